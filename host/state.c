@@ -1,0 +1,92 @@
+#include "state.h"
+
+#include "error.h"
+#include "scripts.h"
+
+#include <lualib.h>
+#include <string.h>
+
+struct host *kf_host(lua_State *L) {
+  return *(struct host **)lua_getextraspace(L);
+}
+
+static int traceback(lua_State *L) {
+  if (lua_istable(L, 1)) {
+    if (lua_getmetatable(L, 1)) {
+      luaL_traceback(L, L, NULL, 1);
+      lua_setfield(L, 1, "traceback");
+    }
+    lua_settop(L, 1);
+    return 1;
+  }
+  lua_settop(L, 1);
+  kf_error_text(L);
+  luaL_traceback(L, L, lua_tostring(L, 1), 1);
+  return 1;
+}
+
+int kf_call(lua_State *L, int nargs, int nresults) {
+  int handler = lua_gettop(L) - nargs;
+  lua_pushcfunction(L, traceback);
+  lua_insert(L, handler);
+  int status = lua_pcall(L, nargs, nresults, handler);
+  lua_remove(L, handler);
+  return status;
+}
+
+// load(chunk, name, mode, env) that takes text only: bytecode can crash the interpreter.
+static int l_load(lua_State *L) {
+  lua_settop(L, lua_gettop(L) < 4 ? 3 : 4);
+  lua_pushliteral(L, "t");
+  lua_replace(L, 3);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  return lua_gettop(L);
+}
+
+// loadfile(name, mode, env), text only.
+static int l_loadfile(lua_State *L) {
+  lua_settop(L, lua_gettop(L) < 3 ? 2 : 3);
+  lua_pushliteral(L, "t");
+  lua_replace(L, 2);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  return lua_gettop(L);
+}
+
+static void wrap_global(lua_State *L, const char *name, lua_CFunction wrapper) {
+  lua_getglobal(L, name);
+  lua_pushcclosure(L, wrapper, 1);
+  lua_setglobal(L, name);
+}
+
+static int open_libraries(lua_State *L) {
+  lua_pushboolean(L, 1);
+  lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+  luaL_openlibs(L);
+  wrap_global(L, "load", l_load);
+  wrap_global(L, "loadfile", l_loadfile);
+  luaL_requiref(L, "errors", luaopen_kf_errors, 0);
+  kf_scripts_install(L);
+  return 0;
+}
+
+lua_State *kf_state_new(struct host *host) {
+  lua_State *L = luaL_newstate();
+  if (!L) return NULL;
+  *(struct host **)lua_getextraspace(L) = host;
+  lua_pushcfunction(L, open_libraries);
+  if (lua_pcall(L, 0, 0, 0) != LUA_OK) {
+    lua_close(L);
+    return NULL;
+  }
+  // Bursts of the default setting cost 20 ms pauses with large heaps; this one a quarter of that.
+  lua_gc(L, LUA_GCINC, 200, host->gc_stress ? 1000 : 10, host->gc_stress ? 1 : 0);
+  return L;
+}
+
+void kf_state_close(lua_State *L) {
+  lua_close(L);
+}

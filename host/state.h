@@ -1,0 +1,32 @@
+// A Lua state as this program sets it up, and the one protected call into it.
+//
+// Offers: 1. kf_state_new, kf_state_close   2. kf_call
+#ifndef KF_STATE_H
+#define KF_STATE_H
+
+#include <lua.h>
+#include <lauxlib.h>
+#include <stdbool.h>
+
+struct kf_loop;
+
+// What every C function can reach from its lua_State (by kf_host); one per Lua state.
+struct host {
+  struct kf_loop *loop;
+  bool gc_stress;  // collect garbage all the time (kfhost --gc-stress)
+};
+
+// A trusted state: Lua's libraries, text chunks only, no relative entries in package.path and
+// cpath, `require` through scripts.h, registry metatables. NULL when memory is out.
+lua_State *kf_state_new(struct host *host);
+void kf_state_close(lua_State *L);
+
+// [-0, +0, -] the host of a state; also right in coroutines.
+struct host *kf_host(lua_State *L);
+
+// [-(nargs+1), +(nresults|1), -] calls a function with a traceback handler: LUA_OK, or a status
+// with the error on the stack: an error table keeps its identity and gets `traceback`, any
+// other value becomes a text with the traceback appended.
+int kf_call(lua_State *L, int nargs, int nresults);
+
+#endif
