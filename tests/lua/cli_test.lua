@@ -106,5 +106,5 @@ test("--help is answered whatever else is missing", function()
 end)
 
 test("the help says everything the table says", function()
-  test.golden("cli-help", help.text(command))
+  test.golden("cli-help", help.text(command, 80))
 end)

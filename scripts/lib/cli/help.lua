@@ -103,9 +103,11 @@ end
 
 ---The help of a command.
 ---@param command cli.command
+---@param width? integer columns (the terminal's, 100 at most)
 ---@return string text ends with a newline
-function M.text(command)
-  local width, out = columns(), { usage_line(command), "" }
+function M.text(command, width)
+  width = width or columns()
+  local out = { usage_line(command), "" }
   add_paragraphs(out, command.summary, width)
   if command.description then
     out[#out + 1] = ""
