@@ -6,16 +6,28 @@
 #include "error.h"
 #include "scripts.h"
 #include "state.h"
+#include "task.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+enum { EXIT_USAGE = 2 };
 
 struct arguments {
-  int count;
+  int count;           // words after the options
   char **words;
-  const char *code;  // -e CODE
+  const char *code;    // -e CODE
+  bool interactive;    // -i
 };
+
+static const char usage[] =
+    "usage: kfhost [OPTIONS] SCRIPT.lua [ARG…] | COMMAND [ARG…] | -e CODE | -i\n"
+    "options: --scripts DIR  --gc-stress; kfhost help lists the commands\n";
+
+// --- what is to be run ------------------------------------------------------------------------
 
 static bool is_script(const char *word) {
   size_t length = strlen(word);
@@ -23,63 +35,168 @@ static bool is_script(const char *word) {
          (length > 4 && strcmp(word + length - 4, ".lua") == 0);
 }
 
-// [-0, +1, e] pushes the chunk that the words name.
-static void load_work(lua_State *L, const struct arguments *arguments) {
-  if (arguments->code) {
-    if (luaL_loadbufferx(L, arguments->code, strlen(arguments->code), "=(command line)", "t"))
-      lua_error(L);
-    return;
+// [-0, +0, m] sets the global `arg` as Lua's own interpreter does: arg[0] is the script.
+static void set_arg(lua_State *L, const struct arguments *arguments, int first) {
+  lua_createtable(L, arguments->count, 1);
+  for (int i = 0; i < arguments->count; i++) {
+    lua_pushstring(L, arguments->words[i]);
+    lua_rawseti(L, -2, i + 1 - first);
   }
-  const char *word = arguments->words[0];
-  if (is_script(word)) {
-    if (luaL_loadfilex(L, strcmp(word, "-") ? word : NULL, "t") != LUA_OK) lua_error(L);
-    return;
-  }
-  const char *name = lua_pushfstring(L, "cmd/%s.lua", word);
-  if (!kf_scripts_load(L, name)) kf_fail(L, "Usage", "no command '%s' (see kfhost help)", word);
+  lua_setglobal(L, "arg");
 }
 
-static int run(lua_State *L) {
+// [-0, +1, v] pushes the command's chunk; an unknown one raises "Usage".
+static void load_command(lua_State *L, const char *word) {
+  const char *name = lua_pushfstring(L, "cmd/%s.lua", word);
+  if (kf_scripts_load(L, name)) return;
+  kf_fail(L, "Usage", "no command '%s'; kfhost help lists them%s", word,
+          access(word, R_OK) == 0 ? ", and a script's name ends in .lua or has a /" : "");
+}
+
+// [-0, +1, v] pushes the chunk that the arguments name; *first is the first word for it.
+static void load_work(lua_State *L, const struct arguments *arguments, int *first) {
+  *first = 1;
+  if (arguments->interactive || (!arguments->code && arguments->count == 0 && isatty(0))) {
+    *first = 0;
+    load_command(L, "repl");
+  } else if (arguments->code) {
+    *first = 0;
+    if (luaL_loadbufferx(L, arguments->code, strlen(arguments->code), "=(command line)", "t"))
+      lua_error(L);
+  } else if (arguments->count == 0 || is_script(arguments->words[0])) {
+    const char *name = arguments->count == 0 ? "-" : arguments->words[0];
+    if (arguments->count == 0) *first = 0;
+    if (luaL_loadfilex(L, strcmp(name, "-") ? name : NULL, "t") != LUA_OK) lua_error(L);
+  } else {
+    load_command(L, arguments->words[0]);
+  }
+  set_arg(L, arguments, *first);
+}
+
+// [arguments] -> what the work returned; runs protected.
+static int prepare(lua_State *L) {
   const struct arguments *arguments = lua_touserdata(L, 1);
-  load_work(L, arguments);
-  int first = arguments->code ? 0 : 1;
+  int first;
+  load_work(L, arguments, &first);
+  luaL_checkstack(L, arguments->count + 1, "too many arguments");
   for (int i = first; i < arguments->count; i++) lua_pushstring(L, arguments->words[i]);
-  lua_call(L, arguments->count > first ? arguments->count - first : 0, 1);
-  return 1;
+  return lua_gettop(L) - 1;
+}
+
+// --- the end ----------------------------------------------------------------------------------
+
+static bool has_code(lua_State *L, const char *code) {
+  if (!lua_istable(L, -1)) return false;
+  lua_getfield(L, -1, "code");
+  bool same = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), code) == 0;
+  lua_pop(L, 1);
+  return same;
+}
+
+// How much of a traceback is the script's own: the frames of the host at its end are not.
+static int own_length(const char *text) {
+  static const char *const host_frames[] = {"\n\t[C]: in ?", "\n\t[C]: in function <0x"};
+  int length = (int)strlen(text);
+  for (size_t i = 0; i < sizeof host_frames / sizeof *host_frames; i++) {
+    const char *frame = strstr(text, host_frames[i]);
+    if (frame && frame - text < length) length = (int)(frame - text);
+  }
+  return length;
+}
+
+// Prints the error on top of the stack; an error table's traceback only when KFHOST_DEBUG is set.
+static void report(lua_State *L) {
+  lua_pushvalue(L, -1);
+  kf_error_text(L);
+  const char *text = lua_tostring(L, -1);
+  fprintf(stderr, "kfhost: %.*s\n", own_length(text), text);
+  if (!getenv("KFHOST_DEBUG") || !lua_istable(L, -2)) return;
+  if (lua_getfield(L, -2, "traceback") == LUA_TSTRING)
+    fprintf(stderr, "%.*s\n", own_length(lua_tostring(L, -1)), lua_tostring(L, -1));
+}
+
+static int exit_code(lua_State *L, int status) {
+  int signal = kf_interrupted();
+  if (status != LUA_OK) {
+    bool usage_error = has_code(L, "Usage");
+    if (!signal || !has_code(L, "Cancelled")) report(L);
+    if (signal) return 128 + signal;
+    return usage_error ? EXIT_USAGE : EXIT_FAILURE;
+  }
+  if (signal) return 128 + signal;
+  if (lua_isinteger(L, -1)) return (int)lua_tointeger(L, -1) & 0xff;
+  return lua_isboolean(L, -1) && !lua_toboolean(L, -1) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int run(lua_State *L, const struct arguments *arguments) {
+  lua_pushcfunction(L, prepare);
+  lua_pushlightuserdata(L, (void *)(size_t)arguments);
+  int status = kf_call(L, 1, LUA_MULTRET);
+  if (status == LUA_OK) status = kf_run_main(L, lua_gettop(L) - 1);
+  return exit_code(L, status);
+}
+
+// --- options ------------------------------------------------------------------------------------
+
+// The next word as the value of an option; NULL when there is none.
+static const char *value_of(struct arguments *arguments) {
+  if (arguments->count < 2) return NULL;
+  arguments->words++, arguments->count--;
+  return arguments->words[0];
+}
+
+// Takes the options before the first word. 0, or the exit code of a usage error.
+static int parse(struct arguments *arguments, struct host *host) {
+  while (arguments->count > 0 && arguments->words[0][0] == '-' && arguments->words[0][1]) {
+    const char *option = arguments->words[0], *value = option;
+    if (strcmp(option, "--") == 0) {
+      arguments->words++, arguments->count--;
+      return 0;
+    }
+    if (strcmp(option, "--gc-stress") == 0) host->gc_stress = true;
+    else if (strcmp(option, "-i") == 0) arguments->interactive = true;
+    else if (strcmp(option, "-e") == 0) value = arguments->code = value_of(arguments);
+    else if (strcmp(option, "--scripts") == 0) {
+      value = value_of(arguments);
+      if (value) kf_scripts_prepend(value);
+    } else if (strcmp(option, "--help") == 0 || strcmp(option, "-h") == 0) {
+      arguments->words[0] = (char *)"help";
+      return 0;
+    } else if (strcmp(option, "--version") == 0) {
+      arguments->words[0] = (char *)"version";
+      return 0;
+    } else {
+      fprintf(stderr, "kfhost: unknown option '%s'\n%s", option, usage);
+      return EXIT_USAGE;
+    }
+    if (!value) {
+      fprintf(stderr, "kfhost: option '%s' needs a value\n%s", option, usage);
+      return EXIT_USAGE;
+    }
+    arguments->words++, arguments->count--;
+  }
+  return 0;
+}
+
+static void handle_signals(void) {
+  struct sigaction action = {.sa_handler = kf_interrupt, .sa_flags = SA_RESTART};
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+  signal(SIGPIPE, SIG_IGN);
 }
 
 int main(int argc, char **argv) {
   struct host host = {0};
-  struct arguments arguments = {argc - 1, argv + 1, NULL};
-  while (arguments.count > 0 && arguments.words[0][0] == '-' && arguments.words[0][1]) {
-    const char *option = arguments.words[0];
-    if (strcmp(option, "--gc-stress") == 0) host.gc_stress = true;
-    else if (arguments.count > 1 && strcmp(option, "--scripts") == 0)
-      kf_scripts_prepend((arguments.words++, arguments.count--, arguments.words[0]));
-    else if (arguments.count > 1 && strcmp(option, "-e") == 0)
-      arguments.code = (arguments.words++, arguments.count--, arguments.words[0]);
-    else {
-      fprintf(stderr, "kfhost: unknown option %s\n", option);
-      return 2;
-    }
-    arguments.words++, arguments.count--;
-  }
-  if (arguments.count == 0 && !arguments.code) {
-    fprintf(stderr, "usage: kfhost SCRIPT.lua | COMMAND …\n");
-    return 2;
-  }
+  struct arguments arguments = {.count = argc - 1, .words = argv + 1};
+  int code = parse(&arguments, &host);
+  if (code) return code;
+  handle_signals();
   lua_State *L = kf_state_new(&host);
-  if (!L) return 1;
-  lua_pushcfunction(L, run);
-  lua_pushlightuserdata(L, &arguments);
-  int code = 0;
-  if (kf_call(L, 1, 1) != LUA_OK) {
-    kf_error_text(L);
-    fprintf(stderr, "kfhost: %s\n", lua_tostring(L, -1));
-    code = 1;
-  } else if (lua_isinteger(L, -1)) {
-    code = (int)lua_tointeger(L, -1);
+  if (!L) {
+    fprintf(stderr, "kfhost: not enough memory to start\n");
+    return EXIT_FAILURE;
   }
+  code = run(L, &arguments);
   kf_state_close(L);
   return code;
 }

@@ -1,7 +1,9 @@
 #include "state.h"
 
 #include "error.h"
+#include "loop.h"
 #include "scripts.h"
+#include "task.h"
 
 #include <lualib.h>
 #include <string.h>
@@ -69,6 +71,8 @@ static int open_libraries(lua_State *L) {
   wrap_global(L, "load", l_load);
   wrap_global(L, "loadfile", l_loadfile);
   luaL_requiref(L, "errors", luaopen_kf_errors, 0);
+  kf_task_prepare(L);
+  kf_task_install(L);
   kf_scripts_install(L);
   return 0;
 }
@@ -77,9 +81,12 @@ lua_State *kf_state_new(struct host *host) {
   lua_State *L = luaL_newstate();
   if (!L) return NULL;
   *(struct host **)lua_getextraspace(L) = host;
+  host->running = L;
+  host->loop = kf_loop_new();
+  host->scheduler = kf_scheduler_new(L, host);
   lua_pushcfunction(L, open_libraries);
-  if (lua_pcall(L, 0, 0, 0) != LUA_OK) {
-    lua_close(L);
+  if (!host->loop || !host->scheduler || lua_pcall(L, 0, 0, 0) != LUA_OK) {
+    kf_state_close(L);
     return NULL;
   }
   // Bursts of the default setting cost 20 ms pauses with large heaps; this one a quarter of that.
@@ -88,5 +95,8 @@ lua_State *kf_state_new(struct host *host) {
 }
 
 void kf_state_close(lua_State *L) {
+  struct host *host = kf_host(L);
   lua_close(L);
+  kf_scheduler_free(host->scheduler);
+  kf_loop_free(host->loop);
 }

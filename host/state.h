@@ -9,15 +9,18 @@
 #include <stdbool.h>
 
 struct kf_loop;
+struct kf_scheduler;
 
 // What every C function can reach from its lua_State (by kf_host); one per Lua state.
 struct host {
   struct kf_loop *loop;
+  struct kf_scheduler *scheduler;
+  lua_State *volatile running;  // the coroutine that runs now; signal handlers read it
   bool gc_stress;  // collect garbage all the time (kfhost --gc-stress)
 };
 
-// A trusted state: Lua's libraries, text chunks only, no relative entries in package.path and
-// cpath, `require` through scripts.h, registry metatables. NULL when memory is out.
+// A trusted state with its loop and tasks: Lua's libraries, text chunks only, no relative entries
+// in package.path and cpath, `require` through scripts.h. NULL when memory is out.
 lua_State *kf_state_new(struct host *host);
 void kf_state_close(lua_State *L);
 

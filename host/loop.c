@@ -1,0 +1,224 @@
+#include "loop.h"
+
+#include <event2/event.h>
+#include <math.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct kf_loop {
+  struct event_base *base;
+  struct event *alarm;       // wakes libevent for the earliest timer
+  struct kf_timer **heap;    // heap[0] is unused: slots count from 1
+  size_t timers, capacity;
+  size_t watches, holds;
+  bool manual;
+  double frozen;             // manual time: the clock while nothing is watched
+  double real_start;         // manual time: when it began to run beside `frozen`
+};
+
+// --- the clock --------------------------------------------------------------------------------
+
+static double real_now(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static bool world_pending(const struct kf_loop *loop) {
+  return loop->watches + loop->holds > 0;
+}
+
+double kf_loop_now(struct kf_loop *loop) {
+  if (!loop->manual) return real_now();
+  if (!world_pending(loop)) return loop->frozen;
+  return loop->frozen + (real_now() - loop->real_start);
+}
+
+// To be called around each change of the watches: manual time runs only while there are some.
+static double before_change(struct kf_loop *loop) {
+  return loop->manual ? kf_loop_now(loop) : 0;
+}
+
+static void after_change(struct kf_loop *loop, double now) {
+  if (!loop->manual) return;
+  loop->frozen = now;
+  loop->real_start = real_now();
+}
+
+void kf_loop_set_manual_time(struct kf_loop *loop, bool manual) {
+  loop->frozen = kf_loop_now(loop);
+  loop->real_start = real_now();
+  loop->manual = manual;
+}
+
+void kf_loop_advance(struct kf_loop *loop, double seconds) {
+  loop->frozen += seconds;
+}
+
+// --- timers: a binary heap by due time ----------------------------------------------------------
+
+static void put(struct kf_loop *loop, size_t slot, struct kf_timer *timer) {
+  loop->heap[slot] = timer;
+  timer->slot = slot;
+}
+
+static void sift_up(struct kf_loop *loop, size_t slot) {
+  struct kf_timer *timer = loop->heap[slot];
+  for (; slot > 1 && timer->due < loop->heap[slot / 2]->due; slot /= 2)
+    put(loop, slot, loop->heap[slot / 2]);
+  put(loop, slot, timer);
+}
+
+static void sift_down(struct kf_loop *loop, size_t slot) {
+  struct kf_timer *timer = loop->heap[slot];
+  for (;;) {
+    size_t child = slot * 2;
+    if (child > loop->timers) break;
+    if (child < loop->timers && loop->heap[child + 1]->due < loop->heap[child]->due) child++;
+    if (loop->heap[child]->due >= timer->due) break;
+    put(loop, slot, loop->heap[child]);
+    slot = child;
+  }
+  put(loop, slot, timer);
+}
+
+bool kf_timer_start(struct kf_loop *loop, struct kf_timer *timer, double due) {
+  kf_timer_stop(loop, timer);
+  if (loop->timers + 2 > loop->capacity) {
+    size_t capacity = loop->capacity ? loop->capacity * 2 : 16;
+    struct kf_timer **heap = realloc(loop->heap, capacity * sizeof *heap);
+    if (!heap) return false;
+    loop->heap = heap;
+    loop->capacity = capacity;
+  }
+  timer->due = due;
+  loop->timers++;
+  put(loop, loop->timers, timer);
+  sift_up(loop, loop->timers);
+  return true;
+}
+
+void kf_timer_stop(struct kf_loop *loop, struct kf_timer *timer) {
+  size_t slot = timer->slot;
+  if (slot == 0) return;
+  timer->slot = 0;
+  struct kf_timer *last = loop->heap[loop->timers--];
+  if (last == timer) return;
+  put(loop, slot, last);
+  sift_up(loop, slot);
+  sift_down(loop, last->slot);
+}
+
+size_t kf_loop_timers(const struct kf_loop *loop) {
+  return loop->timers;
+}
+
+static bool fire_due(struct kf_loop *loop) {
+  bool fired = false;
+  double now = kf_loop_now(loop);
+  while (loop->timers > 0 && loop->heap[1]->due <= now) {
+    struct kf_timer *timer = loop->heap[1];
+    kf_timer_stop(loop, timer);
+    timer->fire(timer);
+    fired = true;
+  }
+  return fired;
+}
+
+// --- watches ------------------------------------------------------------------------------------
+
+static void on_event(evutil_socket_t fd, short what, void *data) {
+  (void)fd;
+  struct kf_watch *watch = data;
+  watch->ready(watch, (what & EV_READ ? KF_READ : 0) | (what & EV_WRITE ? KF_WRITE : 0));
+}
+
+bool kf_watch_start(struct kf_loop *loop, struct kf_watch *watch, int fd, int events) {
+  kf_watch_stop(loop, watch);
+  int what = EV_PERSIST | (events & KF_READ ? EV_READ : 0) | (events & KF_WRITE ? EV_WRITE : 0);
+  struct event *event = event_new(loop->base, fd, (short)what, on_event, watch);
+  if (!event || event_add(event, NULL) != 0) {
+    if (event) event_free(event);
+    return false;
+  }
+  double now = before_change(loop);
+  watch->event = event;
+  loop->watches += !watch->quiet;
+  after_change(loop, now);
+  return true;
+}
+
+void kf_watch_stop(struct kf_loop *loop, struct kf_watch *watch) {
+  if (!watch->event) return;
+  double now = before_change(loop);
+  event_free(watch->event);
+  watch->event = NULL;
+  loop->watches -= !watch->quiet;
+  after_change(loop, now);
+}
+
+size_t kf_loop_watches(const struct kf_loop *loop) {
+  return loop->watches;
+}
+
+void kf_loop_hold(struct kf_loop *loop, int change) {
+  double now = before_change(loop);
+  loop->holds += (size_t)change;
+  after_change(loop, now);
+}
+
+// --- turns --------------------------------------------------------------------------------------
+
+static void on_alarm(evutil_socket_t fd, short what, void *data) {
+  (void)fd, (void)what, (void)data;
+}
+
+struct kf_loop *kf_loop_new(void) {
+  struct kf_loop *loop = calloc(1, sizeof *loop);
+  if (!loop) return NULL;
+  struct event_config *config = event_config_new();
+  if (config) {
+    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER);
+    loop->base = event_base_new_with_config(config);
+    event_config_free(config);
+  }
+  loop->alarm = loop->base ? event_new(loop->base, -1, 0, on_alarm, NULL) : NULL;
+  if (!loop->alarm) {
+    kf_loop_free(loop);
+    return NULL;
+  }
+  return loop;
+}
+
+void kf_loop_free(struct kf_loop *loop) {
+  if (!loop) return;
+  if (loop->alarm) event_free(loop->alarm);
+  if (loop->base) event_base_free(loop->base);
+  free(loop->heap);
+  free(loop);
+}
+
+struct event_base *kf_loop_base(struct kf_loop *loop) {
+  return loop->base;
+}
+
+static void set_alarm(struct kf_loop *loop, double seconds) {
+  struct timeval delay = {(time_t)seconds, (suseconds_t)(fmod(seconds, 1.0) * 1e6)};
+  event_add(loop->alarm, &delay);
+}
+
+bool kf_loop_once(struct kf_loop *loop, bool block) {
+  if (fire_due(loop)) block = false;
+  bool clock_runs = !loop->manual || world_pending(loop);
+  bool timer_can_come = loop->timers > 0 && clock_runs;
+  if (block && !timer_can_come && !world_pending(loop)) return false;
+  if (block && timer_can_come) {
+    double wait = loop->heap[1]->due - kf_loop_now(loop);
+    // Rounded up to the next millisecond, so that a turn never ends just before its timer.
+    set_alarm(loop, wait > 0 ? fmin(ceil(wait * 1e3) / 1e3, 86400) : 0);
+  }
+  event_base_loop(loop->base, block ? EVLOOP_ONCE : EVLOOP_NONBLOCK);
+  event_del(loop->alarm);
+  fire_due(loop);
+  return true;
+}

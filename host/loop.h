@@ -1,0 +1,61 @@
+// The event loop: file descriptors and timers, over libevent for the waiting.
+// Timers and the clock are ours, so that a test can move time by hand. Callbacks run from
+// kf_loop_once only; they must not raise Lua errors.
+//
+// Offers: 1. the clock   2. timers   3. watches of file descriptors   4. one turn
+#ifndef KF_LOOP_H
+#define KF_LOOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct kf_loop;
+struct event;
+struct event_base;
+
+// NULL when memory or descriptors are out. The loop is freed last, with nothing started in it.
+struct kf_loop *kf_loop_new(void);
+void kf_loop_free(struct kf_loop *loop);
+
+// libevent's own handle, for units that use libevent beyond this header (the HTTP server).
+struct event_base *kf_loop_base(struct kf_loop *loop);
+
+// --- 1. the clock: seconds, monotonic, of no particular origin --------------------------------
+double kf_loop_now(struct kf_loop *loop);
+
+// Under manual time the clock stands still while nothing but timers is waited for, and moves by
+// kf_loop_advance; with a watch started it runs.
+void kf_loop_set_manual_time(struct kf_loop *loop, bool manual);
+void kf_loop_advance(struct kf_loop *loop, double seconds);
+
+// --- 2. timers: embedded in their owner, which keeps them alive until fired or stopped ----------
+struct kf_timer {
+  double due;
+  size_t slot;  // place in the heap counted from 1; 0 = not started
+  void (*fire)(struct kf_timer *timer);
+};
+bool kf_timer_start(struct kf_loop *loop, struct kf_timer *timer, double due);  // false: no memory
+void kf_timer_stop(struct kf_loop *loop, struct kf_timer *timer);
+size_t kf_loop_timers(const struct kf_loop *loop);
+
+// --- 3. watches: embedded in their owner; persistent until stopped ----------------------------
+enum { KF_READ = 1, KF_WRITE = 2 };
+struct kf_watch {
+  struct event *event;
+  bool quiet;  // not something that is waited for: the loop is idle in spite of it
+  void (*ready)(struct kf_watch *watch, int events);
+};
+bool kf_watch_start(struct kf_loop *loop, struct kf_watch *watch, int fd, int events);
+void kf_watch_stop(struct kf_loop *loop, struct kf_watch *watch);
+size_t kf_loop_watches(const struct kf_loop *loop);
+
+// Counts something that waits for the outside world without a watch of ours (a listener of
+// libevent), so that the loop does not think itself idle. `change` is +1 or -1.
+void kf_loop_hold(struct kf_loop *loop, int change);
+
+// --- 4. one turn --------------------------------------------------------------------------------
+// Fires what is due and ready; waits for it first when `block`. false when it would have waited
+// for ever: nothing is watched, and no timer can come due.
+bool kf_loop_once(struct kf_loop *loop, bool block);
+
+#endif
