@@ -18,6 +18,10 @@ function testing.enter(path) end
 ---@return string path a new, empty directory that only this user may enter
 function testing.make_directory() end
 
+---Makes the last directory before the file's name, if it is not there.
+---@param path string raises an error table with the errno's name as code
+function testing.make_parent(path) end
+
 ---Removes a directory with all that is in it; links are not followed.
 ---@param path string raises an error table with the errno's name as code
 function testing.remove_directory(path) end

@@ -7,6 +7,8 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int luaopen_kf_testing(lua_State *L);
@@ -50,6 +52,15 @@ static int remove_entry(const char *path, const struct stat *status, int kind, s
   return kind == FTW_DP ? rmdir(path) : unlink(path);
 }
 
+// testing.make_parent(path) makes the last directory before the file's name, if it is not there.
+static int l_make_parent(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  const char *slash = strrchr(path, '/');
+  const char *parent = slash ? lua_pushlstring(L, path, (size_t)(slash - path)) : ".";
+  if (mkdir(parent, 0777) != 0 && errno != EEXIST) return kf_fail_errno(L, errno, "make", parent);
+  return 0;
+}
+
 // testing.remove_directory(path) removes it with all that is in it; links are not followed.
 static int l_remove_directory(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
@@ -63,6 +74,7 @@ static const luaL_Reg functions[] = {
     {"directory", l_directory},
     {"enter", l_enter},
     {"make_directory", l_make_directory},
+    {"make_parent", l_make_parent},
     {"remove_directory", l_remove_directory},
     {NULL, NULL},
 };

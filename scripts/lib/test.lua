@@ -88,6 +88,7 @@ local function read_file(path)
 end
 
 local function write_file(path, text)
+  testing.make_parent(path)
   local file = assert(io.open(path, "wb"))
   assert(file:write(text))
   assert(file:close())

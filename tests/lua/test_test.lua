@@ -137,7 +137,7 @@ end)
 
 test("golden files are written on demand and compared otherwise", function()
   local directory = test.tmpdir()
-  assert(os.execute("mkdir -p " .. directory .. "/tests/lua " .. directory .. "/tests/golden"))
+  assert(os.execute("mkdir -p " .. directory .. "/tests/lua"))
   local path = directory .. "/tests/lua/gold_test.lua"
   local function run(text, option)
     local file = assert(io.open(path, "w"))
