@@ -48,7 +48,10 @@ static void set_arg(lua_State *L, const struct arguments *arguments, int first) 
 // [-0, +1, v] pushes the command's chunk; an unknown one raises "Usage".
 static void load_command(lua_State *L, const char *word) {
   const char *name = lua_pushfstring(L, "cmd/%s.lua", word);
-  if (kf_scripts_load(L, name)) return;
+  if (kf_scripts_load(L, name)) {
+    lua_remove(L, -2);  // the name
+    return;
+  }
   kf_fail(L, "Usage", "no command '%s'; kfhost help lists them%s", word,
           access(word, R_OK) == 0 ? ", and a script's name ends in .lua or has a /" : "");
 }
