@@ -1,0 +1,35 @@
+#!/bin/sh
+# The installed binary: it is there, it runs by itself, and it does not name where it was built. TAP.
+set -u
+prefix=$(mktemp -d)
+trap 'rm -rf "$prefix"' EXIT
+number=0
+failed=0
+
+# result DESCRIPTION STATUS
+result() {
+  number=$((number + 1))
+  if [ "$2" -eq 0 ]; then echo "ok $number - $1"
+  else
+    echo "not ok $number - $1"
+    failed=1
+  fi
+}
+
+cmake --install build/release --prefix "$prefix" >/dev/null
+result "cmake --install succeeds" $?
+
+(cd / && env -i "$prefix/bin/kfhost" -e 'print(require "json".encode{1})') | grep -qx '\[1\]'
+result "the installed binary runs scripts with an empty environment from another directory" $?
+
+for directory in "$(pwd -P)" "$(dirname "$(pwd -P)")/" "$HOME/"; do
+  [ "${#directory}" -gt 4 ] || continue # "/" and the like are in every program
+  ! grep -qaF "$directory" "$prefix/bin/kfhost"
+  result "the binary does not contain $directory" $?
+done
+
+! readelf -d "$prefix/bin/kfhost" | grep -qE 'R(UN)?PATH'
+result "the binary has no run path" $?
+
+echo "1..$number"
+exit "$failed"
