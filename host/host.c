@@ -1,10 +1,14 @@
 // require "host": which program this is; and, for the test runner, a look into the loop.
 #include "loop.h"
+#include "scripts.h"
 #include "state.h"
 #include "task.h"
 
+#include <event2/event.h>
 #include <lauxlib.h>
+#include <tree_sitter/api.h>
 #include <unistd.h>
+#include <yaml.h>
 
 int luaopen_kf_host(lua_State *L);
 
@@ -48,10 +52,34 @@ static int l_pid(lua_State *L) {
   return 1;
 }
 
+// host.libraries() -> {name = version} of what is linked in
+static int l_libraries(lua_State *L) {
+  lua_createtable(L, 0, 4);
+  lua_pushliteral(L, LUA_VERSION_MAJOR "." LUA_VERSION_MINOR "." LUA_VERSION_RELEASE);
+  lua_setfield(L, -2, "Lua");
+  lua_pushstring(L, event_get_version());
+  lua_setfield(L, -2, "libevent");
+  lua_pushstring(L, yaml_get_version_string());
+  lua_setfield(L, -2, "libyaml");
+  lua_pushfstring(L, "ABI %d", TREE_SITTER_LANGUAGE_VERSION);
+  lua_setfield(L, -2, "tree-sitter");
+  return 1;
+}
+
+// host.scripts() -> names of the embedded files, "cmd/help.lua" for instance, sorted
+static int l_scripts(lua_State *L) {
+  lua_createtable(L, (int)kf_embedded_count, 0);
+  for (size_t i = 0; i < kf_embedded_count; i++) {
+    lua_pushstring(L, kf_embedded[i].name);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"executable", l_executable}, {"manual_time", l_manual_time}, {"advance", l_advance},
     {"pending", l_pending},       {"gc_stress", l_gc_stress},     {"pid", l_pid},
-    {NULL, NULL},
+    {"libraries", l_libraries},   {"scripts", l_scripts},         {NULL, NULL},
 };
 
 int luaopen_kf_host(lua_State *L) {

@@ -76,7 +76,7 @@ local function shared_functions(nodes)
       end
     end
   end
-  return ([[
+  return ([==[
 # The words that may follow a command.
 _kfhost_words() {
   case "$1" in
@@ -101,13 +101,13 @@ _kfhost_path() {
   done
   echo "$path"
 }
-]]):format(table.concat(words, "\n"), table.concat(values, "\n"))
+]==]):format(table.concat(words, "\n"), table.concat(values, "\n"))
 end
 
 ---@param nodes cli.completion.node[]
 ---@return string script for bash
 function M.bash(nodes)
-  return "# bash completion for kfhost, made by: kfhost completion bash\n\n" .. shared_functions(nodes) .. [[
+  return "# bash completion for kfhost, made by: kfhost completion bash\n\n" .. shared_functions(nodes) .. [==[
 
 _kfhost() {
   local current="${COMP_WORDS[COMP_CWORD]}" path values
@@ -117,20 +117,20 @@ _kfhost() {
   [[ $values == @files ]] && return
   if [[ -n $values ]]; then
     COMPREPLY=($(compgen -W "$values" -- "$current"))
-  elif [[ $current == -* || -z $path || $path == kale ]] || [[ "$(_kfhost_words "$path")" != -* ]]; then
+  elif [[ $current == -* || $(_kfhost_words "$path") != -* ]]; then
     COMPREPLY=($(compgen -W "$(_kfhost_words "$path")" -- "$current"))
   fi
 }
 
 complete -o default -F _kfhost kfhost
-]]
+]==]
 end
 
 ---@param nodes cli.completion.node[]
 ---@return string script for zsh
 function M.zsh(nodes)
   return "#compdef kfhost\n# zsh completion for kfhost, made by: kfhost completion zsh\n\n" ..
-    shared_functions(nodes) .. [[
+    shared_functions(nodes) .. [==[
 
 _kfhost() {
   local command_path values
@@ -147,7 +147,7 @@ _kfhost() {
 }
 
 compdef _kfhost kfhost
-]]
+]==]
 end
 
 -- --- fish ----------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ function M.fish(nodes)
     end
     for _, option in ipairs(node.options) do out[#out + 1] = fish_option(node.path, option) end
   end
-  return ([[
+  return ([==[
 # fish completion for kfhost, made by: kfhost completion fish
 
 # The command that the words before the cursor name.
@@ -194,7 +194,7 @@ function __kfhost_path
 end
 
 %s
-]]):format(table.concat(paths, " "), table.concat(out, "\n"))
+]==]):format(table.concat(paths, " "), table.concat(out, "\n"))
 end
 
 return M
