@@ -67,12 +67,12 @@ local function shared_functions(nodes)
     words[#words + 1] = ("    %s) echo %s ;;"):format(quote(node.path), quote(next_words(node)))
     for _, option in ipairs(node.options) do
       if option.meta then
-        local patterns = {}
+        local forms = {}
         for index, spelling in ipairs(spellings(option)) do
-          patterns[index] = quote(node.path .. " " .. spelling)
+          forms[index] = quote(node.path .. " " .. spelling)
         end
-        local found = option.choices and table.concat(option.choices, " ") or "@files"
-        values[#values + 1] = ("    %s) echo %s ;;"):format(table.concat(patterns, " | "), quote(found))
+        local found = quote(option.choices and table.concat(option.choices, " ") or "@files")
+        values[#values + 1] = ("    %s) echo %s ;;"):format(table.concat(forms, " | "), found)
       end
     end
   end
@@ -107,7 +107,8 @@ end
 ---@param nodes cli.completion.node[]
 ---@return string script for bash
 function M.bash(nodes)
-  return "# bash completion for kfhost, made by: kfhost completion bash\n\n" .. shared_functions(nodes) .. [==[
+  local title = "# bash completion for kfhost, made by: kfhost completion bash\n\n"
+  return title .. shared_functions(nodes) .. [==[
 
 _kfhost() {
   local current="${COMP_WORDS[COMP_CWORD]}" path values
@@ -129,8 +130,8 @@ end
 ---@param nodes cli.completion.node[]
 ---@return string script for zsh
 function M.zsh(nodes)
-  return "#compdef kfhost\n# zsh completion for kfhost, made by: kfhost completion zsh\n\n" ..
-    shared_functions(nodes) .. [==[
+  local title = "#compdef kfhost\n# zsh completion for kfhost, made by: kfhost completion zsh\n\n"
+  return title .. shared_functions(nodes) .. [==[
 
 _kfhost() {
   local command_path values
