@@ -1,0 +1,634 @@
+// require "proc": child processes.
+#include "proc.h"
+
+#include "error.h"
+#include "state.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TYPE_PROCESS "kfhost.process"
+#define READ_SIZE 65536
+#define BUFFER_LIMIT (1 << 20)  // a pipe is not read further while this much waits for the script
+#define POLL_INTERVAL 0.02      // without pidfd: how often an exit is looked for
+
+extern char **environ;
+
+struct stream {
+  struct kf_watch watch;
+  struct process *process;
+  struct kf_buffer buffer;  // read and not yet taken; of stdin: not yet written
+  size_t taken;
+  int fd;                   // -1 when closed
+  bool close_when_written;
+};
+
+struct process {
+  struct kf_loop *loop;
+  pid_t pid;
+  struct stream streams[STREAMS];
+  struct kf_watch exit_watch;
+  struct kf_timer exit_poll;
+  int pidfd;
+  bool polled;  // no pidfd: the exit is looked for by a timer
+  bool exited;
+  int status;
+  struct rusage usage;
+  double started, ended;
+  double grace;
+  struct kf_timer kill_timer;
+  struct wait *waits;
+};
+
+// Somebody who waits for bytes, room or the end; all are woken by any change.
+struct wait {
+  struct kf_waiter waiter;
+  struct wait *next;
+  struct process *process;
+};
+
+static struct process *check(lua_State *L) {
+  return luaL_checkudata(L, 1, TYPE_PROCESS);
+}
+
+// --- events -------------------------------------------------------------------------------------
+
+static void wake_all(struct process *process) {
+  for (struct wait *wait = process->waits; wait; wait = wait->next) kf_wake(&wait->waiter);
+}
+
+static void close_stream(struct stream *stream) {
+  if (stream->fd < 0) return;
+  kf_watch_stop(stream->process->loop, &stream->watch);
+  close(stream->fd);
+  stream->fd = -1;
+}
+
+static void on_readable(struct kf_watch *watch, int events) {
+  (void)events;
+  struct stream *stream = (struct stream *)(void *)watch;
+  char *room = kf_buffer_reserve(&stream->buffer, READ_SIZE);
+  ssize_t count = room ? read(stream->fd, room, READ_SIZE) : 0;
+  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (count > 0) stream->buffer.length += (size_t)count;
+  else close_stream(stream);
+  if (stream->fd >= 0 && stream->buffer.length - stream->taken > BUFFER_LIMIT)
+    kf_watch_stop(stream->process->loop, watch);
+  wake_all(stream->process);
+}
+
+static void on_writable(struct kf_watch *watch, int events) {
+  (void)events;
+  struct stream *stream = (struct stream *)(void *)watch;
+  size_t left = stream->buffer.length - stream->taken;
+  ssize_t count = write(stream->fd, stream->buffer.data + stream->taken, left);
+  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (count < 0) {
+    stream->taken = stream->buffer.length = 0;
+    close_stream(stream);
+  } else {
+    stream->taken += (size_t)count;
+    if (stream->taken == stream->buffer.length) {
+      stream->taken = stream->buffer.length = 0;
+      kf_watch_stop(stream->process->loop, watch);
+      if (stream->close_when_written) close_stream(stream);
+    }
+  }
+  wake_all(stream->process);
+}
+
+static void start_watching(struct stream *stream, int events) {
+  if (stream->fd < 0 || stream->watch.event) return;
+  stream->watch.ready = events == KF_READ ? on_readable : on_writable;
+  kf_watch_start(stream->process->loop, &stream->watch, stream->fd, events);
+}
+
+static void stop_polling(struct process *process) {
+  kf_timer_stop(process->loop, &process->exit_poll);
+  if (process->polled) kf_loop_hold(process->loop, -1);
+  process->polled = false;
+}
+
+static void take_exit(struct process *process) {
+  if (process->exited) return;
+  pid_t pid = wait4(process->pid, &process->status, WNOHANG, &process->usage);
+  if (pid == 0 || (pid < 0 && errno == EINTR)) return;
+  process->exited = true;
+  process->ended = kf_loop_now(process->loop);
+  kf_watch_stop(process->loop, &process->exit_watch);
+  kf_timer_stop(process->loop, &process->kill_timer);
+  stop_polling(process);
+  if (process->pidfd >= 0) close(process->pidfd);
+  process->pidfd = -1;
+  wake_all(process);
+}
+
+static void on_exit_event(struct kf_watch *watch, int events) {
+  (void)events;
+  take_exit((struct process *)(void *)((char *)watch - offsetof(struct process, exit_watch)));
+}
+
+static void on_exit_poll(struct kf_timer *timer) {
+  struct process *process =
+      (struct process *)(void *)((char *)timer - offsetof(struct process, exit_poll));
+  take_exit(process);
+  if (!process->exited)
+    kf_timer_start(process->loop, timer, kf_loop_now(process->loop) + POLL_INTERVAL);
+}
+
+static void watch_exit(struct process *process) {
+  process->pidfd = (int)syscall(SYS_pidfd_open, process->pid, 0);
+  process->exit_watch.ready = on_exit_event;
+  process->exit_poll.fire = on_exit_poll;
+  bool refused = getenv("KFHOST_NO_PIDFD") != NULL;  // so that a test can take the other way
+  if (!refused && process->pidfd >= 0 &&
+      kf_watch_start(process->loop, &process->exit_watch, process->pidfd, KF_READ))
+    return;
+  process->polled = true;
+  kf_loop_hold(process->loop, +1);
+  kf_timer_start(process->loop, &process->exit_poll, kf_loop_now(process->loop) + POLL_INTERVAL);
+}
+
+static void signal_group(struct process *process, int signal) {
+  if (!process->exited) kill(-process->pid, signal);
+}
+
+static void on_kill(struct kf_timer *timer) {
+  signal_group((struct process *)(void *)((char *)timer - offsetof(struct process, kill_timer)),
+               SIGKILL);
+}
+
+// TERM now, KILL after the grace.
+static void stop(struct process *process) {
+  if (process->exited || process->kill_timer.slot) return;
+  signal_group(process, SIGTERM);
+  process->kill_timer.fire = on_kill;
+  kf_timer_start(process->loop, &process->kill_timer, kf_loop_now(process->loop) + process->grace);
+}
+
+// --- options ------------------------------------------------------------------------------------
+
+static enum connection read_connection(lua_State *L, int options, const char *field,
+                                       enum connection otherwise, const char **file) {
+  static const char *const names[] = {"pipe", "inherit", "null", "stdout"};
+  static const enum connection values[] = {TO_PIPE, TO_INHERIT, TO_NULL, TO_STDOUT};
+  int type = lua_getfield(L, options, field);
+  if (type == LUA_TNIL) return otherwise;
+  if (type == LUA_TTABLE) {
+    if (lua_getfield(L, -1, "file") != LUA_TSTRING)
+      luaL_error(L, "%s: {file = path} expected", field);
+    *file = lua_tostring(L, -1);
+    return TO_FILE;
+  }
+  const char *name = luaL_checkstring(L, -1);
+  for (size_t i = 0; i < 4; i++)
+    if (strcmp(name, names[i]) == 0) return values[i];
+  luaL_error(L, "%s: \"pipe\", \"inherit\", \"null\", \"stdout\" or {file = path} expected", field);
+  return otherwise;
+}
+
+// [-0, +1, v] an array of count + 1 pointers, NULL-terminated, as a userdata.
+static const char **new_list(lua_State *L, size_t count) {
+  const char **list = lua_newuserdatauv(L, (count + 1) * sizeof *list, 0);
+  list[count] = NULL;
+  return list;
+}
+
+// [-0, +?, v] the words options[1…], kept alive by the options table.
+static const char *const *read_words(lua_State *L, int options) {
+  size_t count = (size_t)luaL_len(L, options);
+  luaL_argcheck(L, count > 0, options, "a command expected");
+  const char **words = new_list(L, count);
+  for (size_t i = 0; i < count; i++) {
+    lua_geti(L, options, (lua_Integer)i + 1);
+    if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "word %d of the command: string expected", (int)i + 1);
+    words[i] = lua_tostring(L, -1);
+    lua_pop(L, 1);
+  }
+  return words;
+}
+
+// [-0, +?, v] our environment (unless options.clear_env) with options.env over it.
+static const char *const *read_environment(lua_State *L, int options) {
+  size_t count = 0;
+  lua_newtable(L);  // name -> "name=value"
+  int merged = lua_gettop(L);
+  lua_getfield(L, options, "clear_env");
+  for (char **entry = lua_toboolean(L, -1) ? NULL : environ; entry && *entry; entry++) {
+    lua_pushlstring(L, *entry, strcspn(*entry, "="));
+    lua_pushstring(L, *entry);
+    lua_rawset(L, merged);
+  }
+  if (lua_getfield(L, options, "env") == LUA_TTABLE) {
+    int added = lua_gettop(L);
+    for (lua_pushnil(L); lua_next(L, added); lua_settop(L, added + 1)) {  // … name value
+      if (lua_type(L, -2) != LUA_TSTRING) luaL_error(L, "env: names are strings");
+      bool taken_away = lua_isboolean(L, -1) && !lua_toboolean(L, -1);  // env = {NAME = false}
+      const char *value = luaL_tolstring(L, -1, NULL);  // … name value text
+      lua_pushvalue(L, -3);
+      if (taken_away) lua_pushnil(L);
+      else lua_pushfstring(L, "%s=%s", lua_tostring(L, -1), value);  // … name value text name entry
+      lua_rawset(L, merged);
+    }
+  }
+  for (lua_pushnil(L); lua_next(L, merged); lua_pop(L, 1)) count++;
+  const char **list = new_list(L, count);
+  size_t i = 0;
+  for (lua_pushnil(L); lua_next(L, merged); lua_pop(L, 1)) list[i++] = lua_tostring(L, -1);
+  return list;
+}
+
+static const struct {
+  const char *name;
+  int resource;
+} limit_names[] = {{"cpu", RLIMIT_CPU},       {"memory", RLIMIT_AS},  {"files", RLIMIT_NOFILE},
+                   {"file_size", RLIMIT_FSIZE}, {"core", RLIMIT_CORE}, {"stack", RLIMIT_STACK}};
+enum { LIMITS = sizeof limit_names / sizeof *limit_names };
+
+static size_t read_limits(lua_State *L, int options, struct limit limits[LIMITS]) {
+  size_t count = 0;
+  if (lua_getfield(L, options, "rlimits") != LUA_TTABLE) return 0;
+  for (size_t i = 0; i < LIMITS; i++) {
+    if (lua_getfield(L, -1, limit_names[i].name) != LUA_TNIL)
+      limits[count++] = (struct limit){limit_names[i].resource, (rlim_t)luaL_checkinteger(L, -1)};
+    lua_pop(L, 1);
+  }
+  return count;
+}
+
+// --- starting -----------------------------------------------------------------------------------
+
+static void queue_input(lua_State *L, struct process *process, const char *text, size_t length) {
+  struct stream *input = &process->streams[STDIN];
+  if (input->fd < 0) kf_fail(L, "Closed", "standard input of the process is closed");
+  kf_buffer_add(&input->buffer, text, length);
+  if (input->buffer.failed) luaL_error(L, "not enough memory");
+  start_watching(input, KF_WRITE);
+}
+
+static double read_grace(lua_State *L, int options) {
+  double grace = 10;
+  if (lua_getfield(L, options, "grace") != LUA_TNIL) grace = kf_check_seconds(L, lua_gettop(L));
+  return grace;
+}
+
+// proc.spawn{ word, …, cwd, env, clear_env, stdin, stdout, stderr, grace, rlimits } -> process
+static int l_spawn(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  struct limit limits[LIMITS];
+  struct command command = {.limits = limits};
+  struct process *process = lua_newuserdatauv(L, sizeof *process, 0);
+  *process = (struct process){.loop = kf_host(L)->loop, .pidfd = -1, .exited = true};
+  for (int i = 0; i < STREAMS; i++)
+    process->streams[i] = (struct stream){.process = process, .fd = -1};
+  luaL_setmetatable(L, TYPE_PROCESS);
+  command.argv = read_words(L, 1);
+  command.environment = read_environment(L, 1);
+  lua_getfield(L, 1, "cwd");
+  command.directory = luaL_optstring(L, -1, NULL);
+  size_t input_length = 0;
+  const char *input = NULL;
+  static const char *const kinds[] = {"pipe", "inherit", "null"};
+  command.connections[STDIN] = TO_NULL;
+  if (lua_getfield(L, 1, "stdin") == LUA_TSTRING) {
+    input = lua_tolstring(L, -1, &input_length);
+    for (size_t i = 0; i < 3 && input; i++)
+      if (strcmp(input, kinds[i]) == 0) input = NULL;
+  }
+  if (input) command.connections[STDIN] = TO_PIPE;
+  else command.connections[STDIN] = read_connection(L, 1, "stdin", TO_NULL, &command.files[STDIN]);
+  command.connections[STDOUT] = read_connection(L, 1, "stdout", TO_PIPE, &command.files[STDOUT]);
+  command.connections[STDERR] = read_connection(L, 1, "stderr", TO_INHERIT, &command.files[STDERR]);
+  command.limit_count = read_limits(L, 1, limits);
+  process->grace = read_grace(L, 1);
+  int fds[STREAMS] = {-1, -1, -1};
+  const char *action;
+  int number = kf_proc_start(&command, &process->pid, fds, &action);
+  if (number) return kf_fail_errno(L, number, action, command.argv[0]);
+  process->exited = false;
+  process->started = kf_loop_now(process->loop);
+  for (int i = 0; i < STREAMS; i++) process->streams[i].fd = fds[i];
+  watch_exit(process);
+  start_watching(&process->streams[STDOUT], KF_READ);
+  start_watching(&process->streams[STDERR], KF_READ);
+  if (input) {
+    process->streams[STDIN].close_when_written = true;
+    if (input_length == 0) close_stream(&process->streams[STDIN]);
+    else queue_input(L, process, input, input_length);
+  }
+  lua_pushvalue(L, 2);
+  return 1;
+}
+
+// --- methods ------------------------------------------------------------------------------------
+
+static void leave(struct kf_waiter *waiter) {
+  struct wait *wait = (struct wait *)(void *)waiter;
+  for (struct wait **link = &wait->process->waits; *link; link = &(*link)->next) {
+    if (*link != wait) continue;
+    *link = wait->next;
+    return;
+  }
+}
+
+// [-0, +1, yield] waits for a change of the process; the wait stays on top of the stack.
+static int wait_for_change(lua_State *L, struct process *process, double deadline,
+                           lua_KContext context, lua_KFunction k) {
+  struct wait *wait = lua_newuserdatauv(L, sizeof *wait, 0);
+  *wait = (struct wait){.process = process, .next = process->waits};
+  wait->waiter.cancel = leave;
+  process->waits = wait;
+  return kf_wait(L, &wait->waiter, deadline, context, k);
+}
+
+// [-1, +0, v] the first act after it: false when the time is up.
+static bool changed(lua_State *L) {
+  struct wait *wait = lua_touserdata(L, -1);
+  leave(&wait->waiter);
+  bool woken = kf_waited(L, &wait->waiter);
+  lua_pop(L, 1);
+  return woken;
+}
+
+static int check_stream(lua_State *L, int arg) {
+  static const char *const names[] = {"stdin", "stdout", "stderr", NULL};
+  int stream = luaL_checkoption(L, arg, "stdout", names);
+  luaL_argcheck(L, stream != STDIN, arg, "\"stdout\" or \"stderr\" expected");
+  return stream;
+}
+
+// The absolute deadline, kept as a number at index 3 of a waiting method's stack.
+static double deadline_at_3(lua_State *L, struct process *process) {
+  double deadline = HUGE_VAL;
+  if (!lua_isnoneornil(L, 3)) deadline = kf_loop_now(process->loop) + kf_check_seconds(L, 3);
+  lua_settop(L, 3);
+  lua_pushnumber(L, deadline);
+  lua_replace(L, 3);
+  return deadline;
+}
+
+static void drop_taken(struct stream *stream, size_t count) {
+  stream->taken += count;
+  if (stream->taken < stream->buffer.length) return;
+  stream->taken = stream->buffer.length = 0;
+  start_watching(stream, KF_READ);
+}
+
+static int read_some(lua_State *L, int status, lua_KContext context) {
+  struct process *process = check(L);
+  struct stream *stream = &process->streams[context];
+  if (status == LUA_YIELD && !changed(L)) return kf_fail(L, "Timeout", "the process wrote nothing in time");
+  size_t count = stream->buffer.length - stream->taken;
+  if (count > 0) {
+    lua_pushlstring(L, stream->buffer.data + stream->taken, count);
+    drop_taken(stream, count);
+    return 1;
+  }
+  if (stream->fd < 0) {
+    lua_pushnil(L);
+    return 1;
+  }
+  return wait_for_change(L, process, lua_tonumber(L, 3), context, read_some);
+}
+
+// p:read(stream, timeout) -> bytes, or nil at the end
+static int l_read(lua_State *L) {
+  struct process *process = check(L);
+  int stream = check_stream(L, 2);
+  deadline_at_3(L, process);
+  return read_some(L, LUA_OK, stream);
+}
+
+static int read_line(lua_State *L, int status, lua_KContext context) {
+  struct process *process = check(L);
+  struct stream *stream = &process->streams[context];
+  if (status == LUA_YIELD && !changed(L)) return kf_fail(L, "Timeout", "the process wrote no line in time");
+  size_t count = stream->buffer.length - stream->taken;
+  const char *start = stream->buffer.data ? stream->buffer.data + stream->taken : "";
+  const char *newline = count ? memchr(start, '\n', count) : NULL;
+  if (newline) {
+    lua_pushlstring(L, start, (size_t)(newline - start));
+    drop_taken(stream, (size_t)(newline - start) + 1);
+    return 1;
+  }
+  if (stream->fd < 0 || count > BUFFER_LIMIT) {
+    if (count == 0) {
+      lua_pushnil(L);
+      return 1;
+    }
+    lua_pushlstring(L, start, count);
+    drop_taken(stream, count);
+    return 1;
+  }
+  return wait_for_change(L, process, lua_tonumber(L, 3), context, read_line);
+}
+
+// p:read_line(stream, timeout) -> the next line without its end, or nil
+static int l_read_line(lua_State *L) {
+  struct process *process = check(L);
+  int stream = check_stream(L, 2);
+  deadline_at_3(L, process);
+  return read_line(L, LUA_OK, stream);
+}
+
+// The iterator of p:lines(): upvalues are the process and the stream's name.
+static int l_next_line(lua_State *L) {
+  lua_settop(L, 0);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushvalue(L, lua_upvalueindex(2));
+  return l_read_line(L);
+}
+
+// for line in p:lines(stream) do
+static int l_lines(lua_State *L) {
+  check(L);
+  check_stream(L, 2);
+  lua_settop(L, 2);
+  lua_pushcclosure(L, l_next_line, 2);
+  return 1;
+}
+
+static int written(lua_State *L, int status, lua_KContext context) {
+  (void)context;
+  struct process *process = check(L);
+  if (status == LUA_YIELD) changed(L);
+  struct stream *input = &process->streams[STDIN];
+  if (input->fd < 0) return kf_fail(L, "Closed", "the process closed its standard input");
+  if (input->buffer.length - input->taken <= BUFFER_LIMIT) return 0;
+  return wait_for_change(L, process, HUGE_VAL, 0, written);
+}
+
+// p:write(text): waits while too much is unwritten
+static int l_write(lua_State *L) {
+  struct process *process = check(L);
+  size_t length;
+  const char *text = luaL_checklstring(L, 2, &length);
+  if (length > 0) queue_input(L, process, text, length);
+  return written(L, LUA_OK, 0);
+}
+
+// p:close_stdin(): after what was written
+static int l_close_stdin(lua_State *L) {
+  struct process *process = check(L);
+  struct stream *input = &process->streams[STDIN];
+  if (input->buffer.length > input->taken) input->close_when_written = true;
+  else close_stream(input);
+  return 0;
+}
+
+static void set_number(lua_State *L, const char *field, double value) {
+  lua_pushnumber(L, value);
+  lua_setfield(L, -2, field);
+}
+
+static double seconds_of(struct timeval time) {
+  return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
+// [-0, +1, m] pushes {code | signal, seconds, cpu_seconds, max_rss}.
+static void push_exit(lua_State *L, const struct process *process) {
+  lua_createtable(L, 0, 5);
+  bool signalled = WIFSIGNALED(process->status);
+  lua_pushinteger(L, signalled ? WTERMSIG(process->status) : WEXITSTATUS(process->status));
+  lua_setfield(L, -2, signalled ? "signal" : "code");
+  set_number(L, "seconds", process->ended - process->started);
+  set_number(L, "cpu_seconds",
+             seconds_of(process->usage.ru_utime) + seconds_of(process->usage.ru_stime));
+  lua_pushinteger(L, (lua_Integer)process->usage.ru_maxrss * 1024);
+  lua_setfield(L, -2, "max_rss");
+}
+
+static int waited(lua_State *L, int status, lua_KContext context) {
+  (void)context;
+  struct process *process = check(L);
+  if (status == LUA_YIELD && !changed(L)) return kf_fail(L, "Timeout", "the process did not end in time");
+  if (process->exited) {
+    push_exit(L, process);
+    return 1;
+  }
+  return wait_for_change(L, process, lua_tonumber(L, 3), 0, waited);
+}
+
+// p:wait(timeout) -> {code | signal, seconds, cpu_seconds, max_rss}
+static int l_wait(lua_State *L) {
+  struct process *process = check(L);
+  lua_settop(L, 2);
+  lua_pushnil(L);
+  lua_rotate(L, 2, 1);
+  deadline_at_3(L, process);
+  return waited(L, LUA_OK, 0);
+}
+
+// p:kill(signal): a name such as "TERM" or a number, to the process and its children
+static int l_kill(lua_State *L) {
+  static const struct {
+    const char *name;
+    int number;
+  } signals[] = {{"TERM", SIGTERM}, {"KILL", SIGKILL}, {"INT", SIGINT},   {"HUP", SIGHUP},
+                 {"QUIT", SIGQUIT}, {"STOP", SIGSTOP}, {"CONT", SIGCONT}, {"USR1", SIGUSR1},
+                 {"USR2", SIGUSR2}};
+  struct process *process = check(L);
+  int number = (int)lua_tointeger(L, 2);
+  const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "TERM";
+  for (size_t i = 0; number == 0 && i < sizeof signals / sizeof *signals; i++)
+    if (strcmp(name, signals[i].name) == 0) number = signals[i].number;
+  luaL_argcheck(L, number > 0, 2, "a signal's name or number expected");
+  signal_group(process, number);
+  return 0;
+}
+
+// p:stop(): TERM, and KILL after the grace
+static int l_stop(lua_State *L) {
+  stop(check(L));
+  return 0;
+}
+
+// A process that nobody holds any more is killed and reaped here.
+static int l_gc(lua_State *L) {
+  struct process *process = check(L);
+  if (!process->exited) {
+    signal_group(process, SIGKILL);
+    waitpid(process->pid, NULL, 0);
+    process->exited = true;
+  }
+  stop_polling(process);
+  kf_watch_stop(process->loop, &process->exit_watch);
+  kf_timer_stop(process->loop, &process->kill_timer);
+  if (process->pidfd >= 0) close(process->pidfd);
+  process->pidfd = -1;
+  for (int i = 0; i < STREAMS; i++) {
+    close_stream(&process->streams[i]);
+    kf_buffer_free(&process->streams[i].buffer);
+  }
+  return 0;
+}
+
+static int l_index(lua_State *L) {
+  struct process *process = check(L);
+  if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "pid") == 0) {
+    lua_pushinteger(L, process->pid);
+    return 1;
+  }
+  lua_pushvalue(L, 2);
+  lua_rawget(L, lua_upvalueindex(1));
+  return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"read", l_read},   {"read_line", l_read_line}, {"lines", l_lines},
+    {"write", l_write}, {"close_stdin", l_close_stdin}, {"wait", l_wait},
+    {"kill", l_kill},   {"stop", l_stop},           {NULL, NULL},
+};
+
+static bool is_program(const char *path) {
+  struct stat info;
+  return access(path, X_OK) == 0 && stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+// proc.which(name) -> the path that a command of that name starts, or nil
+static int l_which(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1);
+  const char *path = strchr(name, '/') ? NULL : getenv("PATH");
+  if (!path) {
+    if (strchr(name, '/') && is_program(name)) lua_settop(L, 1);
+    else lua_pushnil(L);
+    return 1;
+  }
+  while (*path) {
+    size_t length = strcspn(path, ":");
+    lua_pushlstring(L, path, length);
+    const char *candidate = lua_pushfstring(L, "%s/%s", lua_tostring(L, -1), name);
+    if (length > 0 && is_program(candidate)) return 1;
+    lua_settop(L, 1);
+    path += length + (path[length] == ':');
+  }
+  lua_pushnil(L);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"spawn", l_spawn}, {"which", l_which}, {NULL, NULL}};
+
+int luaopen_kf_proc(lua_State *L);
+int luaopen_kf_proc(lua_State *L) {
+  if (luaL_newmetatable(L, TYPE_PROCESS)) {
+    luaL_newlib(L, methods);
+    lua_pushcclosure(L, l_index, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, l_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pushcfunction(L, l_gc);
+    lua_setfield(L, -2, "__close");
+  }
+  lua_pop(L, 1);
+  luaL_newlib(L, functions);
+  return 1;
+}
