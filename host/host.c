@@ -21,23 +21,40 @@ static int l_executable(lua_State *L) {
   return 1;
 }
 
-// host.manual_time(on): the clock stands still and moves by host.advance (tests only).
-static int l_manual_time(lua_State *L) {
-  kf_loop_set_manual_time(kf_host(L)->loop, lua_toboolean(L, 1));
+// host.testing.run(fn, …) -> ok, result | error, {tasks=, timers=, watches=}: runs fn as the main
+// task of a loop of its own, whose time moves only by advance; then what it left behind.
+static int l_run(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  struct kf_leftovers left;
+  int status = kf_run_isolated(L, lua_gettop(L) - 1, &left);
+  if (status == LUA_OK) lua_rawgeti(L, -1, 1);
+  lua_pushboolean(L, status == LUA_OK);
+  lua_insert(L, -2);
+  lua_createtable(L, 0, 3);
+  lua_pushinteger(L, (lua_Integer)left.tasks);
+  lua_setfield(L, -2, "tasks");
+  lua_pushinteger(L, (lua_Integer)left.timers);
+  lua_setfield(L, -2, "timers");
+  lua_pushinteger(L, (lua_Integer)left.watches);
+  lua_setfield(L, -2, "watches");
+  return 3;
+}
+
+static int advanced(lua_State *L, int status, lua_KContext context) {
+  (void)status, (void)context;
+  kf_waited(L, lua_touserdata(L, -1));
   return 0;
 }
 
-// host.advance(seconds)
+// host.testing.advance(seconds): lets time pass; timers that become due fire in their order.
 static int l_advance(lua_State *L) {
-  kf_loop_advance(kf_host(L)->loop, kf_check_seconds(L, 1));
-  return 0;
-}
-
-// host.pending() -> timers, watches: what the loop still waits for
-static int l_pending(lua_State *L) {
-  lua_pushinteger(L, (lua_Integer)kf_loop_timers(kf_host(L)->loop));
-  lua_pushinteger(L, (lua_Integer)kf_loop_watches(kf_host(L)->loop));
-  return 2;
+  luaL_checkany(L, 1);
+  struct kf_loop *loop = kf_host(L)->loop;
+  double until = kf_deadline(L, 1);
+  struct kf_waiter *waiter = lua_newuserdatauv(L, sizeof *waiter, 0);
+  *waiter = (struct kf_waiter){0};
+  kf_loop_allow(loop, until);
+  return kf_wait(L, waiter, until, 0, advanced);
 }
 
 // host.gc_stress() -> whether garbage is collected all the time (--gc-stress)
@@ -77,14 +94,17 @@ static int l_scripts(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"executable", l_executable}, {"manual_time", l_manual_time}, {"advance", l_advance},
-    {"pending", l_pending},       {"gc_stress", l_gc_stress},     {"pid", l_pid},
-    {"libraries", l_libraries},   {"scripts", l_scripts},         {NULL, NULL},
+    {"executable", l_executable}, {"gc_stress", l_gc_stress}, {"pid", l_pid},
+    {"libraries", l_libraries},   {"scripts", l_scripts},     {NULL, NULL},
 };
+
+static const luaL_Reg testing_functions[] = {{"run", l_run}, {"advance", l_advance}, {NULL, NULL}};
 
 int luaopen_kf_host(lua_State *L) {
   luaL_newlib(L, functions);
   lua_pushliteral(L, KFHOST_VERSION);
   lua_setfield(L, -2, "version");
+  luaL_newlib(L, testing_functions);
+  lua_setfield(L, -2, "testing");
   return 1;
 }

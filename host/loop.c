@@ -10,10 +10,13 @@ struct kf_loop {
   struct event *alarm;       // wakes libevent for the earliest timer
   struct kf_timer **heap;    // heap[0] is unused: slots count from 1
   size_t timers, capacity;
-  size_t watches, holds;
+  size_t watches, holds, lingering;
+  unsigned long started;     // timers so far
+  struct kf_watch *watched;
   bool manual;
   double frozen;             // manual time: the clock while nothing is watched
   double real_start;         // manual time: when it began to run beside `frozen`
+  double allowed;            // manual time: how far it may jump
 };
 
 // --- the clock --------------------------------------------------------------------------------
@@ -49,10 +52,11 @@ void kf_loop_set_manual_time(struct kf_loop *loop, bool manual) {
   loop->frozen = kf_loop_now(loop);
   loop->real_start = real_now();
   loop->manual = manual;
+  loop->allowed = loop->frozen;
 }
 
-void kf_loop_advance(struct kf_loop *loop, double seconds) {
-  loop->frozen += seconds;
+void kf_loop_allow(struct kf_loop *loop, double until) {
+  loop->allowed = until;
 }
 
 // --- timers: a binary heap by due time ----------------------------------------------------------
@@ -62,9 +66,13 @@ static void put(struct kf_loop *loop, size_t slot, struct kf_timer *timer) {
   timer->slot = slot;
 }
 
+static bool before(const struct kf_timer *a, const struct kf_timer *b) {
+  return a->due < b->due || (a->due == b->due && a->order < b->order);
+}
+
 static void sift_up(struct kf_loop *loop, size_t slot) {
   struct kf_timer *timer = loop->heap[slot];
-  for (; slot > 1 && timer->due < loop->heap[slot / 2]->due; slot /= 2)
+  for (; slot > 1 && before(timer, loop->heap[slot / 2]); slot /= 2)
     put(loop, slot, loop->heap[slot / 2]);
   put(loop, slot, timer);
 }
@@ -74,8 +82,8 @@ static void sift_down(struct kf_loop *loop, size_t slot) {
   for (;;) {
     size_t child = slot * 2;
     if (child > loop->timers) break;
-    if (child < loop->timers && loop->heap[child + 1]->due < loop->heap[child]->due) child++;
-    if (loop->heap[child]->due >= timer->due) break;
+    if (child < loop->timers && before(loop->heap[child + 1], loop->heap[child])) child++;
+    if (!before(loop->heap[child], timer)) break;
     put(loop, slot, loop->heap[child]);
     slot = child;
   }
@@ -92,6 +100,7 @@ bool kf_timer_start(struct kf_loop *loop, struct kf_timer *timer, double due) {
     loop->capacity = capacity;
   }
   timer->due = due;
+  timer->order = loop->started++;
   loop->timers++;
   put(loop, loop->timers, timer);
   sift_up(loop, loop->timers);
@@ -130,19 +139,26 @@ static bool fire_due(struct kf_loop *loop) {
 static void on_event(evutil_socket_t fd, short what, void *data) {
   (void)fd;
   struct kf_watch *watch = data;
-  watch->ready(watch, (what & EV_READ ? KF_READ : 0) | (what & EV_WRITE ? KF_WRITE : 0));
+  watch->ready(watch, (what & EV_READ ? KF_READ : 0) | (what & EV_WRITE ? KF_WRITE : 0) |
+                          (what & EV_SIGNAL ? KF_SIGNAL : 0));
 }
 
 bool kf_watch_start(struct kf_loop *loop, struct kf_watch *watch, int fd, int events) {
   kf_watch_stop(loop, watch);
-  int what = EV_PERSIST | (events & KF_READ ? EV_READ : 0) | (events & KF_WRITE ? EV_WRITE : 0);
-  struct event *event = event_new(loop->base, fd, (short)what, on_event, watch);
+  int what = EV_PERSIST | (events & KF_READ ? EV_READ : 0) | (events & KF_WRITE ? EV_WRITE : 0) |
+             (events & KF_SIGNAL ? EV_SIGNAL : 0);
+  struct event_base *base = kf_loop_base(loop);
+  struct event *event = base ? event_new(base, fd, (short)what, on_event, watch) : NULL;
   if (!event || event_add(event, NULL) != 0) {
     if (event) event_free(event);
     return false;
   }
   double now = before_change(loop);
   watch->event = event;
+  watch->next = loop->watched;
+  watch->link = &loop->watched;
+  if (watch->next) watch->next->link = &watch->next;
+  loop->watched = watch;
   loop->watches += !watch->quiet;
   after_change(loop, now);
   return true;
@@ -153,6 +169,8 @@ void kf_watch_stop(struct kf_loop *loop, struct kf_watch *watch) {
   double now = before_change(loop);
   event_free(watch->event);
   watch->event = NULL;
+  *watch->link = watch->next;
+  if (watch->next) watch->next->link = watch->link;
   loop->watches -= !watch->quiet;
   after_change(loop, now);
 }
@@ -167,6 +185,14 @@ void kf_loop_hold(struct kf_loop *loop, int change) {
   after_change(loop, now);
 }
 
+void kf_loop_linger(struct kf_loop *loop, int change) {
+  loop->lingering += (size_t)change;
+}
+
+bool kf_loop_lingers(const struct kf_loop *loop) {
+  return loop->lingering > 0;
+}
+
 // --- turns --------------------------------------------------------------------------------------
 
 static void on_alarm(evutil_socket_t fd, short what, void *data) {
@@ -174,32 +200,35 @@ static void on_alarm(evutil_socket_t fd, short what, void *data) {
 }
 
 struct kf_loop *kf_loop_new(void) {
-  struct kf_loop *loop = calloc(1, sizeof *loop);
-  if (!loop) return NULL;
+  return calloc(1, sizeof(struct kf_loop));
+}
+
+struct event_base *kf_loop_base(struct kf_loop *loop) {
+  if (loop->base) return loop->base;
   struct event_config *config = event_config_new();
-  if (config) {
-    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER);
-    loop->base = event_base_new_with_config(config);
-    event_config_free(config);
-  }
-  loop->alarm = loop->base ? event_new(loop->base, -1, 0, on_alarm, NULL) : NULL;
-  if (!loop->alarm) {
-    kf_loop_free(loop);
-    return NULL;
-  }
-  return loop;
+  if (!config) return NULL;
+  event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER);
+  struct event_base *base = event_base_new_with_config(config);
+  event_config_free(config);
+  struct event *alarm = base ? event_new(base, -1, 0, on_alarm, NULL) : NULL;
+  if (base && !alarm) event_base_free(base);
+  if (!alarm) return NULL;
+  loop->alarm = alarm;
+  return loop->base = base;
+}
+
+void kf_loop_forget(struct kf_loop *loop) {
+  while (loop->timers > 0) kf_timer_stop(loop, loop->heap[1]);
+  while (loop->watched) kf_watch_stop(loop, loop->watched);
 }
 
 void kf_loop_free(struct kf_loop *loop) {
   if (!loop) return;
+  kf_loop_forget(loop);
   if (loop->alarm) event_free(loop->alarm);
   if (loop->base) event_base_free(loop->base);
   free(loop->heap);
   free(loop);
-}
-
-struct event_base *kf_loop_base(struct kf_loop *loop) {
-  return loop->base;
 }
 
 static void set_alarm(struct kf_loop *loop, double seconds) {
@@ -207,18 +236,33 @@ static void set_alarm(struct kf_loop *loop, double seconds) {
   event_add(loop->alarm, &delay);
 }
 
-bool kf_loop_once(struct kf_loop *loop, bool block) {
-  if (fire_due(loop)) block = false;
-  bool clock_runs = !loop->manual || world_pending(loop);
-  bool timer_can_come = loop->timers > 0 && clock_runs;
-  if (block && !timer_can_come && !world_pending(loop)) return false;
-  if (block && timer_can_come) {
+// Under manual time: jumps to the next timer that kf_loop_advance has allowed.
+static bool jump(struct kf_loop *loop) {
+  if (!loop->manual || loop->timers == 0 || loop->heap[1]->due > loop->allowed) return false;
+  double ahead = loop->heap[1]->due - kf_loop_now(loop);
+  if (ahead > 0) loop->frozen += ahead;
+  return fire_due(loop);
+}
+
+// Waits for the world, at most until the next timer is due.
+static void wait_for_world(struct kf_loop *loop, bool timer_can_come) {
+  if (timer_can_come) {
     double wait = loop->heap[1]->due - kf_loop_now(loop);
     // Rounded up to the next millisecond, so that a turn never ends just before its timer.
     set_alarm(loop, wait > 0 ? fmin(ceil(wait * 1e3) / 1e3, 86400) : 0);
   }
-  event_base_loop(loop->base, block ? EVLOOP_ONCE : EVLOOP_NONBLOCK);
+  event_base_loop(loop->base, EVLOOP_ONCE);
   event_del(loop->alarm);
+}
+
+bool kf_loop_once(struct kf_loop *loop, bool block) {
+  if (fire_due(loop) || (block && jump(loop))) block = false;
+  bool clock_runs = !loop->manual || world_pending(loop);
+  bool timer_can_come = loop->timers > 0 && clock_runs;
+  if (block && !timer_can_come && !world_pending(loop)) return false;
+  if (block && !kf_loop_base(loop)) return false;
+  if (block) wait_for_world(loop, timer_can_come);
+  else if (loop->base) event_base_loop(loop->base, EVLOOP_NONBLOCK);
   fire_due(loop);
   return true;
 }

@@ -13,25 +13,31 @@ struct kf_loop;
 struct event;
 struct event_base;
 
-// NULL when memory or descriptors are out. The loop is freed last, with nothing started in it.
+// NULL when memory is out. What is still started when a loop is freed is stopped, so that its
+// owners may outlive it.
 struct kf_loop *kf_loop_new(void);
 void kf_loop_free(struct kf_loop *loop);
 
-// libevent's own handle, for units that use libevent beyond this header (the HTTP server).
+// Stops everything without telling anyone: the program is about to end.
+void kf_loop_forget(struct kf_loop *loop);
+
+// libevent's own handle, for units that use libevent beyond this header (the HTTP server). Made
+// when it is first needed; NULL when memory or descriptors are out.
 struct event_base *kf_loop_base(struct kf_loop *loop);
 
 // --- 1. the clock: seconds, monotonic, of no particular origin --------------------------------
 double kf_loop_now(struct kf_loop *loop);
 
-// Under manual time the clock stands still while nothing but timers is waited for, and moves by
-// kf_loop_advance; with a watch started it runs.
+// Under manual time the clock stands still while nothing but timers is waited for, and jumps from
+// timer to timer up to the time that kf_loop_allow names; with a watch started it also runs.
 void kf_loop_set_manual_time(struct kf_loop *loop, bool manual);
-void kf_loop_advance(struct kf_loop *loop, double seconds);
+void kf_loop_allow(struct kf_loop *loop, double until);
 
 // --- 2. timers: embedded in their owner, which keeps them alive until fired or stopped ----------
 struct kf_timer {
   double due;
   size_t slot;  // place in the heap counted from 1; 0 = not started
+  unsigned long order;  // timers due at the same time fire in the order of their start
   void (*fire)(struct kf_timer *timer);
 };
 bool kf_timer_start(struct kf_loop *loop, struct kf_timer *timer, double due);  // false: no memory
@@ -39,9 +45,11 @@ void kf_timer_stop(struct kf_loop *loop, struct kf_timer *timer);
 size_t kf_loop_timers(const struct kf_loop *loop);
 
 // --- 3. watches: embedded in their owner; persistent until stopped ----------------------------
-enum { KF_READ = 1, KF_WRITE = 2 };
+// With KF_SIGNAL alone, `fd` is the number of a signal instead.
+enum { KF_READ = 1, KF_WRITE = 2, KF_SIGNAL = 4 };
 struct kf_watch {
   struct event *event;
+  struct kf_watch *next, **link;  // all started watches of the loop
   bool quiet;  // not something that is waited for: the loop is idle in spite of it
   void (*ready)(struct kf_watch *watch, int events);
 };
@@ -52,6 +60,11 @@ size_t kf_loop_watches(const struct kf_loop *loop);
 // Counts something that waits for the outside world without a watch of ours (a listener of
 // libevent), so that the loop does not think itself idle. `change` is +1 or -1.
 void kf_loop_hold(struct kf_loop *loop, int change);
+
+// Counts something that is ending by itself and soon, and that the program's end waits for (a
+// child that was told to stop). `change` is +1 or -1.
+void kf_loop_linger(struct kf_loop *loop, int change);
+bool kf_loop_lingers(const struct kf_loop *loop);
 
 // --- 4. one turn --------------------------------------------------------------------------------
 // Fires what is due and ready; waits for it first when `block`. false when it would have waited

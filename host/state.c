@@ -72,7 +72,7 @@ static int open_libraries(lua_State *L) {
   wrap_global(L, "loadfile", l_loadfile);
   luaL_requiref(L, "errors", luaopen_kf_errors, 0);
   kf_task_prepare(L);
-  kf_task_install(L);
+  kf_coroutine_install(L);
   kf_scripts_install(L);
   return 0;
 }

@@ -15,7 +15,8 @@ struct kf_scheduler;
 struct host {
   struct kf_loop *loop;
   struct kf_scheduler *scheduler;
-  lua_State *volatile running;  // the coroutine that runs now; signal handlers read it
+  lua_State *volatile running;  // the coroutine that runs now, or NULL; signal handlers read it
+  bool orphaned_failure;  // a task failed, and nobody can wait for it any more
   bool gc_stress;  // collect garbage all the time (kfhost --gc-stress)
 };
 

@@ -7,7 +7,7 @@
 // where it is waited for; when nobody can wait any more, the program ends with it. When the main
 // task fails, the others are cancelled. Modules do not wait while they load.
 //
-// Offers: 1. waiting, for C modules   2. running the main task   3. the Lua module `task.core`
+// Offers: 1. waiting, for C modules   2. gates   3. times   4. the main task   5. the Lua side
 #ifndef KF_TASK_H
 #define KF_TASK_H
 
@@ -19,6 +19,7 @@
 struct host;
 struct kf_task;
 struct kf_scheduler;
+struct kf_joiner;
 
 // --- 1. waiting -----------------------------------------------------------------------------------
 // A waiter is embedded in an operation's userdata, which must be on the stack of the function
@@ -29,7 +30,8 @@ struct kf_waiter {
   enum kf_wait_result result;
   struct kf_timer timer;
   struct kf_loop *loop;
-  void (*cancel)(struct kf_waiter *waiter);  // stops the operation; may be NULL; no Lua
+  // Stops the operation when `result` became KF_TIMEOUT or KF_CANCELLED; may be NULL; no Lua.
+  void (*cancel)(struct kf_waiter *waiter);
 };
 
 // [-0, +?, yield] suspends the task until kf_wake, the deadline (kf_loop_now time; HUGE_VAL: none)
@@ -44,19 +46,45 @@ bool kf_waited(lua_State *L, struct kf_waiter *waiter);
 // Wakes the task that waits; without one, the next kf_wait returns at once. From C callbacks.
 void kf_wake(struct kf_waiter *waiter);
 
+// --- 2. gates: what several tasks may wait for ----------------------------------------------------
+// A gate is embedded in a userdata that is on the stack of each function that waits at it.
+// Zero-initialised, it is closed. While it is open, nobody waits.
+struct kf_gate {
+  struct kf_joiner *joiners;
+  bool open;
+  void (*cancelled)(struct kf_gate *gate);  // a task that waited here was cancelled; may be NULL
+};
+void kf_gate_open(struct kf_gate *gate);
+
+// [-0, +?, yield] waits for the gate as kf_wait does; k finds one more value on the stack.
+int kf_gate_wait(lua_State *L, struct kf_gate *gate, double deadline, lua_KContext context,
+                 lua_KFunction k);
+// [-1, +0, v] the first act of k: whether the gate was opened in time; raises "Cancelled".
+bool kf_gate_waited(lua_State *L);
+
+// --- 3. times -------------------------------------------------------------------------------------
 // [-0, +0, v] the argument as seconds: a number, or a text such as "500ms", "30s", "1h30m", "2d".
 double kf_check_seconds(lua_State *L, int arg);
+// [-0, +0, v] the optional argument as a deadline of the loop's clock; HUGE_VAL when it is absent.
+double kf_deadline(lua_State *L, int arg);
 // [-0, +0, v] field `name` of the options table at arg as a deadline of the loop's clock; HUGE_VAL
 // without it (or without a table).
 double kf_deadline_field(lua_State *L, int arg, const char *name);
 
-// --- 2. the main task ---------------------------------------------------------------------------
+// --- 4. the main task ---------------------------------------------------------------------------
 // [-(nargs+1), +1, -] runs a function as the main task and the loop until all tasks have ended.
 // LUA_OK with the function's first result; else the error of the main task, or of a task that
 // nobody waited for: a text with a traceback, or an error table with `traceback`.
 int kf_run_main(lua_State *L, int nargs);
 
-// From a signal handler: the main task is to be cancelled, because of `signal`.
+// [-(nargs+1), +(nresults|1), v] runs a function as the main task of a loop of its own, under
+// manual time; the tasks around it stand still meanwhile. Then counts what it left behind.
+struct kf_leftovers {
+  size_t tasks, timers, watches;
+};
+int kf_run_isolated(lua_State *L, int nargs, struct kf_leftovers *left);
+
+// From a signal handler: all tasks are to be cancelled, because of `signal`.
 void kf_interrupt(int signal);
 // The signal that interrupted the program, or 0.
 int kf_interrupted(void);
@@ -65,10 +93,10 @@ int kf_interrupted(void);
 struct kf_scheduler *kf_scheduler_new(lua_State *L, struct host *host);
 void kf_scheduler_free(struct kf_scheduler *scheduler);
 
-// --- 3. Lua -----------------------------------------------------------------------------------
+// --- 5. the Lua side ----------------------------------------------------------------------------
 int luaopen_kf_task_core(lua_State *L);
-// [-0, +0, m] puts our resume, wrap and close into the table `coroutine`.
-void kf_task_install(lua_State *L);
+// [-0, +0, m] puts our resume, wrap, yield and close into the table `coroutine`.
+void kf_coroutine_install(lua_State *L);
 // [-0, +0, m] metatables and registry tables; once per state, before all else here.
 void kf_task_prepare(lua_State *L);
 

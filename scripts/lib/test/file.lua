@@ -3,6 +3,7 @@
 --   file.run{ path = "tests/lua/json_test.lua", seed = 7, out = handle }
 
 local errors = require "errors"
+local host = require "host"
 local test = require "test"
 local testing = require "testing"
 
@@ -69,8 +70,22 @@ local function trim(text)
   return (text:gsub("\n[^\n]*%[C%]: in function 'xpcall'.*$", ""))
 end
 
-local function finish(context, before)
+-- Runs the test as a task on a fresh loop. ok, error, what it left on the loop.
+local function run_alone(run)
+  local ok, err
+  local ended, problem, left = host.testing.run(function() ok, err = xpcall(run, with_traceback) end)
+  if ended then return ok, err, left end
+  return false, errors.text(problem), left
+end
+
+local LEFT = { { "tasks", "tasks still run" }, { "timers", "timers are still pending" },
+  { "watches", "handles are still open" } }
+
+local function finish(context, before, left)
   local problems = leftovers(before)
+  for _, kind in ipairs(LEFT) do
+    if left[kind[1]] > 0 then problems[#problems + 1] = ("%d %s"):format(left[kind[1]], kind[2]) end
+  end
   for _, path in ipairs(context.directories) do testing.remove_directory(path) end
   return problems
 end
@@ -81,9 +96,9 @@ local function run_test(entry, context, out)
   test.set_context(context)
   record(out, "begin", entry.name)
   testing.guard(HANG_SECONDS)
-  local ok, err = xpcall(entry.run, with_traceback)
+  local ok, err, left = run_alone(entry.run)
   testing.guard(0)
-  local problems = finish(context, before)
+  local problems = finish(context, before, left)
   test.set_context(nil)
   if not ok and getmetatable(err) == test.Skip then
     record(out, "skip", entry.name, err.reason)
