@@ -11,12 +11,16 @@ function host.executable() end
 function host.pid() end
 ---@return boolean # whether garbage is collected all the time (--gc-stress)
 function host.gc_stress() end
----The clock stands still and moves by host.advance; for tests.
----@param on boolean
-function host.manual_time(on) end
+
+---For `kfhost test` only.
+host.testing = {}
+---Runs fn as the main task of a loop of its own, whose time moves only by advance.
+---@param fn fun(...): any
+---@return boolean ok, any result what fn returned first, or the error
+---@return {tasks: integer, timers: integer, watches: integer} left what it left on its loop
+function host.testing.run(fn, ...) end
+---Lets time pass; timers that become due fire in their order, and tasks run in between.
 ---@param seconds number|string
-function host.advance(seconds) end
----@return integer timers, integer watches # what the loop still waits for
-function host.pending() end
+function host.testing.advance(seconds) end
 
 return host
