@@ -9,11 +9,22 @@ local M = {}
 
 ---@class cli.completion.node a place on the command line: what may come next
 ---@field path string "" or "kale" or "kale show"
----@field words {name: string, doc: string}[] the commands that may come next
+---@field words {name: string, doc: string}[] the commands and the fixed values that may come next
 ---@field options table[] from cli.declare
 
+local function choices_of(command)
+  local words = {}
+  for _, argument in ipairs(command.arguments) do
+    for _, choice in ipairs(argument.choices or {}) do
+      words[#words + 1] = { name = choice, doc = argument.doc }
+    end
+  end
+  return words
+end
+
 local function add_command(nodes, path, command)
-  local node = { path = path, words = {}, options = command.commands and {} or command.options }
+  local options = command.commands and {} or command.options
+  local node = { path = path, words = choices_of(command), options = options }
   nodes[#nodes + 1] = node
   for index, name in ipairs(declare.names(command)) do
     local entry = command.commands[name]
