@@ -39,7 +39,8 @@ function M.near(word, names)
     local bare, bare_name = word:gsub("^%-+", ""), name:gsub("^%-+", "")
     local far = distance(bare, bare_name)
     if #bare >= 2 and bare_name:sub(1, #bare) == bare then far = 1 end
-    if far <= math.max(1, math.min(3, #bare_name // 2)) then found[#found + 1] = { name = name, far = far } end
+    local limit = math.max(1, math.min(3, #bare_name // 2))
+    if far <= limit then found[#found + 1] = { name = name, far = far } end
   end
   table.sort(found, function(a, b)
     if a.far ~= b.far then return a.far < b.far end
