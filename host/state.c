@@ -4,6 +4,7 @@
 #include "loop.h"
 #include "scripts.h"
 #include "task.h"
+#include "values.h"
 
 #include <lualib.h>
 #include <string.h>
@@ -71,6 +72,7 @@ static int open_libraries(lua_State *L) {
   wrap_global(L, "load", l_load);
   wrap_global(L, "loadfile", l_loadfile);
   luaL_requiref(L, "errors", luaopen_kf_errors, 0);
+  kf_values_prepare(L);
   kf_task_prepare(L);
   kf_coroutine_install(L);
   kf_scripts_install(L);

@@ -1,0 +1,23 @@
+// UTF-8 as RFC 3629 has it: no surrogates, no overlong forms, nothing above U+10FFFF.
+#ifndef KF_BASE_UTF8_H
+#define KF_BASE_UTF8_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// The length (1–4) of the character at `text`, of at most `size` bytes; 0 when it is malformed.
+size_t kf_utf8_length(const char *text, size_t size);
+
+// The offset of the first malformed byte, or `size` when there is none.
+size_t kf_utf8_check(const char *text, size_t size);
+
+// Writes the character (a valid one) and returns its length.
+size_t kf_utf8_encode(char out[4], uint32_t character);
+
+// Reads the character at `text` (well-formed) and its length.
+uint32_t kf_utf8_decode(const char *text, size_t *length);
+
+// The 1-based line, and column in characters, of a byte offset; lines end at \n.
+void kf_utf8_position(const char *text, size_t offset, size_t *line, size_t *column);
+
+#endif

@@ -1,0 +1,297 @@
+// Lua values to JSON text.
+#include "json.h"
+
+#include "base/number.h"
+#include "base/utf8.h"
+#include "error.h"
+#include "values.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TYPE_OUTPUT "kfhost.json.output"
+
+// Everything an encoding needs; a userdata, so that a raise frees the bytes.
+struct encoder {
+  char *bytes;
+  size_t length, capacity;
+  bool sort;
+  int indent;
+  size_t depth;
+  const void *ancestors[KF_MAX_DEPTH];
+  struct kf_place places[KF_MAX_DEPTH];
+};
+
+static int l_output_gc(lua_State *L) {
+  struct encoder *e = lua_touserdata(L, 1);
+  free(e->bytes);
+  e->bytes = NULL;
+  return 0;
+}
+
+static int fail(lua_State *L, struct encoder *e, const char *message) {
+  luaL_checkstack(L, 8, NULL);
+  kf_error(L, "JSON", "%s", message);
+  kf_push_path(L, e->places, e->depth);
+  lua_setfield(L, -2, "path");
+  return lua_error(L);
+}
+
+static char *reserve(lua_State *L, struct encoder *e, size_t extra) {
+  if (e->capacity - e->length < extra) {
+    size_t capacity = e->capacity * 2 + extra + 1024;
+    char *bytes = realloc(e->bytes, capacity);
+    if (!bytes) luaL_error(L, "not enough memory");
+    e->bytes = bytes;
+    e->capacity = capacity;
+  }
+  return e->bytes + e->length;
+}
+
+static void put(lua_State *L, struct encoder *e, const char *bytes, size_t length) {
+  memcpy(reserve(L, e, length), bytes, length);
+  e->length += length;
+}
+
+static void put_char(lua_State *L, struct encoder *e, char c) {
+  *reserve(L, e, 1) = c;
+  e->length++;
+}
+
+static void new_line(lua_State *L, struct encoder *e, size_t depth) {
+  if (e->indent <= 0) return;
+  size_t blanks = depth * (size_t)e->indent;
+  char *room = reserve(L, e, blanks + 1);
+  room[0] = '\n';
+  memset(room + 1, ' ', blanks);
+  e->length += blanks + 1;
+}
+
+// --- strings ------------------------------------------------------------------------------------
+
+// How many bytes from `at` need no escape.
+static size_t plain_run(const char *at, size_t size) {
+  const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
+  size_t done = 0;
+  for (; size - done >= 8; done += 8) {
+    uint64_t word;
+    memcpy(&word, at + done, sizeof word);
+    uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
+    uint64_t special = ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) |
+                       ((word - ones * 0x20) & ~word) | word;
+    if (special & highs) break;
+  }
+  while (done < size && (unsigned char)at[done] >= 0x20 && (unsigned char)at[done] < 0x80 &&
+         at[done] != '"' && at[done] != '\\')
+    done++;
+  return done;
+}
+
+static void put_escape(lua_State *L, struct encoder *e, unsigned char c) {
+  static const char escapes[] = "btn\0fr";  // of 8, 9, 10, 12, 13
+  static const char digits[] = "0123456789abcdef";
+  char *room = reserve(L, e, 6);
+  room[0] = '\\';
+  char name = c == '"' || c == '\\' ? (char)c : c >= 8 && c <= 13 ? escapes[c - 8] : '\0';
+  if (name) {
+    room[1] = name;
+    e->length += 2;
+    return;
+  }
+  memcpy(room + 1, "u00", 3);
+  room[4] = digits[c >> 4];
+  room[5] = digits[c & 15];
+  e->length += 6;
+}
+
+static void put_string(lua_State *L, struct encoder *e, const char *text, size_t size) {
+  put_char(L, e, '"');
+  for (size_t at = 0; at < size;) {
+    size_t run = plain_run(text + at, size - at);
+    put(L, e, text + at, run);
+    at += run;
+    if (at >= size) break;
+    unsigned char c = (unsigned char)text[at];
+    if (c < 0x80) {
+      put_escape(L, e, c);
+      at++;
+      continue;
+    }
+    size_t length = kf_utf8_length(text + at, size - at);
+    if (length == 0) fail(L, e, lua_pushfstring(L, "a string has malformed UTF-8 at byte %I", (lua_Integer)at));
+    put(L, e, text + at, length);
+    at += length;
+  }
+  put_char(L, e, '"');
+}
+
+// --- tables -------------------------------------------------------------------------------------
+
+static void put_value(lua_State *L, struct encoder *e);
+
+static void enter(lua_State *L, struct encoder *e) {
+  const void *table = lua_topointer(L, -1);
+  for (size_t i = 0; i < e->depth; i++)
+    if (e->ancestors[i] == table) fail(L, e, "the value contains itself");
+  if (e->depth >= KF_MAX_DEPTH) fail(L, e, "nested more than 500 deep");
+  luaL_checkstack(L, 12, "JSON value");
+  e->ancestors[e->depth] = table;
+  e->places[e->depth++] = (struct kf_place){0};
+}
+
+// Writes the table on top, whose elements are 1 … count and nothing else.
+static void put_array(lua_State *L, struct encoder *e) {
+  lua_Integer count = (lua_Integer)lua_rawlen(L, -1), found = 0;
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    if (!lua_isinteger(L, -2)) fail(L, e, "an array has a member that is no element");
+    lua_Integer index = lua_tointeger(L, -2);
+    if (index < 1 || index > count) fail(L, e, lua_pushfstring(L, "an array has a hole before element %I", index - 1));
+    found++;
+  }
+  if (found != count) fail(L, e, "an array has a hole");
+  enter(L, e);
+  put_char(L, e, '[');
+  for (lua_Integer i = 1; i <= count; i++) {
+    if (i > 1) put_char(L, e, ',');
+    e->places[e->depth - 1].index = i - 1;
+    new_line(L, e, e->depth);
+    lua_rawgeti(L, -1, i);
+    put_value(L, e);
+    lua_pop(L, 1);
+  }
+  e->depth--;
+  if (count > 0) new_line(L, e, e->depth);
+  put_char(L, e, ']');
+}
+
+// Raises when the member's name, below its value on top, is no string.
+static void check_name(lua_State *L, struct encoder *e) {
+  if (lua_type(L, -2) == LUA_TSTRING) return;
+  e->depth--;  // the place is the object
+  fail(L, e, lua_pushfstring(L, "an object has a %s as a member's name", luaL_typename(L, -2)));
+}
+
+// Writes the member whose name and value are on top.
+static void put_member(lua_State *L, struct encoder *e, bool first) {
+  size_t length;
+  check_name(L, e);
+  const char *name = lua_tolstring(L, -2, &length);
+  struct kf_place *place = &e->places[e->depth - 1];
+  place->key = name;
+  place->length = length;
+  if (!first) put_char(L, e, ',');
+  new_line(L, e, e->depth);
+  put_string(L, e, name, length);
+  put_char(L, e, ':');
+  if (e->indent > 0) put_char(L, e, ' ');
+  put_value(L, e);
+}
+
+static int compare_names(const void *a, const void *b) {
+  const struct kf_place *x = a, *y = b;
+  size_t shorter = x->length < y->length ? x->length : y->length;
+  int order = memcmp(x->key, y->key, shorter);
+  if (order != 0) return order;
+  return (x->length > y->length) - (x->length < y->length);
+}
+
+// The members in the order of their names' bytes.
+static void put_sorted(lua_State *L, struct encoder *e) {
+  size_t count = 0, i = 0;
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    check_name(L, e);
+    count++;
+  }
+  struct kf_place *names = lua_newuserdatauv(L, count * sizeof *names + 1, 0);
+  lua_insert(L, -2);  // names table
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1), i++)
+    names[i].key = lua_tolstring(L, -2, &names[i].length);
+  qsort(names, count, sizeof *names, compare_names);
+  for (i = 0; i < count; i++) {
+    lua_pushlstring(L, names[i].key, names[i].length);
+    lua_pushvalue(L, -1);
+    lua_rawget(L, -3);
+    put_member(L, e, i == 0);
+    lua_pop(L, 2);
+  }
+  lua_remove(L, -2);
+}
+
+static void put_object(lua_State *L, struct encoder *e) {
+  enter(L, e);
+  size_t begin = e->length;
+  put_char(L, e, '{');
+  if (e->sort) {
+    put_sorted(L, e);
+  } else {
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) put_member(L, e, e->length == begin + 1);
+  }
+  e->depth--;
+  if (e->length > begin + 1) new_line(L, e, e->depth);
+  put_char(L, e, '}');
+}
+
+// --- values -------------------------------------------------------------------------------------
+
+static void put_number(lua_State *L, struct encoder *e) {
+  char *room = reserve(L, e, KF_NUMBER_SIZE);
+  if (lua_isinteger(L, -1)) {
+    e->length += kf_number_write_integer(room, lua_tointeger(L, -1));
+    return;
+  }
+  lua_Number number = lua_tonumber(L, -1);
+  if (!isfinite(number)) fail(L, e, "JSON has no infinity and no NaN");
+  e->length += kf_number_write(room, number);
+}
+
+static void put_value(lua_State *L, struct encoder *e) {
+  size_t length;
+  const char *text;
+  switch (lua_type(L, -1)) {
+  case LUA_TSTRING:
+    text = lua_tolstring(L, -1, &length);
+    put_string(L, e, text, length);
+    return;
+  case LUA_TNUMBER: put_number(L, e); return;
+  case LUA_TBOOLEAN:
+    if (lua_toboolean(L, -1)) put(L, e, "true", 4);
+    else put(L, e, "false", 5);
+    return;
+  case LUA_TTABLE:
+    if (kf_shape_of(L, -1, NULL) == KF_SHAPE_ARRAY) put_array(L, e);
+    else put_object(L, e);
+    return;
+  default:
+    if (kf_is_null(L, -1)) put(L, e, "null", 4);
+    else fail(L, e, lua_pushfstring(L, "a %s is no JSON value", luaL_typename(L, -1)));
+  }
+}
+
+int kf_json_encode(lua_State *L) {
+  luaL_checkany(L, 1);
+  lua_settop(L, 2);
+  struct encoder *e = lua_newuserdatauv(L, sizeof *e, 0);
+  memset(e, 0, offsetof(struct encoder, ancestors));
+  if (luaL_newmetatable(L, TYPE_OUTPUT)) {
+    lua_pushcfunction(L, l_output_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  if (!lua_isnil(L, 2)) {
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_getfield(L, 2, "sort");
+    e->sort = lua_toboolean(L, -1);
+    lua_getfield(L, 2, "indent");
+    e->indent = (int)luaL_optinteger(L, -1, 0);
+    luaL_argcheck(L, e->indent >= 0 && e->indent <= 16, 2, "indent: 0 to 16 expected");
+  }
+  lua_pushvalue(L, 1);
+  put_value(L, e);
+  lua_pushlstring(L, e->bytes, e->length);
+  free(e->bytes);  // now, and not when the collector comes by
+  e->bytes = NULL;
+  return 1;
+}
