@@ -1,5 +1,7 @@
 #include "term/width.h"
 
+#include "base/utf8.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -31,24 +33,15 @@ static size_t code_width(uint32_t code) {
   return contains(double_width, sizeof double_width / sizeof *double_width, code) ? 2 : 1;
 }
 
-// Reads one code point and gives its length; a byte that begins none is U+FFFD of length 1.
-static size_t decode(const unsigned char *text, size_t length, uint32_t *code) {
-  static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-  size_t size = text[0] < 0x80 ? 1 : text[0] < 0xC2 ? 0 : text[0] < 0xE0 ? 2 : text[0] < 0xF0 ? 3 : 4;
-  *code = 0xFFFD;
-  if (size == 0 || size > length || text[0] > 0xF4) return 1;
-  uint32_t value = size == 1 ? text[0] : text[0] & (0xFFu >> (size + 1));
-  for (size_t i = 1; i < size; i++) {
-    if ((text[i] & 0xC0) != 0x80) return 1;
-    value = value << 6 | (text[i] & 0x3F);
-  }
-  if (value < least[size] || value > 0x10FFFF || (value >= 0xD800 && value < 0xE000)) return 1;
-  *code = value;
-  return size;
+// Reads one character and gives its length; a byte that begins none is U+FFFD of length 1.
+static size_t decode(const char *text, size_t length, uint32_t *code) {
+  size_t size = kf_utf8_length(text, length);
+  *code = size ? kf_utf8_decode(text, &size) : 0xFFFD;
+  return size ? size : 1;
 }
 
 // The length of an escape sequence "ESC [ … letter" at the start of text; 1 for a lone ESC.
-static size_t escape_length(const unsigned char *text, size_t length) {
+static size_t escape_length(const char *text, size_t length) {
   if (length < 2 || text[1] != '[') return 1;
   for (size_t i = 2; i < length; i++)
     if (text[i] >= 0x40 && text[i] <= 0x7E) return i + 1;
@@ -56,7 +49,7 @@ static size_t escape_length(const unsigned char *text, size_t length) {
 }
 
 // One step: a character with all that joins it. Gives its bytes and, in *width, its columns.
-static size_t step(const unsigned char *text, size_t length, size_t *width) {
+static size_t step(const char *text, size_t length, size_t *width) {
   *width = 0;
   if (text[0] == ESCAPE) return escape_length(text, length);
   uint32_t code;
@@ -80,7 +73,7 @@ static size_t step(const unsigned char *text, size_t length, size_t *width) {
 size_t kf_text_width(const char *text, size_t length) {
   size_t total = 0, width;
   for (size_t at = 0; at < length;) {
-    at += step((const unsigned char *)text + at, length - at, &width);
+    at += step(text + at, length - at, &width);
     total += width;
   }
   return total;
@@ -89,7 +82,7 @@ size_t kf_text_width(const char *text, size_t length) {
 size_t kf_text_cut(const char *text, size_t length, size_t columns) {
   size_t total = 0, width, at = 0;
   while (at < length) {
-    size_t size = step((const unsigned char *)text + at, length - at, &width);
+    size_t size = step(text + at, length - at, &width);
     if (total + width > columns) break;
     total += width;
     at += size;

@@ -29,6 +29,13 @@ test("version says the program and its libraries", function()
   assert(result.stdout:find "Lua +5%.4%.%d")
 end)
 
+test("version --json can be decoded", function()
+  local json = require "json"
+  local this = json.decode(proc.run({ host.executable(), "version", "--json" }).stdout)
+  test.equal(this.version, host.version)
+  assert(this.libraries.libyaml)
+end)
+
 test("help lists every command", function()
   local result = kfhost "help"
   test.equal(result.code, 0)
