@@ -10,7 +10,7 @@ struct kf_loop {
   struct event *alarm;       // wakes libevent for the earliest timer
   struct kf_timer **heap;    // heap[0] is unused: slots count from 1
   size_t timers, capacity;
-  size_t watches, holds, lingering;
+  size_t watches, holds, awaited;
   unsigned long started;     // timers so far
   struct kf_watch *watched;
   bool manual;
@@ -101,6 +101,7 @@ bool kf_timer_start(struct kf_loop *loop, struct kf_timer *timer, double due) {
   }
   timer->due = due;
   timer->order = loop->started++;
+  loop->awaited += timer->awaited;
   loop->timers++;
   put(loop, loop->timers, timer);
   sift_up(loop, loop->timers);
@@ -111,6 +112,7 @@ void kf_timer_stop(struct kf_loop *loop, struct kf_timer *timer) {
   size_t slot = timer->slot;
   if (slot == 0) return;
   timer->slot = 0;
+  loop->awaited -= timer->awaited;
   struct kf_timer *last = loop->heap[loop->timers--];
   if (last == timer) return;
   put(loop, slot, last);
@@ -120,6 +122,10 @@ void kf_timer_stop(struct kf_loop *loop, struct kf_timer *timer) {
 
 size_t kf_loop_timers(const struct kf_loop *loop) {
   return loop->timers;
+}
+
+bool kf_loop_awaited(const struct kf_loop *loop) {
+  return loop->awaited > 0;
 }
 
 static bool fire_due(struct kf_loop *loop) {
@@ -183,14 +189,6 @@ void kf_loop_hold(struct kf_loop *loop, int change) {
   double now = before_change(loop);
   loop->holds += (size_t)change;
   after_change(loop, now);
-}
-
-void kf_loop_linger(struct kf_loop *loop, int change) {
-  loop->lingering += (size_t)change;
-}
-
-bool kf_loop_lingers(const struct kf_loop *loop) {
-  return loop->lingering > 0;
 }
 
 // --- turns --------------------------------------------------------------------------------------

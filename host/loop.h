@@ -38,11 +38,13 @@ struct kf_timer {
   double due;
   size_t slot;  // place in the heap counted from 1; 0 = not started
   unsigned long order;  // timers due at the same time fire in the order of their start
+  bool awaited;  // the program's end waits for it (a child was told to stop, and will be made to)
   void (*fire)(struct kf_timer *timer);
 };
 bool kf_timer_start(struct kf_loop *loop, struct kf_timer *timer, double due);  // false: no memory
 void kf_timer_stop(struct kf_loop *loop, struct kf_timer *timer);
 size_t kf_loop_timers(const struct kf_loop *loop);
+bool kf_loop_awaited(const struct kf_loop *loop);  // whether an awaited one is started
 
 // --- 3. watches: embedded in their owner; persistent until stopped ----------------------------
 // With KF_SIGNAL alone, `fd` is the number of a signal instead.
@@ -60,11 +62,6 @@ size_t kf_loop_watches(const struct kf_loop *loop);
 // Counts something that waits for the outside world without a watch of ours (a listener of
 // libevent), so that the loop does not think itself idle. `change` is +1 or -1.
 void kf_loop_hold(struct kf_loop *loop, int change);
-
-// Counts something that is ending by itself and soon, and that the program's end waits for (a
-// child that was told to stop). `change` is +1 or -1.
-void kf_loop_linger(struct kf_loop *loop, int change);
-bool kf_loop_lingers(const struct kf_loop *loop);
 
 // --- 4. one turn --------------------------------------------------------------------------------
 // Fires what is due and ready; waits for it first when `block`. false when it would have waited

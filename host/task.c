@@ -348,7 +348,7 @@ static bool run_tasks(struct kf_scheduler *scheduler, bool only_main) {
     run_ready(scheduler);
     if (must_cancel(scheduler)) cancel_all(scheduler);
     bool over = only_main ? scheduler->main->done : !scheduler->live;
-    if (over && (only_main || !kf_loop_lingers(loop))) return true;
+    if (over && (only_main || !kf_loop_awaited(loop))) return true;
     bool idle = !scheduler->ready_first;
     if (!kf_loop_once(loop, idle) && idle && !scheduler->ready_first) return false;
   }

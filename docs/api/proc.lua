@@ -4,6 +4,7 @@
 local core = {}
 
 ---@class proc.Options: string[] the command's words
+---@field shell string? a line for /bin/sh instead of words
 ---@field cwd string?
 ---@field env table<string, string|number|false>? added to ours; false takes a name away
 ---@field clear_env boolean? start from an empty environment
@@ -38,14 +39,15 @@ function Process:lines(stream) end
 function Process:write(text) end
 function Process:close_stdin() end
 ---@param timeout number|string|nil
----@return proc.Exit # raises "Timeout"
+---@return proc.Exit # raises "Timeout"; what the process prints meanwhile is kept for read
 function Process:wait(timeout) end
 ---@param signal string|integer "TERM", "KILL", "INT", … or a number; to the whole group
 function Process:kill(signal) end
 ---TERM now, KILL after the grace.
 function Process:stop() end
 
----Starts a process in its own group; it is killed when its handle is collected or this program dies.
+---Starts a process in its own group. It runs until it ends, is stopped, or this program ends; a
+---cancelled task that waits on it stops it, and so does the end of a <close> variable's scope.
 ---@param options proc.Options
 ---@return proc.Process # raises the errno's name ("ENOENT") when it cannot be started
 function core.spawn(options) end

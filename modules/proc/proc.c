@@ -18,9 +18,6 @@
 #define TYPE_PROCESS "kfhost.process"
 #define READ_SIZE 65536
 #define BUFFER_LIMIT (1 << 20)  // a pipe is not read further while this much waits for the script
-#define POLL_INTERVAL 0.02      // without pidfd: how often an exit is looked for
-
-extern char **environ;
 
 struct stream {
   struct kf_watch watch;
@@ -29,30 +26,23 @@ struct stream {
   size_t taken;
   int fd;                   // -1 when closed
   bool close_when_written;
+  bool unbounded;           // read all that comes: the script waits for the end instead
 };
 
 struct process {
   struct kf_loop *loop;
   pid_t pid;
   struct stream streams[STREAMS];
-  struct kf_watch exit_watch;
-  struct kf_timer exit_poll;
+  struct kf_watch exit_watch;  // of the pidfd, or of SIGCHLD
   int pidfd;
-  bool polled;  // no pidfd: the exit is looked for by a timer
   bool exited;
   int status;
   struct rusage usage;
   double started, ended;
   double grace;
   struct kf_timer kill_timer;
-  struct wait *waits;
-};
-
-// Somebody who waits for bytes, room or the end; all are woken by any change.
-struct wait {
-  struct kf_waiter waiter;
-  struct wait *next;
-  struct process *process;
+  struct kf_gate changes;  // who waits for bytes, room or the end; all are woken by any change
+  lua_State *L;            // the state's main thread, for letting go of the anchor
 };
 
 static struct process *check(lua_State *L) {
@@ -62,7 +52,14 @@ static struct process *check(lua_State *L) {
 // --- events -------------------------------------------------------------------------------------
 
 static void wake_all(struct process *process) {
-  for (struct wait *wait = process->waits; wait; wait = wait->next) kf_wake(&wait->waiter);
+  kf_gate_open(&process->changes);
+  process->changes.open = false;  // who comes later waits for the next change
+}
+
+// A process that runs is anchored in the registry: its events need its memory.
+static void let_go(const struct process *process) {
+  lua_pushnil(process->L);
+  lua_rawsetp(process->L, LUA_REGISTRYINDEX, process);
 }
 
 static void close_stream(struct stream *stream) {
@@ -80,7 +77,8 @@ static void on_readable(struct kf_watch *watch, int events) {
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (count > 0) stream->buffer.length += (size_t)count;
   else close_stream(stream);
-  if (stream->fd >= 0 && stream->buffer.length - stream->taken > BUFFER_LIMIT)
+  size_t waiting = stream->buffer.length - stream->taken;
+  if (stream->fd >= 0 && waiting > BUFFER_LIMIT && !stream->unbounded)
     kf_watch_stop(stream->process->loop, watch);
   wake_all(stream->process);
 }
@@ -111,12 +109,6 @@ static void start_watching(struct stream *stream, int events) {
   kf_watch_start(stream->process->loop, &stream->watch, stream->fd, events);
 }
 
-static void stop_polling(struct process *process) {
-  kf_timer_stop(process->loop, &process->exit_poll);
-  if (process->polled) kf_loop_hold(process->loop, -1);
-  process->polled = false;
-}
-
 static void take_exit(struct process *process) {
   if (process->exited) return;
   pid_t pid = wait4(process->pid, &process->status, WNOHANG, &process->usage);
@@ -125,10 +117,10 @@ static void take_exit(struct process *process) {
   process->ended = kf_loop_now(process->loop);
   kf_watch_stop(process->loop, &process->exit_watch);
   kf_timer_stop(process->loop, &process->kill_timer);
-  stop_polling(process);
   if (process->pidfd >= 0) close(process->pidfd);
   process->pidfd = -1;
   wake_all(process);
+  let_go(process);
 }
 
 static void on_exit_event(struct kf_watch *watch, int events) {
@@ -136,25 +128,16 @@ static void on_exit_event(struct kf_watch *watch, int events) {
   take_exit((struct process *)(void *)((char *)watch - offsetof(struct process, exit_watch)));
 }
 
-static void on_exit_poll(struct kf_timer *timer) {
-  struct process *process =
-      (struct process *)(void *)((char *)timer - offsetof(struct process, exit_poll));
-  take_exit(process);
-  if (!process->exited)
-    kf_timer_start(process->loop, timer, kf_loop_now(process->loop) + POLL_INTERVAL);
-}
-
-static void watch_exit(struct process *process) {
-  process->pidfd = (int)syscall(SYS_pidfd_open, process->pid, 0);
+// By a pidfd; where the kernel refuses those, by SIGCHLD.
+static bool watch_exit(struct process *process) {
   process->exit_watch.ready = on_exit_event;
-  process->exit_poll.fire = on_exit_poll;
   bool refused = getenv("KFHOST_NO_PIDFD") != NULL;  // so that a test can take the other way
-  if (!refused && process->pidfd >= 0 &&
-      kf_watch_start(process->loop, &process->exit_watch, process->pidfd, KF_READ))
-    return;
-  process->polled = true;
-  kf_loop_hold(process->loop, +1);
-  kf_timer_start(process->loop, &process->exit_poll, kf_loop_now(process->loop) + POLL_INTERVAL);
+  process->pidfd = refused ? -1 : (int)syscall(SYS_pidfd_open, process->pid, 0);
+  bool watched = process->pidfd >= 0
+                     ? kf_watch_start(process->loop, &process->exit_watch, process->pidfd, KF_READ)
+                     : kf_watch_start(process->loop, &process->exit_watch, SIGCHLD, KF_SIGNAL);
+  if (watched && process->pidfd < 0) take_exit(process);  // it may have ended before we watched
+  return watched;
 }
 
 static void signal_group(struct process *process, int signal) {
@@ -171,97 +154,13 @@ static void stop(struct process *process) {
   if (process->exited || process->kill_timer.slot) return;
   signal_group(process, SIGTERM);
   process->kill_timer.fire = on_kill;
+  process->kill_timer.awaited = true;
   kf_timer_start(process->loop, &process->kill_timer, kf_loop_now(process->loop) + process->grace);
 }
 
-// --- options ------------------------------------------------------------------------------------
-
-static enum connection read_connection(lua_State *L, int options, const char *field,
-                                       enum connection otherwise, const char **file) {
-  static const char *const names[] = {"pipe", "inherit", "null", "stdout"};
-  static const enum connection values[] = {TO_PIPE, TO_INHERIT, TO_NULL, TO_STDOUT};
-  int type = lua_getfield(L, options, field);
-  if (type == LUA_TNIL) return otherwise;
-  if (type == LUA_TTABLE) {
-    if (lua_getfield(L, -1, "file") != LUA_TSTRING)
-      luaL_error(L, "%s: {file = path} expected", field);
-    *file = lua_tostring(L, -1);
-    return TO_FILE;
-  }
-  const char *name = luaL_checkstring(L, -1);
-  for (size_t i = 0; i < 4; i++)
-    if (strcmp(name, names[i]) == 0) return values[i];
-  luaL_error(L, "%s: \"pipe\", \"inherit\", \"null\", \"stdout\" or {file = path} expected", field);
-  return otherwise;
-}
-
-// [-0, +1, v] an array of count + 1 pointers, NULL-terminated, as a userdata.
-static const char **new_list(lua_State *L, size_t count) {
-  const char **list = lua_newuserdatauv(L, (count + 1) * sizeof *list, 0);
-  list[count] = NULL;
-  return list;
-}
-
-// [-0, +?, v] the words options[1…], kept alive by the options table.
-static const char *const *read_words(lua_State *L, int options) {
-  size_t count = (size_t)luaL_len(L, options);
-  luaL_argcheck(L, count > 0, options, "a command expected");
-  const char **words = new_list(L, count);
-  for (size_t i = 0; i < count; i++) {
-    lua_geti(L, options, (lua_Integer)i + 1);
-    if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "word %d of the command: string expected", (int)i + 1);
-    words[i] = lua_tostring(L, -1);
-    lua_pop(L, 1);
-  }
-  return words;
-}
-
-// [-0, +?, v] our environment (unless options.clear_env) with options.env over it.
-static const char *const *read_environment(lua_State *L, int options) {
-  size_t count = 0;
-  lua_newtable(L);  // name -> "name=value"
-  int merged = lua_gettop(L);
-  lua_getfield(L, options, "clear_env");
-  for (char **entry = lua_toboolean(L, -1) ? NULL : environ; entry && *entry; entry++) {
-    lua_pushlstring(L, *entry, strcspn(*entry, "="));
-    lua_pushstring(L, *entry);
-    lua_rawset(L, merged);
-  }
-  if (lua_getfield(L, options, "env") == LUA_TTABLE) {
-    int added = lua_gettop(L);
-    for (lua_pushnil(L); lua_next(L, added); lua_settop(L, added + 1)) {  // … name value
-      if (lua_type(L, -2) != LUA_TSTRING) luaL_error(L, "env: names are strings");
-      bool taken_away = lua_isboolean(L, -1) && !lua_toboolean(L, -1);  // env = {NAME = false}
-      const char *value = luaL_tolstring(L, -1, NULL);  // … name value text
-      lua_pushvalue(L, -3);
-      if (taken_away) lua_pushnil(L);
-      else lua_pushfstring(L, "%s=%s", lua_tostring(L, -1), value);  // … name value text name entry
-      lua_rawset(L, merged);
-    }
-  }
-  for (lua_pushnil(L); lua_next(L, merged); lua_pop(L, 1)) count++;
-  const char **list = new_list(L, count);
-  size_t i = 0;
-  for (lua_pushnil(L); lua_next(L, merged); lua_pop(L, 1)) list[i++] = lua_tostring(L, -1);
-  return list;
-}
-
-static const struct {
-  const char *name;
-  int resource;
-} limit_names[] = {{"cpu", RLIMIT_CPU},       {"memory", RLIMIT_AS},  {"files", RLIMIT_NOFILE},
-                   {"file_size", RLIMIT_FSIZE}, {"core", RLIMIT_CORE}, {"stack", RLIMIT_STACK}};
-enum { LIMITS = sizeof limit_names / sizeof *limit_names };
-
-static size_t read_limits(lua_State *L, int options, struct limit limits[LIMITS]) {
-  size_t count = 0;
-  if (lua_getfield(L, options, "rlimits") != LUA_TTABLE) return 0;
-  for (size_t i = 0; i < LIMITS; i++) {
-    if (lua_getfield(L, -1, limit_names[i].name) != LUA_TNIL)
-      limits[count++] = (struct limit){limit_names[i].resource, (rlim_t)luaL_checkinteger(L, -1)};
-    lua_pop(L, 1);
-  }
-  return count;
+// A cancelled task that waits on a child stops it.
+static void on_cancelled(struct kf_gate *gate) {
+  stop((struct process *)(void *)((char *)gate - offsetof(struct process, changes)));
 }
 
 // --- starting -----------------------------------------------------------------------------------
@@ -280,84 +179,71 @@ static double read_grace(lua_State *L, int options) {
   return grace;
 }
 
-// proc.spawn{ word, …, cwd, env, clear_env, stdin, stdout, stderr, grace, rlimits } -> process
-static int l_spawn(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 1);
-  struct limit limits[LIMITS];
-  struct command command = {.limits = limits};
+// [-0, +1, m] pushes a process that has not been started.
+static struct process *new_process(lua_State *L) {
   struct process *process = lua_newuserdatauv(L, sizeof *process, 0);
   *process = (struct process){.loop = kf_host(L)->loop, .pidfd = -1, .exited = true};
+  process->changes.cancelled = on_cancelled;
   for (int i = 0; i < STREAMS; i++)
     process->streams[i] = (struct stream){.process = process, .fd = -1};
   luaL_setmetatable(L, TYPE_PROCESS);
-  command.argv = read_words(L, 1);
-  command.environment = read_environment(L, 1);
-  lua_getfield(L, 1, "cwd");
-  command.directory = luaL_optstring(L, -1, NULL);
-  size_t input_length = 0;
-  const char *input = NULL;
-  static const char *const kinds[] = {"pipe", "inherit", "null"};
-  command.connections[STDIN] = TO_NULL;
-  if (lua_getfield(L, 1, "stdin") == LUA_TSTRING) {
-    input = lua_tolstring(L, -1, &input_length);
-    for (size_t i = 0; i < 3 && input; i++)
-      if (strcmp(input, kinds[i]) == 0) input = NULL;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  process->L = lua_tothread(L, -1);
+  lua_pop(L, 1);
+  return process;
+}
+
+// [-0, +0, v] raises what kept the command from starting.
+static int fail_to_start(lua_State *L, const struct command *command, const struct failure *failure) {
+  const char *program = command->argv[0];
+  switch (failure->step) {
+  case STEP_DIRECTORY: return kf_fail_errno(L, failure->number, "enter", command->directory);
+  case STEP_STREAM: {
+    const char *file = command->files[failure->stream];
+    return kf_fail_errno(L, failure->number, "open", file ? file : "a stream of the process");
   }
-  if (input) command.connections[STDIN] = TO_PIPE;
-  else command.connections[STDIN] = read_connection(L, 1, "stdin", TO_NULL, &command.files[STDIN]);
-  command.connections[STDOUT] = read_connection(L, 1, "stdout", TO_PIPE, &command.files[STDOUT]);
-  command.connections[STDERR] = read_connection(L, 1, "stderr", TO_INHERIT, &command.files[STDERR]);
-  command.limit_count = read_limits(L, 1, limits);
+  case STEP_LIMIT: return kf_fail_errno(L, failure->number, "set the limits of", program);
+  case STEP_START: break;
+  }
+  return kf_fail_errno(L, failure->number, "start", program);
+}
+
+static void feed(lua_State *L, struct process *process, const struct command *command) {
+  if (!command->input) return;
+  struct stream *input = &process->streams[STDIN];
+  input->close_when_written = true;
+  if (command->input_length == 0) close_stream(input);
+  else queue_input(L, process, command->input, command->input_length);
+}
+
+// proc.spawn{ word, … | shell=, cwd, env, clear_env, stdin, stdout, stderr, grace, rlimits } -> process
+static int l_spawn(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  struct process *process = new_process(L);
+  struct command command;
+  kf_proc_read_command(L, 1, &command);
   process->grace = read_grace(L, 1);
+  lua_pushvalue(L, 2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, process);
   int fds[STREAMS] = {-1, -1, -1};
-  const char *action;
-  int number = kf_proc_start(&command, &process->pid, fds, &action);
-  if (number) return kf_fail_errno(L, number, action, command.argv[0]);
+  struct failure failure = kf_proc_start(&command, &process->pid, fds);
+  if (failure.number) {
+    let_go(process);
+    return fail_to_start(L, &command, &failure);
+  }
   process->exited = false;
   process->started = kf_loop_now(process->loop);
   for (int i = 0; i < STREAMS; i++) process->streams[i].fd = fds[i];
-  watch_exit(process);
+  if (!watch_exit(process)) return kf_fail(L, "EMFILE", "cannot watch process %d", (int)process->pid);
   start_watching(&process->streams[STDOUT], KF_READ);
   start_watching(&process->streams[STDERR], KF_READ);
-  if (input) {
-    process->streams[STDIN].close_when_written = true;
-    if (input_length == 0) close_stream(&process->streams[STDIN]);
-    else queue_input(L, process, input, input_length);
-  }
-  lua_pushvalue(L, 2);
+  feed(L, process, &command);
+  lua_settop(L, 2);
   return 1;
 }
 
 // --- methods ------------------------------------------------------------------------------------
-
-static void leave(struct kf_waiter *waiter) {
-  struct wait *wait = (struct wait *)(void *)waiter;
-  for (struct wait **link = &wait->process->waits; *link; link = &(*link)->next) {
-    if (*link != wait) continue;
-    *link = wait->next;
-    return;
-  }
-}
-
-// [-0, +1, yield] waits for a change of the process; the wait stays on top of the stack.
-static int wait_for_change(lua_State *L, struct process *process, double deadline,
-                           lua_KContext context, lua_KFunction k) {
-  struct wait *wait = lua_newuserdatauv(L, sizeof *wait, 0);
-  *wait = (struct wait){.process = process, .next = process->waits};
-  wait->waiter.cancel = leave;
-  process->waits = wait;
-  return kf_wait(L, &wait->waiter, deadline, context, k);
-}
-
-// [-1, +0, v] the first act after it: false when the time is up.
-static bool changed(lua_State *L) {
-  struct wait *wait = lua_touserdata(L, -1);
-  leave(&wait->waiter);
-  bool woken = kf_waited(L, &wait->waiter);
-  lua_pop(L, 1);
-  return woken;
-}
 
 static int check_stream(lua_State *L, int arg) {
   static const char *const names[] = {"stdin", "stdout", "stderr", NULL};
@@ -386,7 +272,7 @@ static void drop_taken(struct stream *stream, size_t count) {
 static int read_some(lua_State *L, int status, lua_KContext context) {
   struct process *process = check(L);
   struct stream *stream = &process->streams[context];
-  if (status == LUA_YIELD && !changed(L)) return kf_fail(L, "Timeout", "the process wrote nothing in time");
+  if (status == LUA_YIELD && !kf_gate_waited(L)) return kf_fail(L, "Timeout", "the process wrote nothing in time");
   size_t count = stream->buffer.length - stream->taken;
   if (count > 0) {
     lua_pushlstring(L, stream->buffer.data + stream->taken, count);
@@ -397,7 +283,7 @@ static int read_some(lua_State *L, int status, lua_KContext context) {
     lua_pushnil(L);
     return 1;
   }
-  return wait_for_change(L, process, lua_tonumber(L, 3), context, read_some);
+  return kf_gate_wait(L, &process->changes, lua_tonumber(L, 3), context, read_some);
 }
 
 // p:read(stream, timeout) -> bytes, or nil at the end
@@ -411,7 +297,7 @@ static int l_read(lua_State *L) {
 static int read_line(lua_State *L, int status, lua_KContext context) {
   struct process *process = check(L);
   struct stream *stream = &process->streams[context];
-  if (status == LUA_YIELD && !changed(L)) return kf_fail(L, "Timeout", "the process wrote no line in time");
+  if (status == LUA_YIELD && !kf_gate_waited(L)) return kf_fail(L, "Timeout", "the process wrote no line in time");
   size_t count = stream->buffer.length - stream->taken;
   const char *start = stream->buffer.data ? stream->buffer.data + stream->taken : "";
   const char *newline = count ? memchr(start, '\n', count) : NULL;
@@ -429,7 +315,7 @@ static int read_line(lua_State *L, int status, lua_KContext context) {
     drop_taken(stream, count);
     return 1;
   }
-  return wait_for_change(L, process, lua_tonumber(L, 3), context, read_line);
+  return kf_gate_wait(L, &process->changes, lua_tonumber(L, 3), context, read_line);
 }
 
 // p:read_line(stream, timeout) -> the next line without its end, or nil
@@ -460,11 +346,11 @@ static int l_lines(lua_State *L) {
 static int written(lua_State *L, int status, lua_KContext context) {
   (void)context;
   struct process *process = check(L);
-  if (status == LUA_YIELD) changed(L);
+  if (status == LUA_YIELD) kf_gate_waited(L);
   struct stream *input = &process->streams[STDIN];
   if (input->fd < 0) return kf_fail(L, "Closed", "the process closed its standard input");
   if (input->buffer.length - input->taken <= BUFFER_LIMIT) return 0;
-  return wait_for_change(L, process, HUGE_VAL, 0, written);
+  return kf_gate_wait(L, &process->changes, HUGE_VAL, 0, written);
 }
 
 // p:write(text): waits while too much is unwritten
@@ -510,12 +396,12 @@ static void push_exit(lua_State *L, const struct process *process) {
 static int waited(lua_State *L, int status, lua_KContext context) {
   (void)context;
   struct process *process = check(L);
-  if (status == LUA_YIELD && !changed(L)) return kf_fail(L, "Timeout", "the process did not end in time");
+  if (status == LUA_YIELD && !kf_gate_waited(L)) return kf_fail(L, "Timeout", "the process did not end in time");
   if (process->exited) {
     push_exit(L, process);
     return 1;
   }
-  return wait_for_change(L, process, lua_tonumber(L, 3), 0, waited);
+  return kf_gate_wait(L, &process->changes, lua_tonumber(L, 3), 0, waited);
 }
 
 // p:wait(timeout) -> {code | signal, seconds, cpu_seconds, max_rss}
@@ -525,6 +411,10 @@ static int l_wait(lua_State *L) {
   lua_pushnil(L);
   lua_rotate(L, 2, 1);
   deadline_at_3(L, process);
+  for (int i = STDOUT; i <= STDERR; i++) {  // a full pipe would keep it from ending
+    process->streams[i].unbounded = true;
+    start_watching(&process->streams[i], KF_READ);
+  }
   return waited(L, LUA_OK, 0);
 }
 
@@ -552,7 +442,13 @@ static int l_stop(lua_State *L) {
   return 0;
 }
 
-// A process that nobody holds any more is killed and reaped here.
+// Its variable goes out of scope: it is stopped as by p:stop().
+static int l_close(lua_State *L) {
+  stop(check(L));
+  return 0;
+}
+
+// The state is closed: a process that still runs is killed and reaped.
 static int l_gc(lua_State *L) {
   struct process *process = check(L);
   if (!process->exited) {
@@ -560,7 +456,6 @@ static int l_gc(lua_State *L) {
     waitpid(process->pid, NULL, 0);
     process->exited = true;
   }
-  stop_polling(process);
   kf_watch_stop(process->loop, &process->exit_watch);
   kf_timer_stop(process->loop, &process->kill_timer);
   if (process->pidfd >= 0) close(process->pidfd);
@@ -625,7 +520,7 @@ int luaopen_kf_proc(lua_State *L) {
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, l_gc);
     lua_setfield(L, -2, "__gc");
-    lua_pushcfunction(L, l_gc);
+    lua_pushcfunction(L, l_close);
     lua_setfield(L, -2, "__close");
   }
   lua_pop(L, 1);

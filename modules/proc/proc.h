@@ -1,5 +1,5 @@
 // A child process: its own group, killed when this program dies, waited for by a pidfd where the
-// kernel has them (else by SIGCHLD's effect on a short timer), its pipes on the loop.
+// kernel has them (else by SIGCHLD), its pipes on the loop.
 #ifndef KF_PROC_PROC_H
 #define KF_PROC_PROC_H
 
@@ -15,6 +15,8 @@ enum { STDIN, STDOUT, STDERR, STREAMS };
 // How a stream of the child is connected.
 enum connection { TO_PIPE, TO_INHERIT, TO_NULL, TO_FILE, TO_STDOUT };
 
+enum { LIMITS = 6 };
+
 // What to start: all strings live as long as the call.
 struct command {
   const char *const *argv;         // ended by NULL
@@ -22,15 +24,27 @@ struct command {
   const char *directory;           // NULL: ours
   enum connection connections[STREAMS];
   const char *files[STREAMS];      // TO_FILE: path; written from its start
-  const struct limit {
+  const char *input;               // what standard input holds, or NULL
+  size_t input_length;
+  struct limit {
     int resource;
     rlim_t value;
-  } *limits;
+  } limits[LIMITS];
   size_t limit_count;
 };
 
-// Starts it. 0 and *pid, with our end of each pipe in fds (else -1); or the errno, with what
-// failed in *action ("start", "enter directory", "open").
-int kf_proc_start(const struct command *command, pid_t *pid, int fds[STREAMS], const char **action);
+// [-0, +?, v] reads the options table at index; what is pushed keeps the command's strings alive.
+void kf_proc_read_command(lua_State *L, int options, struct command *command);
+
+// What kept it from starting: an errno (0: nothing did), the step, and the stream for STEP_STREAM.
+struct failure {
+  int number;
+  enum { STEP_START, STEP_STREAM, STEP_LIMIT, STEP_DIRECTORY } step;
+  int stream;
+};
+
+// Starts it and waits until exec has succeeded or failed. *pid, and our end of each pipe in fds
+// (else -1); or the failure, and then there is no child.
+struct failure kf_proc_start(const struct command *command, pid_t *pid, int fds[STREAMS]);
 
 #endif

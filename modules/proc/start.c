@@ -3,26 +3,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-struct failure {
-  int number;
-  char action[32];
-};
+// --- in the child: only what is safe after fork ---------------------------------------------------
 
-static void close_all(int fds[STREAMS][2]) {
-  for (int i = 0; i < STREAMS; i++)
-    for (int end = 0; end < 2; end++)
-      if (fds[i][end] >= 0) close(fds[i][end]);
-}
-
-// In the child: says what failed to the parent, through the pipe that exec closes.
-_Noreturn static void fail(int report, const char *action) {
-  struct failure failure = {.number = errno};
-  strncpy(failure.action, action, sizeof failure.action - 1);
+// Says what failed to the parent, through the pipe that exec closes.
+_Noreturn static void fail(int report, int step, int stream) {
+  struct failure failure = {.number = errno, .step = step, .stream = stream};
   if (write(report, &failure, sizeof failure) < 0) _exit(126);
   _exit(127);
 }
@@ -35,7 +27,8 @@ static int open_stream(const struct command *command, int stream, int pipe_end) 
   case TO_NULL: return open("/dev/null", O_RDWR | O_CLOEXEC);
   case TO_FILE:
     return open(command->files[stream],
-                stream == STDIN ? O_RDONLY | O_CLOEXEC : O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+                stream == STDIN ? O_RDONLY | O_CLOEXEC : O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+                0666);
   }
   return -1;
 }
@@ -43,10 +36,17 @@ static int open_stream(const struct command *command, int stream, int pipe_end) 
 static void connect_streams(const struct command *command, int pipes[STREAMS][2], int report) {
   for (int stream = 0; stream < STREAMS; stream++) {
     int fd = open_stream(command, stream, pipes[stream][stream == STDIN ? 0 : 1]);
-    if (fd < 0) fail(report, "open a stream of");
-    if (fd != stream && dup2(fd, stream) < 0) fail(report, "connect a stream of");
+    if (fd < 0 || (fd != stream && dup2(fd, stream) < 0)) fail(report, STEP_STREAM, stream);
     if (fd == stream) fcntl(fd, F_SETFD, 0);
   }
+}
+
+static void reset_signals(void) {
+  struct sigaction action = {.sa_handler = SIG_DFL};
+  for (int number = 1; number < NSIG; number++) sigaction(number, &action, NULL);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 _Noreturn static void run_child(const struct command *command, int pipes[STREAMS][2], int report,
@@ -54,61 +54,90 @@ _Noreturn static void run_child(const struct command *command, int pipes[STREAMS
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(127);  // the parent died before the line above
-  signal(SIGPIPE, SIG_DFL);
-  signal(SIGINT, SIG_DFL);
-  signal(SIGTERM, SIG_DFL);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
   connect_streams(command, pipes, report);
   for (size_t i = 0; i < command->limit_count; i++) {
     struct rlimit limit = {command->limits[i].value, command->limits[i].value};
     if (setrlimit((__rlimit_resource_t)command->limits[i].resource, &limit) != 0)
-      fail(report, "limit");
+      fail(report, STEP_LIMIT, 0);
   }
-  if (command->directory && chdir(command->directory) != 0) fail(report, "enter the directory of");
+  if (command->directory && chdir(command->directory) != 0) fail(report, STEP_DIRECTORY, 0);
+  // Ours are all close-on-exec; this is for those that we have inherited ourselves.
+  syscall(SYS_close_range, 3, UINT_MAX, 4 /* CLOSE_RANGE_CLOEXEC */);
+  reset_signals();
   execvpe(command->argv[0], (char *const *)command->argv, (char *const *)command->environment);
-  fail(report, "start");
+  fail(report, STEP_START, 0);
 }
 
-// Waits for exec, or for the word of what failed.
-static int read_report(int report, const char **action) {
-  static struct failure failure;
+// --- in the parent --------------------------------------------------------------------------------
+
+// A pipe beside the standard streams, even when one of ours was closed: the child replaces those.
+static bool make_pipe(int ends[2]) {
+  int low[2];
+  if (pipe2(low, O_CLOEXEC) != 0) return false;
+  for (int i = 0; i < 2; i++) {
+    ends[i] = low[i] > STDERR_FILENO ? low[i] : fcntl(low[i], F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (ends[i] != low[i]) close(low[i]);
+  }
+  return ends[0] >= 0 && ends[1] >= 0;
+}
+
+static void close_all(int pipes[STREAMS][2]) {
+  for (int i = 0; i < STREAMS; i++)
+    for (int end = 0; end < 2; end++)
+      if (pipes[i][end] >= 0) close(pipes[i][end]);
+}
+
+// Forks with all signals blocked: no handler of ours may run in the child.
+static pid_t start_child(const struct command *command, int pipes[STREAMS][2], int report) {
+  sigset_t all, before;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, &before);
+  pid_t parent = getpid();
+  pid_t pid = fork();
+  if (pid == 0) run_child(command, pipes, report, parent);
+  int number = errno;
+  sigprocmask(SIG_SETMASK, &before, NULL);
+  errno = number;
+  return pid;
+}
+
+// Waits for exec, or for the word of what failed; then the child is reaped.
+static struct failure read_report(int report, pid_t pid) {
+  struct failure failure;
   ssize_t count;
   do count = read(report, &failure, sizeof failure);
   while (count < 0 && errno == EINTR);
-  if (count != sizeof failure) return 0;
-  *action = failure.action;
-  return failure.number;
+  if (count != (ssize_t)sizeof failure) return (struct failure){0};
+  while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+  }
+  return failure;
 }
 
-int kf_proc_start(const struct command *command, pid_t *pid, int fds[STREAMS], const char **action) {
-  int pipes[STREAMS][2] = {{-1, -1}, {-1, -1}, {-1, -1}}, report[2];
-  *action = "make pipes for";
-  for (int i = 0; i < STREAMS; i++)
-    if (command->connections[i] == TO_PIPE && pipe2(pipes[i], O_CLOEXEC) != 0) goto failed;
-  if (pipe2(report, O_CLOEXEC) != 0) goto failed;
-  pid_t parent = getpid();
-  *action = "start";
-  *pid = fork();
-  if (*pid == 0) run_child(command, pipes, report[1], parent);
-  close(report[1]);
-  int number = *pid < 0 ? errno : read_report(report[0], action);
-  close(report[0]);
-  if (number != 0) {
-    close_all(pipes);
-    return number;
-  }
-  setpgid(*pid, *pid);  // also here: either side may come first
+static void keep_our_ends(int pipes[STREAMS][2], int fds[STREAMS]) {
   for (int i = 0; i < STREAMS; i++) {
     int ours = i == STDIN ? 1 : 0;
     fds[i] = pipes[i][ours];
     if (pipes[i][!ours] >= 0) close(pipes[i][!ours]);
     if (fds[i] >= 0) fcntl(fds[i], F_SETFL, O_NONBLOCK);
   }
-  return 0;
-failed:
-  number = errno;
-  close_all(pipes);
-  return number;
+}
+
+struct failure kf_proc_start(const struct command *command, pid_t *pid, int fds[STREAMS]) {
+  int pipes[STREAMS][2] = {{-1, -1}, {-1, -1}, {-1, -1}}, report[2] = {-1, -1};
+  struct failure failure = {0};
+  bool made = make_pipe(report);
+  for (int i = 0; i < STREAMS && made; i++)
+    if (command->connections[i] == TO_PIPE) made = make_pipe(pipes[i]);
+  *pid = made ? start_child(command, pipes, report[1]) : -1;
+  if (*pid < 0) failure.number = errno;
+  if (report[1] >= 0) close(report[1]);
+  if (*pid > 0) failure = read_report(report[0], *pid);
+  if (report[0] >= 0) close(report[0]);
+  if (failure.number) {
+    close_all(pipes);
+    return failure;
+  }
+  setpgid(*pid, *pid);  // also here: either side may come first
+  keep_our_ends(pipes, fds);
+  return failure;
 }

@@ -7,18 +7,25 @@ local task = require "task"
 
 local M = { spawn = core.spawn, which = core.which }
 
--- Reads a stream to its end.
-local function read_all(process, stream)
+-- What the process printed, to the end of the stream (which a child of its own may keep open).
+local function read_all(process, stream, deadline)
   local pieces = {}
-  while true do
-    local piece = process:read(stream)
-    if not piece then return table.concat(pieces) end
+  repeat
+    local piece = process:read(stream, deadline and math.max(deadline - task.now(), 0))
     pieces[#pieces + 1] = piece
-  end
+  until not piece
+  return table.concat(pieces)
+end
+
+local function finish(process, deadline)
+  local result = process:wait(deadline and math.max(deadline - task.now(), 0))
+  result.stdout = read_all(process, "stdout", deadline)
+  result.stderr = read_all(process, "stderr", deadline)
+  return result
 end
 
 ---Runs a command to its end and collects what it prints.
----@param options table the words of the command, and the options of proc.spawn; timeout: duration
+---@param options table the words of the command (or shell), and the options of proc.spawn; timeout: duration
 ---@return {code: integer?, signal: integer?, stdout: string, stderr: string, seconds: number}
 ---  raises the errno's name when it cannot be started, "Timeout" (it is stopped then)
 function M.run(options)
@@ -26,28 +33,18 @@ function M.run(options)
   for key, value in pairs(options) do copy[key] = value end
   copy.stdout = copy.stdout or "pipe"
   copy.stderr = copy.stderr or "pipe"
-  copy.timeout = nil
+  local deadline = options.timeout and task.now() + task.seconds(options.timeout)
   local process <close> = core.spawn(copy)
-  local function collect()
-    local output = task.all {
-      function() return read_all(process, "stdout") end,
-      function() return read_all(process, "stderr") end,
-    }
-    local result = process:wait()
-    result.stdout, result.stderr = output[1], output[2]
-    return result
-  end
-  local ok, result = pcall(options.timeout and task.timeout or function(_, fn) return fn() end,
-    options.timeout, collect)
+  local ok, result = pcall(finish, process, deadline)
   if ok then return result end
+  if not errors.is(result, "Timeout") then error(result, 0) end
   process:stop()
-  if errors.is(result, "Timeout") then
-    errors.raise {
-      code = "Timeout",
-      message = ("%s did not end within %s"):format(options[1], options.timeout),
-    }
-  end
-  error(result, 0)
+  process:wait()
+  errors.raise {
+    code = "Timeout",
+    message = ("%s did not end within %s"):format(options[1] or options.shell,
+      type(options.timeout) == "number" and options.timeout .. " s" or options.timeout),
+  }
 end
 
 return M
