@@ -5,12 +5,16 @@
 
 #include <lauxlib.h>
 #include <limits.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#define DIGEST_TEXT (2 * SHA256_DIGEST_LENGTH + 1)
+
 static const char *first_place;
+static bool named_only;
 
 const struct kf_embedded_file *kf_embedded_find(const char *name) {
   size_t low = 0, high = kf_embedded_count;
@@ -26,6 +30,10 @@ const struct kf_embedded_file *kf_embedded_find(const char *name) {
 
 void kf_scripts_prepend(const char *dir) {
   first_place = dir;
+}
+
+void kf_scripts_named_only(void) {
+  named_only = true;
 }
 
 // --- places on disk -------------------------------------------------------------------------
@@ -46,21 +54,61 @@ static bool try_list(char path[PATH_MAX], const char *list, const char *name) {
   return false;
 }
 
-static bool try_data_home(char path[PATH_MAX], const char *name) {
-  char dir[PATH_MAX];
+// The user's own folder of scripts; false when there is no home.
+static bool user_directory(char dir[PATH_MAX]) {
   const char *base = getenv("XDG_DATA_HOME");
   const char *home = getenv("HOME");
   int length;
-  if (base && base[0] == '/') length = snprintf(dir, sizeof dir, "%s/kfhost/scripts", base);
+  if (base && base[0] == '/') length = snprintf(dir, PATH_MAX, "%s/kfhost/scripts", base);
   else if (home && home[0] == '/')
-    length = snprintf(dir, sizeof dir, "%s/.local/share/kfhost/scripts", home);
+    length = snprintf(dir, PATH_MAX, "%s/.local/share/kfhost/scripts", home);
   else return false;
-  return length < PATH_MAX && try_place(path, dir, strlen(dir), name);
+  return length < PATH_MAX;
 }
 
-static bool find_on_disk(char path[PATH_MAX], const char *name) {
-  if (first_place && try_place(path, first_place, strlen(first_place), name)) return true;
-  return try_list(path, getenv("KFHOST_PATH"), name) || try_data_home(path, name);
+static bool try_data_home(char path[PATH_MAX], const char *name) {
+  char dir[PATH_MAX];
+  return user_directory(dir) && try_place(path, dir, strlen(dir), name);
+}
+
+// Writes where the script is on disk to path and gives the name of that place; NULL when nowhere.
+static const char *find_on_disk(char path[PATH_MAX], const char *name) {
+  if (first_place && try_place(path, first_place, strlen(first_place), name)) return "--scripts";
+  if (named_only) return NULL;
+  if (try_list(path, getenv("KFHOST_PATH"), name)) return "KFHOST_PATH";
+  return try_data_home(path, name) ? "user" : NULL;
+}
+
+// --- ejected files --------------------------------------------------------------------------
+
+static void digest(const struct kf_embedded_file *file, char text[DIGEST_TEXT]) {
+  unsigned char bytes[SHA256_DIGEST_LENGTH];
+  SHA256((const unsigned char *)file->begin, (size_t)(file->end - file->begin), bytes);
+  for (size_t i = 0; i < sizeof bytes; i++) snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+}
+
+// Whether the file at path says that it was ejected from another text than the embedded one.
+static bool is_outdated(const char *path, const char *name) {
+  char version[32], was[DIGEST_TEXT], now[DIGEST_TEXT], line[256];
+  const struct kf_embedded_file *file = kf_embedded_find(name);
+  FILE *stream = file ? fopen(path, "re") : NULL;
+  if (!stream) return false;
+  const char *read = fgets(line, sizeof line, stream);
+  fclose(stream);
+  if (!read || sscanf(line, "-- kfhost %31s %64[0-9a-f] ", version, was) != 2) return false;
+  digest(file, now);
+  return strcmp(was, now) != 0;
+}
+
+static void warn_once(lua_State *L, const char *path, const char *name) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, "kfhost.outdated");
+  if (lua_getfield(L, -1, path) == LUA_TNIL) {
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -3, path);
+    fprintf(stderr, "kfhost: %s was ejected from another version of %s; see kfhost scripts diff %s\n",
+            path, name, name);
+  }
+  lua_pop(L, 2);
 }
 
 // --- loading --------------------------------------------------------------------------------
@@ -68,6 +116,7 @@ static bool find_on_disk(char path[PATH_MAX], const char *name) {
 bool kf_scripts_load(lua_State *L, const char *name) {
   char path[PATH_MAX];
   if (find_on_disk(path, name)) {
+    if (is_outdated(path, name)) warn_once(L, path, name);
     if (luaL_loadfilex(L, path, "t") != LUA_OK) lua_error(L);
     return true;
   }
@@ -82,8 +131,15 @@ bool kf_scripts_load(lua_State *L, const char *name) {
 
 // --- require --------------------------------------------------------------------------------
 
+static lua_CFunction find_linked(const char *module) {
+  for (const luaL_Reg *entry = kf_registry; entry->name; entry++)
+    if (strcmp(entry->name, module) == 0) return entry->func;
+  return NULL;
+}
+
 static int search_scripts(lua_State *L) {
   const char *module = luaL_checkstring(L, 1);
+  if (find_linked(module)) return 0;
   const char *file = luaL_gsub(L, module, ".", "/");
   const char *folder = strncmp(module, "cmd.", 4) == 0 ? "" : "lib/";
   static const char *const patterns[] = {"%s%s.lua", "%s%s/init.lua"};
@@ -100,12 +156,11 @@ static int search_scripts(lua_State *L) {
 
 static int search_registry(lua_State *L) {
   const char *module = luaL_checkstring(L, 1);
-  for (const luaL_Reg *entry = kf_registry; entry->name; entry++) {
-    if (strcmp(entry->name, module) == 0) {
-      lua_pushcfunction(L, entry->func);
-      lua_pushliteral(L, ":linked:");
-      return 2;
-    }
+  lua_CFunction open = find_linked(module);
+  if (open) {
+    lua_pushcfunction(L, open);
+    lua_pushliteral(L, ":linked:");
+    return 2;
   }
   lua_pushfstring(L, "no linked module '%s'", module);
   return 1;
@@ -144,4 +199,84 @@ void kf_scripts_install(lua_State *L) {
   lua_pushcfunction(L, search_registry);
   lua_rawseti(L, -2, 3);
   lua_pop(L, 2);
+}
+
+// --- the Lua module -----------------------------------------------------------------------------
+
+// scripts.names() -> names of the embedded files, sorted
+static int l_names(lua_State *L) {
+  lua_createtable(L, (int)kf_embedded_count, 0);
+  for (size_t i = 0; i < kf_embedded_count; i++) {
+    lua_pushstring(L, kf_embedded[i].name);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  return 1;
+}
+
+static const struct kf_embedded_file *check_embedded(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1);
+  const struct kf_embedded_file *file = kf_embedded_find(name);
+  if (!file) kf_fail(L, "NotFound", "no bundled script '%s'", name);
+  return file;
+}
+
+// scripts.source(name) -> the embedded text
+static int l_source(lua_State *L) {
+  const struct kf_embedded_file *file = check_embedded(L);
+  lua_pushlstring(L, file->begin, (size_t)(file->end - file->begin));
+  return 1;
+}
+
+// scripts.digest(name) -> SHA-256 of the embedded text, in hexadecimal
+static int l_digest(lua_State *L) {
+  char text[DIGEST_TEXT];
+  digest(check_embedded(L), text);
+  lua_pushstring(L, text);
+  return 1;
+}
+
+// scripts.override(name) -> path and place of the file that stands before the embedded one, or nil
+static int l_override(lua_State *L) {
+  char path[PATH_MAX];
+  const char *place = find_on_disk(path, luaL_checkstring(L, 1));
+  if (!place) return 0;
+  lua_pushstring(L, path);
+  lua_pushstring(L, place);
+  return 2;
+}
+
+// scripts.is_outdated(path, name) -> whether that file was ejected from another version
+static int l_is_outdated(lua_State *L) {
+  lua_pushboolean(L, is_outdated(luaL_checkstring(L, 1), luaL_checkstring(L, 2)));
+  return 1;
+}
+
+// scripts.user_directory() -> where the user's own scripts lie
+static int l_user_directory(lua_State *L) {
+  char dir[PATH_MAX];
+  if (!user_directory(dir)) return kf_fail(L, "NotFound", "no home directory: set HOME or XDG_DATA_HOME");
+  lua_pushstring(L, dir);
+  return 1;
+}
+
+// scripts.linked() -> names of the modules that are linked in
+static int l_linked(lua_State *L) {
+  lua_newtable(L);
+  lua_Integer count = 0;
+  for (const luaL_Reg *entry = kf_registry; entry->name; entry++) {
+    lua_pushstring(L, entry->name);
+    lua_rawseti(L, -2, ++count);
+  }
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"names", l_names},       {"source", l_source},           {"digest", l_digest},
+    {"override", l_override}, {"is_outdated", l_is_outdated}, {"user_directory", l_user_directory},
+    {"linked", l_linked},     {NULL, NULL},
+};
+
+int luaopen_kf_scripts(lua_State *L) {
+  luaL_newlib(L, functions);
+  return 1;
 }

@@ -2,7 +2,11 @@
 // Search order: --scripts DIR, KFHOST_PATH (colon-separated), the user's data directory
 // (${XDG_DATA_HOME:-~/.local/share}/kfhost/scripts), the embedded copy; never the working directory.
 //
+// A file that was ejected (kfhost scripts eject) begins with `-- kfhost VERSION SHA256 PATH`; when the
+// embedded file has changed since, loading it warns once.
+//
 // Offers: 1. the embedded files   2. finding and loading one   3. `require` over them
+//         4. the Lua module `scripts`
 #ifndef KF_SCRIPTS_H
 #define KF_SCRIPTS_H
 
@@ -24,13 +28,20 @@ const struct kf_embedded_file *kf_embedded_find(const char *name);
 // Puts DIR before all other places of the search (the option --scripts); dir is not copied.
 void kf_scripts_prepend(const char *dir);
 
+// From now on only DIR of --scripts may stand before the embedded files: for programs that serve
+// others, where the environment must not decide what runs.
+void kf_scripts_named_only(void);
+
 // [-0, +(0|1), e] loads the script NAME ("cmd/kale.lua") from the first place that has it, as a
 // text chunk named @PATH or @kfhost/NAME. false and nothing pushed when no place has it; a file
 // that does not compile raises.
 bool kf_scripts_load(lua_State *L, const char *name);
 
 // [-0, +0, e] `require` looks in package.preload, then here (lib/NAME.lua, lib/NAME/init.lua, and
-// for names that begin with "cmd." NAME.lua), then in the C modules, then in package.path.
+// for names that begin with "cmd." NAME.lua), then in the C modules, then in package.path. A script
+// cannot take the place of a C module.
 void kf_scripts_install(lua_State *L);
+
+int luaopen_kf_scripts(lua_State *L);
 
 #endif
