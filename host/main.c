@@ -45,15 +45,45 @@ static void set_arg(lua_State *L, const struct arguments *arguments, int first) 
   lua_setglobal(L, "arg");
 }
 
+// [-0, +1, m] pushes the names of the embedded commands.
+static void push_command_names(lua_State *L) {
+  lua_newtable(L);
+  lua_Integer count = 0;
+  for (size_t i = 0; i < kf_embedded_count; i++) {
+    const char *name = kf_embedded[i].name;
+    if (strncmp(name, "cmd/", 4) != 0 || strchr(name + 4, '/')) continue;
+    lua_pushlstring(L, name + 4, strcspn(name + 4, "."));
+    lua_rawseti(L, -2, ++count);
+  }
+}
+
+// [-0, +0, v] raises the usage error of a word that is no command, with names that are near.
+static void fail_unknown(lua_State *L, const char *word) {
+  if (access(word, R_OK) == 0)
+    kf_fail(L, "Usage", "no command '%s'; a script's name ends in .lua or has a /", word);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "cli.words");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "unknown");
+  lua_pushliteral(L, "command");
+  lua_pushstring(L, word);
+  push_command_names(L);
+  lua_call(L, 3, 1);
+  lua_error(L);
+}
+
 // [-0, +1, v] pushes the command's chunk; an unknown one raises "Usage".
 static void load_command(lua_State *L, const char *word) {
   const char *name = lua_pushfstring(L, "cmd/%s.lua", word);
-  if (kf_scripts_load(L, name)) {
-    lua_remove(L, -2);  // the name
-    return;
-  }
-  kf_fail(L, "Usage", "no command '%s'; kfhost help lists them%s", word,
-          access(word, R_OK) == 0 ? ", and a script's name ends in .lua or has a /" : "");
+  if (!kf_scripts_load(L, name)) fail_unknown(L, word);
+  lua_remove(L, -2);
+}
+
+// [-0, +1, v] pushes the chunk of a script file, or of standard input for NULL.
+static void load_script(lua_State *L, const char *path) {
+  int status = luaL_loadfilex(L, path, "t");
+  if (status == LUA_ERRFILE) kf_fail(L, "Usage", "%s", lua_tostring(L, -1));
+  if (status != LUA_OK) lua_error(L);
 }
 
 // [-0, +1, v] pushes the chunk that the arguments name; *first is the first word for it.
@@ -69,7 +99,7 @@ static void load_work(lua_State *L, const struct arguments *arguments, int *firs
   } else if (arguments->count == 0 || is_script(arguments->words[0])) {
     const char *name = arguments->count == 0 ? "-" : arguments->words[0];
     if (arguments->count == 0) *first = 0;
-    if (luaL_loadfilex(L, strcmp(name, "-") ? name : NULL, "t") != LUA_OK) lua_error(L);
+    load_script(L, strcmp(name, "-") ? name : NULL);
   } else {
     load_command(L, arguments->words[0]);
   }
@@ -99,12 +129,14 @@ static bool has_code(lua_State *L, const char *code) {
 // How much of a traceback is the script's own: the frames of the host at its end are not.
 static int own_length(const char *text) {
   static const char *const host_frames[] = {"\n\t[C]: in ?", "\n\t[C]: in function <0x"};
+  static const char title[] = "\nstack traceback:";
   int length = (int)strlen(text);
   for (size_t i = 0; i < sizeof host_frames / sizeof *host_frames; i++) {
     const char *frame = strstr(text, host_frames[i]);
     if (frame && frame - text < length) length = (int)(frame - text);
   }
-  return length;
+  int rest = length - (int)strlen(title);  // a title with nothing under it says nothing
+  return rest > 0 && strncmp(text + rest, title, strlen(title)) == 0 ? rest : length;
 }
 
 // Prints the error on top of the stack; an error table's traceback only when KFHOST_DEBUG is set.
@@ -182,7 +214,7 @@ static int parse(struct arguments *arguments, struct host *host) {
 }
 
 static void handle_signals(void) {
-  struct sigaction action = {.sa_handler = kf_interrupt, .sa_flags = SA_RESTART};
+  struct sigaction action = {.sa_handler = kf_interrupt};  // a blocked read is interrupted too
   sigaction(SIGINT, &action, NULL);
   sigaction(SIGTERM, &action, NULL);
   signal(SIGPIPE, SIG_IGN);

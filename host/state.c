@@ -59,6 +59,26 @@ static int l_loadfile(lua_State *L) {
   return lua_gettop(L);
 }
 
+// os.exit(code) that closes the state, so that handles and children do not outlive it.
+static int l_exit(lua_State *L) {
+  lua_settop(L, 1);
+  kf_loop_forget(kf_host(L)->loop);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  if (lua_isnil(L, 1)) lua_pushboolean(L, 1);
+  else lua_pushvalue(L, 1);
+  lua_pushboolean(L, 1);
+  lua_call(L, 2, 0);
+  return 0;
+}
+
+static void wrap_exit(lua_State *L) {
+  lua_getglobal(L, "os");
+  lua_getfield(L, -1, "exit");
+  lua_pushcclosure(L, l_exit, 1);
+  lua_setfield(L, -2, "exit");
+  lua_pop(L, 1);
+}
+
 static void wrap_global(lua_State *L, const char *name, lua_CFunction wrapper) {
   lua_getglobal(L, name);
   lua_pushcclosure(L, wrapper, 1);
@@ -71,6 +91,8 @@ static int open_libraries(lua_State *L) {
   luaL_openlibs(L);
   wrap_global(L, "load", l_load);
   wrap_global(L, "loadfile", l_loadfile);
+  wrap_exit(L);
+  lua_warning(L, "@on", 0);  // an error in __gc can only be told as a warning
   luaL_requiref(L, "errors", luaopen_kf_errors, 0);
   kf_values_prepare(L);
   kf_task_prepare(L);
