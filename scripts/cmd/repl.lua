@@ -2,6 +2,7 @@
 -- Not for scripts (kfhost - runs standard input as one); an error does not end it.
 --   printf '1 + 1\nprint "x"\n' | kfhost -i
 
+local cli = require "cli"
 local errors = require "errors"
 local term = require "term"
 
@@ -56,8 +57,16 @@ local function run(line)
   return results[1]
 end
 
-if prompting then print(("kfhost %s, Lua 5.4; end with Ctrl-D"):format(require("host").version)) end
-local ok = true
-for line in function() return read_line "> " end do ok = run(line) end
-if prompting then print() end
-return ok and 0 or 1
+local function run_all()
+  if prompting then print(("kfhost %s, Lua 5.4; end with Ctrl-D"):format(require("host").version)) end
+  local ok = true
+  for line in function() return read_line "> " end do ok = run(line) end
+  if prompting then print() end
+  return ok and 0 or 1
+end
+
+return cli.main {
+  name = "repl",
+  summary = "runs Lua statement by statement from standard input (kfhost -i)",
+  run = run_all,
+} (...)
