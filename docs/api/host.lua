@@ -11,6 +11,10 @@ function host.executable() end
 function host.pid() end
 ---@return boolean # whether garbage is collected all the time (--gc-stress)
 function host.gc_stress() end
+---@return table<string, string> # versions of the libraries that are linked in, by name
+function host.libraries() end
+---@return string[] # names of the bundled scripts, sorted
+function host.scripts() end
 
 ---For `kfhost test` only.
 host.testing = {}

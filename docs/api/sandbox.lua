@@ -1,4 +1,4 @@
----@meta
+---@meta sandbox
 
 ---Runs code that is not trusted: no files, processes, environment or network; its own memory; a
 ---deadline that no pcall, coroutine, metamethod, pattern or finalizer outlasts.

@@ -1,4 +1,4 @@
----@meta
+---@meta scripts
 
 ---The scripts that are bundled in the program, and the files of the user that stand before them.
 ---@class scripts

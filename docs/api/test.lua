@@ -1,4 +1,4 @@
----@meta
+---@meta test
 
 ---What a test file says and checks with; `kfhost test` runs such files.
 ---Calling it names a test: `test("a sentence", function() … end)`.

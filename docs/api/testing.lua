@@ -1,4 +1,4 @@
----@meta
+---@meta testing
 
 ---What the test runner needs of the system; no script has a use for it.
 ---@class testing

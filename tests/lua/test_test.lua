@@ -153,3 +153,20 @@ test("golden files are written on demand and compared otherwise", function()
   test.equal(run("a", ""), 0)
   test.equal(run("b", ""), 1)
 end)
+
+test("a task that is left over fails its test", function()
+  check_fails([[test("one", function()
+    require("task").spawn(function() require("task").sleep(100) end)
+    test.advance(0)
+  end)]], "1 tasks still run")
+end)
+
+test("time moves by advance only", function()
+  local code = run_file [[test("one", function()
+    local task = require "task"
+    local t = task.spawn(function() for _ = 1, 24 do task.sleep "1h" end return "a day" end)
+    test.advance(86400)
+    test.equal(t:wait(), "a day")
+  end)]]
+  test.equal(code, 0)
+end)

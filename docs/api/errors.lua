@@ -1,0 +1,20 @@
+---@meta errors.codes
+-- Every code that an error table of the program can have. Besides these: the names of errno ("ENOENT").
+
+---@alias kfhost.code string
+---| "Ambiguous" # a short name may mean several things
+---| "Base64" # a text is not Base64
+---| "Cancelled" # the task was cancelled, or the program interrupted
+---| "Certificate" # a certificate or key cannot be made or read
+---| "Closed" # what was closed is used
+---| "Deadlock" # every task waits for another one
+---| "JSON" # a text is not JSON, or a value cannot be written as JSON
+---| "Memory" # code in a sandbox needs more memory than it was given
+---| "NoTest" # a test run found no test
+---| "NotACommand" # a script under cmd/ declares no command
+---| "NotFound" # there is nothing of that name
+---| "Script" # code in a sandbox raised something that is no error table
+---| "Syntax" # code for a sandbox does not compile
+---| "Timeout" # it did not end in time
+---| "Usage" # a command line that cannot be understood
+---| "Value" # a value that cannot be copied into or out of a sandbox
