@@ -139,22 +139,26 @@ static int own_length(const char *text) {
   return rest > 0 && strncmp(text + rest, title, strlen(title)) == 0 ? rest : length;
 }
 
-// Prints the error on top of the stack; an error table's traceback only when KFHOST_DEBUG is set.
-static void report(lua_State *L) {
+static void print_own(const char *text) {
+  fprintf(stderr, "%.*s\n", own_length(text), text);
+}
+
+// Prints the error on top of the stack, with the script's part of its traceback.
+static void report(lua_State *L, bool with_traceback) {
   lua_pushvalue(L, -1);
   kf_error_text(L);
-  const char *text = lua_tostring(L, -1);
-  fprintf(stderr, "kfhost: %.*s\n", own_length(text), text);
-  if (!getenv("KFHOST_DEBUG") || !lua_istable(L, -2)) return;
-  if (lua_getfield(L, -2, "traceback") == LUA_TSTRING)
-    fprintf(stderr, "%.*s\n", own_length(lua_tostring(L, -1)), lua_tostring(L, -1));
+  fputs("kfhost: ", stderr);
+  print_own(lua_tostring(L, -1));
+  if (!with_traceback || !lua_istable(L, -2)) return;
+  lua_pushliteral(L, "traceback");
+  if (lua_rawget(L, -3) == LUA_TSTRING) print_own(lua_tostring(L, -1));
 }
 
 static int exit_code(lua_State *L, int status) {
   int signal = kf_interrupted();
   if (status != LUA_OK) {
     bool usage_error = has_code(L, "Usage");
-    if (!signal || !has_code(L, "Cancelled")) report(L);
+    if (!signal || !has_code(L, "Cancelled")) report(L, !usage_error);
     if (signal) return 128 + signal;
     return usage_error ? EXIT_USAGE : EXIT_FAILURE;
   }

@@ -120,6 +120,7 @@ lua_State *kf_state_new(struct host *host) {
 
 void kf_state_close(lua_State *L) {
   struct host *host = kf_host(L);
+  if (host->loop) kf_loop_forget(host->loop);  // what is started lies in memory that goes now
   lua_close(L);
   kf_scheduler_free(host->scheduler);
   kf_loop_free(host->loop);

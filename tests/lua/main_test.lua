@@ -105,6 +105,15 @@ stack traceback:
 ]])
 end)
 
+test("an uncaught error table is printed with its traceback", function()
+  local result = kfhost { "-e", [[
+local function f() require("errors").raise { code = "Odd", message = "odd" } end
+f()]] }
+  test.equal(result.code, 1)
+  test.equal(result.stderr:match "^kfhost: Odd: odd\nstack traceback:\n" ~= nil, true)
+  test.equal(result.stderr:find("(command line):2: in main chunk\n", 1, true) ~= nil, true)
+end)
+
 test("a syntax error ends with 1 and no traceback", function()
   local result = kfhost { "-e", "x = = 1" }
   test.equal(result.code, 1)
