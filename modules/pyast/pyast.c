@@ -35,7 +35,7 @@ static const char *check_source(lua_State *L, int arg, size_t *size) {
   if (zero) message = "a zero byte", bad = (size_t)(zero - source);
   if (!message) return source;
   kf_utf8_position(source, bad, &line, &column);
-  kf_error(L, "Python", "%s in a Python source", message);
+  kf_error(L, "PYAST", "%s in a Python source", message);
   lua_pushinteger(L, (lua_Integer)line);
   lua_setfield(L, -2, "line");
   lua_pushinteger(L, (lua_Integer)column);
