@@ -28,7 +28,8 @@ lua_State *kf_sandbox_state(struct kf_sandbox *sandbox);
 
 // --- 2. calls -----------------------------------------------------------------------------------
 // [-0, +1, -] on the sandbox's own stack: compiles text (never bytecode) to a function, or leaves
-// an error for kf_sandbox_push_error. The deadline counts for the compiler too.
+// an error for kf_sandbox_push_error. The deadline counts for the compiler too: what is left of it
+// after a load is for the caller to reckon.
 int kf_sandbox_load(struct kf_sandbox *sandbox, const char *code, size_t length, const char *name,
                     double seconds);
 

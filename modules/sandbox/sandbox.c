@@ -5,6 +5,7 @@
 #include "task.h"
 
 #include <math.h>
+#include <time.h>
 
 #define DEFAULT_SECONDS 1.0
 #define DEFAULT_MEMORY (64 << 20)
@@ -19,6 +20,12 @@ struct run {
   size_t length, memory;
   double seconds;
 };
+
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
 
 // [host state's `globals` at index 1] puts copies of them into the sandbox.
 static int set_globals(lua_State *L) {
@@ -51,9 +58,11 @@ static int run_code(lua_State *L) {
   struct run *run = lua_touserdata(L, 1);
   lua_State *inside = kf_sandbox_state(run->sandbox);
   run->L = L;
+  double deadline = now() + run->seconds;
   int status = prepare(run);  // globals are argument 2
   lua_settop(L, 0);
-  if (status == LUA_OK) status = kf_sandbox_call(run->sandbox, 0, LUA_MULTRET, run->seconds);
+  double left = fmax(deadline - now(), 1e-6);
+  if (status == LUA_OK) status = kf_sandbox_call(run->sandbox, 0, LUA_MULTRET, left);
   if (status != LUA_OK) {
     lua_pushnil(L);
     kf_sandbox_push_error(run->sandbox, status, L);

@@ -5,6 +5,8 @@
 
 local cli = require "cli"
 local errors = require "errors"
+local fs = require "fs"
+local host = require "host"
 
 local PROCESSES = 2
 local DEFAULT_FOLDER = "tests/lua"
@@ -15,12 +17,16 @@ local function quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
-local function lines_of(command)
-  local list = {}
-  local pipe <close> = assert(io.popen(command, "r"))
-  for line in pipe:lines() do list[#list + 1] = line end
-  table.sort(list)
-  return list
+-- Adds every *_test.lua below a folder, in the order of their names.
+local function add_folder(files, folder)
+  for _, name in ipairs(fs.list(folder)) do
+    local path = fs.join(folder, name)
+    if fs.stat(path, { follow = false }).type == "directory" then
+      add_folder(files, path)
+    elseif name:find "_test%.lua$" then
+      files[#files + 1] = path
+    end
+  end
 end
 
 -- A file is itself; a folder is every *_test.lua in it, in its folders too.
@@ -30,8 +36,7 @@ local function test_files(places)
     if place:find "%.lua$" then
       files[#files + 1] = place
     else
-      local command = "find " .. quote(place) .. " -name '*_test.lua' -type f"
-      table.move(lines_of(command), 1, #lines_of(command), #files + 1, files)
+      add_folder(files, place)
     end
   end
   return files
@@ -41,16 +46,10 @@ end
 
 -- This program with the options that stood before the word "test".
 local function own_command()
-  local stat = assert(io.open "/proc/self/stat"):read "l"
-  local command = { "/proc/" .. stat:match "^%d+" .. "/exe" }
-  local line = assert(io.open "/proc/self/cmdline"):read "a"
-  local first = true
-  for word in line:gmatch "([^%z]*)%z" do
-    if word == "test" then break end
-    if not first then command[#command + 1] = quote(word) end
-    first = false
-  end
-  return table.concat(command, " ")
+  local words = {}
+  for word in fs.read "/proc/self/cmdline":gmatch "([^%z]*)%z" do words[#words + 1] = quote(word) end
+  words[1] = quote(host.executable())
+  return table.concat(words, " ", 1, #words - #arg - 1)
 end
 
 local CHILD = [[

@@ -212,6 +212,7 @@ local bombs = {
   ["a repetition with overflow"] = "\nreturn ('xyz'):rep(math.maxinteger)",
   ["a format"] = "local s = ('x'):rep(1 << 20)\nreturn ('%s'):rep(50):format(table.unpack((function() "
     .. "local t = {} for i = 1, 50 do t[i] = s end return t end)()))",
+  ["a quotation"] = "local s = ('\\0'):rep(1 << 19)\nreturn ('\\0%q'):format(s)",
   ["a concat"] = "local t, s = {}, ('x'):rep(1 << 18) for i = 1, 50 do t[i] = s end\nreturn table.concat(t)",
   ["a substitution"] = "local s = ('x'):rep(1 << 12)\nreturn s:gsub('x', s)",
   ["a bomb in a coroutine"] = "\nreturn coroutine.wrap(function() return ('x'):rep(1 << 40) end)()",
