@@ -234,7 +234,7 @@ static void set_alarm(struct kf_loop *loop, double seconds) {
   event_add(loop->alarm, &delay);
 }
 
-// Under manual time: jumps to the next timer that kf_loop_advance has allowed.
+// Under manual time: jumps to the next timer that kf_loop_allow lets come.
 static bool jump(struct kf_loop *loop) {
   if (!loop->manual || loop->timers == 0 || loop->heap[1]->due > loop->allowed) return false;
   double ahead = loop->heap[1]->due - kf_loop_now(loop);

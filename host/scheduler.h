@@ -11,7 +11,12 @@
 #define KF_TYPE_TASK "kfhost.task"
 
 // User values of a task: its coroutine, its results (a table with n) or error, the traceback.
-enum { KF_TASK_COROUTINE = 1, KF_TASK_RESULT, KF_TASK_TRACEBACK, KF_TASK_VALUES = KF_TASK_TRACEBACK };
+enum {
+  KF_TASK_COROUTINE = 1,
+  KF_TASK_RESULT,
+  KF_TASK_TRACEBACK,
+  KF_TASK_VALUES = KF_TASK_TRACEBACK
+};
 
 struct kf_task {
   struct kf_scheduler *scheduler;

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
-#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +17,7 @@
 static char failures_key;  // registry: errors that nobody has been told, by task address
 static char tasks_key;     // registry: live tasks, by address
 
-// --- the ready queue ----------------------------------------------------------------------------
+// --- the ready queue ---------------------------------------------------------------------------
 
 void kf_task_ready(struct kf_task *task) {
   if (task->queued || task->done) return;
@@ -39,7 +38,7 @@ static struct kf_task *take_ready(struct kf_scheduler *scheduler) {
   return task;
 }
 
-// --- a task's life ------------------------------------------------------------------------------
+// --- a task's life -----------------------------------------------------------------------------
 
 void kf_task_push(lua_State *L, struct kf_task *task) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &tasks_key);
@@ -108,7 +107,7 @@ static void unlink_task(struct kf_task *task) {
   if (task->next) task->next->previous = task->previous;
 }
 
-// --- its end ------------------------------------------------------------------------------------
+// --- its end -----------------------------------------------------------------------------------
 
 static bool is_cancellation(lua_State *L, int index) {
   if (!lua_istable(L, index)) return false;
@@ -267,7 +266,7 @@ void kf_task_forget_failure(lua_State *L, struct kf_task *task) {
   lua_pop(L, 1);
 }
 
-// --- signals ------------------------------------------------------------------------------------
+// --- signals -----------------------------------------------------------------------------------
 
 static volatile sig_atomic_t interrupted;
 static struct host *interrupted_host;  // signals carry no argument
@@ -309,7 +308,7 @@ static void close_wake_pipe(void) {
   }
 }
 
-// --- the main task ------------------------------------------------------------------------------
+// --- the main task -----------------------------------------------------------------------------
 
 // [-0, +1, -] pushes an error nobody has been told; false and nothing when there is none.
 static bool push_failure(lua_State *L) {
@@ -388,7 +387,7 @@ int kf_run_main(lua_State *L, int nargs) {
   return main_failed ? LUA_ERRRUN : LUA_OK;
 }
 
-// --- a loop of its own ----------------------------------------------------------------------------
+// --- a loop of its own -------------------------------------------------------------------------
 
 // What stands still while an isolated function runs.
 struct surroundings {
@@ -448,7 +447,7 @@ int kf_run_isolated(lua_State *L, int nargs, struct kf_leftovers *left) {
   return status;
 }
 
-// --- the scheduler --------------------------------------------------------------------------------
+// --- the scheduler -----------------------------------------------------------------------------
 
 struct kf_scheduler *kf_scheduler_new(lua_State *L, struct host *host) {
   struct kf_scheduler *scheduler = calloc(1, sizeof *scheduler);

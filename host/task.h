@@ -21,7 +21,7 @@ struct kf_task;
 struct kf_scheduler;
 struct kf_joiner;
 
-// --- 1. waiting -----------------------------------------------------------------------------------
+// --- 1. waiting --------------------------------------------------------------------------------
 // A waiter is embedded in an operation's userdata, which must be on the stack of the function
 // that waits (so that it lives as long as the wait). Zero-initialised, it is idle.
 enum kf_wait_result { KF_IDLE, KF_WAITING, KF_WOKEN, KF_TIMEOUT, KF_CANCELLED };
@@ -46,7 +46,7 @@ bool kf_waited(lua_State *L, struct kf_waiter *waiter);
 // Wakes the task that waits; without one, the next kf_wait returns at once. From C callbacks.
 void kf_wake(struct kf_waiter *waiter);
 
-// --- 2. gates: what several tasks may wait for ----------------------------------------------------
+// --- 2. gates: what several tasks may wait for -------------------------------------------------
 // A gate is embedded in a userdata that is on the stack of each function that waits at it.
 // Zero-initialised, it is closed. While it is open, nobody waits.
 struct kf_gate {
@@ -62,7 +62,7 @@ int kf_gate_wait(lua_State *L, struct kf_gate *gate, double deadline, lua_KConte
 // [-1, +0, v] the first act of k: whether the gate was opened in time; raises "Cancelled".
 bool kf_gate_waited(lua_State *L);
 
-// --- 3. times -------------------------------------------------------------------------------------
+// --- 3. times ----------------------------------------------------------------------------------
 // [-0, +0, v] the argument as seconds: a number, or a text such as "500ms", "30s", "1h30m", "2d".
 double kf_check_seconds(lua_State *L, int arg);
 // [-0, +0, v] the optional argument as a deadline of the loop's clock; HUGE_VAL when it is absent.
@@ -71,7 +71,7 @@ double kf_deadline(lua_State *L, int arg);
 // without it (or without a table).
 double kf_deadline_field(lua_State *L, int arg, const char *name);
 
-// --- 4. the main task ---------------------------------------------------------------------------
+// --- 4. the main task --------------------------------------------------------------------------
 // [-(nargs+1), +1, -] runs a function as the main task and the loop until all tasks have ended.
 // LUA_OK with the function's first result; else the error of the main task, or of a task that
 // nobody waited for: a text with a traceback, or an error table with `traceback`.
@@ -93,7 +93,7 @@ int kf_interrupted(void);
 struct kf_scheduler *kf_scheduler_new(lua_State *L, struct host *host);
 void kf_scheduler_free(struct kf_scheduler *scheduler);
 
-// --- 5. the Lua side ----------------------------------------------------------------------------
+// --- 5. the Lua side ---------------------------------------------------------------------------
 int luaopen_kf_task_core(lua_State *L);
 // [-0, +0, m] puts our resume, wrap, yield and close into the table `coroutine`.
 void kf_coroutine_install(lua_State *L);

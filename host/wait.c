@@ -21,7 +21,7 @@ struct kf_joiner {
   struct kf_gate *gate;
 };
 
-// --- waiting ------------------------------------------------------------------------------------
+// --- waiting -----------------------------------------------------------------------------------
 
 static int raise_cancelled(lua_State *L) {
   int signal = kf_interrupted();
@@ -118,7 +118,7 @@ bool kf_waited(lua_State *L, struct kf_waiter *waiter) {
   return result == KF_WOKEN;
 }
 
-// --- gates ----------------------------------------------------------------------------------------
+// --- gates -------------------------------------------------------------------------------------
 
 void kf_gate_open(struct kf_gate *gate) {
   gate->open = true;
@@ -159,7 +159,7 @@ bool kf_gate_waited(lua_State *L) {
   return opened;
 }
 
-// --- times --------------------------------------------------------------------------------------
+// --- times -------------------------------------------------------------------------------------
 
 // Reads "1h30m" and the like; -1 when it is no duration.
 static double parse_duration(const char *text) {

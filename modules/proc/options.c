@@ -74,7 +74,8 @@ static const char *const *read_environment(lua_State *L, int options) {
     int added = lua_gettop(L);
     for (lua_pushnil(L); lua_next(L, added); lua_settop(L, added + 1)) {  // … name value
       if (lua_type(L, -2) != LUA_TSTRING) luaL_error(L, "env: names are strings");
-      bool taken_away = lua_isboolean(L, -1) && !lua_toboolean(L, -1);  // env = {NAME = false}
+      // env = {NAME = false} takes a name away.
+      bool taken_away = lua_isboolean(L, -1) && !lua_toboolean(L, -1);
       const char *value = luaL_tolstring(L, -1, NULL);  // … name value text
       lua_pushvalue(L, -3);
       if (taken_away) lua_pushnil(L);
@@ -96,13 +97,20 @@ static const struct {
                    {"file_size", RLIMIT_FSIZE}, {"core", RLIMIT_CORE}, {"stack", RLIMIT_STACK}};
 _Static_assert(sizeof limit_names / sizeof *limit_names == LIMITS, "one place for each limit");
 
+static int find_limit(lua_State *L, const char *name) {
+  for (int i = 0; i < LIMITS; i++)
+    if (strcmp(name, limit_names[i].name) == 0) return limit_names[i].resource;
+  return luaL_error(L, "rlimits: unknown limit '%s'", name);
+}
+
 static size_t read_limits(lua_State *L, int options, struct limit *limits) {
   size_t count = 0;
   if (lua_getfield(L, options, "rlimits") != LUA_TTABLE) return 0;
-  for (size_t i = 0; i < LIMITS; i++) {
-    if (lua_getfield(L, -1, limit_names[i].name) != LUA_TNIL)
-      limits[count++] = (struct limit){limit_names[i].resource, (rlim_t)luaL_checkinteger(L, -1)};
-    lua_pop(L, 1);
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {  // limits name value
+    if (lua_type(L, -2) != LUA_TSTRING || !lua_isinteger(L, -1) || lua_tointeger(L, -1) < 0)
+      luaL_error(L, "rlimits: {name = integer} expected");
+    int resource = find_limit(L, lua_tostring(L, -2));
+    limits[count++] = (struct limit){resource, (rlim_t)lua_tointeger(L, -1)};
   }
   return count;
 }
@@ -116,7 +124,8 @@ static void read_input(lua_State *L, int options, struct command *command) {
     command->input = lua_tolstring(L, -1, &command->input_length);
     command->connections[STDIN] = TO_PIPE;
   } else {
-    command->connections[STDIN] = read_connection(L, options, "stdin", TO_NULL, &command->files[STDIN]);
+    command->connections[STDIN] =
+        read_connection(L, options, "stdin", TO_NULL, &command->files[STDIN]);
   }
 }
 

@@ -194,7 +194,8 @@ static struct process *new_process(lua_State *L) {
 }
 
 // [-0, +0, v] raises what kept the command from starting.
-static int fail_to_start(lua_State *L, const struct command *command, const struct failure *failure) {
+static int fail_to_start(lua_State *L, const struct command *command,
+                         const struct failure *failure) {
   const char *program = command->argv[0];
   switch (failure->step) {
   case STEP_DIRECTORY: return kf_fail_errno(L, failure->number, "enter", command->directory);
@@ -216,7 +217,8 @@ static void feed(lua_State *L, struct process *process, const struct command *co
   else queue_input(L, process, command->input, command->input_length);
 }
 
-// proc.spawn{ word, … | shell=, cwd, env, clear_env, stdin, stdout, stderr, grace, rlimits } -> process
+// proc.spawn{ word, … | shell=, cwd, env, clear_env, stdin, stdout, stderr, grace, rlimits }
+// -> process
 static int l_spawn(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
@@ -235,7 +237,8 @@ static int l_spawn(lua_State *L) {
   process->exited = false;
   process->started = kf_loop_now(process->loop);
   for (int i = 0; i < STREAMS; i++) process->streams[i].fd = fds[i];
-  if (!watch_exit(process)) return kf_fail(L, "EMFILE", "cannot watch process %d", (int)process->pid);
+  if (!watch_exit(process))
+    return kf_fail(L, "EMFILE", "cannot watch process %d", (int)process->pid);
   start_watching(&process->streams[STDOUT], KF_READ);
   start_watching(&process->streams[STDERR], KF_READ);
   feed(L, process, &command);
@@ -272,7 +275,8 @@ static void drop_taken(struct stream *stream, size_t count) {
 static int read_some(lua_State *L, int status, lua_KContext context) {
   struct process *process = check(L);
   struct stream *stream = &process->streams[context];
-  if (status == LUA_YIELD && !kf_gate_waited(L)) return kf_fail(L, "Timeout", "the process wrote nothing in time");
+  if (status == LUA_YIELD && !kf_gate_waited(L))
+    return kf_fail(L, "Timeout", "the process wrote nothing in time");
   size_t count = stream->buffer.length - stream->taken;
   if (count > 0) {
     lua_pushlstring(L, stream->buffer.data + stream->taken, count);
@@ -297,7 +301,8 @@ static int l_read(lua_State *L) {
 static int read_line(lua_State *L, int status, lua_KContext context) {
   struct process *process = check(L);
   struct stream *stream = &process->streams[context];
-  if (status == LUA_YIELD && !kf_gate_waited(L)) return kf_fail(L, "Timeout", "the process wrote no line in time");
+  if (status == LUA_YIELD && !kf_gate_waited(L))
+    return kf_fail(L, "Timeout", "the process wrote no line in time");
   size_t count = stream->buffer.length - stream->taken;
   const char *start = stream->buffer.data ? stream->buffer.data + stream->taken : "";
   const char *newline = count ? memchr(start, '\n', count) : NULL;
@@ -396,7 +401,8 @@ static void push_exit(lua_State *L, const struct process *process) {
 static int waited(lua_State *L, int status, lua_KContext context) {
   (void)context;
   struct process *process = check(L);
-  if (status == LUA_YIELD && !kf_gate_waited(L)) return kf_fail(L, "Timeout", "the process did not end in time");
+  if (status == LUA_YIELD && !kf_gate_waited(L))
+    return kf_fail(L, "Timeout", "the process did not end in time");
   if (process->exited) {
     push_exit(L, process);
     return 1;

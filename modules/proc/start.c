@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// --- in the child: only what is safe after fork ---------------------------------------------------
+// --- in the child: only what is safe after fork ------------------------------------------------
 
 // Says what failed to the parent, through the pipe that exec closes.
 _Noreturn static void fail(int report, int step, int stream) {
@@ -68,7 +68,7 @@ _Noreturn static void run_child(const struct command *command, int pipes[STREAMS
   fail(report, STEP_START, 0);
 }
 
-// --- in the parent --------------------------------------------------------------------------------
+// --- in the parent -----------------------------------------------------------------------------
 
 // A pipe beside the standard streams, even when one of ours was closed: the child replaces those.
 static bool make_pipe(int ends[2]) {

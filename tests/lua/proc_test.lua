@@ -240,6 +240,15 @@ test("a process that still runs at the end of the program is stopped", function(
   test.equal(gone(tonumber(result.stdout)), true)
 end)
 
+test("while a child runs, so does the clock of a test", function()
+  local p <close> = proc.spawn { "sleep", "100", stdout = "null" }
+  local before = task.now()
+  task.sleep(0.01)
+  test.equal(task.now() - before >= 0.01, true)
+  p:stop()
+  p:wait()
+end)
+
 test("every method survives an ended process", function()
   local p = proc.spawn { "true" }
   p:wait()
@@ -253,6 +262,7 @@ end)
 
 test("wrong options are misuse", function()
   test.raises("stdout: ", function() proc.spawn { "true", stdout = "nowhere" } end)
+  test.raises("unknown limit 'nofile'", function() proc.spawn { "true", rlimits = { nofile = 1 } } end)
   test.raises("word 2", function() proc.spawn { "true", {} } end)
   test.raises("a signal's name", function()
     local p <close> = proc.spawn { "true" }
