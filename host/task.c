@@ -361,7 +361,8 @@ static void watch_signals(struct kf_scheduler *scheduler, struct kf_watch *watch
   kf_watch_start(scheduler->host->loop, watch, wake_pipe[0], KF_READ);
 }
 
-static const char deadlock[] = "every task waits for another one, or for time that a test must move";
+static const char deadlock[] =
+    "every task waits for another one, or for time that a test must move";
 
 int kf_run_main(lua_State *L, int nargs) {
   struct kf_scheduler *scheduler = kf_host(L)->scheduler;

@@ -50,7 +50,7 @@ void kf_wake(struct kf_waiter *waiter);
 // A gate is embedded in a userdata that is on the stack of each function that waits at it.
 // Zero-initialised, it is closed. While it is open, nobody waits.
 struct kf_gate {
-  struct kf_joiner *joiners;
+  struct kf_joiner *joiners, *last;  // woken in the order in which they came
   bool open;
   void (*cancelled)(struct kf_gate *gate);  // a task that waited here was cancelled; may be NULL
 };

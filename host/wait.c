@@ -126,12 +126,20 @@ void kf_gate_open(struct kf_gate *gate) {
     kf_wake(&joiner->waiter);
 }
 
+static void join(struct kf_gate *gate, struct kf_joiner *joiner) {
+  if (gate->last) gate->last->next = joiner;
+  else gate->joiners = joiner;
+  gate->last = joiner;
+}
+
 static void leave(struct kf_joiner *joiner) {
-  for (struct kf_joiner **link = &joiner->gate->joiners; *link; link = &(*link)->next) {
-    if (*link != joiner) continue;
-    *link = joiner->next;
-    return;
-  }
+  struct kf_gate *gate = joiner->gate;
+  struct kf_joiner *previous = NULL, *at = gate->joiners;
+  for (; at && at != joiner; at = at->next) previous = at;
+  if (!at) return;
+  if (previous) previous->next = joiner->next;
+  else gate->joiners = joiner->next;
+  if (gate->last == joiner) gate->last = previous;
 }
 
 static void give_up(struct kf_waiter *waiter) {
@@ -144,9 +152,9 @@ static void give_up(struct kf_waiter *waiter) {
 int kf_gate_wait(lua_State *L, struct kf_gate *gate, double deadline, lua_KContext context,
                  lua_KFunction k) {
   struct kf_joiner *joiner = lua_newuserdatauv(L, sizeof *joiner, 0);
-  *joiner = (struct kf_joiner){.gate = gate, .next = gate->joiners};
+  *joiner = (struct kf_joiner){.gate = gate};
   joiner->waiter.cancel = give_up;
-  gate->joiners = joiner;
+  join(gate, joiner);
   if (gate->open) kf_wake(&joiner->waiter);
   return kf_wait(L, &joiner->waiter, deadline, context, k);
 }

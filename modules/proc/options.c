@@ -79,7 +79,7 @@ static const char *const *read_environment(lua_State *L, int options) {
       const char *value = luaL_tolstring(L, -1, NULL);  // … name value text
       lua_pushvalue(L, -3);
       if (taken_away) lua_pushnil(L);
-      else lua_pushfstring(L, "%s=%s", lua_tostring(L, -1), value);  // … name value text name entry
+      else lua_pushfstring(L, "%s=%s", lua_tostring(L, -1), value);  // … text name entry
       lua_rawset(L, merged);
     }
   }

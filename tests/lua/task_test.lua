@@ -317,16 +317,16 @@ test("cancelling twice, or after the end, changes nothing", function()
   test.equal(t:wait(), 1)
 end)
 
-test("an event wakes all who wait, and those who come later", function()
-  local event, woken = task.event(), 0
+test("an event wakes all who wait, in their order, and those who come later", function()
+  local event, woken = task.event(), {}
   local tasks = {}
   for i = 1, 3 do
-    tasks[i] = task.spawn(function() if event:wait() then woken = woken + 1 end end)
+    tasks[i] = task.spawn(function() if event:wait() then woken[#woken + 1] = i end end)
   end
   test.advance(0)
   event:set()
   for i = 1, 3 do tasks[i]:wait() end
-  test.equal(woken, 3)
+  test.same(woken, { 1, 2, 3 })
   test.equal(event:wait(0), true)
   event:clear()
   test.equal(event:wait(0), false)
