@@ -270,16 +270,21 @@ static void put_value(lua_State *L, struct encoder *e) {
   }
 }
 
+// Not at the first encoding: were memory to run out between the two steps, the metatable would stay
+// without its __gc and every later error would lose the output.
+void kf_json_encode_prepare(lua_State *L) {
+  luaL_newmetatable(L, TYPE_OUTPUT);
+  lua_pushcfunction(L, l_output_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 1);
+}
+
 int kf_json_encode(lua_State *L) {
   luaL_checkany(L, 1);
   lua_settop(L, 2);
   struct encoder *e = lua_newuserdatauv(L, sizeof *e, 0);
   memset(e, 0, offsetof(struct encoder, ancestors));
-  if (luaL_newmetatable(L, TYPE_OUTPUT)) {
-    lua_pushcfunction(L, l_output_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
+  luaL_setmetatable(L, TYPE_OUTPUT);
   if (!lua_isnil(L, 2)) {
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_getfield(L, 2, "sort");

@@ -41,6 +41,7 @@ static const luaL_Reg functions[] = {
 
 int luaopen_kf_json(lua_State *L);
 int luaopen_kf_json(lua_State *L) {
+  kf_json_encode_prepare(L);
   luaL_newlib(L, functions);
   kf_push_null(L);
   lua_setfield(L, -2, "null");
