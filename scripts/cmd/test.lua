@@ -53,22 +53,26 @@ local function own_command()
 end
 
 local CHILD = [[
-local path, seed, only, update = ...
+local path, seed, timeout, only, update = ...
 local out = assert(io.open("/dev/fd/3", "w"))
 require("test.file").run { path = path, seed = math.tointeger(seed), out = out,
-  only = only ~= "" and only or nil, update = update == "yes" }
+  timeout = math.tointeger(timeout), only = only ~= "" and only or nil, update = update == "yes" }
 os.exit(0, true)
 ]]
 
 -- What the file prints goes to standard error; its records come through the pipe.
 local function start(command, path, args)
-  local words = { "exec", command, "-e", quote(CHILD), quote(path), tostring(args.seed),
-    quote(args.only or ""), args.update_golden and "yes" or "no", "3>&1 1>&2 </dev/null" }
+  local words = {
+    "exec", command, args.gc_stress and "--gc-stress" or "", "-e", quote(CHILD),
+    quote(path), tostring(args.seed), tostring(args.timeout), quote(args.only or ""),
+    args.update_golden and "yes" or "no",
+    "3>&1 1>&2 </dev/null",
+  }
   return { path = path, pipe = assert(io.popen(table.concat(words, " "), "r")) }
 end
 
 local function death(kind, number)
-  if kind == "signal" and number == 14 then return "it hung: no end after 60 s" end
+  if kind == "signal" and number == 14 then return "it hung: its time is over (see --timeout)" end
   if kind == "signal" then return ("signal %d ended the process"):format(number) end
   return ("the process ended with exit code %d"):format(number)
 end
@@ -163,7 +167,9 @@ return cli.main {
   arguments = { { "[FILE…]", "test files, or folders with *_test.lua (tests/lua)" } },
   options = {
     { "--seed N", "the order of the tests (a new one each time, printed)", type = "int" },
+    { "--timeout N", "seconds that a test may take", type = "int", default = 60, min = 1 },
     { "--only PATTERN", "tests whose name this Lua pattern finds" },
+    { "--gc-stress", "collect garbage all the time" },
     { "--allow-skip NAME", "a test that may be skipped", repeated = true },
     { "--update-golden", "write the golden files instead of comparing" },
   },

@@ -61,6 +61,19 @@ test("a process that dies fails the test under way", function()
   check_fails([[test("one", function() os.exit(7) end)]], "the process ended with exit code 7")
 end)
 
+test("a test that hangs is ended and named", function()
+  local code, output = run_file([[
+    test("hangs", function() while true do end end)]], "--timeout 1")
+  test.equal(code, 1)
+  test.equal(output:match "not ok 1 %- sample: hangs\n  # it hung", "not ok 1 - sample: hangs\n  # it hung")
+end)
+
+test("garbage collection under stress reaches the tests", function()
+  local text = [[test("one", function() test.equal(require("host").gc_stress(), true) end)]]
+  test.equal((run_file(text, "--gc-stress")), 0)
+  test.equal((run_file(text)), 1)
+end)
+
 test("a skip fails the run unless it is allowed by name", function()
   local text = [[test("one", function() test.skip "no such tool" end)]]
   check_fails(text, "skipped: no such tool")

@@ -9,8 +9,6 @@ local testing = require "testing"
 
 local M = {}
 
-local HANG_SECONDS = 60
-
 -- Records: "begin NAME", then "note TEXT"…, then one of "pass NAME", "fail NAME", "skip NAME<tab>REASON";
 -- "load" after a file could not be loaded; "end" as the last one, so that a death is seen.
 local function record(out, ...)
@@ -95,7 +93,7 @@ local function run_test(entry, context, out)
   context.directories = {}
   test.set_context(context)
   record(out, "begin", entry.name)
-  testing.guard(HANG_SECONDS)
+  testing.guard(context.timeout)
   local ok, err, left = run_alone(entry.run)
   testing.guard(0)
   local problems = finish(context, before, left)
@@ -139,11 +137,11 @@ local function golden_folder(path)
 end
 
 ---Runs the tests of a file.
----@param options table path, seed, out (file), only (pattern), update (golden files)
+---@param options table path, seed, out (file), timeout (seconds a test), only (pattern), update
 function M.run(options)
   local out = options.out
   local before = { globals = global_names(), directory = testing.directory() }
-  testing.guard(HANG_SECONDS)
+  testing.guard(options.timeout)
   local ok, problem = load_file(options.path)
   testing.guard(0)
   local problems = leftovers(before)
@@ -155,7 +153,8 @@ function M.run(options)
   local tests = selected(options.only)
   shuffle(tests, options.seed)
   for _, entry in ipairs(tests) do
-    run_test(entry, { golden = golden_folder(options.path), update = options.update }, out)
+    local golden = golden_folder(options.path)
+    run_test(entry, { golden = golden, update = options.update, timeout = options.timeout }, out)
   end
   record(out, "end")
 end
