@@ -305,7 +305,9 @@ static bool read_member(struct decoder *d, struct names *names) {
   const char *at = d->at;
   if (d->at >= d->end || *d->at != '"') fail(d, "a member's name in quotes expected");
   *place = (struct kf_place){.key = ""};
-  place->key = read_string(d, &place->length);
+  size_t length;  // a name that cannot be read stays empty in the path
+  const char *name = read_string(d, &length);
+  *place = (struct kf_place){.key = name, .length = length};
   check_name(d, names, at);
   skip_space(d);
   if (d->at >= d->end || *d->at != ':') fail(d, "':' expected");

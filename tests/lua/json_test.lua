@@ -44,6 +44,13 @@ test("an error says line, column and path", function()
   test.equal(err.column, 21)
 end)
 
+test("a name that cannot be read is empty in the path", function()
+  for _, text in ipairs { '{"a":{"abcdefghijkl\1":1}}', '{"a":{"abcdefghijkl', '{"a":{"abcdefghijkl\255":1}}' } do
+    local err = test.raises("JSON", function() json.decode(text) end)
+    test.equal(err.path, "$.a['']")
+  end
+end)
+
 test("a name that is there twice is an error, also in a large object, or the last wins", function()
   local members = {}
   for i = 1, 100 do members[i] = ('"k%d":%d'):format(i, i) end
