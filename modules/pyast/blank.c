@@ -5,7 +5,7 @@
 #include <ctype.h>
 #include <string.h>
 
-const char *const kf_magic_names[] = {"magic", "cell magic", "shell", "help", "magic", "shell"};
+const char *const kf_magic_names[] = {"line", "cell", "shell", "help", "line", "shell"};
 
 struct scanner {
   const char *at, *end, *source;

@@ -144,6 +144,12 @@ static int l_parse(lua_State *L) {
   set_numbers(L, 3, "next", tree->next, tree->count, 1);
   set_numbers(L, 3, "first", tree->first, tree->count, 1);
   set_numbers(L, 3, "last", tree->end, tree->count, 0);
+  lua_createtable(L, (int)tree->count, 0);
+  for (uint32_t i = 0; i < tree->count; i++) {
+    lua_pushboolean(L, tree->flags[i] & KF_NODE_NAMED);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  lua_setfield(L, 3, "named");
   push_errors(L, tree);
   lua_setfield(L, 3, "errors");
   lua_settop(L, 3);
@@ -174,13 +180,16 @@ static int l_position(lua_State *L) {
 
 // --- scopes ---------------------------------------------------------------------------------------
 
-static const char *const scope_kinds[] = {"module", "function", "class", "lambda", "listcomp",
-                                          "setcomp", "dictcomp", "genexpr", "type parameters"};
-static const char *const contexts[] = {"load",       "store",  "delete",   "parameter", "import", "definition",
-                                       "global", "nonlocal", "walrus",    "augment"};
+static const char *const scope_kinds[] = {"module", "function", "class", "lambda", "comprehension",
+                                          "type parameters"};
+static const char *const contexts[] = {"load", "store", "delete", "update", "parameter", "import",
+                                       "definition", "global", "nonlocal", "annotation"};
+static const char *const mutations[] = {NULL, "store", "delete", "call"};
+static const char *const name_scopes[] = {"unknown", "local", "cell", "free", "global implicit",
+                                          "global explicit"};
 
-static void push_name(lua_State *L, const struct kf_scopes *s, uint32_t name) {
-  lua_pushlstring(L, s->names[name].text, s->names[name].length);
+static void push_text(lua_State *L, const struct kf_scopes *s, uint32_t text) {
+  lua_pushlstring(L, s->texts[text].data, s->texts[text].size);
 }
 
 static void set_flag(lua_State *L, const char *name, bool set) {
@@ -190,78 +199,87 @@ static void set_flag(lua_State *L, const char *name, bool set) {
 }
 
 // [-0, +1, m] pushes what symtable says of a name.
-static void push_symbol(lua_State *L, const struct kf_symbol *symbol) {
-  unsigned flags = symbol->flags;
-  int resolution = symbol->resolution;
-  bool module_bound = symbol->scope == 0 && flags & KF_BOUND;
+static void push_flags(lua_State *L, const struct kf_name *name) {
+  unsigned flags = name->flags, where = name->where;
+  bool module_bound = name->scope == 0 && flags & KF_HAS_BINDING;
   lua_createtable(L, 0, 4);
-  set_flag(L, "local", resolution == KF_LOCAL || resolution == KF_CELL || module_bound);
-  set_flag(L, "global", resolution == KF_GLOBAL_EXPLICIT || resolution == KF_GLOBAL_IMPLICIT || module_bound);
-  set_flag(L, "declared_global", resolution == KF_GLOBAL_EXPLICIT);
-  set_flag(L, "nonlocal", flags & KF_NONLOCAL);
-  set_flag(L, "free", resolution == KF_FREE);
-  set_flag(L, "cell", resolution == KF_CELL);
-  set_flag(L, "parameter", flags & KF_PARAMETER);
-  set_flag(L, "imported", flags & KF_IMPORTED);
-  set_flag(L, "assigned", flags & KF_ASSIGNED);
-  set_flag(L, "annotated", flags & KF_ANNOTATED);
-  set_flag(L, "referenced", flags & KF_REFERENCED);
+  lua_pushstring(L, name_scopes[where]);
+  lua_setfield(L, -2, "scope");
+  set_flag(L, "local", where == KF_LOCAL || where == KF_CELL || module_bound);
+  set_flag(L, "global", where == KF_GLOBAL_EXPLICIT || where == KF_GLOBAL_IMPLICIT || module_bound);
+  set_flag(L, "declared_global", where == KF_GLOBAL_EXPLICIT);
+  set_flag(L, "nonlocal", flags & KF_HAS_NONLOCAL);
+  set_flag(L, "free", where == KF_FREE);
+  set_flag(L, "cell", where == KF_CELL);
+  set_flag(L, "parameter", flags & KF_HAS_PARAMETER);
+  set_flag(L, "imported", flags & KF_HAS_IMPORT);
+  set_flag(L, "assigned", flags & KF_HAS_LOCAL);
+  set_flag(L, "annotated", flags & KF_HAS_ANNOTATION);
+  set_flag(L, "referenced", flags & KF_HAS_USE);
 }
 
-static void push_scope(lua_State *L, const struct kf_scopes *s, const struct kf_scope *scope, bool names) {
+static void push_scope(lua_State *L, const struct kf_tree *tree, const struct kf_scopes *s,
+                       const struct kf_scope *scope) {
   size_t line, column;
-  kf_utf8_position(s->tree->source, s->tree->first[scope->node], &line, &column);
-  lua_createtable(L, 0, 7);
+  kf_utf8_position(tree->source, tree->first[scope->node], &line, &column);
+  lua_createtable(L, 0, 6);
   lua_pushstring(L, scope_kinds[scope->kind]);
   lua_setfield(L, -2, "kind");
-  if (scope->name != KF_NO_SCOPE) push_name(L, s, scope->name);
-  else lua_pushstring(L, scope->kind == KF_SCOPE_MODULE ? "top" : scope_kinds[scope->kind]);
+  push_text(L, s, scope->name);
   lua_setfield(L, -2, "name");
   set_integer(L, "node", scope->node + 1);
   set_integer(L, "line", line);
-  set_integer(L, "parent", scope->parent == KF_NO_SCOPE ? 0 : scope->parent + 1);
-  set_flag(L, "star_import", scope->star_import);
-  if (!names) return;
+  set_integer(L, "parent", scope->parent == KF_NONE ? 0 : scope->parent + 1);
   lua_newtable(L);
-  for (uint32_t i = scope->symbols; i != KF_NO_SCOPE; i = s->symbols[i].sibling) {
-    push_name(L, s, s->symbols[i].name);
-    push_symbol(L, &s->symbols[i]);
+  for (uint32_t i = scope->first_name; i != KF_NONE; i = s->names[i].next) {
+    push_text(L, s, s->names[i].text);
+    push_flags(L, &s->names[i]);
     lua_rawset(L, -3);
   }
   lua_setfield(L, -2, "names");
 }
 
-// [result] fills result.node, name, scope, context and home, one element per occurrence.
-static void set_occurrences(lua_State *L, const struct kf_scopes *s) {
-  static const char *const lists[] = {"node", "name", "scope", "context", "home"};
-  int first = lua_gettop(L) + 1, count = (int)s->occurrence_count;
-  for (int i = 0; i < 5; i++) lua_createtable(L, count, 0);
-  for (int i = 0; i < count; i++) {
+// The number for Lua of the scope that holds the variable; 0 for globals and builtins.
+static lua_Integer resolved_scope(const struct kf_name *name) {
+  if (name->where == KF_FREE) return (lua_Integer)name->owner + 1;
+  bool local = name->where == KF_LOCAL || name->where == KF_CELL;
+  return local && name->scope ? (lua_Integer)name->scope + 1 : 0;
+}
+
+// [-0, +1, m] pushes {count, node, name, scope, context, resolved, conditional, mutation}.
+static void push_occurrences(lua_State *L, const struct kf_scopes *s) {
+  static const char *const lists[] = {"node", "name", "scope", "context", "resolved", "conditional", "mutation"};
+  enum { LISTS = sizeof lists / sizeof *lists };
+  lua_createtable(L, 0, LISTS + 1);
+  int first = lua_gettop(L) + 1;
+  luaL_checkstack(L, LISTS + 4, NULL);
+  for (int i = 0; i < LISTS; i++) lua_createtable(L, (int)s->occurrence_count, 0);
+  for (uint32_t i = 0; i < s->occurrence_count; i++) {
     const struct kf_occurrence *occurrence = &s->occurrences[i];
-    const struct kf_symbol *symbol = &s->symbols[occurrence->symbol];
+    const struct kf_name *name = &s->names[occurrence->name];
     lua_pushinteger(L, (lua_Integer)occurrence->node + 1);
-    lua_rawseti(L, first, i + 1);
-    push_name(L, s, symbol->name);
-    lua_rawseti(L, first + 1, i + 1);
-    lua_pushinteger(L, (lua_Integer)symbol->scope + 1);
-    lua_rawseti(L, first + 2, i + 1);
+    lua_rawseti(L, first, (lua_Integer)i + 1);
+    push_text(L, s, name->text);
+    lua_rawseti(L, first + 1, (lua_Integer)i + 1);
+    lua_pushinteger(L, (lua_Integer)name->scope + 1);
+    lua_rawseti(L, first + 2, (lua_Integer)i + 1);
     lua_pushstring(L, contexts[occurrence->context]);
-    lua_rawseti(L, first + 3, i + 1);
-    lua_pushinteger(L, (lua_Integer)symbol->home + 1);
-    lua_rawseti(L, first + 4, i + 1);
+    lua_rawseti(L, first + 3, (lua_Integer)i + 1);
+    lua_pushinteger(L, resolved_scope(name));
+    lua_rawseti(L, first + 4, (lua_Integer)i + 1);
+    lua_pushboolean(L, occurrence->conditional);
+    lua_rawseti(L, first + 5, (lua_Integer)i + 1);
+    if (occurrence->mutation) lua_pushstring(L, mutations[occurrence->mutation]);
+    else lua_pushboolean(L, 0);
+    lua_rawseti(L, first + 6, (lua_Integer)i + 1);
   }
-  for (int i = 4; i >= 0; i--) lua_setfield(L, first - 1, lists[i]);
+  for (int i = LISTS - 1; i >= 0; i--) lua_setfield(L, first - 1, lists[i]);
   set_integer(L, "count", s->occurrence_count);
 }
 
-// pyast.scopes(tree | source[, {names = true}]) -> scopes and occurrences
+// pyast.scopes(tree | source) -> scopes, occurrences
 static int l_scopes(lua_State *L) {
-  lua_settop(L, 2);
-  bool names = false;
-  if (lua_istable(L, 2)) {
-    lua_getfield(L, 2, "names");
-    names = lua_toboolean(L, -1);
-  }
+  lua_settop(L, 1);
   struct handle *handle;
   if (lua_istable(L, 1)) {
     lua_getfield(L, 1, "handle");
@@ -272,16 +290,17 @@ static int l_scopes(lua_State *L) {
     handle = parse(L, source, size);
   }
   struct kf_scopes *s = &handle->scopes;
-  if (!s->tree && !kf_scopes_find(s, &handle->tree)) luaL_error(L, "not enough memory");
-  lua_createtable(L, 0, 8);
+  if (!s->scope_count && !kf_scopes_resolve(s, &handle->tree)) {
+    kf_scopes_free(s);
+    luaL_error(L, "not enough memory");
+  }
   lua_createtable(L, (int)s->scope_count, 0);
   for (uint32_t i = 0; i < s->scope_count; i++) {
-    push_scope(L, s, &s->scopes[i], names);
+    push_scope(L, &handle->tree, s, &s->scopes[i]);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
-  lua_setfield(L, -2, "scopes");
-  set_occurrences(L, s);
-  return 1;
+  push_occurrences(L, s);
+  return 2;
 }
 
 // --- blank ----------------------------------------------------------------------------------------
@@ -296,21 +315,29 @@ struct blanking {
 static void on_magic(void *data, const struct kf_magic *magic) {
   struct blanking *b = data;
   lua_State *L = b->L;
+  size_t first = magic->first;
+  bool assigned = magic->target_end > magic->first;
+  if (assigned) {  // the value becomes 0, so that the assignment stays one
+    const char *equals = memchr(b->source + magic->target_end, '=', magic->end - magic->target_end);
+    first = equals ? (size_t)(equals - b->source) + 1 : magic->target_end;
+    while (first + 1 < magic->end && (b->source[first] == ' ' || b->source[first] == '\t')) first++;
+  }
   lua_createtable(L, 0, 6);
   set_integer(L, "line", magic->line);
-  set_integer(L, "first", magic->first + 1);
+  set_integer(L, "first", first + 1);
   set_integer(L, "last", magic->end);
   lua_pushstring(L, kf_magic_names[magic->kind]);
   lua_setfield(L, -2, "kind");
-  lua_pushlstring(L, b->source + magic->first, magic->end - magic->first);
+  lua_pushlstring(L, b->source + first, magic->end - first);
   lua_setfield(L, -2, "text");
-  if (magic->target_end > magic->first) {
+  if (assigned) {
     lua_pushlstring(L, b->source + magic->first, magic->target_end - magic->first);
-    lua_setfield(L, -2, "target");
+    lua_setfield(L, -2, "name");
   }
   lua_rawseti(L, b->list, (lua_Integer)lua_rawlen(L, b->list) + 1);
-  for (size_t i = magic->first; i < magic->end; i++)
-    if (b->text[i] != '\n') b->text[i] = ' ';
+  for (size_t i = first; i < magic->end; i++)
+    if (b->text[i] != '\n' && b->text[i] != '\r') b->text[i] = ' ';
+  if (assigned) b->text[first] = '0';
 }
 
 // pyast.blank(source) -> source with magics as blanks, list of magics

@@ -1,516 +1,572 @@
-// Names are found in one pass over the nodes, top down: each node gets its scope and its context
-// (is it read, assigned …) from its parent. Then each name is resolved by climbing the scopes.
 #include "scope.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-// The node kinds and fields that matter, looked up in the grammar once.
-#define KINDS(X)                                                                                   \
-  X(identifier) X(function_definition) X(class_definition) X(lambda) X(list_comprehension)         \
-  X(set_comprehension) X(dictionary_comprehension) X(generator_expression) X(for_in_clause)        \
-  X(attribute) X(subscript) X(keyword_argument) X(assignment) X(augmented_assignment)              \
-  X(for_statement) X(as_pattern) X(as_pattern_target) X(pattern_list) X(tuple_pattern)             \
-  X(list_pattern) X(list_splat_pattern) X(dictionary_splat_pattern) X(tuple) X(list)               \
-  X(parenthesized_expression) X(expression_list) X(list_splat) X(named_expression)                 \
-  X(delete_statement) X(global_statement) X(nonlocal_statement) X(import_statement)                \
-  X(import_from_statement) X(future_import_statement) X(dotted_name) X(aliased_import)             \
-  X(wildcard_import) X(parameters) X(lambda_parameters) X(default_parameter) X(typed_parameter)    \
-  X(typed_default_parameter) X(case_clause) X(case_pattern) X(class_pattern) X(keyword_pattern)    \
-  X(splat_pattern) X(dict_pattern) X(union_pattern) X(complex_pattern) X(type) X(member_type)      \
-  X(type_parameter) X(type_alias_statement) X(generic_type) X(constrained_type) X(splat_type)
+// The walk keeps its own stack: the depth of the source is the user's.
+struct kf_work { uint32_t node, scope; uint8_t context, mutation, conditional; };
 
-enum kind {
-  K_OTHER,
-#define ENUM(name) K_##name,
-  KINDS(ENUM)
-#undef ENUM
+enum form {
+  F_GENERIC, F_LEAF, F_IDENTIFIER, F_PASS, F_ATTRIBUTE, F_SUBSCRIPT, F_CALL, F_KEYWORD, F_ASSIGNMENT,
+  F_AUGMENTED, F_WALRUS, F_DELETE, F_BRANCH, F_FOR, F_AS, F_BOOLEAN, F_CONDITIONAL, F_FUNCTION, F_LAMBDA,
+  F_CLASS, F_COMPREHENSION, F_IMPORT, F_FUTURE, F_GLOBAL, F_NONLOCAL, F_DOTTED, F_KEYWORD_PATTERN,
+  F_CLASS_PATTERN, F_MEMBER, F_ALIAS, F_PRINT
+};
+static const struct { const char *kind; enum form form; } forms[] = {
+    {"identifier", F_IDENTIFIER}, {"comment", F_LEAF}, {"string_content", F_LEAF},
+    {"type_conversion", F_LEAF}, {"tuple", F_PASS}, {"list", F_PASS}, {"pattern_list", F_PASS},
+    {"expression_list", F_PASS}, {"tuple_pattern", F_PASS}, {"list_pattern", F_PASS},
+    {"list_splat", F_PASS}, {"list_splat_pattern", F_PASS}, {"dictionary_splat_pattern", F_PASS},
+    {"parenthesized_expression", F_PASS}, {"as_pattern_target", F_PASS}, {"attribute", F_ATTRIBUTE},
+    {"subscript", F_SUBSCRIPT}, {"call", F_CALL}, {"keyword_argument", F_KEYWORD},
+    {"assignment", F_ASSIGNMENT}, {"augmented_assignment", F_AUGMENTED}, {"named_expression", F_WALRUS},
+    {"delete_statement", F_DELETE}, {"if_statement", F_BRANCH}, {"while_statement", F_BRANCH},
+    {"try_statement", F_BRANCH}, {"match_statement", F_BRANCH}, {"for_statement", F_FOR},
+    {"as_pattern", F_AS}, {"except_clause", F_AS}, {"boolean_operator", F_BOOLEAN},
+    {"conditional_expression", F_CONDITIONAL}, {"function_definition", F_FUNCTION}, {"lambda", F_LAMBDA},
+    {"class_definition", F_CLASS}, {"list_comprehension", F_COMPREHENSION},
+    {"set_comprehension", F_COMPREHENSION}, {"dictionary_comprehension", F_COMPREHENSION},
+    {"generator_expression", F_COMPREHENSION}, {"import_statement", F_IMPORT},
+    {"import_from_statement", F_IMPORT}, {"future_import_statement", F_FUTURE},
+    {"global_statement", F_GLOBAL}, {"nonlocal_statement", F_NONLOCAL}, {"dotted_name", F_DOTTED},
+    {"splat_pattern", F_DOTTED}, {"keyword_pattern", F_KEYWORD_PATTERN},
+    {"class_pattern", F_CLASS_PATTERN}, {"member_type", F_MEMBER}, {"type_alias_statement", F_ALIAS},
+    {"print_statement", F_PRINT}, {"exec_statement", F_PRINT},
 };
 
-#define FIELDS(X)                                                                                  \
-  X(name) X(type_parameters) X(parameters) X(return_type) X(body) X(superclasses) X(right) X(left) \
-  X(object) X(attribute) X(value) X(type) X(alias) X(module_name) X(key)
-enum field {
-  F_OTHER,
-#define ENUM(name) F_##name,
-  FIELDS(ENUM)
-#undef ENUM
-};
+struct walk { struct kf_scopes *s; const struct kf_tree *t; uint8_t form[1024]; uint16_t field[16]; };
+enum field { NAME, VALUE, TYPE, LEFT, RIGHT, BODY, OBJECT, FUNCTION, ARGUMENTS, PARAMETERS, RETURN_TYPE,
+             SUPERCLASSES, TYPE_PARAMETERS, ALIAS, CONDITION, SUBJECT };
+static const char *const field_names[] = {"name", "value", "type", "left", "right", "body", "object",
+  "function", "arguments", "parameters", "return_type", "superclasses", "type_parameters", "alias",
+  "condition", "subject"};
 
-enum { MAX_KINDS = 512, MAX_FIELDS = 64 };
-static uint8_t kinds[MAX_KINDS];
-static uint8_t fields[MAX_FIELDS];
-
-static void look_up_grammar(void) {
-  if (kinds[kf_tree_kind("identifier", true)]) return;
-  static const char *const kind_names[] = {
-#define NAME(name) #name,
-      KINDS(NAME)};
-  static const char *const field_names[] = {FIELDS(NAME)};
-#undef NAME
-  // Several symbols may share a name (aliases), so symbols are searched by name and not the reverse.
-  for (unsigned symbol = 0; symbol < kf_tree_kinds() && symbol < MAX_KINDS; symbol++)
-    for (unsigned i = 0; i < sizeof kind_names / sizeof *kind_names; i++)
-      if (strcmp(kf_tree_kind_name((uint16_t)symbol), kind_names[i]) == 0)
-        kinds[symbol] = (uint8_t)(i + 1);
-  for (unsigned i = 0; i < sizeof field_names / sizeof *field_names; i++)
-    fields[kf_tree_field(field_names[i])] = (uint8_t)(i + 1);
-  fields[0] = F_OTHER;
-}
-
-static enum kind kind_of(const struct kf_scopes *s, uint32_t node) {
-  uint16_t symbol = s->tree->kind[node];
-  if (!(s->tree->flags[node] & KF_NODE_NAMED) || symbol >= MAX_KINDS) return K_OTHER;
-  return (enum kind)kinds[symbol];
-}
-
-static enum field field_of(const struct kf_scopes *s, uint32_t node) {
-  return (enum field)fields[s->tree->field[node]];
-}
-
-// --- growing arrays and hash tables -------------------------------------------------------------
-
-static bool grow(struct kf_scopes *s, void **array, uint32_t count, uint32_t *capacity, size_t size) {
+static bool room(struct kf_scopes *s, void **array, uint32_t count, uint32_t *capacity, size_t size) {
   if (count < *capacity) return true;
   uint32_t larger = *capacity ? *capacity * 2 : 64;
   void *moved = realloc(*array, larger * size);
-  if (!moved) {
-    s->failed = true;
-    return false;
-  }
+  if (!moved) { s->failed = true; return false; }
   *array = moved;
   *capacity = larger;
   return true;
 }
-#define GROW(s, what, plural)                                                                      \
-  grow(s, (void **)&(s)->plural, (s)->what##_count, &(s)->what##_capacity, sizeof *(s)->plural)
+#define ROOM(s, array, count, capacity) \
+  room(s, (void **)&(s)->array, (s)->count, &(s)->capacity, sizeof *(s)->array)
 
-static uint64_t mix(uint64_t hash) {
-  hash *= UINT64_C(0x9e3779b97f4a7c15);
-  return hash ^ hash >> 29;
+static uint32_t hash_text(const char *data, size_t size) {
+  uint32_t hash = 2166136261u;
+  for (size_t i = 0; i < size; i++) hash = (hash ^ (unsigned char)data[i]) * 16777619u;
+  return hash;
+}
+static uint32_t hash_pair(uint32_t scope, uint32_t text) {
+  uint32_t hash = scope * 2654435761u ^ text * 2246822519u;
+  return hash ^ hash >> 15;
+}
+static uint32_t text_hash_of(const struct kf_scopes *s, uint32_t i) {
+  return hash_text(s->texts[i].data, s->texts[i].size);
+}
+static uint32_t name_hash_of(const struct kf_scopes *s, uint32_t i) {
+  return hash_pair(s->names[i].scope, s->names[i].text);
 }
 
-static uint64_t hash_text(const char *text, uint32_t length) {
-  uint64_t hash = length;
-  for (uint32_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)text[i]) * UINT64_C(0x100000001b3);
-  return mix(hash);
-}
-
-static uint64_t hash_symbol(uint32_t scope, uint32_t name) {
-  return mix((uint64_t)scope << 32 | name);
-}
-
-static uint64_t hash_entry(const struct kf_scopes *s, bool of_names, uint32_t i) {
-  if (of_names) return hash_text(s->names[i].text, s->names[i].length);
-  return hash_symbol(s->symbols[i].scope, s->symbols[i].name);
-}
-
-// Doubles a hash table that is more than half full.
-static bool keep_roomy(struct kf_scopes *s, bool of_names) {
-  uint32_t **table = of_names ? &s->name_table : &s->symbol_table;
-  uint32_t *size = of_names ? &s->name_table_size : &s->symbol_table_size;
-  uint32_t count = of_names ? s->name_count : s->symbol_count;
-  if (count * 2 < *size) return true;
+// Open addressing; slots hold index + 1. Kept at most half full.
+static bool widen(struct kf_scopes *s, uint32_t **table, uint32_t *size, uint32_t count,
+                  uint32_t (*hash_of)(const struct kf_scopes *, uint32_t)) {
+  if (*size > count * 2 + 1) return true;
   uint32_t larger = *size ? *size * 2 : 256;
-  uint32_t *fresh = calloc(larger, sizeof *fresh);
-  if (!fresh) {
-    s->failed = true;
-    return false;
-  }
+  uint32_t *slots = calloc(larger, sizeof *slots);
+  if (!slots) { s->failed = true; return false; }
   for (uint32_t i = 0; i < count; i++) {
-    uint64_t slot = hash_entry(s, of_names, i);
-    while (fresh[slot & (larger - 1)]) slot++;
-    fresh[slot & (larger - 1)] = i + 1;
+    uint32_t at = hash_of(s, i) & (larger - 1);
+    while (slots[at]) at = (at + 1) & (larger - 1);
+    slots[at] = i + 1;
   }
   free(*table);
-  *table = fresh;
+  *table = slots;
   *size = larger;
   return true;
 }
 
-static uint32_t intern(struct kf_scopes *s, const char *text, uint32_t length) {
-  if (!keep_roomy(s, true) || !GROW(s, name, names)) return 0;
-  uint64_t slot = hash_text(text, length);
-  for (uint32_t found; (found = s->name_table[slot & (s->name_table_size - 1)]); slot++) {
-    const struct kf_name *name = &s->names[found - 1];
-    if (name->length == length && memcmp(name->text, text, length) == 0) return found - 1;
+static uint32_t intern(struct kf_scopes *s, const char *data, size_t size) {
+  if (!widen(s, &s->text_table, &s->text_table_size, s->text_count, text_hash_of)) return 0;
+  uint32_t mask = s->text_table_size - 1, at = hash_text(data, size) & mask;
+  for (; s->text_table[at]; at = (at + 1) & mask) {
+    const struct kf_text *text = &s->texts[s->text_table[at] - 1];
+    if (text->size == size && !memcmp(text->data, data, size)) return s->text_table[at] - 1;
   }
-  s->names[s->name_count] = (struct kf_name){text, length};
-  s->name_table[slot & (s->name_table_size - 1)] = ++s->name_count;
-  return s->name_count - 1;
+  if (!ROOM(s, texts, text_count, text_capacity)) return 0;
+  s->texts[s->text_count] = (struct kf_text){data, size};
+  s->text_table[at] = ++s->text_count;
+  return s->text_count - 1;
 }
 
-static uint32_t find_symbol(const struct kf_scopes *s, uint32_t scope, uint32_t name) {
-  if (!s->symbol_table_size) return KF_NO_SCOPE;
-  uint64_t slot = hash_symbol(scope, name);
-  for (uint32_t found; (found = s->symbol_table[slot & (s->symbol_table_size - 1)]); slot++)
-    if (s->symbols[found - 1].scope == scope && s->symbols[found - 1].name == name) return found - 1;
-  return KF_NO_SCOPE;
-}
-
-// Adds flags to the scope's symbol of that name; makes it first when there is none.
-static uint32_t add_symbol(struct kf_scopes *s, uint32_t scope, uint32_t name, unsigned flags) {
-  uint32_t found = find_symbol(s, scope, name);
-  if (found == KF_NO_SCOPE) {
-    if (!keep_roomy(s, false) || !GROW(s, symbol, symbols)) return 0;
-    found = s->symbol_count++;
-    s->symbols[found] = (struct kf_symbol){
-        .scope = scope, .name = name, .sibling = s->scopes[scope].symbols};
-    s->scopes[scope].symbols = found;
-    uint64_t slot = hash_symbol(scope, name);
-    while (s->symbol_table[slot & (s->symbol_table_size - 1)]) slot++;
-    s->symbol_table[slot & (s->symbol_table_size - 1)] = found + 1;
+static uint32_t find_name(const struct kf_scopes *s, uint32_t scope, uint32_t text) {
+  if (!s->name_table_size) return KF_NONE;
+  uint32_t mask = s->name_table_size - 1, at = hash_pair(scope, text) & mask;
+  for (; s->name_table[at]; at = (at + 1) & mask) {
+    const struct kf_name *name = &s->names[s->name_table[at] - 1];
+    if (name->scope == scope && name->text == text) return s->name_table[at] - 1;
   }
-  s->symbols[found].flags |= (uint16_t)flags;
-  // A global declaration is noted in the module, too.
-  if (flags & KF_DECLARED_GLOBAL && scope != 0) add_symbol(s, 0, name, KF_DECLARED_GLOBAL);
-  return found;
+  return KF_NONE;
 }
 
-// --- names --------------------------------------------------------------------------------------
+static uint32_t add_name(struct kf_scopes *s, uint32_t scope, uint32_t text, uint8_t flags) {
+  uint32_t found = find_name(s, scope, text);
+  if (found != KF_NONE) { s->names[found].flags |= flags; return found; }
+  if (!widen(s, &s->name_table, &s->name_table_size, s->name_count, name_hash_of)) return 0;
+  if (!ROOM(s, names, name_count, name_capacity)) return 0;
+  uint32_t mask = s->name_table_size - 1, at = hash_pair(scope, text) & mask;
+  while (s->name_table[at]) at = (at + 1) & mask;
+  uint32_t new = s->name_count++;
+  s->name_table[at] = new + 1;
+  s->names[new] = (struct kf_name){scope, text, KF_NONE, KF_NONE, flags, KF_UNKNOWN};
+  struct kf_scope *owner = &s->scopes[scope];
+  if (owner->first_name == KF_NONE) owner->first_name = new;
+  else s->names[owner->last_name].next = new;
+  owner->last_name = new;
+  return new;
+}
 
-// A private name (__x, not ending in __) is kept with the class's name before it.
-static uint32_t mangled(struct kf_scopes *s, uint32_t scope, const char *text, uint32_t length) {
-  uint32_t class_name = scope == KF_NO_SCOPE ? KF_NO_SCOPE : s->scopes[scope].class_name;
-  if (class_name == KF_NO_SCOPE || length < 3 || memcmp(text, "__", 2) != 0 ||
-      memcmp(text + length - 2, "__", 2) == 0)
-    return intern(s, text, length);
-  struct kf_name outer = s->names[class_name];
-  while (outer.length > 0 && outer.text[0] == '_') outer.text++, outer.length--;
-  if (outer.length == 0) return intern(s, text, length);
-  char *whole = malloc(outer.length + length + 1);
-  if (!whole || !GROW(s, owned, owned)) {
-    free(whole);
-    s->failed = true;
-    return 0;
+static uint32_t add_scope(struct walk *w, uint8_t kind, uint32_t node, uint32_t parent, const char *name,
+                          size_t size) {
+  struct kf_scopes *s = w->s;
+  uint32_t text = intern(s, name, size);
+  if (!ROOM(s, scopes, scope_count, scope_capacity)) return 0;
+  uint32_t private_name = parent == KF_NONE ? KF_NONE : s->scopes[parent].private_name;
+  s->scopes[s->scope_count] = (struct kf_scope){node, parent, text, KF_NONE, KF_NONE,
+                                                kind == KF_CLASS ? text : private_name, kind};
+  return s->scope_count++;
+}
+
+// __name in a class is _Class__name.
+static uint32_t mangled(struct walk *w, uint32_t scope, const char *data, size_t size) {
+  struct kf_scopes *s = w->s;
+  uint32_t private_name = s->scopes[scope].private_name;
+  if (private_name == KF_NONE || size < 3 || memcmp(data, "__", 2) || !memcmp(data + size - 2, "__", 2))
+    return intern(s, data, size);
+  struct kf_text class = s->texts[private_name];
+  while (class.size && *class.data == '_') class.data++, class.size--;
+  if (!class.size) return intern(s, data, size);
+  if (!ROOM(s, owned, owned_count, owned_capacity)) return 0;
+  size_t length = 1 + class.size + size;
+  char *text = malloc(length);
+  if (!text) { s->failed = true; return 0; }
+  text[0] = '_';
+  memcpy(text + 1, class.data, class.size);
+  memcpy(text + 1 + class.size, data, size);
+  uint32_t before = s->text_count, id = intern(s, text, length);
+  if (s->text_count > before) s->owned[s->owned_count++] = text;
+  else free(text);
+  return id;
+}
+
+static const char *text_of(const struct walk *w, uint32_t node, size_t *size) {
+  *size = w->t->end[node] - w->t->first[node];
+  return w->t->source + w->t->first[node];
+}
+static bool says(const struct walk *w, uint32_t node, const char *text) {
+  size_t size;
+  const char *data = text_of(w, node, &size);
+  return size == strlen(text) && !memcmp(data, text, size);
+}
+static uint32_t first_child(const struct walk *w, uint32_t node) {
+  return node + 1 < w->t->next[node] ? node + 1 : KF_NONE;
+}
+static uint32_t sibling(const struct walk *w, uint32_t node) {
+  uint32_t next = w->t->next[node];
+  return next < w->t->next[w->t->parent[node]] ? next : KF_NONE;
+}
+static bool named(const struct walk *w, uint32_t node) {
+  return w->t->flags[node] & KF_NODE_NAMED;
+}
+static enum form form_of(const struct walk *w, uint32_t node) {
+  uint16_t kind = w->t->kind[node];
+  return named(w, node) && kind < sizeof w->form ? (enum form)w->form[kind] : F_GENERIC;
+}
+static bool has_field(const struct walk *w, uint32_t node, enum field field) {
+  return w->t->field[node] == w->field[field];
+}
+static uint32_t child(const struct walk *w, uint32_t node, enum field field) {
+  for (uint32_t c = first_child(w, node); c != KF_NONE; c = sibling(w, c))
+    if (has_field(w, c, field) && named(w, c)) return c;
+  return KF_NONE;
+}
+#define EACH_CHILD(w, c, node) \
+  for (uint32_t c = first_child(w, node); c != KF_NONE; c = sibling(w, c)) if (named(w, c))
+
+static bool is_function(uint8_t kind) {
+  return kind != KF_MODULE && kind != KF_CLASS;
+}
+
+static void push(struct walk *w, struct kf_work item) {
+  struct kf_scopes *s = w->s;
+  if (item.node != KF_NONE && ROOM(s, work, work_count, work_capacity)) s->work[s->work_count++] = item;
+}
+static void later(struct walk *w, struct kf_work from, uint32_t node, uint32_t scope, uint8_t context) {
+  push(w, (struct kf_work){node, scope, context, 0, from.conditional});
+}
+static void later_maybe(struct walk *w, uint32_t node, uint32_t scope, uint8_t context) {
+  push(w, (struct kf_work){node, scope, context, 0, 1});
+}
+
+static const uint8_t flags_of[] = {
+    [KF_LOAD] = KF_HAS_USE, [KF_STORE] = KF_HAS_LOCAL, [KF_DELETE] = KF_HAS_LOCAL,
+    [KF_UPDATE] = KF_HAS_LOCAL, [KF_PARAMETER] = KF_HAS_PARAMETER, [KF_IMPORT] = KF_HAS_IMPORT,
+    [KF_DEFINITION] = KF_HAS_LOCAL, [KF_GLOBAL] = KF_HAS_GLOBAL, [KF_NONLOCAL] = KF_HAS_NONLOCAL,
+    [KF_ANNOTATION] = KF_HAS_LOCAL | KF_HAS_ANNOTATION};
+
+static uint32_t occur(struct walk *w, struct kf_work at) {
+  struct kf_scopes *s = w->s;
+  size_t size;
+  const char *data = text_of(w, at.node, &size);
+  uint32_t text = mangled(w, at.scope, data, size);
+  uint32_t name = add_name(s, at.scope, text, flags_of[at.context]);
+  if (at.context == KF_GLOBAL) add_name(s, 0, text, KF_HAS_GLOBAL);  // the module's, too
+  if (at.context == KF_LOAD && size == 5 && !memcmp(data, "super", 5) && is_function(s->scopes[at.scope].kind))
+    add_name(s, at.scope, intern(s, "__class__", 9), KF_HAS_USE);
+  if (ROOM(s, occurrences, occurrence_count, occurrence_capacity))
+    s->occurrences[s->occurrence_count++] =
+        (struct kf_occurrence){at.node, name, at.context, at.mutation, at.conditional};
+  return text;
+}
+
+static uint8_t mutation_of(struct kf_work at) {
+  if (at.context == KF_STORE || at.context == KF_UPDATE) return KF_MUTATION_STORE;
+  return at.context == KF_DELETE ? KF_MUTATION_DELETE : at.mutation;
+}
+
+static void visit_assignment(struct walk *w, struct kf_work at) {
+  uint32_t left = child(w, at.node, LEFT), right = child(w, at.node, RIGHT), type = child(w, at.node, TYPE);
+  later(w, at, right, at.scope, KF_LOAD);
+  bool simple = type != KF_NONE && left != KF_NONE && form_of(w, left) == F_IDENTIFIER;
+  if (simple && right != KF_NONE) {
+    size_t size;
+    const char *data = text_of(w, left, &size);
+    add_name(w->s, at.scope, mangled(w, at.scope, data, size), KF_HAS_ANNOTATION);
   }
-  whole[0] = '_';
-  memcpy(whole + 1, outer.text, outer.length);
-  memcpy(whole + 1 + outer.length, text, length);
-  s->owned[s->owned_count++] = whole;
-  return intern(s, whole, outer.length + length + 1);
+  bool nothing = type != KF_NONE && right == KF_NONE && left != KF_NONE && form_of(w, left) == F_PASS;
+  if (!nothing)  // `(x): int` neither binds nor reads
+    later(w, at, left, at.scope, simple && right == KF_NONE ? KF_ANNOTATION : KF_STORE);
+  if (!w->s->future_annotations) later(w, at, type, at.scope, KF_LOAD);
 }
 
-static uint32_t name_of(struct kf_scopes *s, uint32_t scope, uint32_t node) {
-  return mangled(s, scope, s->tree->source + s->tree->first[node],
-                 s->tree->end[node] - s->tree->first[node]);
+// A walrus in comprehensions binds in the function, or the module, around them.
+static void bind_outside(struct walk *w, uint32_t scope, uint32_t node) {
+  struct kf_scopes *s = w->s;
+  uint32_t target = scope;
+  while (s->scopes[target].kind == KF_COMPREHENSION) target = s->scopes[target].parent;
+  if (target == scope) return;
+  size_t size;
+  const char *data = text_of(w, node, &size);
+  uint32_t text = mangled(w, scope, data, size);
+  bool module = s->scopes[target].kind == KF_MODULE;
+  uint32_t found = find_name(s, target, text);
+  bool global = module || (found != KF_NONE && s->names[found].flags & KF_HAS_GLOBAL);
+  add_name(s, scope, text, global ? KF_HAS_GLOBAL : KF_HAS_NONLOCAL);
+  if (global) add_name(s, 0, text, KF_HAS_GLOBAL);
+  if (!module) add_name(s, target, text, KF_HAS_LOCAL);
 }
 
-static bool is_comprehension(const struct kf_scope *scope) {
-  return scope->kind >= KF_SCOPE_LIST && scope->kind <= KF_SCOPE_GENERATOR;
-}
-
-static bool is_function(const struct kf_scope *scope) {
-  return scope->kind == KF_SCOPE_FUNCTION || scope->kind == KF_SCOPE_LAMBDA ||
-         scope->kind == KF_SCOPE_TYPE_PARAMETERS || is_comprehension(scope);
-}
-
-static uint32_t new_scope(struct kf_scopes *s, enum kf_scope_kind kind, uint32_t node, uint32_t parent) {
-  if (!GROW(s, scope, scopes)) return 0;
-  s->scopes[s->scope_count] = (struct kf_scope){
-      .kind = kind, .node = node, .parent = parent, .name = KF_NO_SCOPE, .symbols = KF_NO_SCOPE,
-      .class_name = parent == KF_NO_SCOPE ? KF_NO_SCOPE : s->scopes[parent].class_name};
-  uint32_t scope = s->scope_count++;
-  if (is_comprehension(&s->scopes[scope])) add_symbol(s, scope, intern(s, ".0", 2), KF_PARAMETER);
+static uint32_t enter_type_parameters(struct walk *w, struct kf_work at, uint32_t list) {
+  if (list == KF_NONE) return at.scope;
+  size_t size;
+  uint32_t name = child(w, at.node, NAME);
+  const char *text = text_of(w, name == KF_NONE ? at.node : name, &size);
+  uint32_t scope = add_scope(w, KF_TYPE_PARAMETERS, at.node, at.scope, text, size);
+  EACH_CHILD(w, type, list) {
+    uint32_t inner = first_child(w, type);
+    if (inner == KF_NONE) continue;
+    uint32_t bound = KF_NONE;
+    while (inner != KF_NONE && form_of(w, inner) != F_IDENTIFIER) {  // T: bound, *T, **T
+      uint32_t last = w->t->next[inner];
+      EACH_CHILD(w, part, inner) { last = part; if (form_of(w, part) == F_IDENTIFIER) break; }
+      EACH_CHILD(w, part, inner) if (part != first_child(w, inner) && part != last) bound = part;
+      inner = first_child(w, inner);
+      while (inner != KF_NONE && !named(w, inner)) inner = sibling(w, inner);
+    }
+    later(w, at, inner, scope, KF_STORE);
+    later(w, at, bound, scope, KF_LOAD);
+  }
   return scope;
 }
 
-// An assignment expression in a comprehension binds in the first scope around that is none.
-static void bind_walrus(struct kf_scopes *s, uint32_t scope, uint32_t name) {
-  uint32_t home = scope;
-  if (!is_comprehension(&s->scopes[scope])) return;
-  while (is_comprehension(&s->scopes[home])) home = s->scopes[home].parent;
-  if (s->scopes[home].kind == KF_SCOPE_MODULE) {
-    add_symbol(s, scope, name, KF_DECLARED_GLOBAL);
+static void visit_parameters(struct walk *w, struct kf_work at, uint32_t list, uint32_t outer, uint32_t types) {
+  if (list == KF_NONE) return;
+  EACH_CHILD(w, p, list) later(w, at, child(w, p, VALUE), outer, KF_LOAD);
+  if (!w->s->future_annotations)
+    EACH_CHILD(w, p, list) later(w, at, child(w, p, TYPE), types, KF_LOAD);
+}
+static void bind_parameters(struct walk *w, uint32_t list, uint32_t scope) {
+  if (list == KF_NONE) return;
+  EACH_CHILD(w, p, list) {
+    uint32_t name = child(w, p, NAME);
+    if (name == KF_NONE && child(w, p, TYPE) != KF_NONE) name = first_child(w, p);
+    push(w, (struct kf_work){name == KF_NONE ? p : name, scope, KF_PARAMETER, 0, 0});
+  }
+}
+
+static void visit_function(struct walk *w, struct kf_work at) {
+  uint32_t parameters = child(w, at.node, PARAMETERS), name = child(w, at.node, NAME);
+  bool lambda = form_of(w, at.node) == F_LAMBDA;
+  size_t size = 6;
+  const char *text = lambda || name == KF_NONE ? "lambda" : text_of(w, name, &size);
+  uint32_t types = enter_type_parameters(w, at, child(w, at.node, TYPE_PARAMETERS));
+  visit_parameters(w, at, parameters, at.scope, types);
+  if (!w->s->future_annotations) later(w, at, child(w, at.node, RETURN_TYPE), types, KF_LOAD);
+  later(w, at, name, at.scope, KF_DEFINITION);
+  uint32_t scope = add_scope(w, lambda ? KF_LAMBDA : KF_FUNCTION, at.node, types, text, size);
+  bind_parameters(w, parameters, scope);
+  push(w, (struct kf_work){child(w, at.node, BODY), scope, KF_LOAD, 0, 0});
+}
+
+static void visit_class(struct walk *w, struct kf_work at) {
+  uint32_t name = child(w, at.node, NAME);
+  size_t size;
+  const char *text = text_of(w, name == KF_NONE ? at.node : name, &size);
+  uint32_t types = enter_type_parameters(w, at, child(w, at.node, TYPE_PARAMETERS));
+  later(w, at, child(w, at.node, SUPERCLASSES), types, KF_LOAD);
+  uint32_t scope = add_scope(w, KF_CLASS, at.node, types, text, size);
+  push(w, (struct kf_work){child(w, at.node, BODY), scope, KF_LOAD, 0, at.conditional});
+  later(w, at, name, at.scope, KF_DEFINITION);
+}
+
+static void visit_comprehension(struct walk *w, struct kf_work at) {
+  static const char *const names[] = {"listcomp", "setcomp", "dictcomp", "genexpr"};
+  const char *kind = kf_tree_kind_name(w->t->kind[at.node]);
+  const char *name = names[*kind == 'l' ? 0 : *kind == 's' ? 1 : *kind == 'd' ? 2 : 3];
+  uint32_t scope = add_scope(w, KF_COMPREHENSION, at.node, at.scope, name, strlen(name));
+  add_name(w->s, scope, intern(w->s, ".0", 2), KF_HAS_PARAMETER);
+  bool first = true;
+  uint32_t body = child(w, at.node, BODY);
+  EACH_CHILD(w, clause, at.node) {
+    if (clause == body) continue;
+    uint32_t left = child(w, clause, LEFT);
+    if (left == KF_NONE) { later_maybe(w, clause, scope, KF_LOAD); continue; }
+    EACH_CHILD(w, part, clause)
+      if (part != left) push(w, (struct kf_work){part, first ? at.scope : scope, KF_LOAD, 0,
+                                                 first ? at.conditional : 1});
+    later_maybe(w, left, scope, KF_STORE);
+    first = false;
+  }
+  later_maybe(w, body, scope, KF_LOAD);
+}
+
+static void visit_import(struct walk *w, struct kf_work at) {
+  EACH_CHILD(w, part, at.node) {
+    if (!has_field(w, part, NAME)) continue;
+    uint32_t alias = child(w, part, ALIAS);
+    later(w, at, alias != KF_NONE ? alias : first_child(w, part), at.scope, KF_IMPORT);
+    if (form_of(w, at.node) == F_FUTURE &&
+        says(w, alias == KF_NONE ? part : child(w, part, NAME), "annotations"))
+      w->s->future_annotations = true;
+  }
+}
+
+// In a pattern a name alone captures (but _), a dotted one is looked up.
+static void visit_dotted(struct walk *w, struct kf_work at) {
+  uint32_t count = 0, name = KF_NONE;
+  EACH_CHILD(w, part, at.node) if (!count++) name = part;
+  if (count == 1 && says(w, name, "_")) return;
+  later(w, at, name, at.scope, count == 1 ? KF_STORE : KF_LOAD);
+}
+
+static void visit_as(struct walk *w, struct kf_work at) {
+  uint32_t alias = child(w, at.node, ALIAS), last = KF_NONE;
+  bool except = form_of(w, at.node) == F_AS && w->t->field[at.node] == 0 && child(w, at.node, VALUE) != KF_NONE;
+  EACH_CHILD(w, part, at.node) if (form_of(w, part) != F_LEAF) last = part;
+  if (alias == KF_NONE && !except && last != KF_NONE && form_of(w, last) == F_IDENTIFIER &&
+      last != first_child(w, at.node)) alias = last;  // `case pattern as name`
+  EACH_CHILD(w, part, at.node)
+    later(w, at, part, at.scope, part == alias ? KF_STORE : KF_LOAD);
+}
+
+static void visit_branch(struct walk *w, struct kf_work at) {
+  EACH_CHILD(w, part, at.node) {
+    bool always = has_field(w, part, CONDITION) || has_field(w, part, SUBJECT);
+    push(w, (struct kf_work){part, at.scope, KF_LOAD, 0, always ? at.conditional : 1});
+  }
+}
+
+static void visit_print(struct walk *w, struct kf_work at) {
+  struct kf_work keyword = at;
+  keyword.node = at.node + 1;  // `print`, `exec` and `type` are names where they are no statements
+  occur(w, keyword);
+  EACH_CHILD(w, part, at.node) later(w, at, part, at.scope, KF_LOAD);
+}
+
+static void visit_alias(struct walk *w, struct kf_work at) {
+  uint32_t left = child(w, at.node, LEFT), name = left, list = KF_NONE;
+  uint32_t inner = left == KF_NONE ? KF_NONE : first_child(w, left);
+  if (inner != KF_NONE && form_of(w, inner) != F_IDENTIFIER &&
+      strcmp(kf_tree_kind_name(w->t->kind[inner]), "generic_type")) {
+    visit_print(w, at);  // `type(x).y = z` is an assignment that the grammar takes for an alias
     return;
   }
-  uint32_t known = find_symbol(s, home, name);
-  bool global = known != KF_NO_SCOPE && s->symbols[known].flags & KF_DECLARED_GLOBAL;
-  add_symbol(s, scope, name, global ? KF_DECLARED_GLOBAL : KF_NONLOCAL);
-  add_symbol(s, home, name, KF_ASSIGNED);
+  while (name != KF_NONE && form_of(w, name) != F_IDENTIFIER) {
+    EACH_CHILD(w, part, name) if (form_of(w, part) != F_IDENTIFIER) list = part;
+    name = first_child(w, name);
+  }
+  later(w, at, name, at.scope, KF_DEFINITION);
+  uint32_t scope = list != KF_NONE && list != first_child(w, left) ? enter_type_parameters(w, at, list) : at.scope;
+  size_t size = 0;
+  const char *text = name == KF_NONE ? "" : text_of(w, name, &size);
+  scope = add_scope(w, KF_TYPE_PARAMETERS, at.node, scope, text, size);
+  later(w, at, child(w, at.node, RIGHT), scope, KF_LOAD);
 }
 
-static unsigned flags_of(enum kf_context context) {
-  switch (context) {
-  case KF_STORES: case KF_DELETES: case KF_DEFINES: case KF_WALRUS: case KF_AUGMENTS: return KF_ASSIGNED;
-  case KF_IS_PARAMETER: return KF_PARAMETER;
-  case KF_IMPORTS: return KF_IMPORTED;
-  case KF_SAYS_GLOBAL: return KF_DECLARED_GLOBAL;
-  case KF_SAYS_NONLOCAL: return KF_NONLOCAL;
-  default: return KF_REFERENCED;
+static void visit_children(struct walk *w, struct kf_work at, uint8_t context) {
+  EACH_CHILD(w, part, at.node) later(w, at, part, at.scope, context);
+}
+
+static void visit(struct walk *w, struct kf_work at) {
+  uint32_t node = at.node, one;
+  switch (form_of(w, node)) {
+  case F_LEAF: break;
+  case F_IDENTIFIER: occur(w, at); break;
+  case F_PASS: visit_children(w, at, at.context); break;
+  case F_DELETE: visit_children(w, at, KF_DELETE); break;
+  case F_GLOBAL: visit_children(w, at, KF_GLOBAL); break;
+  case F_NONLOCAL: visit_children(w, at, KF_NONLOCAL); break;
+  case F_ATTRIBUTE:
+    push(w, (struct kf_work){child(w, node, OBJECT), at.scope, KF_LOAD, mutation_of(at), at.conditional});
+    break;
+  case F_SUBSCRIPT:
+    one = child(w, node, VALUE);
+    push(w, (struct kf_work){one, at.scope, KF_LOAD, mutation_of(at), at.conditional});
+    EACH_CHILD(w, part, node) if (part != one) later(w, at, part, at.scope, KF_LOAD);
+    break;
+  case F_CALL:
+    one = child(w, node, FUNCTION);
+    push(w, (struct kf_work){one, at.scope, KF_LOAD,
+      one != KF_NONE && form_of(w, one) == F_ATTRIBUTE ? KF_MUTATION_CALL : 0, at.conditional});
+    later(w, at, child(w, node, ARGUMENTS), at.scope, KF_LOAD);
+    break;
+  case F_KEYWORD: later(w, at, child(w, node, VALUE), at.scope, KF_LOAD); break;
+  case F_ASSIGNMENT: visit_assignment(w, at); break;
+  case F_AUGMENTED:
+    later(w, at, child(w, node, RIGHT), at.scope, KF_LOAD);
+    later(w, at, child(w, node, LEFT), at.scope, KF_UPDATE);
+    break;
+  case F_WALRUS:
+    one = child(w, node, NAME);
+    later(w, at, child(w, node, VALUE), at.scope, KF_LOAD);
+    if (one != KF_NONE) bind_outside(w, at.scope, one);
+    later(w, at, one, at.scope, KF_STORE);
+    break;
+  case F_BRANCH: visit_branch(w, at); break;
+  case F_FOR:
+    one = child(w, node, RIGHT);
+    later(w, at, one, at.scope, KF_LOAD);
+    EACH_CHILD(w, part, node) if (part != one)
+      later_maybe(w, part, at.scope, has_field(w, part, LEFT) ? KF_STORE : KF_LOAD);
+    break;
+  case F_AS: visit_as(w, at); break;
+  case F_BOOLEAN:
+    later(w, at, child(w, node, LEFT), at.scope, KF_LOAD);
+    later_maybe(w, child(w, node, RIGHT), at.scope, KF_LOAD);
+    break;
+  case F_CONDITIONAL: {
+    uint32_t index = 0;
+    EACH_CHILD(w, part, node) if (form_of(w, part) != F_LEAF && index++ == 1) later(w, at, part, at.scope, KF_LOAD);
+    index = 0;
+    EACH_CHILD(w, part, node) if (form_of(w, part) != F_LEAF && index++ != 1) later_maybe(w, part, at.scope, KF_LOAD);
+    break;
+  }
+  case F_FUNCTION: case F_LAMBDA: visit_function(w, at); break;
+  case F_CLASS: visit_class(w, at); break;
+  case F_COMPREHENSION: visit_comprehension(w, at); break;
+  case F_IMPORT: case F_FUTURE: visit_import(w, at); break;
+  case F_DOTTED: visit_dotted(w, at); break;
+  case F_KEYWORD_PATTERN:
+    one = first_child(w, node);
+    EACH_CHILD(w, part, node) if (part != one) later(w, at, part, at.scope, KF_LOAD);
+    break;
+  case F_CLASS_PATTERN:
+    one = first_child(w, node);
+    if (one != KF_NONE) later(w, at, first_child(w, one), at.scope, KF_LOAD);
+    EACH_CHILD(w, part, node) if (part != one) later(w, at, part, at.scope, KF_LOAD);
+    break;
+  case F_MEMBER: later(w, at, first_child(w, node), at.scope, KF_LOAD); break;
+  case F_ALIAS: visit_alias(w, at); break;
+  case F_PRINT: visit_print(w, at); break;
+  case F_GENERIC: visit_children(w, at, KF_LOAD); break;
   }
 }
 
-static bool is_text(const struct kf_scopes *s, uint32_t node, const char *text) {
-  size_t length = s->tree->end[node] - s->tree->first[node];
-  return length == strlen(text) && memcmp(s->tree->source + s->tree->first[node], text, length) == 0;
-}
-
-// A name that is only annotated, `x: int` (not in parentheses).
-static bool is_annotated_target(const struct kf_scopes *s, uint32_t node, bool *assigned) {
-  uint32_t parent = s->tree->parent[node];
-  bool annotated = false;
-  *assigned = false;
-  if (kind_of(s, parent) != K_assignment || field_of(s, node) != F_left) return false;
-  for (uint32_t child = parent + 1; child < s->tree->next[parent]; child = s->tree->next[child]) {
-    if (field_of(s, child) == F_type) annotated = true;
-    if (field_of(s, child) == F_right) *assigned = true;
-  }
-  return annotated;
-}
-
-static void add_occurrence(struct kf_scopes *s, uint32_t node, uint32_t scope, enum kf_context context) {
-  if (scope == KF_NO_SCOPE || context == KF_IGNORED || !GROW(s, occurrence, occurrences)) return;
-  uint32_t name = name_of(s, scope, node);
-  unsigned flags = flags_of(context);
-  bool assigned;
-  if (context == KF_WALRUS) bind_walrus(s, scope, name);
-  if (context == KF_STORES && is_annotated_target(s, node, &assigned)) flags |= KF_ANNOTATED;
-  uint32_t symbol = add_symbol(s, scope, name, flags);
-  // A function that says `super` needs its class.
-  if (context == KF_LOADS && is_text(s, node, "super") && is_function(&s->scopes[scope]))
-    add_symbol(s, scope, intern(s, "__class__", 9), KF_REFERENCED);
-  s->occurrences[s->occurrence_count++] = (struct kf_occurrence){node, symbol, (uint8_t)context};
-}
-
-// --- contexts and scopes of nodes ---------------------------------------------------------------
-
-static bool is_binding(enum kf_context context) {
-  return context == KF_STORES || context == KF_DELETES || context == KF_IS_PARAMETER ||
-         context == KF_MATCHES || context == KF_IMPORTS;
-}
-
-// Whether the node is in the list of type parameters of a definition or of a type alias's name.
-static bool declares_types(const struct kf_scopes *s, uint32_t node) {
-  for (uint32_t up = node; up; up = s->tree->parent[up]) {
-    if (field_of(s, up) == F_type_parameters) return true;
-    enum kind kind = kind_of(s, up);
-    if (kind == K_type_alias_statement) return false;
-    if (kind != K_type && kind != K_generic_type && kind != K_type_parameter &&
-        kind != K_constrained_type && kind != K_splat_type && kind != K_identifier)
-      return false;
-    if (field_of(s, up) == F_left && kind_of(s, s->tree->parent[up]) == K_type_alias_statement) return true;
-  }
-  return false;
-}
-
-// The context of a child from its parent's kind and context.
-static enum kf_context context_of(const struct kf_scopes *s, uint32_t node, uint32_t parent) {
-  enum kf_context around = (enum kf_context)s->node_contexts[parent];
-  enum field field = field_of(s, node);
-  switch (kind_of(s, parent)) {
-  case K_attribute: return field == F_attribute ? KF_IGNORED : KF_LOADS;
-  case K_keyword_argument: return field == F_name ? KF_IGNORED : KF_LOADS;
-  case K_assignment: return field == F_left ? KF_STORES : KF_LOADS;
-  case K_augmented_assignment: return field == F_left ? KF_AUGMENTS : KF_LOADS;
-  case K_for_statement: case K_for_in_clause: return field == F_left ? KF_STORES : KF_LOADS;
-  case K_as_pattern:
-    if (around == KF_MATCHES) return kind_of(s, node) == K_identifier ? KF_STORES : KF_MATCHES;
-    return field == F_alias ? KF_STORES : KF_LOADS;
-  case K_as_pattern_target: return KF_STORES;
-  case K_pattern_list: case K_tuple_pattern: case K_list_pattern: case K_list_splat_pattern:
-  case K_dictionary_splat_pattern: case K_tuple: case K_list: case K_parenthesized_expression:
-  case K_expression_list: case K_list_splat:
-    return is_binding(around) ? around : KF_LOADS;
-  case K_named_expression: return field == F_name ? KF_WALRUS : KF_LOADS;
-  case K_delete_statement: return KF_DELETES;
-  case K_global_statement: return KF_SAYS_GLOBAL;
-  case K_nonlocal_statement: return KF_SAYS_NONLOCAL;
-  case K_import_statement: case K_future_import_statement: return KF_IMPORTS;
-  case K_import_from_statement: return field == F_module_name ? KF_IGNORED : KF_IMPORTS;
-  case K_aliased_import: return field == F_alias ? KF_IMPORTS : KF_IGNORED;
-  case K_dotted_name:
-    if (around == KF_IMPORTS) return node == parent + 1 ? KF_IMPORTS : KF_IGNORED;
-    if (around == KF_MATCHES && s->tree->next[parent] == parent + 2) return KF_STORES;
-    if (around == KF_IGNORED || node != parent + 1) return KF_IGNORED;
-    return KF_LOADS;
-  case K_parameters: case K_lambda_parameters: return KF_IS_PARAMETER;
-  case K_default_parameter: case K_typed_default_parameter:
-    return field == F_name ? KF_IS_PARAMETER : KF_LOADS;
-  case K_typed_parameter: return field == F_type ? KF_LOADS : KF_IS_PARAMETER;
-  case K_case_clause: return kind_of(s, node) == K_case_pattern ? KF_MATCHES : KF_LOADS;
-  case K_class_pattern: return kind_of(s, node) == K_dotted_name ? KF_LOADS : KF_MATCHES;
-  case K_keyword_pattern: return node == parent + 1 ? KF_IGNORED : KF_MATCHES;
-  case K_splat_pattern: return KF_STORES;
-  case K_dict_pattern: return field == F_key ? KF_LOADS : KF_MATCHES;
-  case K_case_pattern: case K_union_pattern: case K_complex_pattern: return KF_MATCHES;
-  case K_function_definition: case K_class_definition: return field == F_name ? KF_DEFINES : KF_LOADS;
-  case K_member_type: return kind_of(s, node) == K_identifier ? KF_IGNORED : KF_LOADS;
-  case K_type: case K_generic_type: case K_constrained_type: case K_splat_type:
-    if (kind_of(s, node) != K_identifier || !declares_types(s, node)) return KF_LOADS;
-    return kind_of(s, parent) == K_constrained_type && node != parent + 1 ? KF_LOADS : KF_STORES;
-  default: return KF_LOADS;
-  }
-}
-
-static bool is_annotation(const struct kf_scopes *s, uint32_t node, uint32_t parent) {
-  if (kind_of(s, node) != K_type) return false;
-  enum kind kind = kind_of(s, parent);
-  return kind == K_typed_parameter || kind == K_typed_default_parameter || kind == K_assignment ||
-         (kind == K_function_definition && field_of(s, node) == F_return_type);
-}
-
-// The scope that `opened` (a function's or class's own) stands in.
-static uint32_t outside(const struct kf_scopes *s, uint32_t opened) {
-  return s->scopes[opened].parent;
-}
-
-// The scope of a child: that of its parent, unless one of them opens or leaves a scope.
-static uint32_t scope_of(struct kf_scopes *s, uint32_t node, uint32_t parent, uint32_t *opened) {
-  uint32_t scope = s->node_scopes[parent], own = opened[parent];
-  enum field field = field_of(s, node);
-  switch (kind_of(s, parent)) {
-  case K_function_definition:
-    return field == F_body || field == F_parameters || field == F_type_parameters ? own : scope;
-  case K_lambda: return field == F_body || field == F_parameters ? own : scope;
-  case K_class_definition: return field == F_body || field == F_type_parameters ? own : scope;
-  case K_list_comprehension: case K_set_comprehension: case K_dictionary_comprehension:
-  case K_generator_expression: return own;
-  case K_for_in_clause:
-    if (field != F_right || s->scopes[scope].iterated) return scope;
-    s->scopes[scope].iterated = true;
-    return outside(s, scope);  // the first iterable is evaluated outside
-  case K_default_parameter: case K_typed_default_parameter: case K_typed_parameter:
-    return field == F_value || field == F_type ? outside(s, scope) : scope;
-  default: return scope;
-  }
-}
-
-static uint32_t open_scope(struct kf_scopes *s, uint32_t node, uint32_t scope) {
-  static const uint8_t opens[] = {
-      [K_function_definition] = KF_SCOPE_FUNCTION, [K_class_definition] = KF_SCOPE_CLASS,
-      [K_lambda] = KF_SCOPE_LAMBDA, [K_list_comprehension] = KF_SCOPE_LIST,
-      [K_set_comprehension] = KF_SCOPE_SET, [K_dictionary_comprehension] = KF_SCOPE_DICT,
-      [K_generator_expression] = KF_SCOPE_GENERATOR, [K_splat_type] = 0};
-  enum kind kind = kind_of(s, node);
-  if (kind >= sizeof opens || !opens[kind] || scope == KF_NO_SCOPE) return KF_NO_SCOPE;
-  uint32_t own = new_scope(s, (enum kf_scope_kind)opens[kind], node, scope);
-  if (kind != K_function_definition && kind != K_class_definition) return own;
-  for (uint32_t child = node + 1; child < s->tree->next[node]; child = s->tree->next[child]) {
-    if (field_of(s, child) != F_name || kind_of(s, child) != K_identifier) continue;
-    const char *text = s->tree->source + s->tree->first[child];
-    uint32_t name = intern(s, text, s->tree->end[child] - s->tree->first[child]);
-    s->scopes[own].name = name;
-    if (kind == K_class_definition) s->scopes[own].class_name = name;
-  }
-  return own;
-}
-
-static bool has_future_annotations(const struct kf_scopes *s) {
-  for (uint32_t node = 1; node < s->tree->count; node++)
-    if (kind_of(s, node) == K_identifier && is_text(s, node, "annotations") &&
-        kind_of(s, s->tree->parent[s->tree->parent[node]]) == K_future_import_statement)
-      return true;
-  return false;
-}
-
-// The pass over the nodes.
-static void collect(struct kf_scopes *s, uint32_t *opened) {
-  bool texts = has_future_annotations(s);  // then annotations are not evaluated at all
-  new_scope(s, KF_SCOPE_MODULE, 0, KF_NO_SCOPE);
-  s->node_scopes[0] = 0;
-  s->node_contexts[0] = KF_LOADS;
-  opened[0] = KF_NO_SCOPE;
-  for (uint32_t node = 1; node < s->tree->count && !s->failed; node++) {
-    uint32_t parent = s->tree->parent[node];
-    uint32_t scope = s->node_scopes[parent];
-    if (scope != KF_NO_SCOPE) scope = scope_of(s, node, parent, opened);
-    if (texts && is_annotation(s, node, parent)) scope = KF_NO_SCOPE;
-    s->node_scopes[node] = scope;
-    s->node_contexts[node] = (uint8_t)context_of(s, node, parent);
-    opened[node] = open_scope(s, node, scope);
-    enum kind kind = kind_of(s, node);
-    if (kind == K_identifier)
-      add_occurrence(s, node, scope, (enum kf_context)s->node_contexts[node]);
-    else if (kind == K_wildcard_import && scope != KF_NO_SCOPE)
-      s->scopes[scope].star_import = true;
-  }
-}
-
-// --- resolving ----------------------------------------------------------------------------------
-
-// Climbs from the scope to the function that binds the name: its scope, or KF_NO_SCOPE when the
-// name is global. `__class__` is bound by classes.
-static uint32_t find_home(const struct kf_scopes *s, uint32_t scope, uint32_t name, bool is_class_cell) {
-  for (uint32_t up = s->scopes[scope].parent; up != KF_NO_SCOPE && up != 0; up = s->scopes[up].parent) {
-    if (s->scopes[up].kind == KF_SCOPE_CLASS) {
-      if (is_class_cell) return up;
-      continue;
+static void walk_all(struct walk *w) {
+  struct kf_scopes *s = w->s;
+  push(w, (struct kf_work){0, 0, KF_LOAD, 0, 0});
+  while (s->work_count && !s->failed) {
+    uint32_t base = --s->work_count;
+    visit(w, s->work[base]);
+    // What the visit pushed in order of evaluation comes off the stack in that order.
+    for (uint32_t low = base, high = s->work_count; low + 1 < high; low++) {
+      struct kf_work item = s->work[low];
+      s->work[low] = s->work[--high];
+      s->work[high] = item;
     }
-    uint32_t symbol = find_symbol(s, up, name);
-    if (symbol == KF_NO_SCOPE) continue;
-    unsigned flags = s->symbols[symbol].flags;
-    if (flags & KF_DECLARED_GLOBAL) return KF_NO_SCOPE;
-    if (flags & KF_NONLOCAL) continue;
-    if (flags & KF_BOUND) return up;
   }
-  return KF_NO_SCOPE;
 }
 
-// Marks the name free in the scopes between the one that uses it and its home, where it is a cell.
-static void link_free(struct kf_scopes *s, uint32_t scope, uint32_t name, uint32_t home) {
-  for (uint32_t up = s->scopes[scope].parent; up != home; up = s->scopes[up].parent) {
-    uint32_t symbol = find_symbol(s, up, name);
-    bool own = symbol != KF_NO_SCOPE &&
-               s->symbols[symbol].flags & (KF_BOUND | KF_DECLARED_GLOBAL) &&
-               !(s->symbols[symbol].flags & KF_NONLOCAL);
-    if (own && s->scopes[up].kind == KF_SCOPE_CLASS) continue;  // the class's own name of that kind
-    symbol = add_symbol(s, up, name, 0);
-    s->symbols[symbol].resolution = KF_FREE;
-    s->symbols[symbol].home = home;
+static uint32_t holder(const struct kf_scopes *s, uint32_t scope, uint32_t text) {
+  for (uint32_t p = s->scopes[scope].parent; p != KF_NONE; p = s->scopes[p].parent) {
+    const struct kf_text *name = &s->texts[text];
+    if (s->scopes[p].kind == KF_CLASS && name->size == 9 && !memcmp(name->data, "__class__", 9)) return p;
+    if (!is_function(s->scopes[p].kind)) continue;
+    uint32_t found = find_name(s, p, text);
+    if (found == KF_NONE) continue;
+    uint8_t flags = s->names[found].flags;
+    if (flags & KF_HAS_GLOBAL) return KF_NONE;
+    if (flags & KF_HAS_BINDING && !(flags & KF_HAS_NONLOCAL)) return p;
   }
-  if (s->scopes[home].kind == KF_SCOPE_CLASS) return;  // its __class__ is no name of its own
-  uint32_t symbol = find_symbol(s, home, name);
-  s->symbols[symbol].resolution = KF_CELL;
-  s->symbols[symbol].home = home;
+  return KF_NONE;
 }
 
-static void resolve(struct kf_scopes *s, uint32_t i, uint32_t class_cell) {
-  struct kf_symbol symbol = s->symbols[i];
-  bool outer = symbol.flags & KF_NONLOCAL || !(symbol.flags & KF_BOUND);
-  if (symbol.resolution == KF_FREE || symbol.resolution == KF_CELL) return;
-  symbol.home = 0;
-  if (symbol.flags & KF_DECLARED_GLOBAL) {
-    symbol.resolution = KF_GLOBAL_EXPLICIT;
-  } else if (!outer) {
-    symbol.resolution = KF_LOCAL;
-    symbol.home = symbol.scope;
-  } else {
-    bool is_class_cell = symbol.name == class_cell && is_function(&s->scopes[symbol.scope]);
-    uint32_t home = find_home(s, symbol.scope, symbol.name, is_class_cell);
-    symbol.resolution = home == KF_NO_SCOPE ? KF_GLOBAL_IMPLICIT : KF_FREE;
-    if (home != KF_NO_SCOPE) symbol.home = home;
+// The name becomes free in every scope between, and a cell where it is held.
+static void mark_free(struct kf_scopes *s, uint32_t index, uint32_t owner) {
+  uint32_t text = s->names[index].text;
+  s->names[index].where = KF_FREE;
+  s->names[index].owner = owner;
+  for (uint32_t p = s->scopes[s->names[index].scope].parent; p != owner; p = s->scopes[p].parent) {
+    if (find_name(s, p, text) != KF_NONE) continue;
+    uint32_t between = add_name(s, p, text, 0);
+    if (s->failed) return;
+    s->names[between].where = KF_FREE;
+    s->names[between].owner = owner;
   }
-  s->symbols[i].resolution = symbol.resolution;
-  s->symbols[i].home = symbol.home;
-  if (symbol.resolution == KF_FREE) link_free(s, symbol.scope, symbol.name, symbol.home);
+  uint32_t held = find_name(s, owner, text);
+  if (held != KF_NONE && is_function(s->scopes[owner].kind)) s->names[held].where = KF_CELL;
 }
 
-bool kf_scopes_find(struct kf_scopes *s, const struct kf_tree *tree) {
-  *s = (struct kf_scopes){.tree = tree};
-  look_up_grammar();
-  uint32_t *opened = malloc(tree->count * sizeof *opened);
-  s->node_scopes = malloc(tree->count * sizeof *s->node_scopes);
-  s->node_contexts = malloc(tree->count);
-  s->failed = !opened || !s->node_scopes || !s->node_contexts;
-  if (!s->failed) collect(s, opened);
-  free(opened);
-  if (s->failed) return false;
-  uint32_t class_cell = intern(s, "__class__", 9), found = s->symbol_count;
-  for (uint32_t i = 0; i < found && !s->failed; i++) resolve(s, i, class_cell);
+static void resolve(struct kf_scopes *s) {
+  uint32_t count = s->name_count;
+  for (uint32_t i = 0; i < count; i++)
+    if (s->names[i].flags & KF_HAS_BINDING) s->names[i].where = KF_LOCAL;
+  for (uint32_t i = 0; i < count && !s->failed; i++) {
+    uint8_t flags = s->names[i].flags;
+    if (flags & KF_HAS_GLOBAL) { s->names[i].where = KF_GLOBAL_EXPLICIT; continue; }
+    if (flags & KF_HAS_BINDING && !(flags & KF_HAS_NONLOCAL)) continue;
+    uint32_t owner = holder(s, s->names[i].scope, s->names[i].text);
+    if (owner == KF_NONE) s->names[i].where = KF_GLOBAL_IMPLICIT;
+    else mark_free(s, i, owner);
+  }
+}
+
+bool kf_scopes_resolve(struct kf_scopes *s, const struct kf_tree *tree) {
+  struct walk w = {.s = s, .t = tree};
+  for (unsigned kind = 0; kind < kf_tree_kinds() && kind < sizeof w.form; kind++)
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+      if (!strcmp(forms[i].kind, kf_tree_kind_name((uint16_t)kind))) w.form[kind] = (uint8_t)forms[i].form;
+  for (size_t i = 0; i < sizeof field_names / sizeof *field_names; i++) w.field[i] = kf_tree_field(field_names[i]);
+  add_scope(&w, KF_MODULE, 0, KF_NONE, "top", 3);
+  if (!s->failed) walk_all(&w);
+  if (!s->failed) resolve(s);
   return !s->failed;
 }
 
 void kf_scopes_free(struct kf_scopes *s) {
   for (uint32_t i = 0; i < s->owned_count; i++) free(s->owned[i]);
-  free(s->owned);
-  free(s->scopes);
-  free(s->symbols);
-  free(s->occurrences);
-  free(s->names);
-  free(s->name_table);
-  free(s->symbol_table);
-  free(s->node_scopes);
-  free(s->node_contexts);
+  free(s->owned); free(s->texts); free(s->scopes); free(s->names); free(s->occurrences);
+  free(s->text_table); free(s->name_table); free(s->work);
   *s = (struct kf_scopes){0};
 }
