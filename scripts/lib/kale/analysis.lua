@@ -298,6 +298,57 @@ function Resolver:want_late(step)
   end
 end
 
+-- All names that may share an object with one of `names`, by what earlier steps did.
+function Resolver:relatives(names)
+  local found, queue = {}, names
+  for _, name in ipairs(names) do found[name] = true end
+  local i = 1
+  while i <= #queue do
+    for other in pairs(self.aliases[queue[i]] or {}) do
+      if not found[other] then
+        found[other] = true
+        queue[#queue + 1] = other
+      end
+    end
+    i = i + 1
+  end
+  return queue
+end
+
+function Resolver:resolve_queue(step)
+  table.sort(step.queue)
+  local done = 0
+  while done < #step.queue do
+    done = done + 1
+    local name = step.queue[done]
+    self:resolve_name(step, name, step.wanted[name])
+  end
+  step.queue = {}
+end
+
+-- What shares an object with a value that is changed here comes in, too, when it is wanted later:
+-- so it is handed on changed, and still shares the object.
+function Resolver:want_relatives(step)
+  local changed = {}
+  for name, change in pairs(step.summary.changes) do
+    if change == "strong" and step.sources[name] == "value" then changed[#changed + 1] = name end
+  end
+  if #changed == 0 then return end
+  for _, name in ipairs(self:relatives(changed)) do
+    local later = self.later_reads[name]
+    if later and later > step.number and not step.wanted[name] and not step.summary.stores[name] then
+      self:want(step, name, { soft = true })
+      step.summary.changes[name] = "strong"
+    end
+  end
+  self:resolve_queue(step)
+end
+
+function Resolver:add_alias(a, b)
+  self.aliases[a] = self.aliases[a] or {}
+  self.aliases[a][b] = true
+end
+
 function Resolver:step(step)
   local summary = step.summary
   for name, need in pairs(summary.needs) do self:want(step, name, need) end
@@ -309,12 +360,11 @@ function Resolver:step(step)
     end
   end
   for _, statement in ipairs(self.always) do self:use_setup(step, statement) end
-  table.sort(step.queue)
-  local done = 0
-  while done < #step.queue do
-    done = done + 1
-    local name = step.queue[done]
-    self:resolve_name(step, name, step.wanted[name])
+  self:resolve_queue(step)
+  self:want_relatives(step)
+  for _, pair in ipairs(summary.aliases) do
+    self:add_alias(pair[1], pair[2])
+    self:add_alias(pair[2], pair[1])
   end
   for name in pairs(summary.stores) do self.makers:add(name, step, "store") end
   for name in pairs(summary.late_stores) do self.makers:add(name, step, "strong") end
@@ -403,6 +453,9 @@ end
 ---@param metrics table[] {name, cell, line, column, source}
 ---@param report fun(code: string, fields: table)
 function M.resolve(layout, params, metrics, report)
+  local groups = { layout.imports, layout.functions }
+  for _, step in ipairs(layout.steps) do groups[#groups + 1] = step.cells end
+  source.learn(groups, report)
   local setup, always, stars = read_setup(layout, report)
   local later_reads, everything = prepare_steps(layout, report)
   for name in pairs(setup) do everything[name] = true end
@@ -410,7 +463,7 @@ function M.resolve(layout, params, metrics, report)
   for _, metric in ipairs(metrics) do later_reads[metric.name] = #layout.steps + 1 end
   local resolver = setmetatable({
     steps = layout.steps, setup = setup, always = always, stars = stars, params = params, report = report,
-    makers = new_makers(), later_reads = later_reads, everything = everything,
+    makers = new_makers(), aliases = {}, later_reads = later_reads, everything = everything,
   }, Resolver)
   for _, step in ipairs(layout.steps) do resolver:step(step) end
   place_metrics(layout, metrics, resolver.makers, report)

@@ -96,6 +96,15 @@ local function called(parsed, call)
   return attribute and text_of(parsed, attribute), true
 end
 
+-- Whether a call leaves what it is called on, and its arguments, as they are.
+local function is_pure(parsed, name, method)
+  local learned = parsed.learned or {}
+  local own = method and learned.methods or learned.functions
+  if own and own[name] ~= nil then return not own[name] end
+  if method then return PURE_METHODS[name] end
+  return PURE[name]
+end
+
 -- Whether the value read at the node may be changed in place there: "strong", "weak" or nil.
 local function change_at(parsed, node)
   local tree, at = parsed.tree, node
@@ -106,8 +115,8 @@ local function change_at(parsed, node)
       at = parent
     elseif kind == "call" and field == "function" and at ~= node then
       local name = called(parsed, parent)
-      if CHANGING[name] then return "strong" end
-      return not PURE_METHODS[name] and "weak" or nil
+      if is_pure(parsed, name, true) then return nil end
+      return CHANGING[name] and "strong" or "weak"
     elseif kind == "assignment" or kind == "augmented_assignment" then
       if field == "left" then return at ~= node and "strong" or nil end
       return at == node and "weak" or nil
@@ -118,13 +127,82 @@ local function change_at(parsed, node)
       while tree.kind[call] ~= "call" and call > 1 do call = tree.parent[call] end
       local name, method = called(parsed, call)
       if at ~= node then return nil end
-      return not (PURE[name] and not method) and not (method and PURE_METHODS[name]) and "weak" or nil
+      return not is_pure(parsed, name, method) and "weak" or nil
     elseif kind == "list" or kind == "tuple" or kind == "dictionary" or kind == "pair" or kind == "set"
       or kind == "expression_list" or kind == "parenthesized_expression" or kind == "pattern_list" then
       if at ~= node then return nil end
       return "weak"
     else
       return nil
+    end
+  end
+end
+
+-- --- which names may share an object ------------------------------------------------------------------
+
+local HANDED_ON = { enumerate = true, zip = true, reversed = true, sorted = true, iter = true, list = true, tuple = true,
+  dict = true, set = true, filter = true, next = true, min = true, max = true }
+local VIEWS = { items = true, values = true, get = true }
+local DISPLAYS = {
+  list = true, tuple = true, set = true, dictionary = true, pair = true, expression_list = true, boolean_operator = true,
+  parenthesized_expression = true, conditional_expression = true, list_splat = true, argument_list = true,
+}
+
+-- Adds the names whose objects, or parts of them, the value of an expression may be or hold.
+local function add_roots(parsed, node, roots)
+  local tree, kind = parsed.tree, parsed.tree.kind[node]
+  if kind == "identifier" then
+    roots[#roots + 1] = text_of(parsed, node)
+  elseif kind == "attribute" then
+    add_roots(parsed, child(tree, node, "object"), roots)
+  elseif kind == "subscript" or kind == "keyword_argument" or kind == "named_expression" then
+    add_roots(parsed, child(tree, node, "value"), roots)
+  elseif kind == "call" then
+    local name, method = called(parsed, node)
+    local known = method and PURE_METHODS[name] or not method and PURE[name]
+    if known and not HANDED_ON[name] and not VIEWS[name] then return end
+    if method then add_roots(parsed, child(tree, child(tree, node, "function"), "object"), roots) end
+    local arguments = child(tree, node, "arguments")
+    if arguments then add_roots(parsed, arguments, roots) end
+  elseif DISPLAYS[kind] then
+    for part in children(tree, node) do add_roots(parsed, part, roots) end
+  end
+end
+
+-- The names that a target stores.
+local function stored_names(parsed, node)
+  local names = {}
+  for at = node, parsed.tree.next[node] - 1 do
+    for _, use in ipairs(parsed.at[at] or {}) do
+      if use.context == "store" then names[#names + 1] = use.name end
+    end
+  end
+  return names
+end
+
+local function add_aliases(parsed, targets, value, aliases)
+  local roots = {}
+  add_roots(parsed, value, roots)
+  for _, target in ipairs(targets) do
+    for _, root in ipairs(roots) do
+      if root ~= target then aliases[#aliases + 1] = { target, root } end
+    end
+  end
+end
+
+-- A change of one name is a change of those that may share its object.
+local function spread_changes(changes, aliases)
+  local more = #aliases > 0
+  while more do
+    more = false
+    for _, pair in ipairs(aliases) do
+      for i = 1, 2 do
+        local from, to = changes[pair[i]], changes[pair[3 - i]]
+        if from and from ~= to and to ~= "strong" then
+          changes[pair[3 - i]] = from
+          more = true
+        end
+      end
     end
   end
 end
@@ -167,6 +245,11 @@ function Walker:simple(first, next, late_set)
   local parsed, summary = self.parsed, self.summary
   local stores = {}
   for node = first, next - 1 do
+    local kind = parsed.tree.kind[node]
+    if kind == "assignment" and child(parsed.tree, node, "right") then
+      add_aliases(parsed, stored_names(parsed, child(parsed.tree, node, "left")),
+        child(parsed.tree, node, "right"), summary.aliases)
+    end
     for _, use in ipairs(parsed.at[node] or {}) do
       local context = use.context
       if context == "load" or context == "update" or context == "delete" then
@@ -250,6 +333,7 @@ end
 function compound.for_statement(self, node)
   local tree = self.parsed.tree
   local right, left = child(tree, node, "right"), child(tree, node, "left")
+  add_aliases(self.parsed, stored_names(self.parsed, left), right, self.summary.aliases)
   self:simple(right, tree.next[right], self.summary.late)
   self:branch(child(tree, node, "body"), function() self:simple(left, tree.next[left], self.summary.late) end)
   local alternative = child(tree, node, "alternative")
@@ -311,9 +395,8 @@ local function impurity(parsed, node, definition)
   local tree = parsed.tree
   for decorator in children(tree, node) do
     if tree.kind[decorator] == "decorator" then
-      local name = text_of(parsed, decorator):match "([%w_]+)%s*%(?[^%(]*$"
-      local last = text_of(parsed, decorator):match "^@%s*[%w_%.]-([%w_]+)%s*%f[%(%z\n]"
-      if not (HARMLESS[last or name]) then return "decorator" end
+      local path = text_of(parsed, decorator):match "^@%s*([%w_%.]+)"
+      if not HARMLESS[(path or ""):match "[%w_]+$"] then return "decorator" end
     end
   end
   local body, is_class = child(tree, definition, "body"), tree.kind[definition] == "class_definition"
@@ -424,6 +507,78 @@ local function report_problems(parsed, report)
   end
 end
 
+-- The functions and methods of a cell: name, whether it is a method, parameters, body.
+local function find_functions(parsed, list)
+  local tree = parsed.tree
+  for node = 1, tree.count do
+    if tree.kind[node] == "function_definition" then
+      local parent = tree.parent[node]
+      if tree.kind[parent] == "decorated_definition" then parent = tree.parent[parent] end
+      local method = tree.kind[parent] == "block" and tree.kind[tree.parent[parent]] == "class_definition"
+      local parameters, body = child(tree, node, "parameters"), child(tree, node, "body")
+      local names = {}
+      for at = parameters, tree.next[parameters] - 1 do
+        if tree.kind[at] == "identifier" then names[text_of(parsed, at)] = true end
+      end
+      list[#list + 1] = {
+        name = text_of(parsed, child(tree, node, "name")), method = method, names = names, body = body, parsed = parsed,
+      }
+    end
+  end
+end
+
+-- Whether a function may change what it is given, as far as is known of the functions it calls.
+local function changes_arguments(fn)
+  local tree, aliases, changed = fn.parsed.tree, {}, {}
+  for node = fn.body, tree.next[fn.body] - 1 do
+    local kind = tree.kind[node]
+    if kind == "identifier" then
+      local change = change_at(fn.parsed, node)
+      if change and tree.kind[tree.parent[node]] ~= "assignment" then changed[text_of(fn.parsed, node)] = change end
+    elseif kind == "assignment" or kind == "for_statement" then
+      local left, right = child(tree, node, "left"), child(tree, node, "right")
+      if right then
+        local names = {}
+        for at = left, tree.next[left] - 1 do
+          if tree.kind[at] == "identifier" then names[#names + 1] = text_of(fn.parsed, at) end
+        end
+        add_aliases(fn.parsed, names, right, aliases)
+      end
+    end
+  end
+  spread_changes(changed, aliases)
+  for name in pairs(fn.names) do
+    if changed[name] then return true end
+  end
+  return false
+end
+
+---Learns which functions and methods of the notebook change what they are given.
+---@param groups table[][] all groups of cells
+---@param report fun(code: string, fields: table)
+function M.learn(groups, report)
+  local learned, list = { functions = {}, methods = {} }, {}
+  for _, cells in ipairs(groups) do
+    for _, cell in ipairs(cells) do
+      local parsed = M.parse(cell, report)
+      parsed.learned = learned
+      find_functions(parsed, list)
+    end
+  end
+  for _, fn in ipairs(list) do learned[fn.method and "methods" or "functions"][fn.name] = false end
+  local more = true
+  while more do  -- what is found of one function may tell of those that call it
+    more = false
+    for _, fn in ipairs(list) do
+      local known = learned[fn.method and "methods" or "functions"]
+      if not known[fn.name] and changes_arguments(fn) then
+        known[fn.name] = true
+        more = true
+      end
+    end
+  end
+end
+
 ---Parses a cell once; later calls give the same result.
 ---@param cell table of kale.cells
 ---@param report fun(code: string, fields: table)
@@ -450,16 +605,15 @@ end
 ---@field changes table<string, "strong"|"weak"> names whose value may be changed in place
 ---@field definitions table<string, table> functions, classes and imports at top level
 ---@field stars table[] star imports
----@field pieces table[] top-level statements, when asked for
+---@field aliases string[][] pairs of names that may share an object
 
 ---@param cells table[]
 ---@param report fun(code: string, fields: table)
----@param each fun(walker: table, node: integer)? called after each top-level statement
 ---@return kale.Summary
-function M.summarize(cells, report, each)
+function M.summarize(cells, report)
   local summary = {
     needs = {}, reads = {}, late = {}, late_of = {}, late_stores = {}, stores = {}, deleted = {}, changes = {},
-    definitions = {}, stars = {}, maybe = {}, assigned = {},
+    definitions = {}, stars = {}, maybe = {}, assigned = {}, aliases = {},
   }
   local walker = setmetatable({ summary = summary, assigned = summary.assigned, maybe = summary.maybe }, Walker)
   walker.top = summary.assigned
@@ -467,10 +621,11 @@ function M.summarize(cells, report, each)
     walker.parsed = M.parse(cell, report)
     for statement in children(walker.parsed.tree, 1) do
       if walker.parsed.tree.kind[statement] ~= "comment" then
-        if each then each(walker, statement) else walker:statement(statement) end
+        walker:statement(statement)
       end
     end
   end
+  spread_changes(summary.changes, summary.aliases)
   return summary
 end
 
