@@ -13,6 +13,7 @@
 ---| "NoTest" # a test run found no test
 ---| "NotACommand" # a script under cmd/ declares no command
 ---| "NotFound" # there is nothing of that name
+---| "Notebook" # a file is no notebook, or a notebook has errors
 ---| "PYAST" # a Python source that cannot be read: malformed UTF-8, a zero byte
 ---| "Script" # code in a sandbox raised something that is no error table
 ---| "Syntax" # code for a sandbox does not compile

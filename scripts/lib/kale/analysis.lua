@@ -1,13 +1,17 @@
 -- The room where names find their makers: which names cross from step to step, and how.
 -- Not for Python's grammar (kale.source) and not for KFP (kale.ir).
 --   analysis.resolve(layout, params, report) -> steps with after, ins, outs, setup …
+local diagnostics = require "kale.diagnostics"
 local source = require "kale.source"
+
+local at = diagnostics.at
 
 local M = {}
 
 -- Names that every step has: Python's builtins and what IPython adds.
 local BUILTINS = {}
-for name in ([[__name__ __doc__ __file__ __builtins__ __spec__ __package__ __loader__ __import__ __build_class__ __debug__
+for name in ([[__name__ __doc__ __file__ __builtins__ __spec__ __package__ __loader__ __import__ __build_class__
+  __debug__
   ArithmeticError AssertionError AttributeError BaseException BaseExceptionGroup BlockingIOError BrokenPipeError
   BufferError BytesWarning ChildProcessError ConnectionAbortedError ConnectionError ConnectionRefusedError
   ConnectionResetError DeprecationWarning EOFError Ellipsis EncodingWarning EnvironmentError Exception
@@ -98,13 +102,8 @@ local Resolver = {}
 Resolver.__index = Resolver
 
 function Resolver:complain(code, step, need, fields)
-  fields = fields or {}
-  if need.cell then
-    fields.cell, fields.line, fields.column, fields.source = need.cell, need.line, need.column, need.source
-  else
-    fields.cell = step.cells[1].number
-  end
-  self.report(code, fields)
+  local place = need.cell and need or { cell = step.cells[1].number }
+  self.report(code, at(place, fields))
 end
 
 -- A defined name within two letters of the wanted one.
@@ -132,11 +131,12 @@ end
 -- The step that the value of a name comes from; complains when there is no single one.
 function Resolver:maker(step, name, need)
   local makers = self.makers
-  local maker, one, other = makers:latest(name, step, LEVELS.weak)
+  local maker, one = makers:latest(name, step, LEVELS.weak)
   if maker or not one then return maker end
-  maker, one, other = makers:latest(name, step, LEVELS.strong)
+  local changed
+  maker, changed = makers:latest(name, step, LEVELS.strong)
   if maker then return maker end
-  local changed = one
+  local other
   maker, one, other = makers:latest(name, step, LEVELS.store)
   if maker then
     self:complain("lost-change", step, need, { name = name, from = changed.name })
@@ -150,29 +150,29 @@ function Resolver:maker(step, name, need)
   return nil
 end
 
-function Resolver:want(step, name, need)
+local function want(step, name, need)
   local known = step.wanted[name]
   if known then
     known.soft = known.soft and need.soft
     return
   end
-  step.wanted[name] = { soft = need.soft, late = need.late, cell = need.cell, line = need.line, column = need.column, source = need.source }
+  step.wanted[name] = at(need, { soft = need.soft, late = need.late })
   step.queue[#step.queue + 1] = name
 end
 
 -- What a definition needs where it is made again.
-function Resolver:want_definition(step, definition)
+local function want_definition(step, definition)
   for name in pairs(definition.head) do
-    if name ~= definition.name then self:want(step, name, { soft = false }) end
+    if name ~= definition.name then want(step, name, { soft = false }) end
   end
   for name, place in pairs(definition.late) do
     if name ~= definition.name and not step.summary.assigned[name] then
-      self:want(step, name, { soft = true, late = true, cell = place.cell, line = place.line, column = place.column, source = place.source })
+      want(step, name, at(place, { soft = true, late = true }))
     end
   end
 end
 
-function Resolver:add_piece(step, piece)
+local function add_piece(step, piece)
   local key = piece.cell .. ":" .. piece.first
   if step.pieces[key] then return end
   step.pieces[key] = piece
@@ -180,41 +180,41 @@ function Resolver:add_piece(step, piece)
 end
 
 -- Statements of the imports and functions cells.
-function Resolver:use_setup(step, statement)
+local function use_setup(step, statement, setup)
   if step.used[statement] then return end
   step.used[statement] = true
-  self:add_piece(step, statement.piece)
+  add_piece(step, statement.piece)
   local summary = statement.summary
   for name, need in pairs(summary.needs) do
-    if not BUILTINS[name] or self.setup[name] then
-      self:want(step, name, { soft = false, cell = need.cell, line = need.line, column = need.column, source = need.source })
+    if not BUILTINS[name] or setup[name] then
+      want(step, name, at(need, { soft = false }))
     end
   end
   for _, late in pairs(summary.late_of) do
     for name, place in pairs(late) do
       if not step.summary.assigned[name] and not summary.stores[name] then
-        self:want(step, name, { soft = true, late = true, cell = place.cell, line = place.line, column = place.column, source = place.source })
+        want(step, name, at(place, { soft = true, late = true }))
       end
     end
   end
   for name, place in pairs(summary.late) do
-    self:want(step, name, { soft = true, late = true, cell = place.cell, line = place.line, column = place.column, source = place.source })
+    want(step, name, at(place, { soft = true, late = true }))
   end
 end
 
 -- A name made by an earlier step: its definition is made again here, or its value comes in.
-function Resolver:cross(step, name, maker, how)
+local function cross(step, name, maker, how)
   local definition = maker.summary.definitions[name]
   step.sources[name] = how
   if definition and definition.kind == "import" then
-    self:add_piece(step, definition.piece)
+    add_piece(step, definition.piece)
     return
   end
   step.crossing[name] = { from = maker, how = how, why = definition and definition.kind or nil }
   maker.outgoing[name] = true
   if how == "definition" then
-    self:add_piece(step, definition.piece)
-    self:want_definition(step, definition)
+    add_piece(step, definition.piece)
+    want_definition(step, definition)
   end
 end
 
@@ -229,18 +229,15 @@ function Resolver:from_steps(step, name, need)
   if not maker then return false end
   local first = origin(maker, name)
   local definition = first.summary.definitions[name]
-  if definition and not definition.why then
-    self:cross(step, name, first, "definition")
-  elseif definition and definition.kind == "class" then
-    if not definition.told then self:complain("function-by-value", first, { cell = definition.piece.cell, line = definition.piece.line, column = 1 }, { name = name, why = definition.why }) end
+  if definition and definition.why and not definition.told then
     definition.told = true
-    self:cross(step, name, first, "definition")
+    local place = { cell = definition.piece.cell, line = definition.piece.line, column = 1 }
+    self:complain("function-by-value", first, place, { name = name, why = definition.why })
+  end
+  if definition and (not definition.why or definition.kind == "class") then
+    cross(step, name, first, "definition")
   else
-    if definition and not definition.told then
-      definition.told = true
-      self:complain("function-by-value", first, { cell = definition.piece.cell, line = definition.piece.line, column = 1 }, { name = name, why = definition.why })
-    end
-    self:cross(step, name, maker, "value")
+    cross(step, name, maker, "value")
   end
   return true
 end
@@ -268,7 +265,7 @@ function Resolver:resolve_name(step, name, need)
   if self:from_steps(step, name, need) then return end
   local statements = self.setup[name]
   if statements then
-    for _, statement in ipairs(statements) do self:use_setup(step, statement) end
+    for _, statement in ipairs(statements) do use_setup(step, statement, self.setup) end
     step.sources[name] = "setup"
   elseif self.params[name] then
     step.params[name] = true
@@ -279,14 +276,14 @@ function Resolver:resolve_name(step, name, need)
 end
 
 -- Names that the step's functions read when they are called, if they are called here.
-function Resolver:want_late(step)
+local function want_late(step)
   local summary, seen = step.summary, {}
   local function follow(late)
     for name, place in pairs(late) do
       if not seen[name] then
         seen[name] = true
         if not summary.assigned[name] then
-          self:want(step, name, { soft = true, late = true, cell = place.cell, line = place.line, column = place.column, source = place.source })
+          want(step, name, at(place, { soft = true, late = true }))
         end
         if summary.late_of[name] then follow(summary.late_of[name]) end
       end
@@ -337,7 +334,7 @@ function Resolver:want_relatives(step)
   for _, name in ipairs(self:relatives(changed)) do
     local later = self.later_reads[name]
     if later and later > step.number and not step.wanted[name] and not step.summary.stores[name] then
-      self:want(step, name, { soft = true })
+      want(step, name, { soft = true })
       step.summary.changes[name] = "strong"
     end
   end
@@ -351,15 +348,15 @@ end
 
 function Resolver:step(step)
   local summary = step.summary
-  for name, need in pairs(summary.needs) do self:want(step, name, need) end
-  self:want_late(step)
+  for name, need in pairs(summary.needs) do want(step, name, need) end
+  want_late(step)
   -- What a step stores only perhaps may have to keep its old value, if somebody wants it later.
   for name in pairs(summary.maybe) do
     if not summary.assigned[name] and self.later_reads[name] and self.later_reads[name] > step.number then
-      self:want(step, name, { soft = true })
+      want(step, name, { soft = true })
     end
   end
-  for _, statement in ipairs(self.always) do self:use_setup(step, statement) end
+  for _, statement in ipairs(self.always) do use_setup(step, statement, self.setup) end
   self:resolve_queue(step)
   self:want_relatives(step)
   for _, pair in ipairs(summary.aliases) do
@@ -389,12 +386,12 @@ local function read_setup(layout, report)
         stars[#stars + 1] = statement
         always[#always + 1] = statement
         local place = statement.place
-        report("star-import", { cell = place.cell, line = place.line, column = place.column, source = place.source })
+        report("star-import", at(place))
       elseif statement.kind == "statement" then
         always[#always + 1] = statement
         if next(summary.stores) == nil or next(summary.changes) ~= nil then
           local place = statement.place
-          report("effects-repeated", { cell = place.cell, line = place.line, column = place.column, source = place.source, kind = group })
+          report("effects-repeated", at(place, { kind = group }))
         end
       end
     end
@@ -423,7 +420,7 @@ local function prepare_steps(layout, report)
     end
     for name in pairs(step.summary.stores) do everything[name] = true end
     for _, star in ipairs(step.summary.stars) do
-      report("star-import", { cell = star.place.cell, line = star.place.line, column = star.place.column, source = star.place.source })
+      report("star-import", at(star.place))
     end
   end
   return later_reads, everything
@@ -436,10 +433,9 @@ local function place_metrics(layout, metrics, makers, report)
   for _, metric in ipairs(metrics) do
     local maker, one, other = makers:latest(metric.name, sink, LEVELS.store)
     if one then
-      report("two-producers", { cell = metric.cell, line = metric.line, column = metric.column, source = metric.source,
-        name = metric.name, from = other.name, other = one.name })
+      report("two-producers", at(metric, { name = metric.name, from = other.name, other = one.name }))
     elseif not maker then
-      report("metric-unknown", { cell = metric.cell, line = metric.line, column = metric.column, source = metric.source, name = metric.name })
+      report("metric-unknown", at(metric, { name = metric.name }))
     else
       maker.metrics = maker.metrics or {}
       table.insert(maker.metrics, metric.name)

@@ -126,7 +126,7 @@ end
 
 ---@param notebook table of kale.notebook
 ---@param report fun(code: string, fields: table)
----@return {steps: table[], by_name: table<string, table>, imports: table[], functions: table[], parameters: table[], metrics: table[]}
+---@return table layout steps, by_name, and the cells of imports, functions, parameters, metrics
 function M.read(notebook, report)
   local layout = { steps = {}, by_name = {}, imports = {}, functions = {}, parameters = {}, metrics = {} }
   local reader = setmetatable({ layout = layout, report = report }, Reader)

@@ -8,35 +8,69 @@ local M = {}
 -- code -> severity, message, hint. {field} in a text is replaced by the finding's field.
 M.codes = {
   ["syntax"] = { "error", "{message}" },
-  ["no-steps"] = { "error", "no cell is tagged as a step", "tag a cell: kfhost kale tag, or step:NAME in the cell's tags" },
+  ["no-steps"] = {
+    "error", "no cell is tagged as a step",
+    "tag a cell: kfhost kale tag, or step:NAME in the cell's tags",
+  },
   ["tag-unknown"] = { "error", "unknown tag '{tag}'", "known tags: {known}" },
   ["tag-not-text"] = { "error", "a tag is no text" },
   ["tag-without-step"] = { "error", "tag '{tag}' needs a step in the same cell", "add step:NAME" },
   ["tag-ignored"] = { "warning", "tag '{tag}' is ignored in a cell tagged '{special}'" },
   ["tag-no-effect"] = { "warning", "tag '{tag}' is kept, but has no effect yet" },
-  ["tag-repeated"] = { "warning", "tag '{tag}' is ignored where step '{step}' goes on", "put it on the step's first cell" },
-  ["step-name"] = { "error", "'{name}' is no name of a step", "letters a-z, digits and _, not beginning with a digit" },
+  ["tag-repeated"] = {
+    "warning", "tag '{tag}' is ignored where step '{step}' goes on",
+    "put it on the step's first cell",
+  },
+  ["step-name"] = {
+    "error", "'{name}' is no name of a step",
+    "letters a-z, digits and _, not beginning with a digit",
+  },
   ["several-steps"] = { "error", "a cell is part of one step only" },
   ["prev-unknown"] = { "error", "no step '{name}' before this cell", "steps so far: {known}" },
-  ["metrics-not-last"] = { "error", "a step follows the cell with the pipeline's metrics", "move the metrics cell to the end" },
-  ["parameter-not-constant"] = { "error", "a parameter is one name and a constant", "for instance: rate = 0.1" },
+  ["metrics-not-last"] = {
+    "error", "a step follows the cell with the pipeline's metrics",
+    "move the metrics cell to the end",
+  },
+  ["parameter-not-constant"] = {
+    "error", "a parameter is one name and a constant",
+    "for instance: rate = 0.1",
+  },
   ["parameter-repeated"] = { "error", "parameter '{name}' is there twice" },
   ["metric-not-print"] = { "error", "a metrics cell has lines print(name) only" },
   ["metric-unknown"] = { "error", "no step makes the metric '{name}'" },
-  ["cell-dropped"] = { "warning", "this cell is before the first step and is left out", "tag it step:NAME, imports, functions or skip" },
+  ["cell-dropped"] = {
+    "warning", "this cell is before the first step and is left out",
+    "tag it step:NAME, imports, functions or skip",
+  },
   ["effects-repeated"] = { "warning", "this statement of the {kind} cell runs again in every step" },
   ["undefined-name"] = { "error", "'{name}' is not defined anywhere before", "{near}" },
-  ["undefined-in-function"] = { "warning", "'{name}', which a function uses, is not defined anywhere", "{near}" },
-  ["missing-edge"] = { "error", "'{name}' is made in step '{from}', which does not come before this step", "add the tag prev:{from}" },
-  ["two-producers"] = { "error", "'{name}' is made both in step '{from}' and in step '{other}', and neither comes after the other",
-    "add prev:{from} to '{other}', or use two names" },
-  ["lost-change"] = { "warning", "'{name}' may be changed in step '{from}', beside this step's other branches; that change is not seen here",
-    "join the branches, or return a new value" },
-  ["function-by-value"] = { "warning", "'{name}' crosses to another step by value, as its {why} may have effects",
-    "steps must then run the same minor version of Python" },
-  ["star-import"] = { "warning", "names of 'import *' cannot be known: what is not found elsewhere is taken from it" },
+  ["undefined-in-function"] = {
+    "warning", "'{name}', which a function uses, is not defined anywhere",
+    "{near}",
+  },
+  ["missing-edge"] = {
+    "error", "'{name}' is made in step '{from}', which does not come before this step",
+    "add the tag prev:{from}",
+  },
+  ["two-producers"] = {
+    "error", "'{name}' is made both in step '{from}' and in step '{other}', and neither comes after the other",
+    "add prev:{from} to '{other}', or use two names",
+  },
+  ["lost-change"] = {
+    "warning", "'{name}' may be changed in step '{from}', in another branch: that change is not seen here",
+    "join the branches, or return a new value",
+  },
+  ["function-by-value"] = {
+    "warning", "'{name}' crosses to another step by value, as its {why} may have effects",
+    "steps must then run the same minor version of Python",
+  },
+  ["star-import"] = {
+    "warning", "names of 'import *' cannot be known: what is not found elsewhere is taken from it",
+  },
   ["magic-unknown"] = { "warning", "'{text}' is no magic that works in a step; it is left out" },
-  ["relative-path"] = { "warning", "'{text}' is a file beside the notebook: in a cluster it is not in the step's image" },
+  ["relative-path"] = {
+    "warning", "'{text}' is a file beside the notebook: in a cluster it is not in the step's image",
+  },
   ["metadata-ignored"] = { "warning", "notebook metadata '{key}' is kept, but has no effect" },
 }
 
@@ -64,6 +98,16 @@ function M.new(code, fields)
     severity = entry[1], code = code, message = fill(entry[2]), hint = fill(entry[3]),
     cell = fields.cell, line = fields.line, column = fields.column, source = fields.source,
   }
+end
+
+---The fields of a finding at a place: its cell, line, column and source with others beside them.
+---@param place table
+---@param fields table?
+---@return table
+function M.at(place, fields)
+  local result = { cell = place.cell, line = place.line, column = place.column, source = place.source }
+  for key, value in pairs(fields or {}) do result[key] = value end
+  return result
 end
 
 ---@param list kale.Diagnostic[]

@@ -8,7 +8,8 @@ local json = require "json"
 local M = {}
 
 local function fail(path, place, message)
-  errors.raise { code = "Notebook", message = ("%s: %s%s"):format(path, place and place .. ": " or "", message), path = path }
+  local where = place and place .. ": " or ""
+  errors.raise { code = "Notebook", message = ("%s: %s%s"):format(path, where, message), path = path }
 end
 
 -- Text of a cell: a string, or a list of lines that keep their ends.

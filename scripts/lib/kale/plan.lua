@@ -16,7 +16,10 @@ local M = {}
 
 local TYPES = { integer = "int", float = "float", string = "str", ["true"] = "bool", ["false"] = "bool" }
 
-local ESCAPES = { n = "\n", t = "\t", r = "\r", ["\\"] = "\\", ["'"] = "'", ['"'] = '"', ["0"] = "\0", a = "\a", b = "\b", f = "\f", v = "\v" }
+local ESCAPES = {
+  n = "\n", t = "\t", r = "\r", ["\\"] = "\\", ["'"] = "'", ['"'] = '"', ["0"] = "\0", a = "\a", b = "\b",
+  f = "\f", v = "\v",
+}
 
 -- The value of a string literal, or nil for one that is no plain text (bytes, f-string, several).
 local function string_value(text)
@@ -25,8 +28,8 @@ local function string_value(text)
   local triple = quote .. quote
   if body:sub(1, 2) == triple and body:sub(-2) == triple and #body >= 4 then body = body:sub(3, -3) end
   if prefix:lower():find "r" then return body end
-  local value = body:gsub("\\(\r?\n)", ""):gsub("\\x(%x%x)", function(hex) return utf8.char(tonumber(hex, 16)) end)
-    :gsub("\\u(%x%x%x%x)", function(hex) return utf8.char(tonumber(hex, 16)) end)
+  local function character(hex) return utf8.char(tonumber(hex, 16)) end
+  local value = body:gsub("\\\r?\n", ""):gsub("\\x(%x%x)", character):gsub("\\u(%x%x%x%x)", character)
     :gsub("\\([ntr\\'\"0abfv])", ESCAPES)
   return value
 end
@@ -142,10 +145,13 @@ end
 -- --- metadata -------------------------------------------------------------------------------------------
 
 local ACTING = {
-  experiment_name = true, experiment = true, pipeline_name = true, pipeline_description = true, docker_image = true,
-  base_image = true, katib_run = true, katib_metadata = true, enable_caching = true, kfp_host = true, steps_defaults = true,
+  experiment_name = true, experiment = true, pipeline_name = true, pipeline_description = true,
+  docker_image = true, base_image = true, katib_run = true, katib_metadata = true, enable_caching = true,
+  kfp_host = true, steps_defaults = true,
 }
-local EMPTY = { volumes = true, snapshot_volumes = true, autosnapshot = true, marshal_volume = true, output_path = true }
+local EMPTY = {
+  volumes = true, snapshot_volumes = true, autosnapshot = true, marshal_volume = true, output_path = true,
+}
 
 local function read_metadata(nb, report)
   local given = nb.metadata.kubeflow_notebook
@@ -153,7 +159,8 @@ local function read_metadata(nb, report)
   local metadata = {}
   for key, value in pairs(given) do
     if value ~= "" and value ~= json.null then metadata[key] = value end
-    local is_empty = value == "" or value == json.null or value == false or (type(value) == "table" and next(value) == nil)
+    local is_empty = value == "" or value == json.null or value == false
+      or type(value) == "table" and next(value) == nil
     if not ACTING[key] and not EMPTY[key] and not is_empty then report("metadata-ignored", { key = key }) end
   end
   metadata.base_image = metadata.base_image or metadata.docker_image
@@ -187,7 +194,8 @@ local function finish_step(step)
   local code, numbers = {}, {}
   for i, cell in ipairs(step.cells) do
     numbers[i] = cell.number
-    if cell.parsed.python:find "%S" then code[#code + 1] = { cell = cell.number, line = 1, source = cell.parsed.python } end
+    local python = cell.parsed.python
+    if python:find "%S" then code[#code + 1] = { cell = cell.number, line = 1, source = python } end
   end
   table.sort(step.metrics or {})
   return {
@@ -207,7 +215,10 @@ local function describe_crossings(steps)
         crossing.from.valued = crossing.from.valued or {}
         crossing.from.valued[name] = true
       end
-      list[#list + 1] = { name = name, from = crossing.from.name, to = step.name, how = crossing.how, why = crossing.why or "it is read here" }
+      list[#list + 1] = {
+        name = name, from = crossing.from.name, to = step.name, how = crossing.how,
+        why = crossing.why or "it is read here",
+      }
     end
   end
   return list

@@ -96,7 +96,35 @@ local function called(parsed, call)
   return attribute and text_of(parsed, attribute), true
 end
 
--- Whether a call leaves what it is called on, and its arguments, as they are.
+-- The name at the root of what a method is called on: x in x.a[0].method().
+local function root_name(parsed, call)
+  local tree = parsed.tree
+  local at = child(tree, call, "function")
+  while at and tree.kind[at] ~= "identifier" do
+    at = child(tree, at, "object") or child(tree, at, "value") or child(tree, at, "function")
+  end
+  return at and text_of(parsed, at)
+end
+
+-- Functions of libraries that do change what they are given; others hardly ever do.
+local LIBRARY_CHANGING = {}
+for name in ([[shuffle heappush heappop heapify heapreplace heappushpop insort insort_left insort_right
+  fill_diagonal copyto put place putmask setattr delattr setitem delitem iadd imul]]):gmatch "%S+" do
+  LIBRARY_CHANGING[name] = true
+end
+
+-- Whether a call leaves its arguments as they are. `root`: the name that a method is called on.
+local function keeps_arguments(parsed, name, method, root)
+  local learned = parsed.learned
+  if learned and (root and learned.imports[root] or not method and learned.imports[name]) then
+    return not LIBRARY_CHANGING[name]
+  end
+  if method then return not (learned and learned.methods[name]) end
+  if learned and learned.functions[name] ~= nil then return not learned.functions[name] end
+  return PURE[name]
+end
+
+-- Whether a call leaves what it is called on as it is.
 local function is_pure(parsed, name, method)
   local learned = parsed.learned or {}
   local own = method and learned.methods or learned.functions
@@ -127,7 +155,7 @@ local function change_at(parsed, node)
       while tree.kind[call] ~= "call" and call > 1 do call = tree.parent[call] end
       local name, method = called(parsed, call)
       if at ~= node then return nil end
-      return not is_pure(parsed, name, method) and "weak" or nil
+      return not keeps_arguments(parsed, name, method, method and root_name(parsed, call)) and "weak" or nil
     elseif kind == "list" or kind == "tuple" or kind == "dictionary" or kind == "pair" or kind == "set"
       or kind == "expression_list" or kind == "parenthesized_expression" or kind == "pattern_list" then
       if at ~= node then return nil end
@@ -140,11 +168,13 @@ end
 
 -- --- which names may share an object ------------------------------------------------------------------
 
-local HANDED_ON = { enumerate = true, zip = true, reversed = true, sorted = true, iter = true, list = true, tuple = true,
-  dict = true, set = true, filter = true, next = true, min = true, max = true }
+local HANDED_ON = {
+  enumerate = true, zip = true, reversed = true, sorted = true, iter = true, list = true, tuple = true, dict = true, set = true, filter = true, next = true, min = true, max = true,
+}
 local VIEWS = { items = true, values = true, get = true }
 local DISPLAYS = {
-  list = true, tuple = true, set = true, dictionary = true, pair = true, expression_list = true, boolean_operator = true,
+  list = true, tuple = true, set = true, dictionary = true, pair = true, expression_list = true,
+  boolean_operator = true,
   parenthesized_expression = true, conditional_expression = true, list_splat = true, argument_list = true,
 }
 
@@ -238,6 +268,18 @@ function Walker:store(name)
   self.assigned[name] = true
   self.summary.stores[name] = true
   self.summary.definitions[name] = nil
+end
+
+-- A walker over one group of cells, with an empty summary.
+local function new_walker(parsed)
+  local summary = {
+    needs = {}, reads = {}, late = {}, late_of = {}, late_stores = {}, stores = {}, deleted = {},
+    changes = {}, definitions = {}, stars = {}, maybe = {}, assigned = {}, aliases = {},
+  }
+  return setmetatable({
+    summary = summary, assigned = summary.assigned, top = summary.assigned, maybe = summary.maybe,
+    parsed = parsed,
+  }, Walker)
 end
 
 -- One statement without a block of its own, or the head of one that has: reads, then stores.
@@ -465,7 +507,8 @@ local DEFINITIONS = { function_definition = true, class_definition = true, decor
 function Walker:piece(node)
   local place = self:place(node)
   return {
-    cell = place.cell, line = place.line, first = self.parsed.tree.first[node], source = text_of(self.parsed, node) .. "\n",
+    cell = place.cell, line = place.line, first = self.parsed.tree.first[node],
+    source = text_of(self.parsed, node) .. "\n",
   }
 end
 
@@ -503,7 +546,9 @@ local function report_problems(parsed, report)
     })
   end
   for _, magic in ipairs(parsed.unknown) do
-    report("magic-unknown", { cell = cell.number, line = magic.line, column = 1, text = magic.text, source = magic.text })
+    report("magic-unknown", {
+      cell = cell.number, line = magic.line, column = 1, text = magic.text, source = magic.text,
+    })
   end
 end
 
@@ -534,7 +579,8 @@ local function changes_arguments(fn)
     local kind = tree.kind[node]
     if kind == "identifier" then
       local change = change_at(fn.parsed, node)
-      if change and tree.kind[tree.parent[node]] ~= "assignment" then changed[text_of(fn.parsed, node)] = change end
+      local bound = tree.kind[tree.parent[node]] == "assignment"
+      if change and not bound then changed[text_of(fn.parsed, node)] = change end
     elseif kind == "assignment" or kind == "for_statement" then
       local left, right = child(tree, node, "left"), child(tree, node, "right")
       if right then
@@ -557,11 +603,16 @@ end
 ---@param groups table[][] all groups of cells
 ---@param report fun(code: string, fields: table)
 function M.learn(groups, report)
-  local learned, list = { functions = {}, methods = {} }, {}
+  local learned, list = { functions = {}, methods = {}, imports = {} }, {}
   for _, cells in ipairs(groups) do
     for _, cell in ipairs(cells) do
       local parsed = M.parse(cell, report)
       parsed.learned = learned
+      for _, uses in pairs(parsed.at) do
+        for _, use in ipairs(uses) do
+          if use.context == "import" then learned.imports[use.name] = true end
+        end
+      end
       find_functions(parsed, list)
     end
   end
@@ -593,7 +644,7 @@ function M.parse(cell, report)
 end
 
 ---@class kale.Summary
----@field needs table<string, table> names read from outside: place, and soft when an earlier statement may have stored it
+---@field needs table<string, table> names read from outside: place; soft: an earlier statement may have stored it
 ---@field reads table<string, boolean> all names read at once
 ---@field late table<string, table> names that nameless functions read when they are called
 ---@field late_of table<string, table<string, table>> likewise by the function's name
@@ -611,12 +662,8 @@ end
 ---@param report fun(code: string, fields: table)
 ---@return kale.Summary
 function M.summarize(cells, report)
-  local summary = {
-    needs = {}, reads = {}, late = {}, late_of = {}, late_stores = {}, stores = {}, deleted = {}, changes = {},
-    definitions = {}, stars = {}, maybe = {}, assigned = {}, aliases = {},
-  }
-  local walker = setmetatable({ summary = summary, assigned = summary.assigned, maybe = summary.maybe }, Walker)
-  walker.top = summary.assigned
+  local walker = new_walker()
+  local summary = walker.summary
   for _, cell in ipairs(cells) do
     walker.parsed = M.parse(cell, report)
     for statement in children(walker.parsed.tree, 1) do
@@ -640,14 +687,13 @@ function M.statements(cells, report)
     for node in children(parsed.tree, 1) do
       local kind = parsed.tree.kind[node]
       if kind ~= "comment" then
-        local summary = M.summarize({}, report)
-        local walker = setmetatable({ summary = summary, assigned = summary.assigned, maybe = summary.maybe }, Walker)
-        walker.top, walker.parsed = summary.assigned, parsed
+        local walker = new_walker(parsed)
         walker:statement(node)
         local docstring = kind == "expression_statement" and parsed.tree.kind[node + 1] == "string"
         list[#list + 1] = {
-          piece = walker:piece(node), summary = summary, place = walker:place(node),
-          kind = IMPORTS[kind] and "import" or DEFINITIONS[kind] and "definition" or docstring and "text" or "statement",
+          piece = walker:piece(node), summary = walker.summary, place = walker:place(node),
+          kind = IMPORTS[kind] and "import" or DEFINITIONS[kind] and "definition" or docstring and "text"
+            or "statement",
         }
       end
     end
