@@ -1,0 +1,32 @@
+-- What the rooms of the compiler hand each other, as JSON for people who look for a fault.
+-- Not a stable format.
+--   dump.print("train.ipynb", "plan")
+local cli = require "cli"
+local json = require "json"
+
+local M = {}
+
+local rooms = {}
+
+function rooms.notebook(path) return require "kale.notebook".read(path) end
+
+function rooms.cells(path)
+  local layout = require "kale.cells".read(rooms.notebook(path), function() end)
+  layout.by_name = nil
+  return layout
+end
+
+function rooms.plan(path) return require "kale.plan".read(path) end
+
+function rooms.ir(path) return require "kale.ir".build(rooms.plan(path)) end
+
+---@param path string the notebook
+---@param room "notebook"|"cells"|"plan"|"ir"
+---@return integer exit_code # raises "Usage" for another room
+function M.print(path, room)
+  if not rooms[room] then cli.usage("no room '%s': notebook, cells, plan or ir", room) end
+  print(json.encode(rooms[room](path), { sort = true, indent = 2 }))
+  return 0
+end
+
+return M
