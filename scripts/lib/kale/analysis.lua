@@ -1,6 +1,7 @@
 -- The room where names find their makers: which names cross from step to step, and how.
 -- Not for Python's grammar (kale.source) and not for KFP (kale.ir).
 --   analysis.resolve(layout, params, report) -> steps with after, ins, outs, setup …
+local changes = require "kale.changes"
 local diagnostics = require "kale.diagnostics"
 local source = require "kale.source"
 
@@ -443,15 +444,26 @@ local function place_metrics(layout, metrics, makers, report)
   end
 end
 
+local function learn_functions(layout, report)
+  local groups = {}
+  local function add(cells)
+    local parsed = {}
+    for i, cell in ipairs(cells) do parsed[i] = source.parse(cell, report) end
+    groups[#groups + 1] = parsed
+  end
+  add(layout.imports)
+  add(layout.functions)
+  for _, step in ipairs(layout.steps) do add(step.cells) end
+  changes.learn(groups)
+end
+
 ---Resolves all names of a layout; fills its steps.
 ---@param layout table of kale.cells
 ---@param params table<string, table> the pipeline's parameters by name
 ---@param metrics table[] {name, cell, line, column, source}
 ---@param report fun(code: string, fields: table)
 function M.resolve(layout, params, metrics, report)
-  local groups = { layout.imports, layout.functions }
-  for _, step in ipairs(layout.steps) do groups[#groups + 1] = step.cells end
-  source.learn(groups, report)
+  learn_functions(layout, report)
   local setup, always, stars = read_setup(layout, report)
   local later_reads, everything = prepare_steps(layout, report)
   for name in pairs(setup) do everything[name] = true end

@@ -1,11 +1,15 @@
 -- Python of a group of cells: what it reads from outside, stores, defines and may change.
 -- Not for where names come from: see kale.analysis.
 --   local summary = source.summarize(cells, report); summary.needs.x, summary.stores.y
+local changes = require "kale.changes"
 local magics = require "kale.magics"
+local nodes = require "kale.nodes"
 local pyast = require "pyast"
 
-local M = {}
+local text_of, child, children = nodes.text, nodes.child, nodes.children
+local called = changes.called
 
+local M = {}
 -- Decorators that may run again in another step without being noticed.
 local HARMLESS = {
   staticmethod = true, classmethod = true, property = true, abstractmethod = true, overload = true,
@@ -14,25 +18,6 @@ local HARMLESS = {
 }
 -- Calls that a class's body may make again.
 local HARMLESS_CALLS = { field = true, auto = true, TypeVar = true, namedtuple = true }
-
--- Functions and methods that leave their arguments and objects as they are.
-local PURE = {}
-for name in ([[abs all any ascii bin bool bytes callable chr complex dict display divmod enumerate filter float
-  format frozenset getattr hasattr hash hex id int isinstance issubclass iter len list map max min oct ord pow
-  print range repr reversed round set sorted str sum tuple type zip]]):gmatch "%S+" do PURE[name] = true end
-local PURE_METHODS = {}
-for name in ([[copy items keys values get index count join split strip lstrip rstrip format lower upper title
-  startswith endswith replace encode decode find head tail describe mean std sum min max median var abs round
-  astype corr nunique unique value_counts isna isnull notna groupby to_numpy to_dict tolist reshape dot transpose
-  predict predict_proba score union intersection difference issubset issuperset isdisjoint most_common]])
-  :gmatch "%S+" do PURE_METHODS[name] = true end
--- Methods that change their object for certain.
-local CHANGING = {}
-for name in ([[append extend insert remove pop clear sort reverse update add discard setdefault popitem
-  appendleft extendleft fit partial_fit train write writelines drop_duplicates fillna]]):gmatch "%S+" do
-  CHANGING[name] = true
-end
-
 -- --- one cell -------------------------------------------------------------------------------------
 
 -- Scopes in whose code runs later than where it stands.
@@ -60,183 +45,6 @@ local function parse_cell(cell)
   local stars = {}
   return { cell = cell, python = python, tree = tree, at = at, unknown = unknown, stars = stars }
 end
-
-local function text_of(parsed, node)
-  return parsed.python:sub(parsed.tree.first[node], parsed.tree.last[node])
-end
-
-local function child(tree, node, field)
-  local at = node + 1
-  while at < tree.next[node] do
-    if tree.field[at] == field then return at end
-    at = tree.next[at]
-  end
-end
-
--- Iterates over the direct children of a node.
-local function children(tree, node)
-  local at = node + 1
-  return function()
-    if at >= tree.next[node] then return nil end
-    local current = at
-    at = tree.next[at]
-    return current
-  end
-end
-
--- --- what happens to a name that is read ------------------------------------------------------------
-
--- The name of what a call calls: its own, and whether it is a method.
-local function called(parsed, call)
-  local tree = parsed.tree
-  local fn = child(tree, call, "function")
-  if not fn then return nil end
-  if tree.kind[fn] == "identifier" then return text_of(parsed, fn), false end
-  local attribute = tree.kind[fn] == "attribute" and child(tree, fn, "attribute")
-  return attribute and text_of(parsed, attribute), true
-end
-
--- The name at the root of what a method is called on: x in x.a[0].method().
-local function root_name(parsed, call)
-  local tree = parsed.tree
-  local at = child(tree, call, "function")
-  while at and tree.kind[at] ~= "identifier" do
-    at = child(tree, at, "object") or child(tree, at, "value") or child(tree, at, "function")
-  end
-  return at and text_of(parsed, at)
-end
-
--- Functions of libraries that do change what they are given; others hardly ever do.
-local LIBRARY_CHANGING = {}
-for name in ([[shuffle heappush heappop heapify heapreplace heappushpop insort insort_left insort_right
-  fill_diagonal copyto put place putmask setattr delattr setitem delitem iadd imul]]):gmatch "%S+" do
-  LIBRARY_CHANGING[name] = true
-end
-
--- Whether a call leaves its arguments as they are. `root`: the name that a method is called on.
-local function keeps_arguments(parsed, name, method, root)
-  local learned = parsed.learned
-  if learned and (root and learned.imports[root] or not method and learned.imports[name]) then
-    return not LIBRARY_CHANGING[name]
-  end
-  if method then return not (learned and learned.methods[name]) end
-  if learned and learned.functions[name] ~= nil then return not learned.functions[name] end
-  return PURE[name]
-end
-
--- Whether a call leaves what it is called on as it is.
-local function is_pure(parsed, name, method)
-  local learned = parsed.learned or {}
-  local own = method and learned.methods or learned.functions
-  if own and own[name] ~= nil then return not own[name] end
-  if method then return PURE_METHODS[name] end
-  return PURE[name]
-end
-
--- Whether the value read at the node may be changed in place there: "strong", "weak" or nil.
-local function change_at(parsed, node)
-  local tree, at = parsed.tree, node
-  while true do
-    local parent = tree.parent[at]
-    local kind, field = tree.kind[parent], tree.field[at]
-    if (kind == "attribute" and field == "object") or (kind == "subscript" and field == "value") then
-      at = parent
-    elseif kind == "call" and field == "function" and at ~= node then
-      local name = called(parsed, parent)
-      if is_pure(parsed, name, true) then return nil end
-      return CHANGING[name] and "strong" or "weak"
-    elseif kind == "assignment" or kind == "augmented_assignment" then
-      if field == "left" then return at ~= node and "strong" or nil end
-      return at == node and "weak" or nil
-    elseif kind == "delete_statement" or kind == "for_statement" and field == "left" then
-      return at ~= node and "strong" or nil
-    elseif kind == "argument_list" or kind == "keyword_argument" or kind == "list_splat" then
-      local call = parent
-      while tree.kind[call] ~= "call" and call > 1 do call = tree.parent[call] end
-      local name, method = called(parsed, call)
-      if at ~= node then return nil end
-      return not keeps_arguments(parsed, name, method, method and root_name(parsed, call)) and "weak" or nil
-    elseif kind == "list" or kind == "tuple" or kind == "dictionary" or kind == "pair" or kind == "set"
-      or kind == "expression_list" or kind == "parenthesized_expression" or kind == "pattern_list" then
-      if at ~= node then return nil end
-      return "weak"
-    else
-      return nil
-    end
-  end
-end
-
--- --- which names may share an object ------------------------------------------------------------------
-
-local HANDED_ON = {
-  enumerate = true, zip = true, reversed = true, sorted = true, iter = true, list = true, tuple = true, dict = true, set = true, filter = true, next = true, min = true, max = true,
-}
-local VIEWS = { items = true, values = true, get = true }
-local DISPLAYS = {
-  list = true, tuple = true, set = true, dictionary = true, pair = true, expression_list = true,
-  boolean_operator = true,
-  parenthesized_expression = true, conditional_expression = true, list_splat = true, argument_list = true,
-}
-
--- Adds the names whose objects, or parts of them, the value of an expression may be or hold.
-local function add_roots(parsed, node, roots)
-  local tree, kind = parsed.tree, parsed.tree.kind[node]
-  if kind == "identifier" then
-    roots[#roots + 1] = text_of(parsed, node)
-  elseif kind == "attribute" then
-    add_roots(parsed, child(tree, node, "object"), roots)
-  elseif kind == "subscript" or kind == "keyword_argument" or kind == "named_expression" then
-    add_roots(parsed, child(tree, node, "value"), roots)
-  elseif kind == "call" then
-    local name, method = called(parsed, node)
-    local known = method and PURE_METHODS[name] or not method and PURE[name]
-    if known and not HANDED_ON[name] and not VIEWS[name] then return end
-    if method then add_roots(parsed, child(tree, child(tree, node, "function"), "object"), roots) end
-    local arguments = child(tree, node, "arguments")
-    if arguments then add_roots(parsed, arguments, roots) end
-  elseif DISPLAYS[kind] then
-    for part in children(tree, node) do add_roots(parsed, part, roots) end
-  end
-end
-
--- The names that a target stores.
-local function stored_names(parsed, node)
-  local names = {}
-  for at = node, parsed.tree.next[node] - 1 do
-    for _, use in ipairs(parsed.at[at] or {}) do
-      if use.context == "store" then names[#names + 1] = use.name end
-    end
-  end
-  return names
-end
-
-local function add_aliases(parsed, targets, value, aliases)
-  local roots = {}
-  add_roots(parsed, value, roots)
-  for _, target in ipairs(targets) do
-    for _, root in ipairs(roots) do
-      if root ~= target then aliases[#aliases + 1] = { target, root } end
-    end
-  end
-end
-
--- A change of one name is a change of those that may share its object.
-local function spread_changes(changes, aliases)
-  local more = #aliases > 0
-  while more do
-    more = false
-    for _, pair in ipairs(aliases) do
-      for i = 1, 2 do
-        local from, to = changes[pair[i]], changes[pair[3 - i]]
-        if from and from ~= to and to ~= "strong" then
-          changes[pair[3 - i]] = from
-          more = true
-        end
-      end
-    end
-  end
-end
-
 -- --- statements -------------------------------------------------------------------------------------
 
 local Walker = {}
@@ -289,13 +97,13 @@ function Walker:simple(first, next, late_set)
   for node = first, next - 1 do
     local kind = parsed.tree.kind[node]
     if kind == "assignment" and child(parsed.tree, node, "right") then
-      add_aliases(parsed, stored_names(parsed, child(parsed.tree, node, "left")),
+      changes.add_aliases(parsed, changes.stored_names(parsed, child(parsed.tree, node, "left")),
         child(parsed.tree, node, "right"), summary.aliases)
     end
     for _, use in ipairs(parsed.at[node] or {}) do
       local context = use.context
       if context == "load" or context == "update" or context == "delete" then
-        local change = change_at(parsed, node)
+        local change = changes.change_at(parsed, node)
         local known = summary.changes[use.name]
         if change and known ~= "strong" then summary.changes[use.name] = change end
       end
@@ -375,7 +183,7 @@ end
 function compound.for_statement(self, node)
   local tree = self.parsed.tree
   local right, left = child(tree, node, "right"), child(tree, node, "left")
-  add_aliases(self.parsed, stored_names(self.parsed, left), right, self.summary.aliases)
+  changes.add_aliases(self.parsed, changes.stored_names(self.parsed, left), right, self.summary.aliases)
   self:simple(right, tree.next[right], self.summary.late)
   self:branch(child(tree, node, "body"), function() self:simple(left, tree.next[left], self.summary.late) end)
   local alternative = child(tree, node, "alternative")
@@ -523,7 +331,6 @@ end
 function Walker:block(node)
   for statement in children(self.parsed.tree, node) do self:statement(statement) end
 end
-
 -- --- groups of cells ---------------------------------------------------------------------------------
 
 local function line_reader(text)
@@ -551,85 +358,6 @@ local function report_problems(parsed, report)
     })
   end
 end
-
--- The functions and methods of a cell: name, whether it is a method, parameters, body.
-local function find_functions(parsed, list)
-  local tree = parsed.tree
-  for node = 1, tree.count do
-    if tree.kind[node] == "function_definition" then
-      local parent = tree.parent[node]
-      if tree.kind[parent] == "decorated_definition" then parent = tree.parent[parent] end
-      local method = tree.kind[parent] == "block" and tree.kind[tree.parent[parent]] == "class_definition"
-      local parameters, body = child(tree, node, "parameters"), child(tree, node, "body")
-      local names = {}
-      for at = parameters, tree.next[parameters] - 1 do
-        if tree.kind[at] == "identifier" then names[text_of(parsed, at)] = true end
-      end
-      list[#list + 1] = {
-        name = text_of(parsed, child(tree, node, "name")), method = method, names = names, body = body, parsed = parsed,
-      }
-    end
-  end
-end
-
--- Whether a function may change what it is given, as far as is known of the functions it calls.
-local function changes_arguments(fn)
-  local tree, aliases, changed = fn.parsed.tree, {}, {}
-  for node = fn.body, tree.next[fn.body] - 1 do
-    local kind = tree.kind[node]
-    if kind == "identifier" then
-      local change = change_at(fn.parsed, node)
-      local bound = tree.kind[tree.parent[node]] == "assignment"
-      if change and not bound then changed[text_of(fn.parsed, node)] = change end
-    elseif kind == "assignment" or kind == "for_statement" then
-      local left, right = child(tree, node, "left"), child(tree, node, "right")
-      if right then
-        local names = {}
-        for at = left, tree.next[left] - 1 do
-          if tree.kind[at] == "identifier" then names[#names + 1] = text_of(fn.parsed, at) end
-        end
-        add_aliases(fn.parsed, names, right, aliases)
-      end
-    end
-  end
-  spread_changes(changed, aliases)
-  for name in pairs(fn.names) do
-    if changed[name] then return true end
-  end
-  return false
-end
-
----Learns which functions and methods of the notebook change what they are given.
----@param groups table[][] all groups of cells
----@param report fun(code: string, fields: table)
-function M.learn(groups, report)
-  local learned, list = { functions = {}, methods = {}, imports = {} }, {}
-  for _, cells in ipairs(groups) do
-    for _, cell in ipairs(cells) do
-      local parsed = M.parse(cell, report)
-      parsed.learned = learned
-      for _, uses in pairs(parsed.at) do
-        for _, use in ipairs(uses) do
-          if use.context == "import" then learned.imports[use.name] = true end
-        end
-      end
-      find_functions(parsed, list)
-    end
-  end
-  for _, fn in ipairs(list) do learned[fn.method and "methods" or "functions"][fn.name] = false end
-  local more = true
-  while more do  -- what is found of one function may tell of those that call it
-    more = false
-    for _, fn in ipairs(list) do
-      local known = learned[fn.method and "methods" or "functions"]
-      if not known[fn.name] and changes_arguments(fn) then
-        known[fn.name] = true
-        more = true
-      end
-    end
-  end
-end
-
 ---Parses a cell once; later calls give the same result.
 ---@param cell table of kale.cells
 ---@param report fun(code: string, fields: table)
@@ -672,7 +400,7 @@ function M.summarize(cells, report)
       end
     end
   end
-  spread_changes(summary.changes, summary.aliases)
+  changes.spread(summary.changes, summary.aliases)
   return summary
 end
 

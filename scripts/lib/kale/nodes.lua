@@ -1,0 +1,40 @@
+-- Nodes of a parsed cell: their text and their children.
+-- Not for what they mean: see kale.changes and kale.source.
+--   for statement in nodes.children(parsed.tree, 1) do print(nodes.text(parsed, statement)) end
+local M = {}
+
+---@param parsed table a parsed cell
+---@param node integer
+---@return string
+function M.text(parsed, node)
+  return parsed.python:sub(parsed.tree.first[node], parsed.tree.last[node])
+end
+
+---The first direct child in that role.
+---@param tree pyast.Tree
+---@param node integer
+---@param field string
+---@return integer?
+function M.child(tree, node, field)
+  local at = node + 1
+  while at < tree.next[node] do
+    if tree.field[at] == field then return at end
+    at = tree.next[at]
+  end
+end
+
+---Iterates over the direct children of a node.
+---@param tree pyast.Tree
+---@param node integer
+---@return fun(): integer?
+function M.children(tree, node)
+  local at = node + 1
+  return function()
+    if at >= tree.next[node] then return nil end
+    local current = at
+    at = tree.next[at]
+    return current
+  end
+end
+
+return M

@@ -1,0 +1,114 @@
+-- A notebook run on this machine: compiled into a run directory, whose pipeline file is then run.
+-- Not for running pipelines (kfp.run), which knows nothing of notebooks.
+--   local r = run.prepare("train.ipynb", {}); local result = run.execute(r, { params = { rate = 0.1 } })
+local errors = require "errors"
+local fs = require "fs"
+local hash = require "hash"
+local ir = require "kale.ir"
+local kfp = require "kfp"
+local plan = require "kale.plan"
+
+local M = {}
+
+-- --- parameters --------------------------------------------------------------------------------------
+
+local readers = {
+  NUMBER_INTEGER = function(text) return math.tointeger(tonumber(text)) end,
+  NUMBER_DOUBLE = function(text)
+    local number = tonumber(text)
+    return number and number + 0.0
+  end,
+  STRING = function(text) return text end,
+  BOOLEAN = function(text)
+    local lower = text:lower()
+    if lower == "true" or lower == "1" then return true end
+    if lower == "false" or lower == "0" then return false end
+    return nil
+  end,
+}
+
+local WANTED = {
+  NUMBER_INTEGER = "an integer", NUMBER_DOUBLE = "a number", BOOLEAN = "true or false", STRING = "a text",
+}
+
+---Reads "name=value" words by the types that a pipeline declares.
+---@param words string[]
+---@param definitions table<string, {parameterType: string}> root.inputDefinitions.parameters
+---@return table<string, any> # raises "Usage"
+function M.parameters(words, definitions)
+  local params = {}
+  for _, word in ipairs(words) do
+    local name, text = word:match "^([^=]+)=(.*)$"
+    if not name then errors.raise { code = "Usage", message = ("'%s' is not NAME=VALUE"):format(word) } end
+    local definition = definitions[name]
+    if not definition then
+      local known = {}
+      for key in pairs(definitions) do known[#known + 1] = key end
+      table.sort(known)
+      local there = #known == 0 and "is none" or "are " .. table.concat(known, ", ")
+      errors.raise { code = "Usage", message = ("no parameter '%s'; there %s"):format(name, there) }
+    end
+    local read = readers[definition.parameterType]
+    local value = read and read(text)
+    if value == nil then
+      errors.raise {
+        code = "Usage",
+        message = ("parameter '%s' is %s, not '%s'"):format(name, WANTED[definition.parameterType] or "of a type that "
+          .. "cannot be given here", text),
+      }
+    end
+    params[name] = value
+  end
+  return params
+end
+
+-- --- the run directory ---------------------------------------------------------------------------------
+
+local function new_directory(runs, name)
+  fs.mkdir(runs, { parents = true })
+  local stamp = os.date "!%Y%m%dT%H%M%SZ"
+  local directory
+  repeat directory = fs.join(runs, ("%s-%s-%s"):format(stamp, name, hash.random_hex(2))) until not fs.exists(directory)
+  fs.mkdir(directory)
+  fs.try.symlink(fs.basename(directory), fs.join(runs, "latest"))
+  return directory
+end
+
+---Compiles a notebook into a new run directory.
+---@param path string the notebook
+---@param options {runs: string?} runs: where run directories lie; .kfhost/runs beside the notebook without it
+---@return {plan: table, directory: string, notebook: string} run # raises "Notebook" when it has errors
+function M.prepare(path, options)
+  local made = plan.read(path)
+  local pipeline = ir.build(made)
+  local runs = options.runs or fs.join(fs.dirname(path), ".kfhost", "runs")
+  local directory = fs.realpath(new_directory(runs, pipeline.pipelineInfo.name))
+  fs.write(fs.join(directory, "pipeline.yaml"), ir.encode(pipeline))
+  return { plan = made, directory = directory, notebook = fs.realpath(path) }
+end
+
+---Runs the pipeline file of a run directory.
+---@param run table of M.prepare
+---@param options {params: string[]?, jobs: integer?, python: string?, cache: boolean?, on_event: fun(event: table)?}
+---@return table result of kfp.run
+function M.execute(run, options)
+  local text = fs.read(fs.join(run.directory, "pipeline.yaml"))
+  local pipeline = kfp.decode(text)
+  local inputs = pipeline.root and pipeline.root.inputDefinitions or {}
+  return kfp.run(pipeline, {
+    params = M.parameters(options.params or {}, inputs.parameters or {}), root = run.directory,
+    jobs = options.jobs, python = options.python, cache = options.cache or false,
+    cwd = fs.dirname(run.notebook), on_event = options.on_event,
+  })
+end
+
+---The names of a plan's steps by the names of the pipeline's tasks.
+---@param made table the plan
+---@return table<string, string>
+function M.step_names(made)
+  local names = {}
+  for step, task in pairs(ir.task_names(made)) do names[task] = step end
+  return names
+end
+
+return M
