@@ -1,0 +1,11 @@
+-- kfhost kale: a tagged notebook as a pipeline.
+local cli = require "cli"
+
+return cli.main {
+  name = "kale",
+  summary = "Turns tagged notebooks into pipelines: shows, checks, compiles and runs them.",
+  commands = {
+    compile = { "write a notebook as a KFP v2 pipeline", module = "cmd.kale.compile" },
+    run = { "run a notebook as a pipeline on this machine", module = "cmd.kale.run" },
+  },
+}(...)

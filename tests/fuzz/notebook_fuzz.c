@@ -1,0 +1,45 @@
+// Any bytes as a notebook: reader, tags and analysis give a plan, or an error table with code
+// "Notebook"; findings have a code, a message and a place that is in the notebook.
+#include "state.h"
+
+#include <lauxlib.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const char check[] =
+    "local errors, notebook, plan = require 'errors', require 'kale.notebook', require 'kale.plan'\n"
+    "return function(text)\n"
+    "  local ok, nb = pcall(notebook.parse, text, 'fuzz.ipynb')\n"
+    "  if not ok then assert(errors.is(nb, 'Notebook'), tostring(nb)) return end\n"
+    "  local made, result = pcall(plan.make, nb)\n"
+    "  if not made then\n"
+    "    assert(errors.is(result, 'PYAST') or errors.is(result, 'Notebook'), tostring(result))\n"
+    "    return\n"
+    "  end\n"
+    "  for _, d in ipairs(result.diagnostics) do\n"
+    "    assert(d.code and d.message and (not d.cell or nb.cells[d.cell]))\n"
+    "  end\n"
+    "end\n";
+
+static lua_State *start(void) {
+  static struct host host;
+  lua_State *L = kf_state_new(&host);
+  if (!L || luaL_dostring(L, check) != LUA_OK) abort();
+  return L;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  static lua_State *L;
+  if (!L) L = start();
+  lua_settop(L, 1);
+  lua_pushvalue(L, 1);
+  lua_pushlstring(L, (const char *)data, size);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+    fprintf(stderr, "%s\n", luaL_tolstring(L, -1, NULL));
+    abort();
+  }
+  return 0;
+}
