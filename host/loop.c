@@ -128,10 +128,13 @@ bool kf_loop_awaited(const struct kf_loop *loop) {
   return loop->awaited > 0;
 }
 
+// Times are sums of doubles: what differs by less than this is the same moment.
+#define SAME_MOMENT 1e-6
+
 static bool fire_due(struct kf_loop *loop) {
   bool fired = false;
   double now = kf_loop_now(loop);
-  while (loop->timers > 0 && loop->heap[1]->due <= now) {
+  while (loop->timers > 0 && loop->heap[1]->due <= now + (loop->manual ? SAME_MOMENT : 0)) {
     struct kf_timer *timer = loop->heap[1];
     kf_timer_stop(loop, timer);
     timer->fire(timer);
@@ -236,7 +239,8 @@ static void set_alarm(struct kf_loop *loop, double seconds) {
 
 // Under manual time: jumps to the next timer that kf_loop_allow lets come.
 static bool jump(struct kf_loop *loop) {
-  if (!loop->manual || loop->timers == 0 || loop->heap[1]->due > loop->allowed) return false;
+  if (!loop->manual || loop->timers == 0 || loop->heap[1]->due > loop->allowed + SAME_MOMENT)
+    return false;
   double ahead = loop->heap[1]->due - kf_loop_now(loop);
   if (ahead > 0) loop->frozen += ahead;
   return fire_due(loop);

@@ -95,7 +95,8 @@ static bool is_outdated(const char *path, const char *name) {
   if (!stream) return false;
   const char *read = fgets(line, sizeof line, stream);
   fclose(stream);
-  if (!read || sscanf(line, "-- kfhost %31s %64[0-9a-f] ", version, was) != 2) return false;
+  int fields = read ? sscanf(line, "-- kfhost %31s %64[0-9a-f] ", version, was) : 0;
+  if (fields != 2 || strlen(was) != DIGEST_TEXT - 1) return false;  // not a header of ours
   digest(file, now);
   return strcmp(was, now) != 0;
 }
