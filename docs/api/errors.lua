@@ -20,3 +20,4 @@
 ---| "Timeout" # it did not end in time
 ---| "Usage" # a command line that cannot be understood
 ---| "Value" # a value that cannot be copied into or out of a sandbox
+---| "YAML" # a text is not YAML, or a value cannot be written as YAML

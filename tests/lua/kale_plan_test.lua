@@ -5,7 +5,9 @@ local test = require "test"
 
 -- A notebook of code cells {tags, source}; tags are separated by blanks.
 local function plan_of(cells, metadata)
-  local document = { nbformat = 4, nbformat_minor = 5, metadata = { kubeflow_notebook = metadata }, cells = json.array {} }
+  local document = {
+    nbformat = 4, nbformat_minor = 5, metadata = { kubeflow_notebook = metadata }, cells = json.array {},
+  }
   for i, cell in ipairs(cells) do
     local tags = json.array {}
     for tag in cell[1]:gmatch "%S+" do tags[#tags + 1] = tag end
@@ -22,7 +24,9 @@ end
 
 local function codes(made)
   local list = {}
-  for _, d in ipairs(made.diagnostics) do list[#list + 1] = ("%s@%s:%s"):format(d.code, d.cell or "-", d.line or "-") end
+  for _, d in ipairs(made.diagnostics) do
+    list[#list + 1] = ("%s@%s:%s"):format(d.code, d.cell or "-", d.line or "-")
+  end
   return list
 end
 
@@ -94,7 +98,8 @@ end)
 
 test("async functions, classes and their methods' globals cross", function()
   local made = plan_of {
-    { "step:a", "limit = 5\nasync def load():\n    return limit\nclass Box:\n    size = 1\n    def room(self):\n        return limit - self.size" },
+    { "step:a", "limit = 5\nasync def load():\n    return limit\n"
+      .. "class Box:\n    size = 1\n    def room(self):\n        return limit - self.size" },
     { "step:b prev:a", "import asyncio\nprint(asyncio.run(load()), Box().room())" },
   }
   test.same(codes(made), {})

@@ -1,0 +1,294 @@
+// Lua values to canonical YAML, as sigs.k8s.io/yaml writes it: sorted keys, two blanks, list items
+// not indented under their key, blocks for texts of several lines, long lines not folded.
+#include "scalar.h"
+#include "yaml.h"
+
+#include "base/buffer.h"
+#include "base/number.h"
+#include "base/utf8.h"
+#include "error.h"
+#include "values.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TYPE_EMITTER "kfhost.yaml.emitter"
+
+struct emitter {
+  struct kf_buffer out;
+  size_t depth;
+  const void *ancestors[KF_MAX_DEPTH];
+  struct kf_place places[KF_MAX_DEPTH];
+};
+
+static int l_emitter_gc(lua_State *L) {
+  struct emitter *e = luaL_checkudata(L, 1, TYPE_EMITTER);
+  kf_buffer_free(&e->out);
+  return 0;
+}
+
+static int fail(lua_State *L, struct emitter *e, const char *message) {
+  luaL_checkstack(L, 8, NULL);
+  kf_error(L, "YAML", "%s", message);
+  kf_push_path(L, e->places, e->depth);
+  lua_setfield(L, -2, "path");
+  return lua_error(L);
+}
+
+static void put(struct emitter *e, const char *bytes, size_t length) {
+  kf_buffer_add(&e->out, bytes, length);
+}
+
+static void put_blanks(struct emitter *e, size_t count) {
+  for (size_t i = 0; i < count; i++) kf_buffer_add_char(&e->out, ' ');
+}
+
+// --- texts --------------------------------------------------------------------------------------
+
+static void put_quoted(struct emitter *e, const char *text, size_t size) {
+  static const char names[] = "0......abtnvfr", digits[] = "0123456789ABCDEF";
+  kf_buffer_add_char(&e->out, '"');
+  for (size_t i = 0; i < size; i++) {
+    unsigned char c = (unsigned char)text[i];
+    if (c == '"' || c == '\\') {
+      put(e, (const char[]){'\\', (char)c}, 2);
+    } else if (c < sizeof names - 1 && names[c] != '.') {
+      put(e, (const char[]){'\\', names[c]}, 2);
+    } else if (c < 0x20 || c == 0x7f) {
+      put(e, (const char[]){'\\', 'x', digits[c >> 4], digits[c & 15]}, 4);
+    } else {
+      kf_buffer_add_char(&e->out, (char)c);
+    }
+  }
+  kf_buffer_add_char(&e->out, '"');
+}
+
+// Whether a text of several lines can stand as a block: its characters are printable, and no line
+// is of blanks alone (readers differ on those).
+static bool is_block(const char *text, size_t size) {
+  if (!memchr(text, '\n', size) || text[0] == '\n') return false;
+  bool blank = true;
+  for (size_t i = 0; i < size; i++) {
+    unsigned char c = (unsigned char)text[i];
+    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) return false;
+    if (c == 0xc2 || c == 0xe2 || c == 0xef) return false;  // may be NEL, LS, PS or a mark of byte order
+    if (c == '\n') {
+      if (blank && i > 0 && text[i - 1] != '\n') return false;
+      blank = true;
+    } else if (c != ' ' && c != '\t') {
+      blank = false;
+    }
+  }
+  return !(blank && text[size - 1] != '\n');
+}
+
+static void put_block(struct emitter *e, const char *text, size_t size, size_t indent) {
+  size_t newlines = 0;
+  while (newlines < size && text[size - 1 - newlines] == '\n') newlines++;
+  if (indent == 0) indent = 2;  // a document that is one text
+  kf_buffer_add_char(&e->out, '|');
+  if (text[0] == ' ' || text[0] == '\t') kf_buffer_add_char(&e->out, '2');
+  if (newlines != 1) kf_buffer_add_char(&e->out, newlines == 0 ? '-' : '+');
+  for (const char *line = text, *end = text + size; line < end;) {
+    const char *newline = memchr(line, '\n', (size_t)(end - line));
+    size_t length = (size_t)((newline ? newline : end) - line);
+    kf_buffer_add_char(&e->out, '\n');
+    if (length > 0) put_blanks(e, indent);
+    put(e, line, length);
+    line += length + 1;
+  }
+}
+
+static void put_text(lua_State *L, struct emitter *e, const char *text, size_t size, size_t indent) {
+  size_t bad = kf_utf8_check(text, size);
+  if (bad < size) fail(L, e, lua_pushfstring(L, "a text has malformed UTF-8 at byte %I", (lua_Integer)bad));
+  if (kf_scalar_is_plain(text, size)) put(e, text, size);
+  else if (is_block(text, size)) put_block(e, text, size, indent);
+  else put_quoted(e, text, size);
+}
+
+// --- collections ----------------------------------------------------------------------------------
+
+static void put_value(lua_State *L, struct emitter *e, size_t indent);
+
+static void enter(lua_State *L, struct emitter *e) {
+  const void *table = lua_topointer(L, -1);
+  for (size_t i = 0; i < e->depth; i++)
+    if (e->ancestors[i] == table) fail(L, e, "the value contains itself");
+  if (e->depth >= KF_MAX_DEPTH) fail(L, e, "nested more than 500 deep");
+  luaL_checkstack(L, 12, "YAML value");
+  e->ancestors[e->depth] = table;
+  e->places[e->depth++] = (struct kf_place){0};
+}
+
+static bool is_collection(lua_State *L) {
+  if (!lua_istable(L, -1)) return false;
+  lua_pushnil(L);
+  if (!lua_next(L, -2)) return false;
+  lua_pop(L, 2);
+  return true;
+}
+
+static void put_array(lua_State *L, struct emitter *e, size_t indent) {
+  lua_Integer count = (lua_Integer)lua_rawlen(L, -1), found = 0;
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    lua_Integer index = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
+    if (index < 1 || index > count) fail(L, e, "an array has a hole, or a member that is no element");
+    found++;
+  }
+  if (found != count) fail(L, e, "an array has a hole");
+  enter(L, e);
+  for (lua_Integer i = 1; i <= count; i++) {
+    if (i > 1) {
+      kf_buffer_add_char(&e->out, '\n');
+      put_blanks(e, indent);
+    }
+    put(e, "- ", 2);
+    e->places[e->depth - 1].index = i - 1;
+    lua_rawgeti(L, -1, i);
+    put_value(L, e, indent + 2);
+    lua_pop(L, 1);
+  }
+  e->depth--;
+}
+
+static int compare_names(const void *a, const void *b) {
+  const struct kf_place *x = a, *y = b;
+  size_t shorter = x->length < y->length ? x->length : y->length;
+  int order = memcmp(x->key, y->key, shorter);
+  return order != 0 ? order : (x->length > y->length) - (x->length < y->length);
+}
+
+// [table] -> names (userdata), table: the sorted names of the object on top.
+static struct kf_place *push_names(lua_State *L, struct emitter *e, size_t *count) {
+  *count = 0;
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    if (lua_type(L, -2) != LUA_TSTRING)
+      fail(L, e, lua_pushfstring(L, "an object has a %s as a member's name", luaL_typename(L, -2)));
+    ++*count;
+  }
+  struct kf_place *names = lua_newuserdatauv(L, *count * sizeof *names + 1, 0);
+  lua_insert(L, -2);
+  size_t i = 0;
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1), i++)
+    names[i].key = lua_tolstring(L, -2, &names[i].length);
+  qsort(names, *count, sizeof *names, compare_names);
+  return names;
+}
+
+static void put_object(lua_State *L, struct emitter *e, size_t indent) {
+  size_t count;
+  struct kf_place *names = push_names(L, e, &count);
+  enter(L, e);
+  for (size_t i = 0; i < count; i++) {
+    e->places[e->depth - 1] = names[i];
+    if (i > 0) {
+      kf_buffer_add_char(&e->out, '\n');
+      put_blanks(e, indent);
+    }
+    bool plain = kf_scalar_is_plain(names[i].key, names[i].length);
+    if (kf_utf8_check(names[i].key, names[i].length) < names[i].length)
+      fail(L, e, "a member's name has malformed UTF-8");
+    if (plain) put(e, names[i].key, names[i].length);
+    else put_quoted(e, names[i].key, names[i].length);
+    kf_buffer_add_char(&e->out, ':');
+    lua_pushlstring(L, names[i].key, names[i].length);
+    lua_rawget(L, -2);
+    bool nested = is_collection(L);
+    bool list = nested && kf_shape_of(L, -1, NULL) == KF_SHAPE_ARRAY;
+    if (nested) {
+      kf_buffer_add_char(&e->out, '\n');
+      put_blanks(e, indent + (list ? 0 : 2));
+    } else {
+      kf_buffer_add_char(&e->out, ' ');
+    }
+    put_value(L, e, indent + (list ? 0 : 2));
+    lua_pop(L, 1);
+  }
+  e->depth--;
+  lua_remove(L, -2);
+}
+
+// --- values -----------------------------------------------------------------------------------------
+
+static void put_number(lua_State *L, struct emitter *e) {
+  char text[KF_NUMBER_SIZE];
+  if (lua_isinteger(L, -1)) {
+    put(e, text, kf_number_write_integer(text, lua_tointeger(L, -1)));
+    return;
+  }
+  lua_Number number = lua_tonumber(L, -1);
+  if (!isfinite(number)) fail(L, e, "infinity and NaN cannot become JSON");
+  put(e, text, kf_number_write(text, number));
+}
+
+// Writes the value on top; its first line begins where we are, further ones at `indent`.
+static void put_value(lua_State *L, struct emitter *e, size_t indent) {
+  size_t size;
+  const char *text;
+  switch (lua_type(L, -1)) {
+  case LUA_TSTRING:
+    text = lua_tolstring(L, -1, &size);
+    put_text(L, e, text, size, indent);
+    return;
+  case LUA_TNUMBER: put_number(L, e); return;
+  case LUA_TBOOLEAN:
+    if (lua_toboolean(L, -1)) put(e, "true", 4);
+    else put(e, "false", 5);
+    return;
+  case LUA_TTABLE:
+    if (!is_collection(L)) put(e, kf_shape_of(L, -1, NULL) == KF_SHAPE_ARRAY ? "[]" : "{}", 2);
+    else if (kf_shape_of(L, -1, NULL) == KF_SHAPE_ARRAY) put_array(L, e, indent);
+    else put_object(L, e, indent);
+    return;
+  default:
+    if (kf_is_null(L, -1)) put(e, "null", 4);
+    else fail(L, e, lua_pushfstring(L, "a %s is no YAML value", luaL_typename(L, -1)));
+  }
+}
+
+static struct emitter *new_emitter(lua_State *L) {
+  struct emitter *e = lua_newuserdatauv(L, sizeof *e, 0);
+  e->out = (struct kf_buffer){0};
+  e->depth = 0;
+  luaL_setmetatable(L, TYPE_EMITTER);
+  return e;
+}
+
+static int finish(lua_State *L, struct emitter *e) {
+  if (e->out.failed) return luaL_error(L, "not enough memory");
+  lua_pushlstring(L, e->out.data, e->out.length);
+  kf_buffer_free(&e->out);
+  return 1;
+}
+
+int kf_yaml_encode(lua_State *L) {
+  luaL_checkany(L, 1);
+  struct emitter *e = new_emitter(L);
+  lua_pushvalue(L, 1);
+  put_value(L, e, 0);
+  kf_buffer_add_char(&e->out, '\n');
+  return finish(L, e);
+}
+
+int kf_yaml_encode_all(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  struct emitter *e = new_emitter(L);
+  lua_Integer count = luaL_len(L, 1);
+  for (lua_Integer i = 1; i <= count; i++) {
+    put(e, "---\n", 4);
+    lua_geti(L, 1, i);
+    put_value(L, e, 0);
+    kf_buffer_add_char(&e->out, '\n');
+    lua_pop(L, 1);
+  }
+  return finish(L, e);
+}
+
+void kf_yaml_prepare(lua_State *L) {
+  luaL_newmetatable(L, TYPE_EMITTER);
+  lua_pushcfunction(L, l_emitter_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 1);
+}
