@@ -49,7 +49,7 @@ static void after_change(struct kf_loop *loop, double now) {
 }
 
 void kf_loop_set_manual_time(struct kf_loop *loop, bool manual) {
-  loop->frozen = kf_loop_now(loop);
+  loop->frozen = ceil(kf_loop_now(loop));  // whole seconds, so that sums of durations are exact
   loop->real_start = real_now();
   loop->manual = manual;
   loop->allowed = loop->frozen;
