@@ -32,7 +32,7 @@ local function print_summary(result, names, directory)
     io.stdout:write("\n", term.table(metrics, { header = { "METRIC", "VALUE" }, align = { [2] = "right" } }))
   end
   local colour = result.state == "succeeded" and "bold green" or "bold red"
-  print(("\n%s  %s"):format(term.style(result.state, colour), directory))
+  print(("\n%s  %s"):format(term.style(result.state, colour), require("fs").join(directory, "report.html")))
 end
 
 -- The last lines of each step that failed.
@@ -50,7 +50,7 @@ local function tell_failures(result, names)
 end
 
 local function write_report(run, result, names)
-  local ok, problem = pcall(require("kale.report").write, run, result, names)
+  local ok, problem = pcall(function() return require("kale.report").write(run, result, names) end)
   if not ok then io.stderr:write("the report could not be written: ", require("errors").text(problem), "\n") end
 end
 

@@ -342,6 +342,27 @@ function Resolver:want_relatives(step)
   self:resolve_queue(step)
 end
 
+-- Instances are unpickled by reference: a step that loads values gets every class that they could be
+-- of, those of the setup cells and of the steps before it.
+function Resolver:add_classes(step)
+  local loads = false
+  for _, crossing in pairs(step.crossing) do loads = loads or crossing.how == "value" end
+  if not loads then return end
+  for _, statement in ipairs(self.classes) do use_setup(step, statement, self.setup) end
+  for _, earlier in ipairs(self.steps) do
+    if earlier.number >= step.number then break end
+    if has_bit(step.ancestors, earlier.number) then
+      for _, definition in pairs(earlier.summary.definitions) do
+        if definition.kind == "class" then
+          add_piece(step, definition.piece)
+          want_definition(step, definition)
+        end
+      end
+    end
+  end
+  self:resolve_queue(step)
+end
+
 function Resolver:add_alias(a, b)
   self.aliases[a] = self.aliases[a] or {}
   self.aliases[a][b] = true
@@ -360,6 +381,7 @@ function Resolver:step(step)
   for _, statement in ipairs(self.always) do use_setup(step, statement, self.setup) end
   self:resolve_queue(step)
   self:want_relatives(step)
+  self:add_classes(step)
   for _, pair in ipairs(summary.aliases) do
     self:add_alias(pair[1], pair[2])
     self:add_alias(pair[2], pair[1])
@@ -398,6 +420,23 @@ local function read_setup(layout, report)
     end
   end
   return setup, always, stars
+end
+
+-- The classes of the setup cells, in the order of the notebook.
+local function classes_of(setup)
+  local list = {}
+  for _, statements in pairs(setup) do
+    for _, statement in ipairs(statements) do
+      for _, definition in pairs(statement.summary.definitions) do
+        if definition.kind == "class" then list[#list + 1] = statement end
+      end
+    end
+  end
+  table.sort(list, function(a, b)
+    if a.piece.cell ~= b.piece.cell then return a.piece.cell < b.piece.cell end
+    return a.piece.first < b.piece.first
+  end)
+  return list
 end
 
 local function prepare_steps(layout, report)
@@ -471,7 +510,8 @@ function M.resolve(layout, params, metrics, report)
   for _, metric in ipairs(metrics) do later_reads[metric.name] = #layout.steps + 1 end
   local resolver = setmetatable({
     steps = layout.steps, setup = setup, always = always, stars = stars, params = params, report = report,
-    makers = new_makers(), aliases = {}, later_reads = later_reads, everything = everything,
+    classes = classes_of(setup), makers = new_makers(), aliases = {}, later_reads = later_reads,
+    everything = everything,
   }, Resolver)
   for _, step in ipairs(layout.steps) do resolver:step(step) end
   place_metrics(layout, metrics, resolver.makers, report)

@@ -1,0 +1,1 @@
+import base64, json, sys, types; d = json.loads(base64.b64decode("".join(sys.argv[2:]))); m = sys.modules["kfhost_step"] = types.ModuleType("kfhost_step"); exec(compile(d["program"], "<kfhost step>", "exec"), m.__dict__); m.main(d["spec"], json.loads(sys.argv[1]))  # takes the part of kfp.dsl.executor_main

@@ -1,0 +1,159 @@
+-- The report of a run: one HTML file that needs no network.
+-- Not for what is seen while it runs: see kale.follow.
+--   report.write(run, result, names)
+local fs = require "fs"
+local svg = require "graph.svg"
+
+local M = {}
+
+local escape = svg.escape
+
+local STYLE = [[
+:root { --paper: #f6f7f9; --card: #fff; --ink: #1f2733; --soft: #5b6676; --line: #dfe3e9;
+  --good: #2e9e5b; --bad: #d33d3d; --bar: #7aa7e6; }
+@media (prefers-color-scheme: dark) { :root { --paper: #12161c; --card: #1a2029; --ink: #e6eaf0;
+  --soft: #9aa5b5; --line: #2d3642; --good: #3fb872; --bad: #e46060; --bar: #3f6fb5; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 ui-sans-serif, system-ui, sans-serif; }
+main { max-width: 1080px; margin: 0 auto; padding: 28px 20px 60px; }
+h1 { font-size: 24px; margin: 0; }
+h2 { font-size: 17px; margin: 0 0 12px; }
+.soft { color: var(--soft); }
+.succeeded, .cached { color: var(--good); }
+.failed, .cancelled { color: var(--bad); }
+section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 18px 20px;
+  margin-top: 18px; overflow-x: auto; }
+table { border-collapse: collapse; }
+th { text-align: left; font-weight: 600; color: var(--soft); font-size: 13px; }
+th, td { padding: 4px 18px 4px 0; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+.bar { position: relative; height: 14px; width: 320px; background: var(--paper); border-radius: 4px; }
+.bar i { position: absolute; top: 0; bottom: 0; min-width: 2px; background: var(--bar); border-radius: 4px; }
+pre { margin: 8px 0 0; padding: 10px 12px; background: var(--paper); border-radius: 6px; overflow-x: auto;
+  font: 12.5px/1.45 ui-monospace, monospace; max-height: 420px; }
+details { margin-top: 8px; }
+summary { cursor: pointer; color: var(--soft); }
+.output { margin-top: 10px; }
+.output img, .output svg { max-width: 100%; background: #fff; border-radius: 6px; }
+.error { border-left: 3px solid var(--bad); padding-left: 12px; }
+svg { display: block; margin: 0 auto; max-width: 100%; height: auto; }
+]]
+
+local function seconds_text(seconds) return seconds and ("%.2f s"):format(seconds) or "" end
+
+local function graph_section(steps)
+  local nodes = {}
+  for i, step in ipairs(steps) do
+    nodes[i] = {
+      name = step.name, after = step.after, state = step.state, note = step.seconds and seconds_text(step.seconds),
+    }
+  end
+  return "<section><h2>Pipeline</h2>" .. svg.draw(nodes) .. "</section>"
+end
+
+local function times_section(steps)
+  local last = 0.001
+  for _, step in ipairs(steps) do last = math.max(last, (step.started or 0) + (step.seconds or 0)) end
+  local rows = {}
+  for i, step in ipairs(steps) do
+    local left, width = (step.started or 0) / last * 100, (step.seconds or 0) / last * 100
+    rows[i] = ('<tr><td>%s</td><td class="%s">%s</td><td class="number">%s</td><td><div class="bar">'
+      .. '<i style="left:%.1f%%;width:%.1f%%"></i></div></td></tr>'):format(
+      escape(step.name), step.state, step.state, seconds_text(step.seconds), left, width)
+  end
+  return '<section><h2>Steps</h2><table><tr><th>step</th><th>state</th><th>time</th><th></th></tr>'
+    .. table.concat(rows) .. "</table></section>"
+end
+
+local function pairs_section(title, list)
+  if #list == 0 then return "" end
+  local rows = {}
+  for i, pair in ipairs(list) do
+    rows[i] = ('<tr><td>%s</td><td class="number">%s</td></tr>'):format(escape(pair[1]), escape(tostring(pair[2])))
+  end
+  return ("<section><h2>%s</h2><table>%s</table></section>"):format(title, table.concat(rows))
+end
+
+local function step_section(step)
+  local parts = { ('<section id="%s"><h2>%s <span class="%s">%s</span></h2>'):format(escape(step.name),
+    escape(step.name), step.state, step.state == "succeeded" and "" or step.state) }
+  local cells = {}
+  for i, cell in ipairs(step.cells) do cells[i] = tostring(cell) end
+  parts[#parts + 1] = ('<div class="soft">cells %s</div>'):format(table.concat(cells, ", "))
+  if step.state == "failed" and step.log then
+    local lines = {}
+    for line in step.log:gmatch "[^\n]+" do lines[#lines + 1] = line end
+    parts[#parts + 1] = '<div class="error"><pre>'
+      .. escape(table.concat(lines, "\n", math.max(1, #lines - 19))) .. "</pre></div>"
+  end
+  if step.html and step.html ~= "" then parts[#parts + 1] = step.html end
+  if step.log and step.log ~= "" then
+    parts[#parts + 1] = "<details><summary>log</summary><pre>" .. escape(step.log) .. "</pre></details>"
+  end
+  parts[#parts + 1] = "</section>"
+  return table.concat(parts)
+end
+
+---@param run table name, notebook, state, seconds; params and metrics: lists of {name, text}; steps: a list of
+---  {name, after, cells, state, seconds, started, log, html}, times in seconds from the run's begin
+---@return string html
+function M.render(run)
+  local parts = {
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
+    ("<title>%s: %s</title><style>%s</style></head><body><main>"):format(escape(run.name), run.state, STYLE),
+    ('<h1>%s <span class="%s">%s</span></h1><div class="soft">%s · %s</div>'):format(escape(run.name), run.state,
+      run.state, escape(run.notebook), seconds_text(run.seconds)),
+    graph_section(run.steps), pairs_section("Metrics", run.metrics), pairs_section("Parameters", run.params),
+    times_section(run.steps),
+  }
+  for _, step in ipairs(run.steps) do parts[#parts + 1] = step_section(step) end
+  parts[#parts + 1] = "</main></body></html>\n"
+  return table.concat(parts, "\n")
+end
+
+-- Displayed values of a step, from the report artifact that its program wrote.
+local function displayed(directory, task_name)
+  local html = fs.try.read(fs.join(directory, task_name, "report"))
+  return html and html:gsub('^<!doctype html><meta charset="utf%-8">', "")
+end
+
+local function sorted_pairs(map, format)
+  local list = {}
+  for name, value in pairs(map) do list[#list + 1] = { name, format(value) } end
+  table.sort(list, function(a, b) return a[1] < b[1] end)
+  return list
+end
+
+---Writes report.html into the directory of a run.
+---@param run table of kale.run
+---@param result table of kfp.run
+---@param names table<string, string> step names by task name
+---@return string path
+function M.write(run, result, names)
+  local by_step, metrics, total = {}, {}, 0
+  for _, t in ipairs(result.tasks) do
+    by_step[names[t.name] or t.name] = t
+    total = math.max(total, (t.started or 0) + (t.seconds or 0))
+  end
+  for _, list in pairs(result.metrics) do
+    for name, value in pairs(list) do metrics[name] = value end
+  end
+  local steps = {}
+  for i, step in ipairs(run.plan.steps) do
+    local t = by_step[step.name] or { state = "skipped" }
+    steps[i] = {
+      name = step.name, after = step.after, cells = step.cells, state = t.state, seconds = t.seconds,
+      started = t.started, log = t.log and fs.try.read(t.log), html = t.name and displayed(run.directory, t.name),
+    }
+  end
+  local path = fs.join(run.directory, "report.html")
+  fs.write(path, M.render {
+    name = run.plan.name, notebook = fs.basename(run.notebook), state = result.state, seconds = total,
+    directory = run.directory, steps = steps,
+    metrics = sorted_pairs(metrics, function(value) return ("%.6g"):format(value) end),
+    params = sorted_pairs(result.params or {}, tostring),
+  })
+  return path
+end
+
+return M
