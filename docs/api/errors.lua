@@ -8,6 +8,7 @@
 ---| "Certificate" # a certificate or key cannot be made or read
 ---| "Closed" # what was closed is used
 ---| "Deadlock" # every task waits for another one
+---| "Image" # no local command for a container's image
 ---| "JSON" # a text is not JSON, or a value cannot be written as JSON
 ---| "Memory" # code in a sandbox needs more memory than it was given
 ---| "NoTest" # a test run found no test
@@ -15,9 +16,12 @@
 ---| "NotFound" # there is nothing of that name
 ---| "Notebook" # a file is no notebook, or a notebook has errors
 ---| "PYAST" # a Python source that cannot be read: malformed UTF-8, a zero byte
+---| "Parameter" # a pipeline's parameter is missing, unknown or of the wrong type
+---| "Pipeline" # an IR that is no pipeline, or does not fit together
 ---| "Script" # code in a sandbox raised something that is no error table
 ---| "Syntax" # code for a sandbox does not compile
 ---| "Timeout" # it did not end in time
+---| "Unsupported" # an IR asks for what cannot be run on this machine yet
 ---| "Usage" # a command line that cannot be understood
 ---| "Value" # a value that cannot be copied into or out of a sandbox
 ---| "YAML" # a text is not YAML, or a value cannot be written as YAML

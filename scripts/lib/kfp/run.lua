@@ -183,7 +183,10 @@ function Run:finish()
   self:save()
   local outputs = {}
   for name, results in pairs(self.context.results) do outputs[name] = results end
-  return { state = self.state, outputs = outputs, metrics = metrics, tasks = tasks, params = self.context.params, error = failure }
+  return {
+    state = self.state, outputs = outputs, metrics = metrics, tasks = tasks, params = self.context.params,
+    error = failure,
+  }
 end
 
 ---Runs a pipeline. Mistakes in the IR, the parameters or the images are found before any step starts.
