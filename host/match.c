@@ -464,7 +464,7 @@ static int l_gsub(lua_State *L) {
       changed = add_replacement(&m, &result, s, end) || changed;
       s = last = end;
     } else if (s < m.text_end) {
-      luaL_addchar(&result, *s++);
+      luaL_addlstring(&result, s++, 1);
     } else {
       break;
     }

@@ -201,7 +201,7 @@ static bool to_seconds(lua_State *L, int index, double *seconds) {
 static const char expectation[] = "a duration such as 1.5, \"500ms\" or \"1h30m\" expected, got %s";
 
 double kf_check_seconds(lua_State *L, int arg) {
-  double seconds;
+  double seconds = 0;
   if (!to_seconds(L, arg, &seconds))
     luaL_argerror(L, arg, lua_pushfstring(L, expectation, luaL_tolstring(L, arg, NULL)));
   return seconds;

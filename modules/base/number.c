@@ -152,10 +152,10 @@ static size_t write_scientific(char *out, const char *digits, int count, int exp
 size_t kf_number_write(char out[KF_NUMBER_SIZE], double number) {
   const double exact = 9007199254740992.0;  // 2^53
   if (number == 0) {
-    memcpy(out, "-0", 2);
-    if (signbit(number)) return 2;
-    out[0] = '0';
-    return 1;
+    size_t zero_sign = signbit(number) != 0;
+    out[0] = '-';
+    out[zero_sign] = '0';
+    return zero_sign + 1;
   }
   if (number > -exact && number < exact && number == floor(number))
     return kf_number_write_integer(out, (int64_t)number);

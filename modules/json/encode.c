@@ -101,7 +101,8 @@ static void put_escape(lua_State *L, struct encoder *e, unsigned char c) {
     e->length += 2;
     return;
   }
-  memcpy(room + 1, "u00", 3);
+  room[1] = 'u';
+  room[2] = room[3] = '0';
   room[4] = digits[c >> 4];
   room[5] = digits[c & 15];
   e->length += 6;

@@ -142,7 +142,8 @@ static uint32_t add_scope(struct walk *w, uint8_t kind, uint32_t node, uint32_t 
 static uint32_t mangled(struct walk *w, uint32_t scope, const char *data, size_t size) {
   struct kf_scopes *s = w->s;
   uint32_t private_name = s->scopes[scope].private_name;
-  if (private_name == KF_NONE || size < 3 || memcmp(data, "__", 2) || !memcmp(data + size - 2, "__", 2))
+  if (private_name == KF_NONE || size < 3 || memcmp(data, "__", 2) != 0 ||
+      memcmp(data + size - 2, "__", 2) == 0)
     return intern(s, data, size);
   struct kf_text class = s->texts[private_name];
   while (class.size && *class.data == '_') class.data++, class.size--;
@@ -191,6 +192,7 @@ static uint32_t child(const struct walk *w, uint32_t node, enum field field) {
     if (has_field(w, c, field) && named(w, c)) return c;
   return KF_NONE;
 }
+// NOLINTNEXTLINE(bugprone-macro-parentheses): c is declared here
 #define EACH_CHILD(w, c, node) \
   for (uint32_t c = first_child(w, node); c != KF_NONE; c = sibling(w, c)) if (named(w, c))
 
@@ -398,7 +400,7 @@ static void visit_alias(struct walk *w, struct kf_work at) {
   uint32_t left = child(w, at.node, LEFT), name = left, list = KF_NONE;
   uint32_t inner = left == KF_NONE ? KF_NONE : first_child(w, left);
   if (inner != KF_NONE && form_of(w, inner) != F_IDENTIFIER &&
-      strcmp(kf_tree_kind_name(w->t->kind[inner]), "generic_type")) {
+      strcmp(kf_tree_kind_name(w->t->kind[inner]), "generic_type") != 0) {
     visit_print(w, at);  // `type(x).y = z` is an assignment that the grammar takes for an alias
     return;
   }

@@ -15,6 +15,7 @@
 #define TYPE_DECODER "kfhost.yaml.decoder"
 
 // An alias may not multiply the document beyond reason: the rule of go-yaml.
+enum { ANCHOR_SIZE = 256 };
 enum { FREE_NODES = 1000, FREE_ALIAS_NODES = 100, SMALL_NODES = 400000, LARGE_NODES = 4000000 };
 
 struct decoder {
@@ -127,6 +128,7 @@ static void push_alias(lua_State *L, struct decoder *d) {
 
 static void note_anchor(lua_State *L, struct decoder *d, const char *anchor) {
   if (!anchor[0]) return;
+  if (strlen(anchor) == ANCHOR_SIZE - 1) fail(L, d, "the name of an anchor is too long");
   lua_pushvalue(L, -1);
   lua_setfield(L, d->anchors, anchor);
 }
@@ -211,7 +213,7 @@ static void enter(lua_State *L, struct decoder *d) {
 }
 
 static void push_sequence(lua_State *L, struct decoder *d) {
-  char anchor[256] = "";
+  char anchor[ANCHOR_SIZE] = "";
   if (d->event.data.sequence_start.anchor)
     strncpy(anchor, (const char *)d->event.data.sequence_start.anchor, sizeof anchor - 1);
   enter(L, d);
@@ -300,7 +302,7 @@ static void push_key(lua_State *L, struct decoder *d) {
 }
 
 static void push_mapping(lua_State *L, struct decoder *d) {
-  char anchor[256] = "";
+  char anchor[ANCHOR_SIZE] = "";
   if (d->event.data.mapping_start.anchor)
     strncpy(anchor, (const char *)d->event.data.mapping_start.anchor, sizeof anchor - 1);
   enter(L, d);
@@ -322,6 +324,7 @@ static void push_mapping(lua_State *L, struct decoder *d) {
     next_event(L, d);
     push_node(L, d);
     lua_rawset(L, -3);
+    d->places[d->depth - 1] = (struct kf_place){.key = "", .length = 0};  // the key may be gone now
   }
   for (int i = 1; i <= merges; i++) {  // after the mapping's own keys, which win
     lua_rawgeti(L, -2, i);
@@ -333,7 +336,7 @@ static void push_mapping(lua_State *L, struct decoder *d) {
 }
 
 static void push_node(lua_State *L, struct decoder *d) {
-  char anchor[256] = "";
+  char anchor[ANCHOR_SIZE] = "";
   count_node(L, d, 0);
   switch (d->event.type) {
   case YAML_ALIAS_EVENT: push_alias(L, d); return;
@@ -362,7 +365,10 @@ static struct decoder *new_decoder(lua_State *L) {
   d->size = size;
   if (lua_istable(L, 2)) {
     lua_getfield(L, 2, "duplicates");
-    d->last_wins = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "last") == 0;
+    const char *mode = luaL_optstring(L, -1, "error");
+    luaL_argcheck(L, strcmp(mode, "last") == 0 || strcmp(mode, "error") == 0, 2,
+                  "duplicates: \"error\" or \"last\" expected");
+    d->last_wins = strcmp(mode, "last") == 0;
     lua_pop(L, 1);
   } else if (!lua_isnoneornil(L, 2)) {
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -377,9 +383,16 @@ static struct decoder *new_decoder(lua_State *L) {
   }
   if (!yaml_parser_initialize(&d->parser)) luaL_error(L, "not enough memory");
   d->has_parser = true;
-  yaml_parser_set_input_string(&d->parser, (const unsigned char *)text, size);
+  // libyaml skips a byte order mark only when it may choose the encoding, which would not be checked.
+  size_t mark = size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+  yaml_parser_set_input_string(&d->parser, (const unsigned char *)text + mark, size - mark);
   yaml_parser_set_encoding(&d->parser, YAML_UTF8_ENCODING);
   return d;
+}
+
+static bool is_empty_document(const struct decoder *d) {
+  return d->event.type == YAML_SCALAR_EVENT && d->event.data.scalar.length == 0 &&
+         d->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE && !d->event.data.scalar.tag;
 }
 
 // Goes to the next document that is not empty, pushes its value and true; nothing at the end.
@@ -389,9 +402,7 @@ static bool push_document(lua_State *L, struct decoder *d) {
     if (d->event.type == YAML_STREAM_END_EVENT) return false;
     if (d->event.type != YAML_DOCUMENT_START_EVENT) continue;
     next_event(L, d);
-    bool empty = d->event.type == YAML_SCALAR_EVENT && d->event.data.scalar.length == 0 &&
-                 d->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE && !d->event.data.scalar.tag;
-    if (!empty) {
+    if (!is_empty_document(d)) {
       push_node(L, d);
       d->document++;
       lua_newtable(L);  // anchors end with their document
@@ -414,8 +425,7 @@ int kf_yaml_decode(lua_State *L) {
     if (d->event.type == YAML_STREAM_END_EVENT) break;
     if (d->event.type == YAML_DOCUMENT_START_EVENT) {
       next_event(L, d);
-      bool empty = d->event.type == YAML_SCALAR_EVENT && d->event.data.scalar.length == 0;
-      if (!empty) fail(L, d, "there is more than one document; yaml.decode_all reads them all");
+      if (!is_empty_document(d)) fail(L, d, "there is more than one document; yaml.decode_all reads them all");
     }
   }
   lua_settop(L, value);

@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+// A longer key needs a mark of its own: readers look 1,024 characters ahead for the colon.
+enum { LONGEST_SIMPLE_KEY = 128 };
+
 #define TYPE_EMITTER "kfhost.yaml.emitter"
 
 struct emitter {
@@ -46,20 +49,31 @@ static void put_blanks(struct emitter *e, size_t count) {
 
 // --- texts --------------------------------------------------------------------------------------
 
-static void put_quoted(struct emitter *e, const char *text, size_t size) {
+// Characters that YAML does not let stand, or that some reader takes for a line's end.
+static bool needs_escape(uint32_t character) {
+  return character < 0x20 || (character >= 0x7f && character < 0xa0) || character == 0x2028 ||
+         character == 0x2029 || character == 0xfeff || (character & 0xfffe) == 0xfffe;
+}
+
+static void put_escape(struct emitter *e, uint32_t character) {
   static const char names[] = "0......abtnvfr", digits[] = "0123456789ABCDEF";
+  kf_buffer_add_char(&e->out, '\\');
+  if (character < sizeof names - 1 && names[character] != '.') {
+    kf_buffer_add_char(&e->out, names[character]);
+    return;
+  }
+  int shift = character < 0x100 ? 4 : character < 0x10000 ? 12 : 28;
+  kf_buffer_add_char(&e->out, shift == 4 ? 'x' : shift == 12 ? 'u' : 'U');
+  for (; shift >= 0; shift -= 4) kf_buffer_add_char(&e->out, digits[character >> shift & 15]);
+}
+
+static void put_quoted(struct emitter *e, const char *text, size_t size) {
   kf_buffer_add_char(&e->out, '"');
-  for (size_t i = 0; i < size; i++) {
-    unsigned char c = (unsigned char)text[i];
-    if (c == '"' || c == '\\') {
-      put(e, (const char[]){'\\', (char)c}, 2);
-    } else if (c < sizeof names - 1 && names[c] != '.') {
-      put(e, (const char[]){'\\', names[c]}, 2);
-    } else if (c < 0x20 || c == 0x7f) {
-      put(e, (const char[]){'\\', 'x', digits[c >> 4], digits[c & 15]}, 4);
-    } else {
-      kf_buffer_add_char(&e->out, (char)c);
-    }
+  for (size_t i = 0, length; i < size; i += length) {
+    uint32_t character = kf_utf8_decode(text + i, &length);
+    if (character == '"' || character == '\\') kf_buffer_add_char(&e->out, '\\');
+    if (needs_escape(character)) put_escape(e, character);
+    else put(e, text + i, length);
   }
   kf_buffer_add_char(&e->out, '"');
 }
@@ -188,10 +202,16 @@ static void put_object(lua_State *L, struct emitter *e, size_t indent) {
       put_blanks(e, indent);
     }
     bool plain = kf_scalar_is_plain(names[i].key, names[i].length);
+    bool is_long = names[i].length > LONGEST_SIMPLE_KEY;
+    if (is_long) put(e, "? ", 2);
     if (kf_utf8_check(names[i].key, names[i].length) < names[i].length)
       fail(L, e, "a member's name has malformed UTF-8");
     if (plain) put(e, names[i].key, names[i].length);
     else put_quoted(e, names[i].key, names[i].length);
+    if (is_long) {
+      kf_buffer_add_char(&e->out, '\n');
+      put_blanks(e, indent);
+    }
     kf_buffer_add_char(&e->out, ':');
     lua_pushlstring(L, names[i].key, names[i].length);
     lua_rawget(L, -2);

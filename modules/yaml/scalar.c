@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LONGEST_NUMBER = 1023 };  // a longer text of digits stays a text
+
 static bool is_one_of(const char *text, size_t size, const char *words) {
   for (const char *word = words; *word;) {
     size_t length = strcspn(word, " ");
@@ -21,11 +23,11 @@ static const char infinities[] = ".inf .Inf .INF +.inf +.Inf +.INF -.inf -.Inf -
 static const char nans[] = ".nan .NaN .NAN";
 
 // Copies the text without the underscores that may stand between digits; false when it is too long.
-static bool without_underscores(const char *text, size_t size, char out[64]) {
+static bool without_underscores(const char *text, size_t size, char out[LONGEST_NUMBER + 1]) {
   size_t length = 0;
   for (size_t i = 0; i < size; i++) {
     if (text[i] == '_') continue;
-    if (length >= 63) return false;
+    if (length >= LONGEST_NUMBER) return false;
     out[length++] = text[i];
   }
   out[length] = '\0';
@@ -54,6 +56,10 @@ static bool read_integer(const char *text, int64_t *integer, double *number) {
     approximate = approximate * base + digit;
   }
   overflow |= value > (uint64_t)INT64_MAX + negative;
+  if (value == 0 && negative) {
+    *number = -0.0;
+    return true;
+  }
   if (overflow) {
     *number = base == 10 ? strtod(text, NULL) : negative ? -approximate : approximate;
     return true;
@@ -85,7 +91,7 @@ static bool is_float(const char *text) {
 
 struct kf_scalar kf_scalar_resolve(const char *text, size_t size) {
   struct kf_scalar scalar = {.kind = KF_SCALAR_TEXT};
-  char compact[64];
+  char compact[LONGEST_NUMBER + 1];
   if (size == 0 || is_one_of(text, size, nulls)) return scalar.kind = KF_SCALAR_NULL, scalar;
   if (is_one_of(text, size, trues)) return scalar.kind = KF_SCALAR_TRUE, scalar;
   if (is_one_of(text, size, falses)) return scalar.kind = KF_SCALAR_FALSE, scalar;

@@ -95,6 +95,7 @@ test("texts that mean something else are quoted", function()
     "", "yes", "y", "null", "~", "1", "1.5", "0x1f", "1_000", "12:30", "2001-12-14", ".5", "-", "- a", "a: b", "a #b",
     "a:", " a", "a ", "#a", "&a", "*a", "!a", "|", ">", "@a", "`a", "%a", "'a", '"a', "{a", "[a", "?", "? a", "=", "<<",
     "1e3", "+1", "-1", "é", "a\tb", "\1", "on", "True", ".inf", "---", "...", "a\r\nb", "\n", "x\n \ny", "0b1", "1:2",
+    "\u{85}", "\u{80}", "\u{9f}", "\u{2028}", "\u{feff}x", "\u{fffe}", "\u{ffff}", "\u{1f600}", "\127", "a\u{2029}b ",
   } do
     local written = yaml.encode { k = text }
     test.equal(yaml.decode(written).k, text)
@@ -104,6 +105,15 @@ test("texts that mean something else are quoted", function()
     test.equal(yaml.decode(written).k, text)
   end
   test.equal(yaml.encode { image = "python:3.12" }, "image: python:3.12\n")
+end)
+
+test("long keys, a byte order mark and minus zero come back", function()
+  local key = ("x"):rep(2000)
+  test.equal(yaml.decode(yaml.encode { [key] = { a = 1 }, b = { [key] = { 1 } } })[key].a, 1)
+  test.equal(as_json "\u{feff}a: 1\nb: 2\n", '{"a":1,"b":2}')
+  test.equal(yaml.encode(yaml.decode(yaml.encode(-0.0))), "-0\n")
+  test.equal(yaml.decode "v: 1000000000000000000000000000000000000000000000000000000000000000000000.0".v, 1e69)
+  test.raises("more than one", function() yaml.decode "a: 1\n--- ''\n" end)
 end)
 
 test("any value comes back equal", function()

@@ -382,7 +382,7 @@ def write_outputs(executor_input, metrics, html):
             write_file(path, json.dumps(metrics, sort_keys=True).encode())
         elif key == "report":
             write_file(path, ('<!doctype html><meta charset="utf-8">' + html).encode())
-        artifacts[key] = {"artifacts": [{k: artifact[k] for k in ("name", "uri", "metadata") if k in artifact}]}
+        artifacts[key] = {"artifacts": [{k: artifact[k] for k in ("name", "uri", "type", "metadata") if k in artifact}]}
     if outputs.get("outputFile"):
         write_file(outputs["outputFile"], json.dumps({"artifacts": artifacts}).encode())
 
