@@ -245,10 +245,10 @@ class Notebook:
     def display(self, *values, **_):
         for value in values:
             html = rich_html(value)
-            text = repr(value)
-            self.report.add(self.cell, html if html is not None else "<pre>%s</pre>" % escape(text))
-            if html is None or len(text) < 200:
-                print(text)
+            if html is None:
+                print(repr(value))
+                html = "<pre>%s</pre>" % escape(repr(value))
+            self.report.add(self.cell, html)
 
     def figures(self):
         pyplot = sys.modules.get("matplotlib.pyplot")
