@@ -192,9 +192,10 @@ static uint32_t child(const struct walk *w, uint32_t node, enum field field) {
     if (has_field(w, c, field) && named(w, c)) return c;
   return KF_NONE;
 }
-// NOLINTNEXTLINE(bugprone-macro-parentheses): c is declared here
+// NOLINTBEGIN(bugprone-macro-parentheses): c is declared here
 #define EACH_CHILD(w, c, node) \
   for (uint32_t c = first_child(w, node); c != KF_NONE; c = sibling(w, c)) if (named(w, c))
+// NOLINTEND(bugprone-macro-parentheses)
 
 static bool is_function(uint8_t kind) {
   return kind != KF_MODULE && kind != KF_CLASS;
