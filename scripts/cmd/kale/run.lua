@@ -75,7 +75,7 @@ return cli.main {
   arguments = { { "NOTEBOOK", "an .ipynb file with tagged cells" } },
   options = {
     { "-p, --param K=V", "a parameter's value", repeated = true },
-    { "-j, --jobs N", "how many steps at a time; the number of processors without it", type = "integer" },
+    { "-j, --jobs N", "how many steps at a time; the number of processors without it", type = "int" },
     { "--python FILE", "the interpreter for images python:*" },
     { "--runs DIR", "where run directories lie; .kfhost/runs beside the notebook without it" },
     { "--cache", "take steps whose program and inputs are the same from earlier runs" },

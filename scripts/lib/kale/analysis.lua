@@ -219,6 +219,24 @@ local function cross(step, name, maker, how)
   end
 end
 
+-- What the functions inside a value read when they are called: lambdas, and closures that a function
+-- of the notebook made.
+local function want_held(step, name, first, setup)
+  local function want_all(late)
+    for wanted, place in pairs(late or {}) do
+      if not step.summary.assigned[wanted] then want(step, wanted, at(place, { soft = true, late = true })) end
+    end
+  end
+  local held = first.summary.holds[name]
+  if not held then return end
+  want_all(held.late)
+  for fn in pairs(held.made_by) do
+    local crossing = first.crossing[fn]
+    want_all((crossing and crossing.from or first).summary.late_of[fn])
+    for _, statement in ipairs(setup[fn] or {}) do want_all(statement.summary.late_of[fn]) end
+  end
+end
+
 -- Where a definition was first made, however many steps handed it on.
 local function origin(maker, name)
   while not maker.summary.stores[name] and maker.crossing[name] do maker = maker.crossing[name].from end
@@ -239,6 +257,7 @@ function Resolver:from_steps(step, name, need)
     cross(step, name, first, "definition")
   else
     cross(step, name, maker, "value")
+    want_held(step, name, first, self.setup)
   end
   return true
 end
@@ -334,7 +353,9 @@ function Resolver:want_relatives(step)
   if #changed == 0 then return end
   for _, name in ipairs(self:relatives(changed)) do
     local later = self.later_reads[name]
-    if later and later > step.number and not step.wanted[name] and not step.summary.stores[name] then
+    if step.sources[name] == "value" then
+      step.summary.changes[name] = "strong"
+    elseif later and later > step.number and not step.wanted[name] and not step.summary.stores[name] then
       want(step, name, { soft = true })
       step.summary.changes[name] = "strong"
     end

@@ -246,7 +246,7 @@ end
 ---Learns which functions and methods of the notebook change what they are given.
 ---@param groups table[][] all groups of parsed cells
 function M.learn(groups)
-  local learned, list = { functions = {}, methods = {}, imports = {} }, {}
+  local learned, list = { functions = {}, methods = {}, imports = {}, makers = {} }, {}
   for _, cells in ipairs(groups) do
     for _, parsed in ipairs(cells) do
       parsed.learned = learned
@@ -258,7 +258,14 @@ function M.learn(groups)
       find_functions(parsed, list)
     end
   end
-  for _, fn in ipairs(list) do learned[fn.method and "methods" or "functions"][fn.name] = false end
+  for _, fn in ipairs(list) do
+    learned[fn.method and "methods" or "functions"][fn.name] = false
+    for node = fn.body, fn.parsed.tree.next[fn.body] - 1 do
+      local kind = fn.parsed.tree.kind[node]
+      -- A function with a function in it may return it.
+      if kind == "function_definition" or kind == "lambda" then learned.makers[fn.name] = true end
+    end
+  end
   local more = true
   while more do  -- what is found of one function may tell of those that call it
     more = false

@@ -82,12 +82,37 @@ end
 local function new_walker(parsed)
   local summary = {
     needs = {}, reads = {}, late = {}, late_of = {}, late_stores = {}, stores = {}, deleted = {},
-    changes = {}, definitions = {}, stars = {}, maybe = {}, assigned = {}, aliases = {},
+    changes = {}, definitions = {}, stars = {}, maybe = {}, assigned = {}, aliases = {}, holds = {},
   }
   return setmetatable({
     summary = summary, assigned = summary.assigned, top = summary.assigned, maybe = summary.maybe,
     parsed = parsed,
   }, Walker)
+end
+
+-- Notes which functions the value of an assignment may hold: its lambdas, and what is made by functions
+-- of the notebook that make functions.
+function Walker:note_held(assignment)
+  local parsed, tree = self.parsed, self.parsed.tree
+  local right = child(tree, assignment, "right")
+  local held
+  for node = right, tree.next[right] - 1 do
+    local fn = tree.kind[node] == "call" and called(parsed, node)
+    local makes = fn and parsed.learned and parsed.learned.makers[fn]
+    if makes or tree.kind[node] == "lambda" then
+      held = held or { late = {}, made_by = {} }
+      if makes then held.made_by[fn] = true end
+    end
+  end
+  if not held then return end
+  for node = right, tree.next[right] - 1 do
+    for _, use in ipairs(parsed.at[node] or {}) do
+      if use.late and use.context == "load" then held.late[use.name] = self:place(node) end
+    end
+  end
+  for _, name in ipairs(changes.stored_names(parsed, child(tree, assignment, "left"))) do
+    self.summary.holds[name] = held
+  end
 end
 
 -- One statement without a block of its own, or the head of one that has: reads, then stores.
@@ -97,6 +122,7 @@ function Walker:simple(first, next, late_set)
   for node = first, next - 1 do
     local kind = parsed.tree.kind[node]
     if kind == "assignment" and child(parsed.tree, node, "right") then
+      self:note_held(node)
       changes.add_aliases(parsed, changes.stored_names(parsed, child(parsed.tree, node, "left")),
         child(parsed.tree, node, "right"), summary.aliases)
     end
@@ -384,6 +410,7 @@ end
 ---@field changes table<string, "strong"|"weak"> names whose value may be changed in place
 ---@field definitions table<string, table> functions, classes and imports at top level
 ---@field stars table[] star imports
+---@field holds table<string, table> functions that values may hold: what they read late, and who made them
 ---@field aliases string[][] pairs of names that may share an object
 
 ---@param cells table[]
