@@ -34,7 +34,11 @@ static const struct { const char *kind; enum form form; } forms[] = {
     {"print_statement", F_PRINT}, {"exec_statement", F_PRINT},
 };
 
-struct walk { struct kf_scopes *s; const struct kf_tree *t; uint8_t form[1024]; uint16_t field[16]; };
+
+// The numbers that the grammar gives our forms and fields: looked up once, the same ever after.
+struct grammar { bool known; uint8_t form[1024]; uint16_t field[16]; };
+
+struct walk { struct kf_scopes *s; const struct kf_tree *t; const struct grammar *grammar; };
 enum field { NAME, VALUE, TYPE, LEFT, RIGHT, BODY, OBJECT, FUNCTION, ARGUMENTS, PARAMETERS, RETURN_TYPE,
              SUPERCLASSES, TYPE_PARAMETERS, ALIAS, CONDITION, SUBJECT };
 static const char *const field_names[] = {"name", "value", "type", "left", "right", "body", "object",
@@ -182,10 +186,10 @@ static bool named(const struct walk *w, uint32_t node) {
 }
 static enum form form_of(const struct walk *w, uint32_t node) {
   uint16_t kind = w->t->kind[node];
-  return named(w, node) && kind < sizeof w->form ? (enum form)w->form[kind] : F_GENERIC;
+  return named(w, node) && kind < sizeof w->grammar->form ? (enum form)w->grammar->form[kind] : F_GENERIC;
 }
 static bool has_field(const struct walk *w, uint32_t node, enum field field) {
-  return w->t->field[node] == w->field[field];
+  return w->t->field[node] == w->grammar->field[field];
 }
 static uint32_t child(const struct walk *w, uint32_t node, enum field field) {
   for (uint32_t c = first_child(w, node); c != KF_NONE; c = sibling(w, c))
@@ -555,12 +559,19 @@ static void resolve(struct kf_scopes *s) {
   }
 }
 
-bool kf_scopes_resolve(struct kf_scopes *s, const struct kf_tree *tree) {
-  struct walk w = {.s = s, .t = tree};
-  for (unsigned kind = 0; kind < kf_tree_kinds() && kind < sizeof w.form; kind++)
+static const struct grammar *grammar(void) {
+  static struct grammar g;
+  if (g.known) return &g;
+  for (unsigned kind = 0; kind < kf_tree_kinds() && kind < sizeof g.form; kind++)
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
-      if (!strcmp(forms[i].kind, kf_tree_kind_name((uint16_t)kind))) w.form[kind] = (uint8_t)forms[i].form;
-  for (size_t i = 0; i < sizeof field_names / sizeof *field_names; i++) w.field[i] = kf_tree_field(field_names[i]);
+      if (strcmp(forms[i].kind, kf_tree_kind_name((uint16_t)kind)) == 0) g.form[kind] = (uint8_t)forms[i].form;
+  for (size_t i = 0; i < sizeof field_names / sizeof *field_names; i++) g.field[i] = kf_tree_field(field_names[i]);
+  g.known = true;
+  return &g;
+}
+
+bool kf_scopes_resolve(struct kf_scopes *s, const struct kf_tree *tree) {
+  struct walk w = {.s = s, .t = tree, .grammar = grammar()};
   add_scope(&w, KF_MODULE, 0, KF_NONE, "top", 3);
   if (!s->failed) walk_all(&w);
   if (!s->failed) resolve(s);

@@ -370,8 +370,7 @@ function Resolver:add_classes(step)
   for _, crossing in pairs(step.crossing) do loads = loads or crossing.how == "value" end
   if not loads then return end
   for _, statement in ipairs(self.classes) do use_setup(step, statement, self.setup) end
-  for _, earlier in ipairs(self.steps) do
-    if earlier.number >= step.number then break end
+  for _, earlier in ipairs(self.with_classes) do
     if has_bit(step.ancestors, earlier.number) then
       for _, definition in pairs(earlier.summary.definitions) do
         if definition.kind == "class" then
@@ -406,6 +405,11 @@ function Resolver:step(step)
   for _, pair in ipairs(summary.aliases) do
     self:add_alias(pair[1], pair[2])
     self:add_alias(pair[2], pair[1])
+  end
+  for _, definition in pairs(summary.definitions) do
+    if definition.kind == "class" and self.with_classes[#self.with_classes] ~= step then
+      table.insert(self.with_classes, step)
+    end
   end
   for name in pairs(summary.stores) do self.makers:add(name, step, "store") end
   for name in pairs(summary.late_stores) do self.makers:add(name, step, "strong") end
@@ -531,7 +535,7 @@ function M.resolve(layout, params, metrics, report)
   for _, metric in ipairs(metrics) do later_reads[metric.name] = #layout.steps + 1 end
   local resolver = setmetatable({
     steps = layout.steps, setup = setup, always = always, stars = stars, params = params, report = report,
-    classes = classes_of(setup), makers = new_makers(), aliases = {}, later_reads = later_reads,
+    classes = classes_of(setup), with_classes = {}, makers = new_makers(), aliases = {}, later_reads = later_reads,
     everything = everything,
   }, Resolver)
   for _, step in ipairs(layout.steps) do resolver:step(step) end

@@ -70,11 +70,10 @@ local function step_spec(plan, step)
 end
 
 -- The words after the executor input: program and specification, encoded, as no runner may change
--- a letter in them.
-local function payload(spec)
-  local program = scripts.source "kale/runtime/step.py"
-  local text = hash.base64(json.encode({ program = program, spec = spec }, { sort = true }))
-  local words = { "{{$}}" }
+-- a letter in them; a point divides the two.
+local function payload(program, spec)
+  local words = { "{{$}}", program }
+  local text = hash.base64(json.encode(spec, { sort = true }))
   for at = 1, #text, PIECE do words[#words + 1] = text:sub(at, at + PIECE - 1) end
   return json.array(words)
 end
@@ -86,12 +85,12 @@ local function image_of(plan, step)
   return plan.metadata.base_image or IMAGE
 end
 
-local function executor(plan, step)
+local function executor(plan, step, runtime)
   return {
     container = {
       image = image_of(plan, step),
-      command = json.array { "python3", "-c", scripts.source "kale/runtime/boot.py" },
-      args = payload(step_spec(plan, step)),
+      command = json.array { "python3", "-c", runtime.boot },
+      args = payload(runtime.program, step_spec(plan, step)),
     },
   }
 end
@@ -183,11 +182,14 @@ end
 function M.build(plan)
   diagnostics.check(plan.path, plan.diagnostics)
   local keys = M.task_names(plan)
+  local runtime = {
+    boot = scripts.source "kale/runtime/boot.py", program = hash.base64(scripts.source "kale/runtime/step.py") .. ".",
+  }
   local components, executors, tasks = {}, {}, {}
   for _, step in ipairs(plan.steps) do
     local key = keys[step.name]
     components["comp-" .. key] = component(plan, step, key)
-    executors["exec-" .. key] = executor(plan, step)
+    executors["exec-" .. key] = executor(plan, step, runtime)
     tasks[key] = task(plan, step, keys)
   end
   local root = { dag = { tasks = tasks } }
