@@ -73,7 +73,8 @@ local EQUAL = {
   },
   ["lambdas and closures cross by value"] = {
     { "step:a", "k = 3\ndef outer(n):\n    count = [0]\n    def inner(x):\n        count[0] += 1\n"
-      .. "        return x * n + k + count[0]\n    return inner\ng = outer(10)\nh = lambda x, y=2: x + y + k\n_ = g(1)" },
+      .. "        return x * n + k + count[0]\n    return inner\ng = outer(10)\n"
+      .. "h = lambda x, y=2: x + y + k\n_ = g(1)" },
     { "step:b prev:a", "print(g(1), g(1), h(1))" },
   },
   ["functions bind their globals late"] = {
