@@ -1,36 +1,6 @@
 -- kfhost kale check: everything that is wrong in a notebook, each at its place.
 local cli = require "cli"
 
--- Adds the interpreter's syntax errors, where the parser has not found one on the same line already.
-local function add_interpreter(plan, nb, python)
-  local diagnostics = require "kale.diagnostics"
-  local magics = require "kale.magics"
-  local cells, lines, known = {}, {}, {}
-  for _, cell in ipairs(nb.cells) do
-    if cell.kind == "code" then
-      cells[#cells + 1] = { cell = cell.number, source = (magics.translate(cell.source)) }
-      lines[cell.number] = cell.source
-    end
-  end
-  for _, d in ipairs(plan.diagnostics) do
-    if d.code == "syntax" then known[d.cell .. ":" .. d.line] = true end
-  end
-  local findings, problem = require "kale.pycheck".check(cells, python)
-  if not findings then return problem end
-  for _, finding in ipairs(findings) do
-    if not known[finding.cell .. ":" .. finding.line] then
-      local number = 0
-      for line in (lines[finding.cell] .. "\n"):gmatch "([^\n]*)\n" do
-        number = number + 1
-        if number == finding.line then finding.source = line end
-      end
-      plan.diagnostics[#plan.diagnostics + 1] = diagnostics.new("syntax", finding)
-    end
-  end
-  diagnostics.sort(plan.diagnostics)
-  return nil
-end
-
 local function print_findings(plan)
   local diagnostics, term = require "kale.diagnostics", require "term"
   local errors, warnings = 0, 0
@@ -54,7 +24,7 @@ return cli.main {
   run = function(args)
     local nb = require "kale.notebook".read(args.notebook)
     local plan = require "kale.plan".make(nb)
-    local problem = add_interpreter(plan, nb, args.python or "python3")
+    local problem = require "kale.pycheck".extend(plan, nb, args.python)
     if problem then io.stderr:write("syntax was checked by the parser alone: ", problem, "\n") end
     if args.json then
       local json = require "json"

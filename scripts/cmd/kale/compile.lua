@@ -7,7 +7,7 @@ return cli.main {
   arguments = { { "NOTEBOOK", "an .ipynb file with tagged cells" } },
   options = {
     { "-o, --output FILE", "where to write; standard output without it, or for -" },
-    { "--debug-dump ROOM", "print what a room made (notebook, cells, plan, ir) as JSON instead" },
+    { "--debug-dump ROOM", "print what a room made: notebook cells steps analysis ir yaml" },
   },
   run = function(args)
     local room = args.debug_dump

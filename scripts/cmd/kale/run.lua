@@ -56,7 +56,8 @@ end
 
 local function run_notebook(args)
   local follow, kale_run = require "kale.follow", require "kale.run"
-  local run = kale_run.prepare(args.notebook, { runs = args.runs })
+  local run = kale_run.prepare(args.notebook, { runs = args.runs, python = args.python })
+  if run.unchecked then io.stderr:write("syntax was checked by the parser alone: ", run.unchecked, "\n") end
   local names = kale_run.step_names(run.plan)
   local result
   do

@@ -80,7 +80,7 @@ return cli.main {
     { "--json", "machine output" },
     { "--svg FILE", "draw the graph into a file; - is standard output" },
     { "--deps", "say which name comes from where, and how it crosses" },
-    { "--debug-dump ROOM", "print what a room made (notebook, cells, plan, ir) as JSON instead" },
+    { "--debug-dump ROOM", "print what a room made: notebook cells steps analysis ir yaml" },
   },
   run = function(args)
     if args.debug_dump then return require("kale.dump").print(args.notebook, args.debug_dump) end

@@ -2,6 +2,7 @@
 -- Not for finding anything: the rooms do that, with diagnostics.new.
 --   local d = diagnostics.new("undefined-name", { cell = 3, line = 1, column = 5, name = "x" })
 local errors = require "errors"
+local term = require "term"
 
 local M = {}
 
@@ -147,7 +148,8 @@ function M.render(path, d, style)
   if d.source then
     local before = d.source:sub(1, (utf8.offset(d.source, d.column or 1) or #d.source + 1) - 1)
     lines[#lines + 1] = "    " .. d.source
-    lines[#lines + 1] = "    " .. before:gsub("[^\t]", " ") .. style("^", colour)
+    local blank = before:gsub("[^\t]+", function(run) return (" "):rep(term.width(run)) end)
+    lines[#lines + 1] = "    " .. blank .. style("^", colour)
   end
   if d.hint then lines[#lines + 1] = "    hint: " .. d.hint end
   return table.concat(lines, "\n")

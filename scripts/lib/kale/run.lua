@@ -6,6 +6,7 @@ local fs = require "fs"
 local hash = require "hash"
 local ir = require "kale.ir"
 local kfp = require "kfp"
+local notebook = require "kale.notebook"
 local plan = require "kale.plan"
 
 local M = {}
@@ -76,15 +77,19 @@ end
 
 ---Compiles a notebook into a new run directory.
 ---@param path string the notebook
----@param options {runs: string?} runs: where run directories lie; .kfhost/runs beside the notebook without it
----@return {plan: table, directory: string, notebook: string} run # raises "Notebook" when it has errors
+---@param options {runs: string?, python: string?} runs: where run directories lie; .kfhost/runs beside the notebook
+---  without it. python: who is asked for syntax errors
+---@return {plan: table, directory: string, notebook: string, unchecked: string?} run unchecked: why the interpreter
+---  was not asked # raises "Notebook" when it has errors
 function M.prepare(path, options)
-  local made = plan.read(path)
+  local nb = notebook.read(path)
+  local made = plan.make(nb)
+  local unchecked = require "kale.pycheck".extend(made, nb, options.python)
   local pipeline = ir.build(made)
   local runs = options.runs or fs.join(fs.dirname(path), ".kfhost", "runs")
   local directory = fs.realpath(new_directory(runs, pipeline.pipelineInfo.name))
   fs.write(fs.join(directory, "pipeline.yaml"), ir.encode(pipeline))
-  return { plan = made, directory = directory, notebook = fs.realpath(path) }
+  return { plan = made, directory = directory, notebook = fs.realpath(path), unchecked = unchecked }
 end
 
 ---Runs the pipeline file of a run directory.
