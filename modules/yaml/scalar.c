@@ -125,6 +125,20 @@ static bool looks_numeric(const char *text, size_t size) {
   return true;
 }
 
+// How many bytes from the first on, eight at a time, have no meaning of their own in a plain text.
+static size_t common_run(const char *text, size_t size) {
+  const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
+  size_t done = 0;
+  for (uint64_t word; size - done >= sizeof word; done += sizeof word) {
+    memcpy(&word, text + done, sizeof word);
+    uint64_t colon = word ^ ones * ':', mark = word ^ ones * '#', delete = word ^ ones * 0x7f;
+    uint64_t special = ((colon - ones) & ~colon) | ((mark - ones) & ~mark) |
+                       ((delete - ones) & ~delete) | ((word - ones * 0x20) & ~word) | word;
+    if (special & highs) break;
+  }
+  return done;
+}
+
 bool kf_scalar_is_plain(const char *text, size_t size) {
   if (size == 0 || text[0] == ' ' || text[size - 1] == ' ' || text[size - 1] == ':') return false;
   if (kf_scalar_resolve(text, size).kind != KF_SCALAR_TEXT) return false;
@@ -134,6 +148,8 @@ bool kf_scalar_is_plain(const char *text, size_t size) {
     if (!isdigit((unsigned char)c) || looks_numeric(text, size)) return false;
   }
   for (size_t i = 0; i < size; i++) {
+    i += common_run(text + i, size - i);
+    if (i == size) break;
     unsigned char c = (unsigned char)text[i];
     if (c < 0x20 || c >= 0x7f) return false;
     if (c == ':' && (i + 1 == size || text[i + 1] == ' ' || text[i + 1] == '\t')) return false;

@@ -107,6 +107,21 @@ test("texts that mean something else are quoted", function()
   test.equal(yaml.encode { image = "python:3.12" }, "image: python:3.12\n")
 end)
 
+test("a character with a meaning is seen at every place of a text", function()
+  for _, mark in ipairs { ": ", " #", "\127", "\1", "\n", "é", "\u{85}" } do
+    for before = 1, 20 do
+      local text = ("a"):rep(before) .. mark .. ("b"):rep(20 - before) .. "c"
+      local written = yaml.encode { k = text }
+      test.equal(yaml.decode(written).k, text)
+      test.equal(written == "k: " .. text .. "\n", false)
+    end
+  end
+  for before = 1, 20 do
+    local text = ("a"):rep(before) .. ":#" .. ("b"):rep(20 - before)
+    test.equal(yaml.encode { k = text }, "k: " .. text .. "\n")
+  end
+end)
+
 test("long keys, a byte order mark and minus zero come back", function()
   local key = ("x"):rep(2000)
   test.equal(yaml.decode(yaml.encode { [key] = { a = 1 }, b = { [key] = { 1 } } })[key].a, 1)

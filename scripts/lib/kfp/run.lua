@@ -10,6 +10,8 @@ local task = require "task"
 
 local M = {}
 
+local SAVE_INTERVAL = 0.2 -- seconds
+
 local Run = {}
 Run.__index = Run
 
@@ -21,6 +23,7 @@ end
 -- --- the record --------------------------------------------------------------------------------------
 
 function Run:save()
+  self.saved = task.now()
   local record = { version = 1, name = self.context.name, state = self.state, tasks = json.array {} }
   for i, job in ipairs(self.jobs) do
     record.tasks[i] = {
@@ -30,6 +33,18 @@ function Run:save()
   fs.write(fs.join(self.context.root, "run.json"), json.encode(record, { sort = true, indent = 2 }) .. "\n")
 end
 
+-- The whole record is written each time: not more often than once in the interval.
+function Run:save_soon()
+  if self.saver then return end
+  local rest = self.saved + SAVE_INTERVAL - task.now()
+  if rest <= 0 then return self:save() end
+  self.saver = task.spawn(function()
+    task.sleep(rest)
+    self.saver = nil
+    self:save()
+  end)
+end
+
 function Run:tell(event)
   if self.options.on_event then self.options.on_event(event) end
 end
@@ -37,7 +52,7 @@ end
 function Run:set_state(job, state)
   job.state = state
   self:tell { type = "task", name = job.name, state = state, seconds = job.seconds, exit = job.exit, error = job.error }
-  self:save()
+  self:save_soon()
 end
 
 -- --- the cache -----------------------------------------------------------------------------------------
@@ -180,6 +195,10 @@ function Run:finish()
       started = job.offset,
     }
   end
+  if self.saver then
+    self.saver:cancel()
+    pcall(self.saver.wait, self.saver)
+  end
   self:save()
   local outputs = {}
   for name, results in pairs(self.context.results) do outputs[name] = results end
@@ -204,7 +223,7 @@ function M.run(ir, options)
   fs.mkdir(root, { parents = true })
   local run = setmetatable({
     options = options, jobs = {}, by_name = {}, running = 0, limit = options.jobs or processors(),
-    changed = task.event(), begun = task.now(),
+    changed = task.event(), begun = task.now(), saved = -SAVE_INTERVAL,
     context = {
       name = (ir.pipelineInfo or {}).name or "pipeline", id = hash.random_hex(8), root = fs.realpath(root),
       params = params, results = {}, options = options,

@@ -1,6 +1,6 @@
 -- How long code in a sandbox outlasts its deadline: each program is stopped 5 times; the greatest
 -- ratio of its time to the deadline must be below 2. Exit code 1 when one is not.
---   kfhost tests/bench/deadline.lua
+--   kfhost tests/bench/deadline_bench.lua
 local sandbox = require "sandbox"
 local task = require "task"
 
