@@ -17,6 +17,7 @@
 ---| "Notebook" # a file is no notebook, or a notebook has errors
 ---| "PYAST" # a Python source that cannot be read: malformed UTF-8, a zero byte
 ---| "Parameter" # a pipeline's parameter is missing, unknown or of the wrong type
+---| "Patch" # a patch that cannot be applied: index of the operation and its path
 ---| "Pipeline" # an IR that is no pipeline, or does not fit together
 ---| "Script" # code in a sandbox raised something that is no error table
 ---| "Syntax" # code for a sandbox does not compile

@@ -1,0 +1,29 @@
+---@meta kube.core
+-- The exact functions of Kubernetes in C; use `require "kube"`, which offers them under the same names.
+-- NAME.try.f(…) returns nil and the error instead of raising it.
+
+local core = {}
+
+---@class kube.Patch
+core.patch = {}
+
+---Applies a JSON patch (RFC 6902) as the API server does: negative indices count from the end, replace may
+---make a member, an operation without a value means null. The document stays as it is.
+---@param doc any
+---@param ops table[] # {op, path, value, from}
+---@return any # a new value; raises "Patch" with index (the operation, from 1) and path
+function core.patch.json(doc, ops) end
+
+---Applies a merge patch (RFC 7386): json.null removes.
+---@param doc any
+---@param patch any
+---@return any # a new value
+function core.patch.merge(doc, patch) end
+
+---The JSON patch that makes b of a; empty when they are equal. What is equal is not touched.
+---@param a any
+---@param b any
+---@return table[]
+function core.patch.diff(a, b) end
+
+return core

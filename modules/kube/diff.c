@@ -1,0 +1,239 @@
+// The JSON patch that makes one value of another: nothing that is equal is touched. Lists are
+// aligned so that the operations are as small as can be; what is too large for that is compared
+// item by item.
+#include "kube.h"
+
+#include "values.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { WORK_LIMIT = 2000000 };  // comparisons of nodes that alignment may take
+
+struct differ {
+  struct kf_tree tree;
+  int ops;  // stack index of the list
+  size_t work;
+  char *path;
+  size_t length, capacity;
+};
+
+// --- the path -------------------------------------------------------------------------------------------
+
+static void put(struct differ *d, const char *text, size_t length) {
+  if (d->length + length > d->capacity) {
+    size_t capacity = (d->length + length) * 2 + 64;
+    char *path = kf_tree_alloc(&d->tree, capacity);
+    if (d->length > 0) memcpy(path, d->path, d->length);
+    d->path = path;
+    d->capacity = capacity;
+  }
+  memcpy(d->path + d->length, text, length);
+  d->length += length;
+}
+
+static void put_key(struct differ *d, const char *key, size_t length) {
+  put(d, "/", 1);
+  for (size_t i = 0; i < length; i++) {
+    if (key[i] == '~') put(d, "~0", 2);
+    else if (key[i] == '/') put(d, "~1", 2);
+    else put(d, key + i, 1);
+  }
+}
+
+static void put_index(struct differ *d, size_t index) {
+  char text[24];
+  put(d, text, (size_t)snprintf(text, sizeof text, "/%zu", index));
+}
+
+static void emit(struct differ *d, const char *op, const struct kf_node *value) {
+  lua_State *L = d->tree.L;
+  luaL_checkstack(L, 4, "diff");
+  lua_createtable(L, 0, 3);
+  lua_pushstring(L, op);
+  lua_setfield(L, -2, "op");
+  lua_pushlstring(L, d->path ? d->path : "", d->length);
+  lua_setfield(L, -2, "path");
+  if (value) {
+    kf_tree_push(&d->tree, value);
+    lua_setfield(L, -2, "value");
+  }
+  luaL_setmetatable(L, KF_OBJECT);
+  lua_rawseti(L, d->ops, (lua_Integer)lua_rawlen(L, d->ops) + 1);
+}
+
+// --- costs: one for an operation, and one for each value it carries ----------------------------------------
+
+static size_t leaves(struct differ *d, const struct kf_node *node) {
+  size_t sum = 1;
+  d->work++;
+  for (size_t i = 0; node->kind == KF_LIST && i < node->count; i++) sum += leaves(d, node->items[i]);
+  for (size_t i = 0; node->kind == KF_MAP && i < node->count; i++) sum += leaves(d, node->members[i].value);
+  return sum;
+}
+
+static size_t cost(struct differ *d, const struct kf_node *a, const struct kf_node *b);
+
+static int order(const struct kf_member *a, const struct kf_member *b) {
+  int first = memcmp(a->key, b->key, a->length < b->length ? a->length : b->length);
+  return first != 0 ? first : (a->length > b->length) - (a->length < b->length);
+}
+
+static size_t map_cost(struct differ *d, const struct kf_node *a, const struct kf_node *b) {
+  size_t sum = 0, i = 0, j = 0;
+  while (i < a->count || j < b->count) {
+    int which = i == a->count ? 1 : j == b->count ? -1 : order(&a->members[i], &b->members[j]);
+    if (which < 0) sum++;
+    else if (which > 0) sum += 1 + leaves(d, b->members[j].value);
+    else sum += cost(d, a->members[i].value, b->members[j].value);
+    i += which <= 0;
+    j += which >= 0;
+  }
+  return sum;
+}
+
+// How two lists are aligned: from `start` on, `rows` items of a and `columns` of b differ; least[i][j]
+// is the cost of making the rest of b from j on of the rest of a from i on.
+struct alignment {
+  size_t start, rows, columns;
+  size_t *least;
+};
+
+static size_t *cell(const struct alignment *lists, size_t i, size_t j) {
+  return &lists->least[i * (lists->columns + 1) + j];
+}
+
+static struct alignment trim(const struct kf_node *a, const struct kf_node *b) {
+  struct alignment lists = {.rows = a->count, .columns = b->count};
+  size_t shorter = a->count < b->count ? a->count : b->count;
+  while (lists.start < shorter && kf_node_equal(a->items[lists.start], b->items[lists.start])) lists.start++;
+  lists.rows -= lists.start;
+  lists.columns -= lists.start;
+  while (lists.rows > 0 && lists.columns > 0 &&
+         kf_node_equal(a->items[lists.start + lists.rows - 1], b->items[lists.start + lists.columns - 1])) {
+    lists.rows--;
+    lists.columns--;
+  }
+  return lists;
+}
+
+static size_t add_cost(struct differ *d, const struct alignment *lists, const struct kf_node *b, size_t j) {
+  return 1 + leaves(d, b->items[lists->start + j]);
+}
+
+static size_t pair_cost(struct differ *d, const struct alignment *lists, const struct kf_node *a,
+                        const struct kf_node *b, size_t i, size_t j) {
+  return cost(d, a->items[lists->start + i], b->items[lists->start + j]);
+}
+
+// Fills the table, when the work allowed suffices.
+static void align(struct differ *d, struct alignment *lists, const struct kf_node *a, const struct kf_node *b) {
+  size_t rows = lists->rows, columns = lists->columns;
+  if (rows == 0 || columns == 0 || rows * columns > WORK_LIMIT / 4 || d->work > WORK_LIMIT) return;
+  lists->least = kf_tree_alloc(&d->tree, (rows + 1) * (columns + 1) * sizeof *lists->least);
+  for (size_t i = 0; i <= rows; i++) *cell(lists, i, columns) = rows - i;
+  for (size_t j = columns; j-- > 0;) *cell(lists, rows, j) = *cell(lists, rows, j + 1) + add_cost(d, lists, b, j);
+  for (size_t i = rows; i-- > 0;) {
+    for (size_t j = columns; j-- > 0;) {
+      size_t least = *cell(lists, i + 1, j + 1) + pair_cost(d, lists, a, b, i, j);
+      size_t removed = *cell(lists, i + 1, j) + 1;
+      size_t added = *cell(lists, i, j + 1) + add_cost(d, lists, b, j);
+      if (removed < least) least = removed;
+      if (added < least) least = added;
+      *cell(lists, i, j) = least;
+      if (++d->work > WORK_LIMIT) {
+        lists->least = NULL;
+        return;
+      }
+    }
+  }
+}
+
+static size_t list_cost(struct differ *d, const struct kf_node *a, const struct kf_node *b) {
+  struct alignment lists = trim(a, b);
+  align(d, &lists, a, b);
+  if (lists.least) return *cell(&lists, 0, 0);
+  size_t sum = lists.rows;
+  for (size_t j = 0; j < lists.columns; j++) sum += add_cost(d, &lists, b, j);
+  return sum;
+}
+
+static size_t cost(struct differ *d, const struct kf_node *a, const struct kf_node *b) {
+  d->work++;
+  if (kf_node_equal(a, b)) return 0;
+  if (d->work <= WORK_LIMIT) {
+    if (a->kind == KF_MAP && b->kind == KF_MAP) return map_cost(d, a, b);
+    if (a->kind == KF_LIST && b->kind == KF_LIST) return list_cost(d, a, b);
+  }
+  return 1 + leaves(d, b);
+}
+
+// --- the operations ---------------------------------------------------------------------------------------
+
+static void compare(struct differ *d, const struct kf_node *a, const struct kf_node *b);
+
+static void compare_maps(struct differ *d, const struct kf_node *a, const struct kf_node *b) {
+  size_t length = d->length, i = 0, j = 0;
+  while (i < a->count || j < b->count) {
+    int which = i == a->count ? 1 : j == b->count ? -1 : order(&a->members[i], &b->members[j]);
+    const struct kf_member *member = which <= 0 ? &a->members[i] : &b->members[j];
+    put_key(d, member->key, member->length);
+    if (which < 0) emit(d, "remove", NULL);
+    else if (which > 0) emit(d, "add", member->value);
+    else compare(d, member->value, b->members[j].value);
+    d->length = length;
+    i += which <= 0;
+    j += which >= 0;
+  }
+}
+
+// What to do next with the rests of two lists: -1 remove, 1 add, 0 compare the first items.
+static int next_step(struct differ *d, const struct alignment *lists, const struct kf_node *a,
+                     const struct kf_node *b, size_t i, size_t j) {
+  if (i == lists->rows) return 1;
+  if (j == lists->columns) return -1;
+  if (!lists->least) return 0;
+  size_t least = *cell(lists, i, j);
+  if (least == *cell(lists, i + 1, j + 1) + pair_cost(d, lists, a, b, i, j)) return 0;
+  return least == *cell(lists, i + 1, j) + 1 ? -1 : 1;
+}
+
+static void compare_lists(struct differ *d, const struct kf_node *a, const struct kf_node *b) {
+  size_t length = d->length, i = 0, j = 0;
+  struct alignment lists = trim(a, b);
+  align(d, &lists, a, b);
+  // What is left over of a longer list goes from its end, so that no index moves.
+  while (i < lists.rows || j < lists.columns) {
+    int step = next_step(d, &lists, a, b, i, j);
+    put_index(d, lists.start + j + (j == lists.columns ? lists.rows - i - 1 : 0));
+    if (step < 0) emit(d, "remove", NULL);
+    else if (step > 0) emit(d, "add", b->items[lists.start + j]);
+    else compare(d, a->items[lists.start + i], b->items[lists.start + j]);
+    d->length = length;
+    i += step <= 0;
+    j += step >= 0;
+  }
+}
+
+static void compare(struct differ *d, const struct kf_node *a, const struct kf_node *b) {
+  if (kf_node_equal(a, b)) return;
+  if (a->kind == KF_MAP && b->kind == KF_MAP) compare_maps(d, a, b);
+  else if (a->kind == KF_LIST && b->kind == KF_LIST) compare_lists(d, a, b);
+  else emit(d, "replace", b);
+}
+
+int kf_patch_diff(lua_State *L) {
+  struct differ d = {.work = 0};
+  luaL_checkany(L, 1);
+  luaL_checkany(L, 2);
+  lua_settop(L, 2);
+  kf_tree_open(L, &d.tree, "Patch");
+  lua_newtable(L);
+  luaL_setmetatable(L, KF_ARRAY);
+  d.ops = lua_gettop(L);
+  const struct kf_node *a = kf_tree_read(&d.tree, 1);
+  compare(&d, a, kf_tree_read(&d.tree, 2));
+  lua_settop(L, d.ops);
+  return 1;
+}

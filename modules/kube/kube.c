@@ -1,0 +1,18 @@
+// require "kube.core": the exact functions of Kubernetes that need no cluster.
+#include "kube.h"
+
+#include "error.h"
+
+#include <lauxlib.h>
+
+static const luaL_Reg patches[] = {
+    {"json", kf_patch_json}, {"merge", kf_patch_merge}, {"diff", kf_patch_diff}, {NULL, NULL}};
+
+int luaopen_kf_kube(lua_State *L);
+int luaopen_kf_kube(lua_State *L) {
+  lua_newtable(L);
+  luaL_newlib(L, patches);
+  kf_add_try(L, -1);
+  lua_setfield(L, -2, "patch");
+  return 1;
+}

@@ -1,0 +1,21 @@
+-- Kubernetes: the client, and the exact functions that need no cluster (patches, selectors, …).
+-- Its parts load when they are first used; what waits for a server is in the client, never here.
+--   local kube = require "kube"; print(kube.patch.merge({a = 1}, {b = 2}).b)
+
+-- The part of the library that has a name: a module, and the field of it (none: the module itself).
+local PARTS = {
+  patch = { "kube.core", "patch" },
+}
+
+local M = {}
+
+return setmetatable(M, {
+  __index = function(_, name)
+    local part = PARTS[name]
+    if not part then return nil end
+    local value = require(part[1])
+    if part[2] then value = value[part[2]] end
+    rawset(M, name, value)
+    return value
+  end,
+})
