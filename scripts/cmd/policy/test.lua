@@ -3,7 +3,7 @@ local cli = require "cli"
 
 local function print_result(result, style)
   local ok = #result.problems == 0
-  print(("%s %s: %s"):format(style(ok and "ok" or "not ok", ok and "good" or "bad"), result.file, result.name))
+  print(("%s %s: %s"):format(style(ok and "ok" or "not ok", ok and "green" or "bold red"), result.file, result.name))
   for _, problem in ipairs(result.problems) do print("    " .. problem) end
 end
 

@@ -2,7 +2,6 @@
 -- Not for serving them (see `kfhost policy serve`); a policy file's own `require "policy"` is another table.
 --   local set = policy.load "vsphere-rwo"; local answer = policy.review(set, review, { objects = { namespace } })
 
-local errors = require "errors"
 local files = require "policy.files"
 local sandbox = require "sandbox"
 
@@ -126,7 +125,7 @@ end
 ---@param options {objects: table[]?}? objects: what the policies may look at, namespaces with their labels above all
 ---@return table answer an AdmissionReview with `response`; raises "BadReview", or a JSON error
 function M.review(set, review, options)
-  if getmetatable(set) ~= Set then errors.raise { code = "Policy", message = "policy.review takes what policy.load gave" } end
+  if getmetatable(set) ~= Set then error("policy.review takes what policy.load gave", 2) end
   if options and options.objects then set:know(options.objects) end
   return (set:answer(review))
 end

@@ -50,29 +50,23 @@ end
 local REVIEW_FIELDS = { name = "string", match = "table", apply = "function", check = "function", mode = "string",
   on_error = "string", position = "string", timeout = "any", memory = "any", doc = "string" }
 
--- The line of the file that declares, for messages.
-local function place()
-  local where = debug.traceback("", 3):match "\n%s+([^\n]-):(%d+): in"
-  return where
-end
-
 local function declare(kind, spec, handler, on_error)
   local what = "policy." .. kind
   check_fields(what, spec, REVIEW_FIELDS)
-  set.claim(spec.name, 3)
+  set.claim(spec.name, 2)
   what = what .. " '" .. spec.name .. "'"
-  if type(spec[handler]) ~= "function" then error(("%s needs a function '%s'"):format(what, handler), 3) end
+  if type(spec[handler]) ~= "function" then error(("%s needs a function '%s'"):format(what, handler), 2) end
   local seconds = times.seconds(spec.timeout or 1)
-  if not seconds or seconds <= 0 then error(what .. ": timeout must be a time such as \"500ms\"", 3) end
+  if not seconds or seconds <= 0 then error(what .. ": timeout must be a time such as \"500ms\"", 2) end
   local memory = bytes_of(spec.memory or "16MiB")
-  if not memory then error(what .. ": memory must be a size such as \"16MiB\"", 3) end
+  if not memory then error(what .. ": memory must be a size such as \"16MiB\"", 2) end
   local matches, alternatives = compile_match(what, spec.match)
   set.policies[#set.policies + 1] = {
     kind = kind, name = spec.name, file = set.current, handler = spec[handler], doc = spec.doc,
     mode = choice(what, "mode", spec.mode, MODES, "enforce"),
     on_error = choice(what, "on_error", spec.on_error, ON_ERROR, on_error),
     position = choice(what, "position", spec.position, POSITIONS, "early"),
-    timeout = seconds, memory = memory, matches = matches, alternatives = alternatives, place = place(),
+    timeout = seconds, memory = memory, matches = matches, alternatives = alternatives,
   }
 end
 
@@ -95,7 +89,9 @@ function M.grant(spec)
       error("policy.grant: each of writes is {resource = \"…\", verbs = {…}}", 2)
     end
   end
-  if spec.memory and not bytes_of(spec.memory) then error("policy.grant: memory must be a size such as \"16MiB\"", 2) end
+  if spec.memory and not bytes_of(spec.memory) then
+    error("policy.grant: memory must be a size such as \"16MiB\"", 2)
+  end
   local grants = set.current.grants
   for field, value in pairs(spec) do
     if type(value) == "table" then
@@ -108,12 +104,12 @@ end
 
 ---Changes objects: {name=, match=, apply = function(req) … end, mode=, on_error="allow", position=, timeout=}.
 function M.mutate(spec)
-  declare("mutate", spec, "apply", "allow")
+  return declare("mutate", spec, "apply", "allow") -- a tail call: errors name the line of the policy file
 end
 
 ---Refuses objects: {name=, match=, check = function(req) … end, mode=, on_error="fail", timeout=}.
 function M.validate(spec)
-  declare("validate", spec, "check", "fail")
+  return declare("validate", spec, "check", "fail")
 end
 
 local WATCH_FIELDS = { name = "string", resource = "string", namespaces = "any", label = "string",

@@ -41,7 +41,7 @@ local function set_of(list)
   return set
 end
 
--- Each test is a function request -> ok, what it asked; all must hold.
+-- Each test is a function request -> ok, why not (or what was not known); all must hold.
 local function test_resource(list)
   return function(request)
     local plural, group = request.resource.resource, request.resource.group or ""
@@ -58,7 +58,8 @@ end
 
 local function test_operation(set)
   return function(request)
-    return set[request.operation] or false, ("the operation is %s"):format(request.operation)
+    if set[request.operation] then return true end
+    return false, ("the operation is %s"):format(request.operation)
   end
 end
 
@@ -85,7 +86,8 @@ local function test_namespace(spec)
     if not selector then return true end
     local labels = namespace_labels(request)
     if not labels then return true, ("the labels of namespace %s are not known here"):format(namespace) end
-    return selector:matches(labels), ("the namespace is not %s"):format(spec.label)
+    if selector:matches(labels) then return true end
+    return false, ("the namespace is not %s"):format(spec.label)
   end
 end
 
@@ -94,7 +96,8 @@ local function test_label(text)
   return function(request)
     local object = request.object or request.oldObject or {}
     local labels = object.metadata and object.metadata.labels or {}
-    return selector:matches(labels), ("the object is not %s"):format(text)
+    if selector:matches(labels) then return true end
+    return false, ("the object is not %s"):format(text)
   end
 end
 
@@ -118,7 +121,8 @@ local function test_when(text)
       object = request.object, oldObject = request.oldObject, request = request,
       namespaceObject = objects.get("namespaces", "", nil, request.namespace or ""),
     }
-    return value == true, ("'%s' does not hold"):format(text)
+    if value == true then return true end
+    return false, ("'%s' does not hold"):format(text)
   end
 end
 

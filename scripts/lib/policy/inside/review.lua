@@ -139,7 +139,8 @@ local function take_edits(policy, edited)
     return record(policy, "patched", { paths = paths_of(operations) })
   end
   if policy.mode == "warn" then
-    now.warnings[#now.warnings + 1] = ("%s would change %s"):format(policy.name, table.concat(paths_of(operations), ", "))
+    local paths = table.concat(paths_of(operations), ", ")
+    now.warnings[#now.warnings + 1] = ("%s would change %s"):format(policy.name, paths)
   end
   return record(policy, "would-patch", { paths = paths_of(operations) })
 end
@@ -215,8 +216,8 @@ function M.finish(as)
   if next(now.annotations) then response.auditAnnotations = now.annotations end
   local review = { apiVersion = now.review.apiVersion, kind = "AdmissionReview", response = response }
   local facts = { uid = request.uid, operation = request.operation, resource = request.resource.resource,
-    group = request.resource.group, namespace = request.namespace, name = request.name, dry_run = request.dryRun == true,
-    user = request.userInfo and request.userInfo.username, bypass = now.bypass, denied = now.denial ~= nil }
+    group = request.resource.group, namespace = request.namespace, name = request.name,
+    dry_run = request.dryRun == true, user = request.userInfo and request.userInfo.username, bypass = now.bypass, denied = now.denial ~= nil }
   local records = now.records
   now = nil
   return as == "text" and json.encode(review) or review, records, facts
