@@ -253,3 +253,31 @@ test("a bypass label counts on namespaces, on objects only for users of bypass_g
     metadata = { name = "team-a", labels = { ["policy.kfhost.io/bypass"] = "true" } } }
   test.equal(policy.review(set, review(pod()), { objects = { namespace } }).response.allowed, true)
 end)
+
+local WATCH = [[
+  policy.grant { writes = { { resource = "namespaces", verbs = { "patch" } } } }
+  policy.watch { name = "label", resource = "namespaces", reconcile = function(namespace, ctx)
+    ctx:patch(namespace, { metadata = { labels = { seen = "yes" } } }, { type = "merge" })
+    ctx:log("labelled %s", namespace.metadata.name)
+  end }
+  policy.watch { name = "remove", resource = "namespaces", reconcile = function(namespace, ctx) ctx:delete(namespace) end }
+  policy.test { name = "labels", watch = "label",
+    object = { apiVersion = "v1", kind = "Namespace", metadata = { name = "team-a" } },
+    expect = { writes = { { verb = "patch", reference = { name = "team-a" } } } } }
+  policy.test { name = "removes", watch = "remove",
+    object = { apiVersion = "v1", kind = "Namespace", metadata = { name = "team-a" } }, expect = { writes = {} } }]]
+
+test("a watch's writes are what its file declared; another one raises at its line", function()
+  local results = require "policy.trial".tests(load(WATCH))
+  test.same(results[1].problems, {})
+  test.equal(results[2].problems[1]:find("the verb delete on namespaces is not declared", 1, true) ~= nil, true)
+  test.equal(results[2].problems[1]:find("site.lua, line 7", 1, true) ~= nil, true)
+end)
+
+test("a test in a policy file that does not hold says what differs", function()
+  local set = load(LABEL .. [[
+    policy.test { name = "wrong", object = { apiVersion = "v1", kind = "Pod", metadata = { name = "p" }, spec = {} },
+      expect = { allowed = false, object = { spec = { nodeName = "n" } } } }]])
+  test.same(require "policy.trial".tests(set)[1].problems,
+    { "allowed is true", "object.spec.nodeName is nil, not n" })
+end)

@@ -16,6 +16,19 @@ local function raise_unless(value, problem)
   return value
 end
 
+-- Runs a handler; its writes are kept and come back as they were asked for.
+local function run_handler(set, handler)
+  local writes = json.array {}
+  local step = raise_unless(set.box:call("start", STEP_SECONDS, 1, handler.list, handler.number, handler.handler,
+    handler.argument))
+  while not step.done do
+    local write = step.write
+    if write.verb ~= "log" then writes[#writes + 1] = write end
+    step = raise_unless(set.box:call("resume", STEP_SECONDS, 1, write.object or {}))
+  end
+  return writes
+end
+
 local function test_case(set, number)
   local case = raise_unless(set.box:call("test_case", STEP_SECONDS, number))
   local asked = set
@@ -27,8 +40,9 @@ local function test_case(set, number)
     asked = policy.load(set.names, options)
   end
   asked:know(case.objects)
-  local answer = asked:answer(case.review)
-  local problems = raise_unless(asked.box:call("test_verdict", STEP_SECONDS, number, answer))
+  local answer, writes
+  if case.handler then writes = run_handler(asked, case.handler) else answer = asked:answer(case.review) end
+  local problems = raise_unless(asked.box:call("test_verdict", STEP_SECONDS, number, answer, writes))
   if asked ~= set then asked:close() end
   return { name = case.name, file = case.stem, problems = problems }
 end

@@ -76,6 +76,11 @@ function exports.publish(changes)
   for _, change in ipairs(changes) do objects.publish(change) end
 end
 
+local handlers = require "policy.inside.handlers"
+exports.start = handlers.start
+exports.resume = handlers.resume
+exports.drop = handlers.drop
+
 local testing = require "policy.inside.testing"
 exports.review_of = testing.review
 exports.test_case = testing.case

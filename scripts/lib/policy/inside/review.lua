@@ -217,7 +217,8 @@ function M.finish(as)
   local review = { apiVersion = now.review.apiVersion, kind = "AdmissionReview", response = response }
   local facts = { uid = request.uid, operation = request.operation, resource = request.resource.resource,
     group = request.resource.group, namespace = request.namespace, name = request.name,
-    dry_run = request.dryRun == true, user = request.userInfo and request.userInfo.username, bypass = now.bypass, denied = now.denial ~= nil }
+    dry_run = request.dryRun == true, user = request.userInfo and request.userInfo.username, bypass = now.bypass,
+    denied = now.denial ~= nil }
   local records = now.records
   now = nil
   return as == "text" and json.encode(review) or review, records, facts

@@ -40,12 +40,30 @@ function M.review(spec)
     options = spec.options } }
 end
 
+-- The handler that a case calls instead of asking for a review, or nil.
+local function handler_of(spec)
+  for _, list in ipairs { "watch", "schedule" } do
+    local declared = list == "watch" and set.watches or set.schedules
+    for number, one in ipairs(declared) do
+      if one.name == spec[list] then
+        local metadata = spec.object and spec.object.metadata
+        local ends = list == "watch" and one.finalize and metadata and metadata.deletionTimestamp
+        local handler = list == "schedule" and "run" or ends and "finalize" or "reconcile"
+        return { list = list, number = number, handler = handler, argument = spec.object }
+      end
+    end
+    if spec[list] then error(("policy.test '%s': there is no %s '%s'"):format(spec.name, list, spec[list]), 0) end
+  end
+  return nil
+end
+
 ---@param number integer
----@return {name: string, review: table, objects: table[], config: table?, stem: string}
+---@return {name: string, stem: string, objects: table[], config: table?, review: table?, handler: table?}
 function M.case(number)
   local spec = set.tests[number]
-  return { name = spec.name, review = spec.review or M.review(spec), objects = spec.objects or {},
-    config = spec.config, stem = spec.file.stem }
+  local handler = handler_of(spec)
+  return { name = spec.name, stem = spec.file.stem, objects = spec.objects or {}, config = spec.config,
+    handler = handler, review = not handler and (spec.review or M.review(spec)) or nil }
 end
 
 local function patch_of(response)
@@ -98,19 +116,22 @@ function checks.object(want, response, request)
 end
 
 function checks.writes(want, _, _, writes)
-  return values.subset(want, writes or {}, "writes")
+  if #want ~= #writes then
+    return ("there are %d writes, not %d: %s"):format(#writes, #want, json.encode(writes, { sort = true }))
+  end
+  return values.subset(want, writes, "writes")
 end
 
 ---@param number integer
----@param review table the AdmissionReview that came back
----@param writes table[]? what handlers of watches and schedules wrote
+---@param review table? the AdmissionReview that came back
+---@param writes table[]? what the handler of a watch or schedule wrote
 ---@return string[] problems none when the case holds
 function M.verdict(number, review, writes)
   local spec = set.tests[number]
-  local request = (spec.review or M.review(spec)).request
+  local request = review and (spec.review or M.review(spec)).request
   local problems = {}
   for _, name in ipairs(values.sorted_keys(spec.expect)) do
-    local problem = checks[name](spec.expect[name], review.response, request, writes)
+    local problem = checks[name](spec.expect[name], review and review.response, request, writes)
     if problem then problems[#problems + 1] = problem end
   end
   return problems
