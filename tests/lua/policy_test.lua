@@ -260,7 +260,8 @@ local WATCH = [[
     ctx:patch(namespace, { metadata = { labels = { seen = "yes" } } }, { type = "merge" })
     ctx:log("labelled %s", namespace.metadata.name)
   end }
-  policy.watch { name = "remove", resource = "namespaces", reconcile = function(namespace, ctx) ctx:delete(namespace) end }
+  policy.watch { name = "remove", resource = "namespaces",
+    reconcile = function(namespace, ctx) ctx:delete(namespace) end }
   policy.test { name = "labels", watch = "label",
     object = { apiVersion = "v1", kind = "Namespace", metadata = { name = "team-a" } },
     expect = { writes = { { verb = "patch", reference = { name = "team-a" } } } } }
@@ -271,7 +272,7 @@ test("a watch's writes are what its file declared; another one raises at its lin
   local results = require "policy.trial".tests(load(WATCH))
   test.same(results[1].problems, {})
   test.equal(results[2].problems[1]:find("the verb delete on namespaces is not declared", 1, true) ~= nil, true)
-  test.equal(results[2].problems[1]:find("site.lua, line 7", 1, true) ~= nil, true)
+  test.equal(results[2].problems[1]:find("site.lua, line 8", 1, true) ~= nil, true)
 end)
 
 test("a test in a policy file that does not hold says what differs", function()

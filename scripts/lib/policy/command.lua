@@ -21,7 +21,8 @@ function M.configs(path)
   end
   for stem, config in pairs(configs) do
     if type(stem) ~= "string" or type(config) ~= "table" then
-      errors.raise { code = "Config", path = path, message = ("the settings of '%s' are no map"):format(tostring(stem)) }
+      local message = ("the settings of '%s' are no map"):format(tostring(stem))
+      errors.raise { code = "Config", path = path, message = message }
     end
   end
   return configs
@@ -64,8 +65,8 @@ function M.parse(text, path)
   for number, document in ipairs(yaml.decode_all(text)) do
     if type(document) == "table" then
       if type(document.apiVersion) ~= "string" or type(document.kind) ~= "string" then
-        errors.raise { code = "Object", path = path, message =
-          ("document %d has no apiVersion or kind"):format(number) }
+        local message = ("document %d has no apiVersion or kind"):format(number)
+        errors.raise { code = "Object", path = path, message = message }
       end
       add(objects, document)
     end

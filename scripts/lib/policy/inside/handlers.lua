@@ -118,7 +118,7 @@ end
 
 ---Writes an event about an object.
 ---@param kind "Normal"|"Warning"
-function methods:event(object, kind, reason, format, ...)
+function methods.event(_, object, kind, reason, format, ...)
   local message = select("#", ...) > 0 and format:format(...) or tostring(format)
   perform { verb = "event", reference = reference_of(object), uid = object.metadata and object.metadata.uid,
     type = kind, reason = reason, message = message }
@@ -129,7 +129,7 @@ function methods:requeue(time)
   self._requeue = times.seconds(time) or error("ctx:requeue needs a time such as \"30s\"", 2)
 end
 
-function methods:log(format, ...)
+function methods.log(_, format, ...)
   perform { verb = "log", message = select("#", ...) > 0 and format:format(...) or tostring(format) }
 end
 
