@@ -3,13 +3,12 @@
 
 ---@alias kfhost.code string
 ---| "Ambiguous" # a short name may mean several things
----| "BadReview" # what should be an AdmissionReview is none
 ---| "Base64" # a text is not Base64
 ---| "Cancelled" # the task was cancelled, or the program interrupted
 ---| "Certificate" # a certificate or key cannot be made or read
 ---| "Closed" # what was closed is used
----| "Config" # a setting of a policy is unknown, missing or of the wrong type
 ---| "Deadlock" # every task waits for another one
+---| "Expression" # a condition or selector of a pipeline that cannot be read or evaluated
 ---| "Image" # no local command for a container's image
 ---| "JSON" # a text is not JSON, or a value cannot be written as JSON
 ---| "Memory" # code in a sandbox needs more memory than it was given
@@ -17,7 +16,6 @@
 ---| "NotACommand" # a script under cmd/ declares no command
 ---| "NotFound" # there is nothing of that name
 ---| "Notebook" # a file is no notebook, or a notebook has errors
----| "Object" # a document is no Kubernetes object
 ---| "PYAST" # a Python source that cannot be read: malformed UTF-8, a zero byte
 ---| "Parameter" # a pipeline's parameter is missing, unknown or of the wrong type
 ---| "Patch" # a patch that cannot be applied: index of the operation and its path

@@ -7,9 +7,7 @@ local function print_json(result, names, directory)
   local line = {
     state = result.state, metrics = json.object {}, steps = json.array {}, directory = directory or json.null,
   }
-  for _, metrics in pairs(result.metrics or {}) do
-    for name, value in pairs(metrics) do line.metrics[name] = value end
-  end
+  for name, value in pairs(result.metrics or {}) do line.metrics[name] = value end
   for i, t in ipairs(result.tasks or {}) do
     line.steps[i] = { name = names[t.name] or t.name, state = t.state, seconds = t.seconds or 0 }
   end
@@ -24,9 +22,7 @@ local function print_summary(result, names, directory)
   end
   io.stdout:write("\n", term.table(rows, { header = { "STEP", "STATE", "TIME" }, align = { [3] = "right" } }))
   local metrics = {}
-  for _, list in pairs(result.metrics or {}) do
-    for name, value in pairs(list) do metrics[#metrics + 1] = { name, ("%.6g"):format(value) } end
-  end
+  for name, value in pairs(result.metrics or {}) do metrics[#metrics + 1] = { name, ("%.6g"):format(value) } end
   table.sort(metrics, function(a, b) return a[1] < b[1] end)
   if #metrics > 0 then
     io.stdout:write("\n", term.table(metrics, { header = { "METRIC", "VALUE" }, align = { [2] = "right" } }))

@@ -135,9 +135,7 @@ function M.write(run, result, names)
     by_step[names[t.name] or t.name] = t
     total = math.max(total, (t.started or 0) + (t.seconds or 0))
   end
-  for _, list in pairs(result.metrics) do
-    for name, value in pairs(list) do metrics[name] = value end
-  end
+  for name, value in pairs(result.metrics) do metrics[name] = value end
   local steps = {}
   for i, step in ipairs(run.plan.steps) do
     local t = by_step[step.name] or { state = "skipped" }

@@ -1,17 +1,14 @@
--- What must hold before a pipeline is started here: everything in it is understood, its parameters fit.
+-- What must hold before a pipeline is started here: everything in it is understood and fits together.
 -- Not for what a KFP server checks.
---   local params = check.parameters(ir, { rate = 0.1 }); check.tasks(ir)
+--   local params = check.parameters(ir, { rate = 0.1 }); local dag, containers = check.compile(ir, platform)
 local errors = require "errors"
+local expression = require "kfp.expression"
 local json = require "json"
 
 local M = {}
 
-local function fail(path, message)
-  errors.raise { code = "Pipeline", message = message, path = path }
-end
-
-local function unsupported(path, what)
-  errors.raise { code = "Unsupported", message = what .. " cannot be run on this machine yet", path = path }
+local function fail(path, message, ...)
+  errors.raise { code = "Pipeline", message = message:format(...), path = path }
 end
 
 -- --- parameters ----------------------------------------------------------------------------------------
@@ -24,6 +21,26 @@ local fits = {
   LIST = function(value) return type(value) == "table" and (json.is_array(value) or next(value) == nil) end,
   STRUCT = function(value) return type(value) == "table" and not json.is_array(value) end,
 }
+
+local function check_parameter(name, definition, value)
+  local fit = fits[definition.parameterType]
+  if fit and not fit(value) then
+    errors.raise {
+      code = "Parameter",
+      message = ("parameter '%s' is %s, not %s"):format(name, definition.parameterType, json.encode(value)),
+    }
+  end
+  local literals = definition.literals
+  for _, literal in ipairs(literals or {}) do
+    if literal == value then return end
+  end
+  if literals and #literals > 0 then
+    errors.raise {
+      code = "Parameter",
+      message = ("parameter '%s' is one of %s, not %s"):format(name, json.encode(literals), json.encode(value)),
+    }
+  end
+end
 
 ---The values of the pipeline's parameters: those given, and the defaults of the others.
 ---@param ir table
@@ -43,50 +60,22 @@ function M.parameters(ir, given)
     if value == nil and not definition.isOptional then
       errors.raise { code = "Parameter", message = ("parameter '%s' has no value and no default"):format(name) }
     end
-    local fit = fits[definition.parameterType]
-    if value ~= nil and value ~= json.null and fit and not fit(value) then
-      errors.raise {
-        code = "Parameter",
-        message = ("parameter '%s' is %s, not %s"):format(name, definition.parameterType, json.encode(value)),
-      }
+    if value ~= nil and value ~= json.null then
+      check_parameter(name, definition, value)
+      values[name] = value
     end
-    values[name] = value
   end
   return values
 end
 
--- --- tasks -----------------------------------------------------------------------------------------------
+-- --- the order of tasks ------------------------------------------------------------------------------------
 
-local function check_task(ir, key, entry)
-  local path = "$.root.dag.tasks." .. key
-  local name = (entry.componentRef or {}).name
-  local component = name and (ir.components or {})[name]
-  if not component then fail(path, ("there is no component '%s'"):format(tostring(name))) end
-  if component.dag then unsupported(path, "a nested pipeline") end
-  if entry.parameterIterator or entry.artifactIterator then unsupported(path, "a loop") end
-  if (entry.triggerPolicy or {}).condition then unsupported(path, "a condition") end
-  if (entry.triggerPolicy or {}).strategy == "ALL_UPSTREAM_TASKS_COMPLETED" then
-    unsupported(path, "an exit handler")
-  end
-  if entry.retryPolicy then unsupported(path, "a retry policy") end
-  local executor = ((ir.deploymentSpec or {}).executors or {})[component.executorLabel]
-  if not executor then fail(path, ("there is no executor '%s'"):format(tostring(component.executorLabel))) end
-  if not executor.container then unsupported(path, "an executor without a container") end
-  if not executor.container.image then fail(path, "the container has no image") end
-  for name_in, input in pairs((entry.inputs or {}).parameters or {}) do
-    local place = path .. ".inputs.parameters." .. name_in
-    if input.parameterExpressionSelector then unsupported(place, "an expression") end
-    if input.taskFinalStatus then unsupported(place, "a final status") end
-  end
-  return { key = key, entry = entry, component = component, container = executor.container }
-end
-
--- The tasks that a task's inputs come from.
+-- The tasks that a task's inputs come from, and those that it has to come after.
 local function producers(entry)
   local set = {}
   for _, group in pairs { "parameters", "artifacts" } do
     for _, input in pairs((entry.inputs or {})[group] or {}) do
-      local source = input.taskOutputParameter or input.taskOutputArtifact
+      local source = input.taskOutputParameter or input.taskOutputArtifact or input.taskFinalStatus
       if source then set[source.producerTask] = true end
     end
   end
@@ -94,7 +83,7 @@ local function producers(entry)
   return set
 end
 
-local function sorted(set)
+local function sorted_keys(set)
   local list = {}
   for name in pairs(set) do list[#list + 1] = name end
   table.sort(list)
@@ -102,7 +91,7 @@ local function sorted(set)
 end
 
 -- Puts the task after all that it waits for; without recursion, as chains may be long.
-local function visit(tasks, first, state, order)
+local function visit(tasks, first, state, order, path)
   local stack = { { key = first, at = 1 } }
   if state[first] then return end
   state[first] = "open"
@@ -115,7 +104,7 @@ local function visit(tasks, first, state, order)
       order[#order + 1] = tasks[top.key]
       stack[#stack] = nil
     elseif state[name] == "open" then
-      fail("$.root.dag.tasks." .. top.key, "the tasks wait for each other")
+      fail(path .. "." .. top.key, "the tasks wait for each other")
     elseif not state[name] then
       state[name] = "open"
       stack[#stack + 1] = { key = name, at = 1 }
@@ -123,27 +112,156 @@ local function visit(tasks, first, state, order)
   end
 end
 
----The tasks of the root in an order in which they can run.
----@param ir table
----@return table[] tasks {key, entry, component, container, after} # raises "Pipeline" or "Unsupported" with a path
-function M.tasks(ir)
-  local entries = ((ir.root or {}).dag or {}).tasks
-  if not entries or next(entries) == nil then fail("$.root.dag.tasks", "the pipeline has no tasks") end
-  local keys, tasks = {}, {}
-  for key in pairs(entries) do keys[#keys + 1] = key end
-  table.sort(keys)
-  for _, key in ipairs(keys) do
-    tasks[key] = check_task(ir, key, entries[key])
-    tasks[key].after = producers(entries[key])
-    tasks[key].after_list = sorted(tasks[key].after)
-    for _, name in ipairs(tasks[key].after_list) do
-      local path = "$.root.dag.tasks." .. key
-      if not entries[name] then fail(path, ("there is no task '%s' to come after"):format(name)) end
+-- --- one task ------------------------------------------------------------------------------------------------
+
+local function seconds(text)
+  return tonumber((tostring(text or "0s"):gsub("s$", ""))) or 0
+end
+
+local function read_retry(policy)
+  if not policy or (policy.maxRetryCount or 0) <= 0 then return nil end
+  return {
+    count = math.tointeger(policy.maxRetryCount), wait = seconds(policy.backoffDuration),
+    factor = policy.backoffFactor or 2, limit = seconds(policy.backoffMaxDuration or "3600s"),
+  }
+end
+
+local function compile_at(path, text)
+  local ok, program = pcall(expression.compile, text)
+  if not ok then fail(path, "%s", program.message) end
+  return program
+end
+
+local Compiler = {}
+Compiler.__index = Compiler
+
+-- What the task's inputs ask for: selectors, and sources that are there.
+local function check_inputs(t, path)
+  t.selectors = {}
+  for group, list in pairs(t.entry.inputs or {}) do
+    for name, input in pairs(list) do
+      local place = ("%s.inputs.%s.%s"):format(path, group, name)
+      if type(input) ~= "table" then fail(place, "this is no input") end
+      if input.parameterExpressionSelector then
+        t.selectors[name] = compile_at(place, input.parameterExpressionSelector)
+      end
     end
   end
+end
+
+local function read_iterator(entry, path)
+  local parameter, artifact = entry.parameterIterator, entry.artifactIterator
+  if parameter and artifact then fail(path, "a task has one iterator, not two") end
+  local iterator = parameter or artifact
+  if not iterator then return nil end
+  local items = iterator.items or {}
+  local raw = items.raw and json.try.decode(items.raw, { duplicates = "last" })
+  if items.raw and not (type(raw) == "table" and (json.is_array(raw) or next(raw) == nil)) then
+    fail(path, "the loop's items are no JSON list: %s", items.raw)
+  end
+  if not raw and not items.inputParameter and not items.inputArtifact then fail(path, "the loop has no items") end
+  return {
+    item = iterator.itemInput, items = raw, parameter = items.inputParameter, artifact = items.inputArtifact,
+    limit = math.tointeger((entry.iteratorPolicy or {}).parallelismLimit or 0),
+  }
+end
+
+local VOLUMES = { ["argostub/createpvc"] = "create", ["argostub/deletepvc"] = "delete" }
+
+function Compiler:read_executor(t, path)
+  local label = t.component.executorLabel
+  local executor = ((self.ir.deploymentSpec or {}).executors or {})[label]
+  if not executor then fail(path, "there is no executor '%s'", tostring(label)) end
+  t.platform = self.platforms[label] or {}
+  if executor.importer then
+    t.kind, t.importer = "importer", executor.importer
+    return
+  end
+  if not executor.container then
+    errors.raise { code = "Unsupported", message = "an executor without a container cannot be run here", path = path }
+  end
+  t.container = executor.container
+  local image = t.container.image
+  if not image then fail(path, "the container has no image") end
+  t.kind, t.volume = VOLUMES[image] and "volume" or "container", VOLUMES[image]
+  if t.kind == "container" and not image:find("{{", 1, true) then
+    self.containers[#self.containers + 1] = { path = path, image = image }
+  end
+end
+
+function Compiler:task(key, entry, path)
+  local name = (entry.componentRef or {}).name
+  local component = name and (self.ir.components or {})[name]
+  if not component then fail(path, "there is no component '%s'", tostring(name)) end
+  local trigger = entry.triggerPolicy or {}
+  local t = {
+    key = key, entry = entry, component = component, component_name = name, iterator = read_iterator(entry, path),
+    retry = read_retry(entry.retryPolicy), always = trigger.strategy == "ALL_UPSTREAM_TASKS_COMPLETED",
+    condition = trigger.condition and trigger.condition ~= "" and compile_at(path, trigger.condition) or nil,
+  }
+  check_inputs(t, path)
+  if component.dag then
+    t.kind, t.dag = "dag", self:dag(component, "$.components." .. name)
+  else
+    self:read_executor(t, path)
+  end
+  return t
+end
+
+local function check_outputs(dag, tasks, path)
+  local outputs = dag.outputs or {}
+  local function check(selector, name)
+    if not tasks[selector.producerSubtask] then
+      fail(path .. ".outputs." .. name, "there is no task '%s' that makes it", tostring(selector.producerSubtask))
+    end
+  end
+  for name, output in pairs(outputs.parameters or {}) do
+    if output.valueFromParameter then check(output.valueFromParameter, name) end
+    for _, selector in ipairs((output.valueFromOneof or {}).parameterSelectors or {}) do check(selector, name) end
+  end
+  for name, output in pairs(outputs.artifacts or {}) do
+    for _, selector in ipairs(output.artifactSelectors or {}) do check(selector, name) end
+  end
+end
+
+function Compiler:dag(component, place)
+  local known = self.dags[component]
+  if known == "open" then fail(place, "the pipeline holds itself") end
+  if known then return known end
+  self.dags[component] = "open"
+  local entries = component.dag.tasks
+  local path = place .. ".dag.tasks"
+  if not entries or next(entries) == nil then fail(path, "the pipeline has no tasks") end
+  local keys, tasks = sorted_keys(entries), {}
+  for _, key in ipairs(keys) do
+    tasks[key] = self:task(key, entries[key], path .. "." .. key)
+    tasks[key].after = producers(entries[key])
+    tasks[key].after_list = sorted_keys(tasks[key].after)
+    for _, name in ipairs(tasks[key].after_list) do
+      if not entries[name] then fail(path .. "." .. key, "there is no task '%s' to come after", name) end
+    end
+  end
+  check_outputs(component.dag, tasks, place .. ".dag")
   local state, order = {}, {}
-  for _, key in ipairs(keys) do visit(tasks, key, state, order) end
-  return order
+  for _, key in ipairs(keys) do visit(tasks, key, state, order, path) end
+  local dag = { tasks = order, outputs = component.dag.outputs or {}, definitions = component.inputDefinitions or {} }
+  self.dags[component] = dag
+  return dag
+end
+
+---The pipeline as the runner walks it: for each dag its tasks in an order in which they can run.
+---@param ir table
+---@param platform table? the platform document
+---@return table dag {tasks, outputs, definitions}; a task has key, kind ("container", "importer", "volume", "dag"),
+---  after, condition, iterator, retry, always
+---@return {path: string, image: string}[] containers # raises "Pipeline" or "Unsupported" with a path
+function M.compile(ir, platform)
+  local kubernetes = ((platform or {}).platforms or {}).kubernetes or {}
+  local compiler = setmetatable({
+    ir = ir, dags = {}, containers = {}, platforms = (kubernetes.deploymentSpec or {}).executors or {},
+  }, Compiler)
+  if not (ir.root or {}).dag then fail("$.root.dag", "the pipeline has no tasks") end
+  return compiler:dag(ir.root, "$.root"), compiler.containers
 end
 
 return M

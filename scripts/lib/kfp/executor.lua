@@ -1,78 +1,17 @@
--- One task as a process: its executor input, its command with placeholders replaced, its outputs.
+-- One step as a process: its executor input, its command with placeholders replaced, its outputs.
 -- Not for the order of tasks: see kfp.run.
---   local job = executor.prepare(task, context); executor.start(job)
+--   local job = executor.prepare(t, place, context); executor.execute(job, context, on_line)
 local errors = require "errors"
 local fs = require "fs"
-local hash = require "hash"
+local images = require "kfp.images"
 local json = require "json"
+local placeholders = require "kfp.placeholders"
 local proc = require "proc"
 local task = require "task"
 
 local M = {}
 
--- --- images ------------------------------------------------------------------------------------------
-
-local function matches(pattern, image)
-  local escaped = pattern:gsub("[%^%$%(%)%%%.%[%]%+%-%?]", "%%%0"):gsub("%*", ".*")
-  return image:find("^" .. escaped .. "$") ~= nil
-end
-
--- The local command environment of an image, or nil.
-local function environment_of(image, options)
-  local best
-  for pattern in pairs(options.images or {}) do
-    if matches(pattern, image) and (not best or #pattern > #best) then best = pattern end
-  end
-  if best then return options.images[best] end
-  local base = image:match "([^/]+)$" or image
-  if not (base:find "^python[:@]" or base == "python") then return nil end
-  return { command = { options.python or "python3" }, env = {} }
-end
-
----Checks that every task's image is known here.
----@param tasks table[]
----@param options table images, python
----@return nil # raises "Image" with the line to add
-function M.check_images(tasks, options)
-  for _, t in ipairs(tasks) do
-    if not environment_of(t.container.image, options) then
-      errors.raise {
-        code = "Image",
-        message = ("no local command for the image '%s' of task %s; add to images: "
-          .. "[%q] = { command = { \"python3\" } }"):format(t.container.image, t.key, t.container.image),
-      }
-    end
-  end
-end
-
--- --- inputs and placeholders -----------------------------------------------------------------------------
-
-local function resolve_parameters(t, context)
-  local values = json.object {}
-  local definitions = (t.component.inputDefinitions or {}).parameters or {}
-  for name, definition in pairs(definitions) do values[name] = definition.defaultValue end
-  for name, input in pairs((t.entry.inputs or {}).parameters or {}) do
-    if input.componentInputParameter then
-      values[name] = context.params[input.componentInputParameter]
-    elseif input.runtimeValue then
-      values[name] = input.runtimeValue.constant
-    elseif input.taskOutputParameter then
-      local source = input.taskOutputParameter
-      values[name] = context.results[source.producerTask].parameters[source.outputParameterKey]
-    end
-  end
-  return values
-end
-
-local function resolve_artifacts(t, context)
-  local artifacts = json.object {}
-  for name, input in pairs((t.entry.inputs or {}).artifacts or {}) do
-    local source = input.taskOutputArtifact
-    local list = source and context.results[source.producerTask].artifacts[source.outputArtifactKey]
-    if list then artifacts[name] = { artifacts = json.array(list) } end
-  end
-  return artifacts
-end
+-- --- preparing ---------------------------------------------------------------------------------------------
 
 local function output_artifacts(t, directory)
   local artifacts = json.object {}
@@ -94,92 +33,80 @@ local function output_parameters(t, directory)
   return parameters
 end
 
-local function as_text(value)
-  if type(value) == "string" then return value end
-  return value == nil and "" or json.encode(value, { sort = true })
-end
-
--- What {{$…}} means, by the path between {{$ and }}.
-local function placeholder(path, input, context, t)
-  if path == "" then return json.encode(input, { sort = true }) end
-  local direction, group, name, rest = path:match "^%.(%a+)%.(%a+)%[['\"](.-)['\"]%]%.?(.*)$"
-  if direction == "inputs" and group == "parameters" then return as_text(input.inputs.parameterValues[name]) end
-  if group == "artifacts" and input[direction] and input[direction].artifacts[name] then
-    return input[direction].artifacts[name].artifacts[1].uri, rest
+---The executor input of a task, as the KFP launcher would hand it over.
+---@param t table
+---@param place {directory: string, parameters: table, artifacts: table}
+---@return table input
+function M.input(t, place)
+  local artifacts = json.object {}
+  for name, list in pairs(place.artifacts) do
+    artifacts[name] = { artifacts = json.array(table.move(list, 1, #list, 1, {})) }
   end
-  if direction == "outputs" and group == "parameters" then return input.outputs.parameters[name].outputFile end
-  local known = {
-    [".outputs.output_file"] = input.outputs.outputFile, [".pipeline_job_name"] = context.name,
-    [".pipeline_job_resource_name"] = context.name, [".pipeline_job_uuid"] = context.id,
-    [".pipeline_task_name"] = t.key, [".pipeline_task_uuid"] = context.id .. "-" .. t.key,
-  }
-  return known[path]
-end
-
-local function fill(word, input, context, t)
-  if not word:find("{{$", 1, true) then return word end
-  return (word:gsub("{{%$(.-)}}", function(path)
-    local value = placeholder(path, input, context, t)
-    if value == nil then
-      errors.raise { code = "Pipeline", message = ("task %s: no placeholder {{$%s}}"):format(t.key, path) }
-    end
-    return value
-  end))
-end
-
--- --- preparing ---------------------------------------------------------------------------------------------
-
-local function command_of(t, input, context)
-  local environment = environment_of(t.container.image, context.options)
-  local words = {}
-  for _, list in ipairs { t.container.command or {}, t.container.args or {} } do
-    for _, word in ipairs(list) do words[#words + 1] = fill(word, input, context, t) end
-  end
-  local prefix = environment.command or {}
-  if words[1] and words[1]:find "^python3?$" and #prefix == 1 then
-    words[1] = prefix[1]
-  else
-    table.move(words, 1, #words, #prefix + 1)
-    table.move(prefix, 1, #prefix, 1, words)
-  end
-  return words, environment.env or {}
-end
-
--- What decides whether a task's outputs would be the same: its container and what comes in, by content.
-local function cache_key(t, input)
-  local contents = {}
-  for name, entry in pairs(input.inputs.artifacts) do
-    contents[name] = hash.sha256(fs.read(entry.artifacts[1].uri))
-  end
-  return hash.sha256(json.encode({
-    container = t.container, parameters = input.inputs.parameterValues, artifacts = contents,
-    outputs = t.component.outputDefinitions or json.object {},
-  }, { sort = true }))
-end
-
----Everything that is needed to start a task.
----@param t table of kfp.check
----@param context table name, id, root, params, results, options
----@return table job
-function M.prepare(t, context)
-  local directory = fs.join(context.root, t.key)
-  fs.mkdir(directory, { parents = true })
-  local output_file = fs.join(directory, "executor_output.json")
-  local input = {
-    inputs = { parameterValues = resolve_parameters(t, context), artifacts = resolve_artifacts(t, context) },
+  return {
+    inputs = { parameterValues = place.parameters, artifacts = artifacts },
     outputs = {
-      artifacts = output_artifacts(t, directory), parameters = output_parameters(t, directory),
-      outputFile = output_file,
+      artifacts = output_artifacts(t, place.directory), parameters = output_parameters(t, place.directory),
+      outputFile = fs.join(place.directory, "executor_output.json"),
     },
   }
-  for _, parameter in pairs(input.outputs.parameters) do
-    fs.mkdir(fs.dirname(parameter.outputFile), { parents = true })
+end
+
+-- What a secret gives as environment comes from this program's own, where a user has put it.
+local function missing_secrets(t, env)
+  local missing = {}
+  for _, secret in ipairs(t.platform.secretAsEnv or {}) do
+    for _, pair in ipairs(secret.keyToEnv or {}) do
+      if not env[pair.envVar] and not os.getenv(pair.envVar) and not secret.optional then
+        missing[#missing + 1] = ("secret '%s' gives '%s' on a cluster; here %s is not set"):format(
+          secret.secretName or "?", pair.secretKey, pair.envVar)
+      end
+    end
   end
-  local words, env = command_of(t, input, context)
-  for _, pair in ipairs(t.container.env or {}) do env[pair.name] = fill(pair.value or "", input, context, t) end
+  for _, mount in ipairs(t.platform.pvcMount or {}) do
+    if mount.mountPath and not fs.exists(mount.mountPath) then
+      missing[#missing + 1] = ("a volume is mounted at %s on a cluster; here there is no such folder"):format(
+        mount.mountPath)
+    end
+  end
+  return missing
+end
+
+local function task_names(place, context)
+  local names = setmetatable({}, { __index = context.names })
+  names["outputs.output_file"] = fs.join(place.directory, "executor_output.json")
+  names.outputMetadataUri = names["outputs.output_file"]
+  names.pipeline_task_name = place.name
+  names.pipeline_task_uuid = context.id .. "-" .. place.path:gsub("/", "-")
+  return names
+end
+
+---Everything that is needed to start a step.
+---@param t table of kfp.check
+---@param place {name: string, path: string, directory: string, parameters: table, artifacts: table}
+---@param context table root, id, names, options
+---@return table job input, words, env, directory, log, notes
+function M.prepare(t, place, context)
+  local directory = place.directory
+  fs.mkdir(directory, { parents = true })
+  local input = M.input(t, place)
+  if next(input.outputs.parameters) then fs.mkdir(fs.join(directory, "parameters"), { parents = true }) end
+  local names = task_names(place, context)
+  local words = placeholders.words({ t.container.command or {}, t.container.args or {} }, input, names)
+  local workspace = context.names.workspace_path
+  for i, word in ipairs(words) do
+    if word:find("/kfp-workspace", 1, true) and not word:find "^{" then
+      words[i] = word:gsub("/kfp%-workspace", (workspace:gsub("%%", "%%%%")))
+    end
+  end
+  local image = placeholders.fill(t.container.image, input, names)
+  local environment = images.find(image, context.options)
+  if not environment then images.check({ { path = place.path, image = image } }, context.options) end
+  local started, env = images.start(environment, words, context.root)
+  for _, pair in ipairs(t.container.env or {}) do env[pair.name] = placeholders.fill(pair.value or "", input, names) end
+  for name, value in pairs(context.options.env or {}) do env[name] = value end
   return {
-    task = t, input = input, words = words, env = env, directory = directory, log = fs.join(directory, "log.txt"),
-    key = context.options.cache and (t.entry.cachingOptions or {}).enableCache and cache_key(t, input) or nil,
+    task = t, input = input, words = started, env = env, directory = directory, log = fs.join(directory, "log.txt"),
+    timeout = t.platform.activeDeadlineSeconds, notes = missing_secrets(t, env), image = image,
   }
 end
 
@@ -189,62 +116,96 @@ local function follow(process, stream, log, on_line)
   for line in process:lines(stream) do
     log:write(line, "\n")
     log:flush()
-    if not line:find "^KFHOST%-METRIC " then on_line(stream, line) end
+    on_line(stream, line)
   end
 end
 
----Runs a prepared task to its end.
+---Runs a prepared step to its end. While it runs, job.process is its process.
 ---@param job table of M.prepare
----@param cwd string? working directory
+---@param options table cwd, rlimits
 ---@param on_line fun(stream: string, line: string)
----@return integer exit_code 128 + the signal's number when one ended it
-function M.execute(job, cwd, on_line)
-  local options = { cwd = cwd, env = job.env, stdin = "null", stdout = "pipe", stderr = "pipe", grace = 2 }
-  table.move(job.words, 1, #job.words, 1, options)
-  local log <close> = assert(io.open(job.log, "w"))
-  local process <close> = proc.spawn(options)
-  task.all {
-    function() follow(process, "stdout", log, on_line) end,
-    function() follow(process, "stderr", log, on_line) end,
+---@return integer? exit_code 128 + the signal's number when one ended it; nil when its time was over
+function M.execute(job, options, on_line)
+  local started = {
+    cwd = options.cwd, env = job.env, stdin = "null", stdout = "pipe", stderr = "pipe", grace = 2,
+    rlimits = options.rlimits,
   }
+  table.move(job.words, 1, #job.words, 1, started)
+  local log <close> = assert(io.open(job.log, job.attempt and job.attempt > 1 and "a" or "w"))
+  local process <close> = proc.spawn(started)
+  job.process = process
+  local function read_all()
+    task.all {
+      function() follow(process, "stdout", log, on_line) end,
+      function() follow(process, "stderr", log, on_line) end,
+    }
+  end
+  local in_time, problem = true, nil
+  if job.timeout then in_time, problem = pcall(task.timeout, job.timeout, read_all) else read_all() end
+  if not in_time and not errors.is(problem, "Timeout") then error(problem, 0) end
+  if not in_time then process:stop() end
   local exit = process:wait()
-  return exit.code or 128 + exit.signal
+  job.process = nil
+  return in_time and (exit.code or 128 + exit.signal) or nil
 end
 
 -- --- outputs -------------------------------------------------------------------------------------------------
 
 local parse = {
-  NUMBER_INTEGER = function(text) return math.tointeger(tonumber(text)) end,
+  NUMBER_INTEGER = function(text)
+    local number = tonumber(text)
+    return number and math.tointeger(number)
+  end,
   NUMBER_DOUBLE = function(text) return tonumber(text) end,
-  BOOLEAN = function(text) return text:lower() == "true" end,
+  BOOLEAN = function(text)
+    local lower = text:lower()
+    if lower == "true" then return true elseif lower == "false" then return false end
+    return nil
+  end,
   STRING = function(text) return text end,
 }
 
----What a task that succeeded made.
----@param job table
----@return {parameters: table, artifacts: table, metrics: table<string, number>}
-function M.results(job)
-  local results = { parameters = {}, artifacts = {}, metrics = {} }
-  local definitions = job.task.component.outputDefinitions or {}
-  for name, entry in pairs(job.input.outputs.artifacts) do results.artifacts[name] = entry.artifacts end
-  for name, definition in pairs(definitions.parameters or {}) do
-    local text = fs.try.read(job.input.outputs.parameters[name].outputFile)
-    local read = parse[definition.parameterType] or json.decode
-    if text then results.parameters[name] = read(text) end
+local function read_parameter(name, definition, text)
+  local read = parse[definition.parameterType] or json.try.decode
+  local value = read(text)
+  if value == nil then
+    errors.raise {
+      code = "Pipeline",
+      message = ("the output '%s' is %s, not %s"):format(name, definition.parameterType, json.encode(text)),
+    }
   end
-  local text = fs.try.read(job.input.outputs.outputFile)
-  local output = text and json.decode(text, { duplicates = "last" }) or {}
-  for name, value in pairs(output.parameterValues or {}) do results.parameters[name] = value end
+  return value
+end
+
+local function read_metrics(artifact, metrics)
+  for metric, value in pairs(artifact.metadata or {}) do
+    if type(value) == "number" then metrics[metric] = value end
+  end
+end
+
+---What a step that succeeded made.
+---@param t table
+---@param input table the executor input
+---@return {parameters: table, artifacts: table, metrics: table<string, number>} # raises "Pipeline", "JSON"
+function M.results(t, input)
+  local results = { parameters = {}, artifacts = {}, metrics = {} }
+  local definitions = t.component.outputDefinitions or {}
+  for name, entry in pairs(input.outputs.artifacts) do results.artifacts[name] = entry.artifacts end
+  for name, definition in pairs(definitions.parameters or {}) do
+    local text = fs.try.read(input.outputs.parameters[name].outputFile)
+    if text then results.parameters[name] = read_parameter(name, definition, text) end
+  end
+  local text = fs.try.read(input.outputs.outputFile)
+  local output = text and text:find "%S" and json.decode(text, { duplicates = "last" }) or {}
+  for name, value in pairs(output.parameterValues or {}) do
+    if value ~= json.null then results.parameters[name] = value end
+  end
   for name, entry in pairs(output.artifacts or {}) do
     if results.artifacts[name] then
       local artifact = results.artifacts[name][1]
-      for key, value in pairs(entry.artifacts[1] or {}) do artifact[key] = value end
+      for key, value in pairs((entry.artifacts or {})[1] or {}) do artifact[key] = value end
       local title = ((definitions.artifacts[name] or {}).artifactType or {}).schemaTitle
-      if title == "system.Metrics" then
-        for metric, value in pairs(artifact.metadata or {}) do
-          if type(value) == "number" then results.metrics[metric] = value end
-        end
-      end
+      if title == "system.Metrics" then read_metrics(artifact, results.metrics) end
     end
   end
   return results

@@ -5,23 +5,30 @@ local json = require "json"
 
 local M = {}
 
----Reads the text of a compiled pipeline: its PipelineSpec.
+---Reads the text of a compiled pipeline: its PipelineSpec, and its platform document when there is one.
 ---@param text string YAML or JSON
 ---@return table ir # raises "YAML", "JSON", or "Pipeline" when there is no pipeline in it
+---@return table? platform
 function M.decode(text)
-  if text:find "^%s*{" then return json.decode(text) end
-  for _, document in ipairs(require "yaml".decode_all(text)) do
-    if type(document) == "table" and document.pipelineInfo then return document end
+  local documents = text:find "^%s*{" and { json.decode(text) }
+    or require "yaml".decode_all(text, { letters_are_texts = true })
+  local ir, platform
+  for _, document in ipairs(documents) do
+    if type(document) == "table" and document.pipelineInfo then ir = document
+    elseif type(document) == "table" and document.platforms then platform = document end
   end
+  if ir then return ir, platform end
   return require "errors".raise { code = "Pipeline", message = "no document of the text is a pipeline" }
 end
 
 ---Runs a pipeline on this machine, a process per step.
 ---@param ir string|table the text of an IR, or the table
----@param options table? params, root, jobs, images, python, cache, cwd, on_event: see kfp.run
+---@param options table? params, root, jobs, images, python, cache, cwd, on_event and others: see kfp.run
 ---@return {state: "succeeded"|"failed"|"cancelled", outputs: table, metrics: table, tasks: table[], error: any} result
 function M.run(ir, options)
-  return require "kfp.run".run(type(ir) == "string" and M.decode(ir) or ir, options or {})
+  local platform
+  if type(ir) == "string" then ir, platform = M.decode(ir) end
+  return require "kfp.run".run(ir, options or {}, platform)
 end
 
 M.try = require "errors".try(M)

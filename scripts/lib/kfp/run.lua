@@ -1,10 +1,16 @@
 -- Runs a pipeline's tasks on this machine: in order, side by side, with a record in root/run.json.
 -- It knows an IR, parameters and options, and nothing of where the IR came from.
+--   local result = require "kfp.run".run(ir, { params = { n = 3 }, root = "out" })
+local builtin = require "kfp.builtin"
+local cache = require "kfp.cache"
 local check = require "kfp.check"
 local errors = require "errors"
 local executor = require "kfp.executor"
 local fs = require "fs"
 local hash = require "hash"
+local host = require "host"
+local images = require "kfp.images"
+local inputs = require "kfp.inputs"
 local json = require "json"
 local task = require "task"
 
@@ -20,17 +26,29 @@ local function processors()
   return count + 1
 end
 
+local ENDED = { succeeded = true, cached = true, failed = true, skipped = true, cancelled = true }
+
 -- --- the record --------------------------------------------------------------------------------------
+
+function Run:record()
+  local record = {
+    version = 1, name = self.context.name, id = self.context.id, state = self.state or "running", pid = host.pid(),
+    started = self.started, params = json.object {}, tasks = json.array {}, metrics = json.object {},
+  }
+  for name, value in pairs(self.context.params) do record.params[name] = value end
+  for i, job in ipairs(self.jobs) do
+    record.tasks[i] = {
+      name = job.path, state = job.state, seconds = job.seconds, exit = job.exit, started = job.started,
+      offset = job.offset, attempts = job.attempts, error = job.error,
+    }
+    for name, value in pairs(job.metrics or {}) do record.metrics[name] = value end
+  end
+  return record
+end
 
 function Run:save()
   self.saved = task.now()
-  local record = { version = 1, name = self.context.name, state = self.state, tasks = json.array {} }
-  for i, job in ipairs(self.jobs) do
-    record.tasks[i] = {
-      name = job.name, state = job.state, seconds = job.seconds, exit = job.exit, started = job.started,
-    }
-  end
-  fs.write(fs.join(self.context.root, "run.json"), json.encode(record, { sort = true, indent = 2 }) .. "\n")
+  fs.write(fs.join(self.context.root, "run.json"), json.encode(self:record(), { sort = true, indent = 2 }) .. "\n")
 end
 
 -- The whole record is written each time: not more often than once in the interval.
@@ -51,128 +69,307 @@ end
 
 function Run:set_state(job, state)
   job.state = state
-  self:tell { type = "task", name = job.name, state = state, seconds = job.seconds, exit = job.exit, error = job.error }
+  self:tell {
+    type = "task", name = job.path, kind = job.kind, state = state, seconds = job.seconds, exit = job.exit,
+    error = job.error, log = job.log, reason = job.reason,
+  }
   self:save_soon()
 end
 
--- --- the cache -----------------------------------------------------------------------------------------
+-- --- places to run in ----------------------------------------------------------------------------------
 
-local function cache_file(self, key)
-  return fs.join(self.options.cache_root or fs.join(fs.dirname(self.context.root), "cache"), key .. ".json")
-end
-
--- Takes the outputs of an earlier task with the same key; false when there is none, or its files are gone.
-local function restore(self, prepared)
-  local text = prepared.key and fs.try.read(cache_file(self, prepared.key))
-  local entry = text and json.try.decode(text)
-  if not entry or not fs.exists(entry.directory) then return false end
-  for name, artifact in pairs(prepared.input.outputs.artifacts) do
-    local from = fs.join(entry.directory, name)
-    if fs.exists(from) then fs.copy(from, artifact.artifacts[1].uri) end
+-- Waits until one more step may run; false when no more are to be started.
+function Run:enter()
+  while self.running >= self.limit and not self.stopping do
+    local turn = task.event()
+    table.insert(self.waiting, turn)
+    turn:wait()
   end
-  for name, parameter in pairs(prepared.input.outputs.parameters) do
-    local from = fs.join(entry.directory, "parameters", name)
-    if fs.exists(from) then fs.copy(from, parameter.outputFile) end
-  end
-  local output = fs.try.read(fs.join(entry.directory, "executor_output.json"))
-  if output then
-    -- Paths in it are those of the earlier task.
-    output = output:gsub(entry.directory:gsub("%p", "%%%0"), (prepared.directory:gsub("%%", "%%%%")))
-    fs.write(prepared.input.outputs.outputFile, output)
-  end
+  if self.stopping then return false end
+  self.running = self.running + 1
   return true
 end
 
-local function remember(self, prepared)
-  if not prepared.key then return end
-  local path = cache_file(self, prepared.key)
-  fs.mkdir(fs.dirname(path), { parents = true })
-  fs.write(path, json.encode { directory = prepared.directory })
+function Run:leave()
+  self.running = self.running - 1
+  local turn = table.remove(self.waiting, 1)
+  if turn then turn:set() end
 end
 
--- --- one task --------------------------------------------------------------------------------------------
-
-function Run:execute(job)
-  local prepared = executor.prepare(job.task, self.context)
-  job.log = prepared.log
-  if restore(self, prepared) then
-    self.context.results[job.name] = executor.results(prepared)
-    return "cached"
+-- After the first failure nothing new is started, and what runs is stopped.
+function Run:stop(failed)
+  if self.stopping then return end
+  self.stopping = true
+  for _, turn in ipairs(self.waiting) do turn:set() end
+  for _, job in ipairs(self.jobs) do
+    local process = job ~= failed and job.prepared and job.prepared.process
+    if process then process:stop() end
   end
-  job.exit = executor.execute(prepared, self.options.cwd, function(stream, text)
-    self:tell { type = "line", name = job.name, stream = stream, text = text }
-  end)
-  if job.exit ~= 0 then
-    job.error = ("ended with exit code %d"):format(job.exit)
+end
+
+-- --- one step ------------------------------------------------------------------------------------------
+
+function Run:attempt(job, prepared)
+  local retry = job.task.retry
+  local wait = retry and retry.wait or 0
+  for attempt = 1, (retry and retry.count or 0) + 1 do
+    job.attempts = attempt
+    prepared.attempt = attempt
+    job.exit = executor.execute(prepared, self.options, function(stream, text)
+      if not text:find "^KFHOST%-METRIC " then
+        self:tell { type = "line", name = job.path, stream = stream, text = text }
+      end
+    end)
+    if job.exit == 0 then return "succeeded" end
+    if self.stopping then return "cancelled" end
+    job.error = job.exit and ("ended with exit code %d"):format(job.exit)
+      or ("did not end within %g s"):format(prepared.timeout)
+    if retry and attempt <= retry.count then
+      self:tell { type = "note", name = job.path, text = ("%s; it is tried again (%d of %d)"):format(job.error, attempt,
+        retry.count) }
+      if wait > 0 then task.sleep(math.min(wait, retry.limit)) end
+      wait = wait * retry.factor
+    end
+  end
+  return "failed"
+end
+
+local function finish_step(job, prepared, state)
+  local ok, results = pcall(executor.results, job.task, prepared.input)
+  if not ok then
+    job.error = errors.text(results)
     return "failed"
   end
-  self.context.results[job.name] = executor.results(prepared)
-  remember(self, prepared)
+  fs.write(fs.join(prepared.directory, ".done"), "")
+  job.results, job.metrics, job.error = results, results.metrics, nil
+  return state
+end
+
+function Run:step_in_place(job, place)
+  local prepared = executor.prepare(job.task, place, self.context)
+  job.log = prepared.log
+  local choice = self.options.choose and self.options.choose(job.path) or "run"
+  if choice == "reuse" then
+    if cache.copy(fs.join(self.options.previous, job.path), prepared) then
+      return finish_step(job, prepared, "cached")
+    end
+    job.error = ("has no result in %s"):format(self.options.previous)
+    return "failed"
+  end
+  local enabled = self.options.cache and (job.task.entry.cachingOptions or {}).enableCache
+  local key = enabled and cache.key(prepared, self.options.salt and self.options.salt(job.path))
+  if key and cache.restore(self.cache_folder, key, prepared) then
+    return finish_step(job, prepared, "cached")
+  end
+  for _, text in ipairs(prepared.notes) do self:tell { type = "note", name = job.path, text = text } end
+  fs.remove(fs.join(prepared.directory, ".done"))
+  job.prepared = prepared
+  local state = self:attempt(job, prepared)
+  job.prepared = nil
+  if state ~= "succeeded" then return state end
+  state = finish_step(job, prepared, "succeeded")
+  if key and state == "succeeded" then cache.remember(self.cache_folder, key, prepared) end
+  return state
+end
+
+function Run:step(job, place)
+  if not self:enter() then return "skipped" end
+  job.offset = task.now() - self.begun
+  self:set_state(job, "running")
+  local ok, state = pcall(self.step_in_place, self, job, place)
+  self:leave()
+  if not ok then error(state, 0) end
+  return state
+end
+
+local function without_process(read)
+  return function(self, job, place)
+    job.results = read(job.task, place, self.context)
+    return "succeeded"
+  end
+end
+
+-- --- dags and loops --------------------------------------------------------------------------------------
+
+-- The folder's name for a task: its key, unless that is no good name.
+local function safe(key)
+  if key:find "^[%w_-][%w._-]*$" then return key end
+  return key:gsub("[^%w_-]", "_") .. "-" .. hash.sha256(key):sub(1, 6)
+end
+
+function Run:new_job(t, path, scope)
+  local job = { task = t, key = t.key, path = path, kind = t.kind, state = "pending", scope = scope }
+  table.insert(self.jobs, job)
+  return job
+end
+
+local kinds = {
+  container = Run.step, importer = without_process(builtin.importer), volume = without_process(builtin.volume),
+}
+
+-- What a task does once, without its condition and loop.
+function Run:once(job, place) return kinds[job.kind](self, job, place) end
+
+function kinds.dag(self, job, place)
+  local scope = { parameters = place.parameters, artifacts = place.artifacts, results = {}, jobs = {} }
+  local state, problem = self:dag(job.task.dag, scope, job.path .. "/")
+  if state ~= "succeeded" then
+    job.error = problem
+    return state
+  end
+  local results = inputs.outputs(job.task.dag, scope)
+  results.metrics = {}
+  job.results = results
   return "succeeded"
 end
 
-function Run:start(job)
+function Run:round(job, number, item, parameters, artifacts)
+  local t, values, lists = job.task, json.object {}, {}
+  for name, value in pairs(parameters) do values[name] = value end
+  for name, list in pairs(artifacts) do lists[name] = list end
+  if t.iterator.artifact then lists[t.iterator.item] = { item }
+  elseif item ~= json.null then values[t.iterator.item] = item end
+  local path = ("%s/%d"):format(job.path, number)
+  local inner = self:new_job(t, path, job.scope)
+  inner.key, inner.directory = ("%s-%d"):format(t.key, number), fs.join(self.context.root, path)
+  inner.round = true
+  return inner, { name = t.key, path = path, directory = inner.directory, parameters = values, artifacts = lists }
+end
+
+-- A loop: its rounds side by side, as many as its policy allows.
+function Run:loop(job, parameters, artifacts)
+  local items = inputs.items(job.task, parameters, artifacts)
+  local rounds, places = {}, {}
+  for i, item in ipairs(items) do rounds[i], places[i] = self:round(job, i - 1, item, parameters, artifacts) end
+  local limit, running, done = job.task.iterator.limit, 0, task.event()
+  if limit <= 0 then limit = math.huge end
+  for i, inner in ipairs(rounds) do
+    while running >= limit do
+      done:wait()
+      done:clear()
+    end
+    running = running + 1
+    self:start(inner, function() return self:once(inner, places[i]) end, function()
+      running = running - 1
+      done:set()
+    end)
+  end
+  while running > 0 do
+    done:wait()
+    done:clear()
+  end
+  local results = {}
+  for i, inner in ipairs(rounds) do
+    if inner.state ~= "succeeded" and inner.state ~= "cached" then
+      job.error = ("round %d: %s"):format(i - 1, inner.error or inner.state)
+      return inner.state == "skipped" and "failed" or inner.state
+    end
+    results[i] = inner.results
+  end
+  job.results = inputs.collect(results, job.task.component.outputDefinitions)
+  job.results.metrics = {}
+  return "succeeded"
+end
+
+-- A task where it stands: its inputs, its condition, then itself or its rounds.
+function Run:perform(job)
+  local t = job.task
+  local parameters, artifacts = inputs.read(t, job.scope, self.context)
+  if t.condition and not t.condition:test { inputs = { parameter_values = parameters } } then
+    job.reason = "condition"
+    return "skipped"
+  end
+  if t.iterator then return self:loop(job, parameters, artifacts) end
+  return self:once(job, {
+    name = t.key, path = job.path, directory = fs.join(self.context.root, job.path), parameters = parameters,
+    artifacts = artifacts,
+  })
+end
+
+-- Runs `fn` as the job's task; its first result is the state the job ends in.
+function Run:start(job, fn, ended)
   job.started = os.date "!%Y-%m-%dT%H:%M:%SZ"
-  local begun = task.now()
-  job.offset = begun - self.begun
-  self.running = self.running + 1
-  self:set_state(job, "running")
+  job.offset = task.now() - self.begun
+  if job.kind ~= "container" or job.task.iterator and not job.round then self:set_state(job, "running") end
   job.thread = task.spawn(function()
-    local ok, state = pcall(self.execute, self, job)
-    job.seconds = task.now() - begun
-    self.running = self.running - 1
+    local ok, state = pcall(fn)
+    job.seconds = task.now() - self.begun - job.offset
     if not ok then
       job.error = errors.text(state)
       state = errors.is(state, "Cancelled") and "cancelled" or "failed"
     end
     self:set_state(job, state)
-    self.changed:set()
+    if state == "failed" and self.options.fail_fast then self:stop(job) end
+    ended(job)
   end)
 end
 
--- --- all tasks ---------------------------------------------------------------------------------------------
-
--- Whether a task may start now: true, false, or "never" when one before it did not succeed.
-function Run:is_ready(job)
+-- Whether a task whose predecessors have ended runs: not after a failure, unless it asks to.
+local function may_run(job, scope)
+  if job.task.always then return true end
   for name in pairs(job.task.after) do
-    local state = self.by_name[name].state
-    if state == "failed" or state == "skipped" or state == "cancelled" then return "never" end
-    if state ~= "succeeded" and state ~= "cached" then return false end
+    local before = scope.jobs[name]
+    if before.state == "failed" or before.state == "cancelled" or before.state == "skipped" and not before.reason then
+      return false
+    end
   end
   return true
 end
 
-function Run:start_what_can()
-  local again
-  repeat
-    again = false
-    for _, job in ipairs(self.jobs) do
-      if job.state == "pending" then
-        local ready = self:is_ready(job)
-        if ready == "never" then
-          self:set_state(job, "skipped")
-          again = true
-        elseif ready and self.running < self.limit then
-          self:start(job)
-        end
+---Runs the tasks of one dag.
+---@return string state, string? problem
+function Run:dag(dag, scope, prefix)
+  local jobs, left, changed, ready = {}, #dag.tasks, task.event(), {}
+  for i, t in ipairs(dag.tasks) do
+    local job = self:new_job(t, prefix .. safe(t.key), scope)
+    job.waits, job.followers = #t.after_list, {}
+    jobs[i], scope.jobs[t.key] = job, job
+    for _, name in ipairs(t.after_list) do table.insert(scope.jobs[name].followers, job) end
+    if job.waits == 0 then ready[#ready + 1] = job end
+  end
+  local function ended(job)
+    left = left - 1
+    scope.results[job.key] = job.results
+    for _, follower in ipairs(job.followers) do
+      follower.waits = follower.waits - 1
+      if follower.waits == 0 then ready[#ready + 1] = follower end
+    end
+    changed:set()
+  end
+  local next_ready = 1
+  while left > 0 do
+    while ready[next_ready] do
+      local job = ready[next_ready]
+      next_ready = next_ready + 1
+      local choice = job.kind == "container" and self.options.choose and self.options.choose(job.path)
+      if choice == "skip" or self.stopping and not job.task.always or not may_run(job, scope) then
+        job.reason = choice == "skip" and "choice" or nil
+        self:set_state(job, "skipped")
+        ended(job)
+      else
+        self:start(job, function() return self:perform(job) end, ended)
       end
     end
-  until not again
+    if left > 0 then
+      changed:wait()
+      changed:clear()
+    end
+  end
+  for _, wanted in ipairs { "failed", "cancelled" } do
+    for _, job in ipairs(jobs) do
+      if job.state == wanted then return wanted, ("task %s %s"):format(job.path, job.error or wanted) end
+    end
+  end
+  return "succeeded"
 end
 
-function Run:loop()
-  while true do
-    self:start_what_can()
-    if self.running == 0 then return end
-    self.changed:wait()
-    self.changed:clear()
-  end
-end
+-- --- the whole -------------------------------------------------------------------------------------------
 
 -- The run was interrupted: what runs is stopped, what waits never starts.
 function Run:cancel()
+  self.stopping = true
   for _, job in ipairs(self.jobs) do
-    if job.state == "running" then
+    if job.thread and not ENDED[job.state] then
       job.thread:cancel()
       job.state = "cancelled"
     elseif job.state == "pending" then
@@ -182,17 +379,24 @@ function Run:cancel()
   self.state = "cancelled"
 end
 
-function Run:finish()
-  self.state = self.state or "succeeded"
-  local metrics, tasks, failure = {}, {}, nil
+local function first_artifact(list) return #list == 1 and list[1] or json.array(list) end
+
+-- What a task made, as plain values; an artifact is a table with name, uri and metadata.
+local function outputs_of(results)
+  local outputs = {}
+  for name, value in pairs((results or {}).parameters or {}) do outputs[name] = value end
+  for name, list in pairs((results or {}).artifacts or {}) do outputs[name] = first_artifact(list) end
+  return outputs
+end
+
+function Run:result(outputs, problem)
+  local metrics, tasks = {}, {}
   for i, job in ipairs(self.jobs) do
-    if job.state == "failed" and self.state == "succeeded" then self.state = "failed" end
-    if job.state == "failed" and not failure then failure = ("task %s %s"):format(job.name, job.error) end
-    local results = self.context.results[job.name]
-    if results and next(results.metrics) then metrics[job.name] = results.metrics end
+    for name, value in pairs(job.metrics or {}) do metrics[name] = value end
     tasks[i] = {
-      name = job.name, state = job.state, seconds = job.seconds, exit = job.exit, log = job.log, error = job.error,
-      started = job.offset,
+      name = job.path, task = job.key, kind = job.task.iterator and not job.round and "loop" or job.kind,
+      state = job.state, seconds = job.seconds, exit = job.exit, log = job.log, error = job.error,
+      started = job.offset, attempts = job.attempts, outputs = outputs_of(job.results), metrics = job.metrics or {},
     }
   end
   if self.saver then
@@ -200,48 +404,68 @@ function Run:finish()
     pcall(self.saver.wait, self.saver)
   end
   self:save()
-  local outputs = {}
-  for name, results in pairs(self.context.results) do outputs[name] = results end
   return {
     state = self.state, outputs = outputs, metrics = metrics, tasks = tasks, params = self.context.params,
-    error = failure,
+    error = problem, root = self.context.root,
+  }
+end
+
+local function new_context(ir, options, params)
+  local root = options.root or fs.tmpdir "kfp"
+  fs.mkdir(root, { parents = true })
+  root = fs.realpath(root)
+  local name, id, now = (ir.pipelineInfo or {}).name or "pipeline", hash.random_hex(8), os.date "!%Y-%m-%dT%H:%M:%SZ"
+  return {
+    name = name, id = id, root = root, params = params, options = options,
+    names = {
+      pipeline_job_name = name, pipeline_job_resource_name = name, pipeline_job_uuid = id, pipeline_root = root,
+      pipeline_job_create_time_utc = now, pipeline_job_schedule_time_utc = now,
+      workspace_path = fs.join(root, "workspace"),
+    },
   }
 end
 
 ---Runs a pipeline. Mistakes in the IR, the parameters or the images are found before any step starts.
 ---@param ir table PipelineSpec
----@param options table params {name = value}; root: folder for everything that is written; jobs: tasks at a
----  time; images {pattern = {command, env}}; python: for images python:*; cache: take equal tasks from
----  earlier runs; cwd: the steps' working directory; on_event(event)
----@return table result state, outputs, metrics, tasks, error
+---@param options table params {name = value}; root: folder for everything that is written; jobs: steps at a
+---  time; images {pattern = {command, env}}; python: for images python:*; cache: take equal steps from
+---  earlier runs; cache_root; fail_fast: stop at the first failure; cwd: the steps' working directory; env: added
+---  to the steps'; rlimits as for proc.spawn; choose(path) -> "run"|"reuse"|"skip": what to do with a step, and
+---  previous: the folder of the run that "reuse" takes from; salt(path) -> text: more that decides a cached step;
+---  on_event(event): type "task", "line" or "note"
+---@param platform table? the platform document
+---@return table result state; outputs: the pipeline's; metrics: of all steps; tasks {name, task, kind, state, seconds,
+---  exit, log, error, outputs, metrics}; params; error
 ---  raises "Pipeline", "Parameter", "Image" or "Unsupported"
-function M.run(ir, options)
+function M.run(ir, options, platform)
   local params = check.parameters(ir, options.params or {})
-  local tasks = check.tasks(ir)
-  executor.check_images(tasks, options)
-  local root = options.root or fs.tmpdir "kfp"
-  fs.mkdir(root, { parents = true })
+  local dag, containers = check.compile(ir, platform or options.platform)
+  images.check(containers, options)
+  local context = new_context(ir, options, params)
   local run = setmetatable({
-    options = options, jobs = {}, by_name = {}, running = 0, limit = options.jobs or processors(),
-    changed = task.event(), begun = task.now(), saved = -SAVE_INTERVAL,
-    context = {
-      name = (ir.pipelineInfo or {}).name or "pipeline", id = hash.random_hex(8), root = fs.realpath(root),
-      params = params, results = {}, options = options,
-    },
+    options = options, jobs = {}, running = 0, limit = options.jobs or processors(), waiting = {}, context = context,
+    begun = task.now(), started = os.date "!%Y-%m-%dT%H:%M:%SZ", saved = -SAVE_INTERVAL,
+    cache_folder = options.cache_root or fs.join(fs.dirname(context.root), "cache"),
   }, Run)
-  for i, t in ipairs(tasks) do
-    local job = { name = t.key, task = t, state = "pending" }
-    run.jobs[i], run.by_name[t.key] = job, job
+  if ((((platform or {}).platforms or {}).kubernetes or {}).pipelineConfig or {}).workspace then
+    fs.mkdir(context.names.workspace_path, { parents = true })
   end
-  local ok, problem = pcall(run.loop, run)
+  local scope = { parameters = params, artifacts = {}, results = {}, jobs = {} }
+  local ok, state, problem = pcall(run.dag, run, dag, scope, "")
   if not ok then
     run:cancel()
-    if not errors.is(problem, "Cancelled") then
-      run:finish()
-      error(problem, 0)
-    end
+    if errors.is(state, "Cancelled") then return run:result({}, nil) end
+    run:result({}, nil)
+    error(state, 0)
   end
-  return run:finish()
+  run.state = state
+  local outputs = {}
+  if state == "succeeded" then
+    local made, results = pcall(inputs.outputs, dag, scope)
+    if made then outputs = outputs_of(results)
+    else run.state, problem = "failed", errors.text(results) end
+  end
+  return run:result(outputs, problem)
 end
 
 return M

@@ -1,0 +1,341 @@
+local fs = require "fs"
+local json = require "json"
+local kfp = require "kfp"
+local test = require "test"
+
+-- A pipeline of shell steps. steps: {name, script, after=, inputs=, outputs=, …}; a script writes its output
+-- parameter to $1. Whatever else an entry has is put into its task.
+local function pipeline_of(steps, root)
+  local ir = {
+    pipelineInfo = { name = "shell" }, schemaVersion = "2.1.0", components = {},
+    deploymentSpec = { executors = {} }, root = root or {},
+  }
+  local tasks = {}
+  for _, step in ipairs(steps) do
+    local name = step[1]
+    local definitions, entries = {}, {}
+    for key, input in pairs(step.inputs or {}) do
+      definitions[key] = { parameterType = input.type or "STRING", isOptional = input.optional }
+      if input.from then entries[key] = input.from end
+    end
+    ir.components["comp-" .. name] = {
+      executorLabel = "exec-" .. name, inputDefinitions = { parameters = definitions },
+      outputDefinitions = { parameters = { Output = { parameterType = step.type or "STRING" } } },
+    }
+    ir.deploymentSpec.executors["exec-" .. name] = {
+      container = {
+        image = step.image or "shell", command = json.array { "sh", "-c", step[2] },
+        args = json.array { "{{$.outputs.parameters['Output'].output_file}}", table.unpack(step.args or {}) },
+        env = step.env,
+      },
+    }
+    tasks[name] = {
+      componentRef = { name = "comp-" .. name }, inputs = { parameters = entries },
+      cachingOptions = { enableCache = true }, dependentTasks = step.after and json.array(step.after),
+      retryPolicy = step.retry, triggerPolicy = step.trigger,
+    }
+  end
+  ir.root.dag = { tasks = tasks, outputs = ir.root.dag and ir.root.dag.outputs }
+  return ir
+end
+
+local function output(name) return { taskOutputParameter = { producerTask = name, outputParameterKey = "Output" } } end
+
+local function constant(value) return { runtimeValue = { constant = value } } end
+
+local SHELL = { shell = { command = {} } }
+
+local function run(ir, options, platform)
+  options = options or {}
+  options.images = options.images or SHELL
+  options.root = options.root or fs.join(test.tmpdir(), "run")
+  options.platform = platform
+  local result = kfp.run(ir, options)
+  local states = {}
+  for _, t in ipairs(result.tasks) do states[t.name] = t.state end
+  return result, states
+end
+
+local function output_of(result, name)
+  for _, t in ipairs(result.tasks) do
+    if t.name == name then return t.outputs.Output end
+  end
+end
+
+local function task_of(result, name)
+  for _, t in ipairs(result.tasks) do
+    if t.name == name then return t end
+  end
+end
+
+test("values go from step to step, and out of the pipeline", function()
+  local ir = pipeline_of({
+    { "one", "printf 1 > $0", type = "NUMBER_INTEGER" },
+    { "two", "printf \"$1$1\" > $0", args = { "{{$.inputs.parameters['x']}}" },
+      inputs = { x = { type = "NUMBER_INTEGER",
+        from = output "one" } } },
+  }, { dag = { outputs = { parameters = {
+    answer = { valueFromParameter = { producerSubtask = "two", outputParameterKey = "Output" } } } } } })
+  local result = run(ir)
+  test.equal(result.state, "succeeded")
+  test.same(result.outputs, { answer = "11" })
+  test.equal(output_of(result, "one"), 1)
+end)
+
+test("an output of the wrong type fails its step", function()
+  local result, states = run(pipeline_of { { "a", "printf one > $0", type = "NUMBER_INTEGER" } })
+  test.equal(states.a, "failed")
+  assert(result.error:find("NUMBER_INTEGER", 1, true), result.error)
+end)
+
+test("a condition that cannot be evaluated fails the run; nothing vanishes", function()
+  local result, states = run(pipeline_of {
+    { "a", "true", trigger = { condition = "inputs.parameter_values['n'] > 'x'" },
+      inputs = { n = { type = "NUMBER_INTEGER", from = { runtimeValue = { constant = 3 } } } } },
+  })
+  test.equal(states.a, "failed")
+  assert(result.error:find("no meaning", 1, true), result.error)
+end)
+
+test("a condition that is false skips its step, and what only comes after it runs", function()
+  local _, states = run(pipeline_of {
+    { "a", "true", trigger = { condition = "1 > 2" } }, { "b", "true", after = { "a" } },
+  })
+  test.same(states, { a = "skipped", b = "succeeded" })
+end)
+
+test("the value of a skipped step is missed loudly", function()
+  local result, states = run(pipeline_of {
+    { "a", "printf x > $0", trigger = { condition = "false" } },
+    { "b", "true", inputs = { x = { from = output "a" } } },
+  })
+  test.same(states, { a = "skipped", b = "failed" })
+  assert(result.error:find("'Output' of task a", 1, true), result.error)
+end)
+
+test("a failure skips what comes after it, and leaves the rest alone", function()
+  local result, states = run(pipeline_of {
+    { "a", "exit 3" }, { "b", "true", after = { "a" } }, { "c", "true", after = { "b" } }, { "d", "true" },
+    { "e", "true", after = { "a" }, trigger = { strategy = "ALL_UPSTREAM_TASKS_COMPLETED" } },
+  })
+  test.same(states, { a = "failed", b = "skipped", c = "skipped", d = "succeeded", e = "succeeded" })
+  test.equal(task_of(result, "a").exit, 3)
+  test.equal(result.state, "failed")
+end)
+
+test("with fail_fast nothing is started after a failure, and what runs is stopped", function()
+  local folder = test.tmpdir()
+  local wait = ("echo up > %s/up; exec tail -f /dev/null"):format(folder)
+  local fail = ("until [ -e %s/up ]; do :; done; exit 1"):format(folder)
+  local result, states = run(pipeline_of {
+    { "a", fail }, { "b", wait }, { "c", "true", after = { "b" } },
+  }, { fail_fast = true, jobs = 2 })
+  test.same(states, { a = "failed", b = "cancelled", c = "skipped" })
+  test.equal(result.state, "failed")
+end)
+
+test("a step is tried again as often as its policy says", function()
+  local folder = test.tmpdir()
+  local script = ("echo >> %s/count; [ $(wc -l < %s/count) -ge 3 ] && printf ok > $0"):format(folder, folder)
+  local notes = {}
+  local result = run(pipeline_of { { "a", script, retry = { maxRetryCount = 2, backoffDuration = "0s" } } }, {
+    on_event = function(event)
+      if event.type == "note" then notes[#notes + 1] = event.text end
+    end,
+  })
+  test.equal(result.state, "succeeded")
+  test.equal(task_of(result, "a").attempts, 3)
+  test.equal(#notes, 2)
+end)
+
+test("a step whose time is over is stopped, and fails", function()
+  local platform = { platforms = { kubernetes = { deploymentSpec = { executors = {
+    ["exec-a"] = { activeDeadlineSeconds = 0.05 } } } } } }
+  local result, states = run(pipeline_of { { "a", "exec tail -f /dev/null" } }, {}, platform)
+  test.equal(states.a, "failed")
+  assert(result.error:find("did not end within 0.05 s", 1, true), result.error)
+end)
+
+test("limits hold for the steps", function()
+  local _, states = run(pipeline_of { { "a", "ulimit -n > $0; [ $(ulimit -n) = 64 ]" } }, { rlimits = { files = 64 } })
+  test.equal(states.a, "succeeded")
+end)
+
+test("IfPresent and Concat are words that depend on inputs", function()
+  local args = {
+    '{"Concat": ["--x=", "{{$.inputs.parameters[\'x\']}}"]}',
+    '{"IfPresent": {"InputName": "y", "Then": ["--y", "given"], "Else": ["--none"]}}',
+  }
+  local result = run(pipeline_of {
+    { "a", "printf '%s ' \"$@\" > $0", args = args,
+      inputs = { x = { from = constant "1" }, y = { optional = true } } },
+    { "b", "printf '%s ' \"$@\" > $0", args = args,
+      inputs = { x = { from = constant "2" }, y = { from = constant "z" } } },
+  })
+  test.equal(output_of(result, "a"), "--x=1 --none ")
+  test.equal(output_of(result, "b"), "--x=2 --y given ")
+end)
+
+test("constants may name other inputs; what a user gives is never looked into", function()
+  local ir = pipeline_of({
+    { "a", "printf '%s' \"$1\" > $0", args = { "{{$.inputs.parameters['text']}}" }, inputs = {
+      name = { from = { componentInputParameter = "name" } },
+      text = { from = constant "hello {{$.inputs.parameters['name']}} of {{$.pipeline_job_name}}" },
+    } },
+  }, { inputDefinitions = { parameters = { name = { parameterType = "STRING" } } } })
+  local result = run(ir, { params = { name = "{{$}}" } })
+  test.equal(output_of(result, "a"), "hello {{$}} of shell")
+end)
+
+test("a placeholder that means nothing fails its step", function()
+  local result = run(pipeline_of { { "a", "true", args = { "{{$.inputs.artifacts.no}}" } } })
+  assert(result.error:find("{{$.inputs.artifacts.no}}", 1, true), result.error)
+end)
+
+test("an unknown image is refused before any step starts, with the line to add", function()
+  local root = fs.join(test.tmpdir(), "run")
+  local err = test.raises("Image", function()
+    run(pipeline_of { { "a", "true" }, { "b", "true", image = "registry/tool:1" } }, { root = root })
+  end)
+  assert(err.message:find('["registry/tool:1"] = { command', 1, true), err.message)
+  assert(not fs.exists(root))
+end)
+
+test("the longest pattern of an image wins, and its environment is the step's", function()
+  local result = run(pipeline_of { { "a", "printf \"$WHICH\" > $0", image = "registry/tool:1" } }, {
+    images = {
+      ["registry/*"] = { command = {}, env = { WHICH = "all" } },
+      ["registry/tool:*"] = { command = { "env", "EXTRA=1" }, env = { WHICH = "tool" } },
+    },
+  })
+  test.equal(output_of(result, "a"), "tool")
+end)
+
+test("in an image python:* a shell finds the interpreter that was given", function()
+  local folder = test.tmpdir()
+  local python = fs.join(folder, "my python")
+  fs.write(python, "#!/bin/sh\necho \"mine $*\"\n", { mode = 493 })
+  local result = run(pipeline_of {
+    { "a", "python3 -m x > $0; pip list >> $0", image = "docker.io/library/python:3.12" },
+  }, { images = {}, python = python })
+  test.equal(output_of(result, "a"), "mine -m x\nmine -m pip list\n")
+end)
+
+test("an equal step is taken from an earlier run, unless something that decides it changed", function()
+  local folder = test.tmpdir()
+  local count = fs.join(folder, "count")
+  local function once(number, options)
+    options.root, options.cache = fs.join(folder, "runs", number), true
+    local result, states = run(pipeline_of({
+      { "a", ("echo >> %s; printf %%s \"$1\" > $0"):format(count), args = { "{{$.inputs.parameters['x']}}" },
+        inputs = { x = { from = { componentInputParameter = "x" } } } },
+    }, { inputDefinitions = { parameters = { x = { parameterType = "STRING", defaultValue = "1" } } } }), options)
+    return states.a, output_of(result, "a")
+  end
+  test.same({ once("1", {}) }, { "succeeded", "1" })
+  test.same({ once("2", {}) }, { "cached", "1" })
+  test.same({ once("3", { params = { x = "2" } }) }, { "succeeded", "2" })
+  test.same({ once("4", { salt = function() return "new" end }) }, { "succeeded", "1" })
+  fs.remove(fs.join(folder, "runs", "1"), { recursive = true })
+  test.same({ once("5", {}) }, { "succeeded", "1" })
+  test.equal(select(2, fs.read(count):gsub("\n", "")), 4)
+end)
+
+test("steps can be taken from another run by choice, or left out", function()
+  local folder = test.tmpdir()
+  local ir = pipeline_of {
+    { "a", "printf old > $0" },
+    { "b", "printf \"$1\" > $0", args = { "{{$.inputs.parameters['x']}}" },
+      inputs = { x = { from = output "a" } } },
+    { "c", "true", after = { "b" } },
+  }
+  run(ir, { root = fs.join(folder, "1") })
+  local choices = { a = "reuse", c = "skip" }
+  local result, states = run(ir, {
+    root = fs.join(folder, "2"), previous = fs.join(folder, "1"),
+    choose = function(path) return choices[path] or "run" end,
+  })
+  test.same(states, { a = "cached", b = "succeeded", c = "skipped" })
+  test.equal(output_of(result, "b"), "old")
+  test.equal(result.state, "succeeded")
+end)
+
+test("loops run their rounds side by side, as many as allowed, and collect outputs in order", function()
+  local ir = pipeline_of { { "inner", "printf \"$1\" > $0", args = { "{{$.inputs.parameters['item']}}" },
+    inputs = { item = { from = { componentInputParameter = "item" } } } } }
+  ir.components.loop = {
+    dag = {
+      tasks = ir.root.dag.tasks,
+      outputs = { parameters = {
+        all = { valueFromParameter = { producerSubtask = "inner", outputParameterKey = "Output" } } } },
+    },
+    inputDefinitions = { parameters = { item = { parameterType = "STRING" } } },
+    outputDefinitions = { parameters = { all = { parameterType = "LIST" } } },
+  }
+  ir.root.dag = {
+    tasks = { loop = {
+      componentRef = { name = "loop" }, parameterIterator = { itemInput = "item", items = { raw = '["c","a","b"]' } },
+      iteratorPolicy = { parallelismLimit = 1 },
+    } },
+    outputs = { parameters = {
+      all = { valueFromParameter = { producerSubtask = "loop", outputParameterKey = "all" } } } },
+  }
+  local result, states = run(ir)
+  test.same(result.outputs.all, { "c", "a", "b" })
+  test.equal(states["loop/2/inner"], "succeeded")
+  assert(fs.exists(fs.join(result.root, "loop", "0", "inner", "log.txt")))
+end)
+
+test("claims are made and removed without a process", function()
+  local ir = pipeline_of { { "use", "printf \"$1\" > $0", args = { "{{$.inputs.parameters['claim']}}" }, inputs = {
+    claim = { from = { taskOutputParameter = { producerTask = "make", outputParameterKey = "name" } } } } } }
+  ir.components.make = {
+    executorLabel = "make", inputDefinitions = { parameters = { pvc_name = { parameterType = "STRING" } } },
+    outputDefinitions = { parameters = { name = { parameterType = "STRING" } } },
+  }
+  ir.deploymentSpec.executors.make = { container = { image = "argostub/createpvc" } }
+  ir.root.dag.tasks.make = {
+    componentRef = { name = "make" }, inputs = { parameters = { pvc_name = { runtimeValue = { constant = "data" } } } },
+  }
+  test.equal(output_of(run(ir), "use"), "data")
+end)
+
+test("what does not fit together is refused with its path", function()
+  local function refused(code, change)
+    local ir = pipeline_of { { "a", "true" }, { "b", "true", after = { "a" } } }
+    change(ir)
+    return test.raises(code, function() run(ir) end)
+  end
+  local tasks = "$.root.dag.tasks"
+  test.equal(refused("Pipeline", function(ir) ir.components["comp-b"] = nil end).path, tasks .. ".b")
+  test.equal(refused("Pipeline", function(ir) ir.root.dag.tasks.a.dependentTasks = { "b" } end).path, tasks .. ".b")
+  test.equal(refused("Pipeline", function(ir) ir.root.dag.tasks.b.dependentTasks = { "x" } end).path, tasks .. ".b")
+  test.equal(refused("Pipeline", function(ir) ir.deploymentSpec.executors["exec-a"] = nil end).path, tasks .. ".a")
+  test.equal(refused("Pipeline", function(ir) ir.root.dag.tasks = {} end).path, tasks)
+  test.equal(refused("Pipeline", function(ir)
+    ir.root.dag.tasks.a.triggerPolicy = { condition = "x ==" }
+  end).path, tasks .. ".a")
+  test.equal(refused("Unsupported", function(ir)
+    ir.deploymentSpec.executors["exec-a"] = { customJob = {} }
+  end).path, tasks .. ".a")
+  refused("Pipeline", function(ir)
+    ir.components["comp-a"] = { dag = ir.root.dag }
+  end)
+end)
+
+test("a run leaves a record that says what happened", function()
+  local root = fs.join(test.tmpdir(), "run")
+  run(pipeline_of { { "a", "exit 2" }, { "b", "true", after = { "a" } } }, { root = root })
+  local record = json.decode(fs.read(fs.join(root, "run.json")))
+  test.equal(record.version, 1)
+  test.equal(record.state, "failed")
+  test.equal(record.tasks[1].exit, 2)
+  test.equal(record.tasks[2].state, "skipped")
+end)
+
+test("documents of both kinds are found in one text, and letters are names", function()
+  local ir, platform = kfp.decode "platforms:\n  kubernetes: {}\n---\npipelineInfo:\n  name: n\nroot:\n  y: 1\n"
+  test.equal(ir.pipelineInfo.name, "n")
+  test.equal(ir.root.y, 1)
+  assert(platform.platforms.kubernetes)
+end)
