@@ -13,6 +13,7 @@ struct kf_loop {
   size_t watches, holds, awaited;
   unsigned long started;     // timers so far
   struct kf_watch *watched;
+  struct kf_hold *held;
   bool manual;
   double frozen;             // manual time: the clock while nothing is watched
   double real_start;         // manual time: when it began to run beside `frozen`
@@ -188,10 +189,29 @@ size_t kf_loop_watches(const struct kf_loop *loop) {
   return loop->watches;
 }
 
-void kf_loop_hold(struct kf_loop *loop, int change) {
+void kf_hold_start(struct kf_loop *loop, struct kf_hold *hold) {
+  if (hold->link) return;
   double now = before_change(loop);
-  loop->holds += (size_t)change;
+  hold->next = loop->held;
+  hold->link = &loop->held;
+  if (hold->next) hold->next->link = &hold->next;
+  loop->held = hold;
+  loop->holds++;
   after_change(loop, now);
+}
+
+void kf_hold_stop(struct kf_loop *loop, struct kf_hold *hold) {
+  if (!hold->link) return;
+  double now = before_change(loop);
+  *hold->link = hold->next;
+  if (hold->next) hold->next->link = hold->link;
+  hold->link = NULL;
+  loop->holds--;
+  after_change(loop, now);
+}
+
+size_t kf_loop_holds(const struct kf_loop *loop) {
+  return loop->holds;
 }
 
 // --- turns --------------------------------------------------------------------------------------
@@ -221,6 +241,7 @@ struct event_base *kf_loop_base(struct kf_loop *loop) {
 void kf_loop_forget(struct kf_loop *loop) {
   while (loop->timers > 0) kf_timer_stop(loop, loop->heap[1]);
   while (loop->watched) kf_watch_stop(loop, loop->watched);
+  while (loop->held) kf_hold_stop(loop, loop->held);
 }
 
 void kf_loop_free(struct kf_loop *loop) {

@@ -59,9 +59,14 @@ bool kf_watch_start(struct kf_loop *loop, struct kf_watch *watch, int fd, int ev
 void kf_watch_stop(struct kf_loop *loop, struct kf_watch *watch);
 size_t kf_loop_watches(const struct kf_loop *loop);
 
-// Counts something that waits for the outside world without a watch of ours (a listener of
-// libevent), so that the loop does not think itself idle. `change` is +1 or -1.
-void kf_loop_hold(struct kf_loop *loop, int change);
+// A hold stands for something that waits for the outside world without a watch of ours (a transfer
+// whose reader is slow, a name being resolved), so that the loop does not think itself idle.
+struct kf_hold {
+  struct kf_hold *next, **link;
+};
+void kf_hold_start(struct kf_loop *loop, struct kf_hold *hold);
+void kf_hold_stop(struct kf_loop *loop, struct kf_hold *hold);
+size_t kf_loop_holds(const struct kf_loop *loop);
 
 // --- 4. one turn --------------------------------------------------------------------------------
 // Fires what is due and ready; waits for it first when `block`. false when it would have waited

@@ -53,12 +53,6 @@ void kf_task_ready(struct kf_task *task);
 // Ends a wait that will not be resumed by its own event, and stops its operation if it goes on.
 void kf_wait_abandon(struct kf_waiter *waiter, enum kf_wait_result result);
 
-// [-(arguments+1), +1, m] makes a task of the function and arguments on top; pushes its userdata.
-struct kf_task *kf_task_spawn(lua_State *L, int arguments);
-
-// Cancels a task: from now on its waits raise "Cancelled".
-void kf_task_cancel(struct kf_task *task);
-
 // [-0, +1, -] pushes the userdata of a live task.
 void kf_task_push(lua_State *L, struct kf_task *task);
 

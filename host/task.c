@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define GRACE 10.0  // seconds between a task's cancellation and its end by force
+#define SETTLING 100  // turns that tasks have after the main task of a loop of its own
 
 static char failures_key;  // registry: errors that nobody has been told, by task address
 static char tasks_key;     // registry: live tasks, by address
@@ -401,14 +402,20 @@ static void close_tasks(struct kf_scheduler *scheduler) {
   while (scheduler->live) close_task(scheduler->live);
 }
 
+// Tasks that were cancelled or woken as the last thing have their turn before they are counted.
+static void settle(struct kf_scheduler *scheduler) {
+  for (int turns = 0; scheduler->ready_first && turns < SETTLING; turns++) run_ready(scheduler);
+}
+
 // [-0, +1, m] runs the main task and pushes its results' table, its error or another's.
 static int run_alone(lua_State *L, struct kf_scheduler *scheduler, struct kf_leftovers *left) {
   struct kf_loop *loop = scheduler->host->loop;
   int task = lua_gettop(L);
   bool ended = run_tasks(scheduler, true);
+  settle(scheduler);
   for (struct kf_task *live = scheduler->live; live; live = live->next) left->tasks++;
   left->timers = kf_loop_timers(loop);
-  left->watches = kf_loop_watches(loop);
+  left->watches = kf_loop_watches(loop) + kf_loop_holds(loop);
   struct kf_task *main = scheduler->main;
   close_tasks(scheduler);
   if (!ended) {

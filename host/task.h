@@ -7,7 +7,8 @@
 // where it is waited for; when nobody can wait any more, the program ends with it. When the main
 // task fails, the others are cancelled. Modules do not wait while they load.
 //
-// Offers: 1. waiting, for C modules   2. gates   3. times   4. the main task   5. the Lua side
+// Offers: 1. waiting, for C modules   2. gates   3. times   4. other tasks   5. the main task
+//         6. the Lua side
 #ifndef KF_TASK_H
 #define KF_TASK_H
 
@@ -71,7 +72,15 @@ double kf_deadline(lua_State *L, int arg);
 // without it (or without a table).
 double kf_deadline_field(lua_State *L, int arg, const char *name);
 
-// --- 4. the main task --------------------------------------------------------------------------
+// --- 4. other tasks ---------------------------------------------------------------------------
+// [-(arguments+1), +1, m] makes a task of the function and arguments on top; pushes its userdata,
+// which whoever keeps the pointer must keep as well.
+struct kf_task *kf_task_spawn(lua_State *L, int arguments);
+
+// Cancels a task, unless it has ended: from now on its waits raise "Cancelled".
+void kf_task_cancel(struct kf_task *task);
+
+// --- 5. the main task --------------------------------------------------------------------------
 // [-(nargs+1), +1, -] runs a function as the main task and the loop until all tasks have ended.
 // LUA_OK with the function's first result; else the error of the main task, or of a task that
 // nobody waited for: a text with a traceback, or an error table with `traceback`.
@@ -93,7 +102,7 @@ int kf_interrupted(void);
 struct kf_scheduler *kf_scheduler_new(lua_State *L, struct host *host);
 void kf_scheduler_free(struct kf_scheduler *scheduler);
 
-// --- 5. the Lua side ---------------------------------------------------------------------------
+// --- 6. the Lua side ---------------------------------------------------------------------------
 int luaopen_kf_task_core(lua_State *L);
 // [-0, +0, m] puts our resume, wrap, yield and close into the table `coroutine`.
 void kf_coroutine_install(lua_State *L);

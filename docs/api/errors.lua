@@ -7,6 +7,7 @@
 ---| "Cancelled" # the task was cancelled, or the program interrupted
 ---| "Certificate" # a certificate or key cannot be made or read
 ---| "Closed" # what was closed is used
+---| "Connection" # a connection cannot be made, or broke
 ---| "Deadlock" # every task waits for another one
 ---| "Expression" # a condition or selector of a pipeline that cannot be read or evaluated
 ---| "Image" # no local command for a container's image
@@ -20,8 +21,10 @@
 ---| "Parameter" # a pipeline's parameter is missing, unknown or of the wrong type
 ---| "Patch" # a patch that cannot be applied: index of the operation and its path
 ---| "Pipeline" # an IR that is no pipeline, or does not fit together
+---| "Protocol" # the other side does not keep to the protocol, or a limit of ours
 ---| "Script" # code in a sandbox raised something that is no error table
 ---| "Syntax" # code for a sandbox does not compile
+---| "TLS" # a connection is not trusted, or a certificate of ours is not
 ---| "Timeout" # it did not end in time
 ---| "Unsupported" # an IR asks for what cannot be run on this machine yet
 ---| "Usage" # a command line that cannot be understood
