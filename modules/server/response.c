@@ -267,15 +267,11 @@ static int l_read(lua_State *L) {
   return read_some(L, LUA_OK, 0);
 }
 
-// c:close(): what was written still goes out
+// c:close(): what was written still goes out, then the connection ends
 static int l_close(lua_State *L) {
   struct exchange *exchange = kf_check_exchange(L, 1);
   struct connection *connection = exchange->connection;
   if (!connection) return 0;
-  if (kf_connection_flushed(connection) || exchange->answer != ANSWER_UPGRADE) {
-    kf_connection_close(connection, exchange->answer != ANSWER_UPGRADE);
-    return 0;
-  }
   exchange->connection = NULL;
   connection->keep_alive = false;
   kf_connection_next(connection);
