@@ -56,6 +56,9 @@ void kf_sandbox_check(lua_State *L);
 // [-0, +0, v] raises the error of memory that is out when `size` more bytes are too many.
 void kf_sandbox_check_size(lua_State *L, size_t size);
 
+// The registry table of what `require` may compile inside: name -> {text, chunk name}.
+#define KF_SANDBOX_SOURCES "kfhost.sources"
+
 // [-0, +0, m] opens the libraries of a sandbox (host/sandbox_library.c).
 void kf_sandbox_open_libraries(lua_State *L);
 

@@ -2,6 +2,7 @@
 #include "sandbox.h"
 
 #include "error.h"
+#include "values.h"
 
 #include <lauxlib.h>
 #include <stdio.h>
@@ -55,13 +56,17 @@ static void copy_fields(struct copier *copier, int index) {
   }
 }
 
+static bool is_mark(const char *name) {
+  return strncmp(name, "kfhost.", 7) == 0 || strcmp(name, KF_ARRAY) == 0 || strcmp(name, KF_OBJECT) == 0;
+}
+
 // The marks that the codecs put on tables are the same in every state, by name.
 static void copy_mark(struct copier *copier, int index) {
   if (!lua_getmetatable(copier->from, index)) return;
   lua_pushliteral(copier->from, "__name");
   lua_rawget(copier->from, -2);
   const char *name = lua_type(copier->from, -1) == LUA_TSTRING ? lua_tostring(copier->from, -1) : "";
-  if (strncmp(name, "kfhost.", 7) == 0) luaL_setmetatable(copier->to, name);
+  if (is_mark(name)) luaL_setmetatable(copier->to, name);
   lua_pop(copier->from, 2);
 }
 

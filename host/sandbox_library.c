@@ -112,13 +112,33 @@ static int l_collectgarbage(lua_State *L) {
   return 1;
 }
 
-// require(name): what the host has put into the registry's table of loaded modules
+// [name, loaded] compiles and runs the source that the host gave for the module, and keeps its value.
+static int require_source(lua_State *L) {
+  const char *name = lua_tostring(L, 1);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, KF_SANDBOX_SOURCES);
+  if (lua_getfield(L, -1, name) != LUA_TTABLE)
+    return luaL_error(L, "module '%s' is not available in a sandbox", name);
+  lua_rawgeti(L, -1, 1);
+  lua_rawgeti(L, -2, 2);  // … source text chunk name
+  struct source source = {0};
+  source.next = lua_tolstring(L, -2, &source.left);
+  if (lua_load(L, read_piece, &source, lua_tostring(L, -1), "t") != LUA_OK) return lua_error(L);
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 1);
+  if (lua_isnil(L, -1)) lua_pushboolean(L, 1);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, 2, name);
+  return 1;
+}
+
+// require(name): what the host has put into the registry's tables of loaded modules and of sources
 static int l_require(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
+  lua_settop(L, 1);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  if (lua_getfield(L, -1, name) == LUA_TNIL)
-    return luaL_error(L, "module '%s' is not available in a sandbox", name);
-  return 1;
+  if (lua_getfield(L, 2, name) != LUA_TNIL) return 1;
+  lua_pop(L, 1);
+  return require_source(L);
 }
 
 // --- coroutines: the sandbox knows which one runs ----------------------------------------------------

@@ -3,11 +3,13 @@
 
 ---@alias kfhost.code string
 ---| "Ambiguous" # a short name may mean several things
+---| "BadReview" # what should be an AdmissionReview is none
 ---| "Base64" # a text is not Base64
 ---| "Cancelled" # the task was cancelled, or the program interrupted
 ---| "Certificate" # a certificate or key cannot be made or read
 ---| "Closed" # what was closed is used
 ---| "Connection" # a connection cannot be made, or broke
+---| "Config" # a setting of a policy is unknown, missing or of the wrong type
 ---| "Deadlock" # every task waits for another one
 ---| "Expression" # a condition or selector of a pipeline that cannot be read or evaluated
 ---| "Image" # no local command for a container's image
@@ -17,6 +19,7 @@
 ---| "NotACommand" # a script under cmd/ declares no command
 ---| "NotFound" # there is nothing of that name
 ---| "Notebook" # a file is no notebook, or a notebook has errors
+---| "Object" # a document is no Kubernetes object
 ---| "PYAST" # a Python source that cannot be read: malformed UTF-8, a zero byte
 ---| "Parameter" # a pipeline's parameter is missing, unknown or of the wrong type
 ---| "Patch" # a patch that cannot be applied: index of the operation and its path

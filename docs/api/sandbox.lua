@@ -21,4 +21,38 @@ local sandbox = {}
 ---that cannot be copied; path says where), or the code of an error table that the code raised
 function sandbox.run(code, options) end
 
+---A sandbox that is kept over many calls. Its code puts functions into the table that each chunk gets as
+---its first argument; they are what can be called. Values cross as copies, as in sandbox.run.
+---@class sandbox.Kept
+local kept = {}
+
+---Opens one. `modules` says what `require` finds inside: names of C modules that are functions of their
+---arguments alone (json, yaml, hash, cel, kube.core), and texts by name.
+---@param options {memory: integer?, modules: table<integer|string, string|{[1]: string, [2]: string}>?}
+---  memory: bytes, 64 MiB when absent; a module in Lua is {text, chunk name}
+---@return sandbox.Kept
+function sandbox.open(options) end
+
+---Runs a chunk; it gets the table of exports and copies of the further arguments.
+---@param code string
+---@param name string of the chunk, "@" before a file's path
+---@param timeout number|string
+---@return any ... what the chunk returns; or nil and an error table as of sandbox.run
+function kept:run(code, name, timeout, ...) end
+
+---Calls an exported function.
+---@param name string
+---@param timeout number|string
+---@return any ... what it returns; or nil and an error table as of sandbox.run
+function kept:call(name, timeout, ...) end
+
+---@return integer bytes that the sandbox's values take
+function kept:used() end
+
+---Frees what the sandbox no longer reaches.
+function kept:collect() end
+
+---Ends it; further calls are misuse. Also when it is collected, or as a `<close>` variable.
+function kept:close() end
+
 return sandbox

@@ -1,15 +1,14 @@
-// require "sandbox": runs code that is not trusted, once, in a state of its own.
+// require "sandbox": runs code that is not trusted: once, or (kept.c) in a state that is kept.
 #include "sandbox.h"
 
 #include "error.h"
+#include "kept.h"
 #include "task.h"
 
 #include <math.h>
 #include <time.h>
 
 #define DEFAULT_SECONDS 1.0
-#define DEFAULT_MEMORY (64 << 20)
-#define LEAST_MEMORY (256 << 10)
 
 int luaopen_kf_sandbox(lua_State *L);
 
@@ -85,7 +84,7 @@ static void read_options(lua_State *L, struct run *run) {
   luaL_argcheck(L, run->seconds > 0, 2, "timeout must be more than 0");
   if (lua_getfield(L, 2, "memory") != LUA_TNIL) {
     lua_Integer memory = luaL_checkinteger(L, 4);
-    luaL_argcheck(L, memory >= LEAST_MEMORY, 2, "memory must be 262144 bytes at least");
+    luaL_argcheck(L, memory >= KF_SANDBOX_LEAST_MEMORY, 2, "memory must be 262144 bytes at least");
     run->memory = (size_t)memory;
   }
   if (lua_getfield(L, 2, "name") != LUA_TNIL) run->name = luaL_checkstring(L, 5);
@@ -95,7 +94,7 @@ static void read_options(lua_State *L, struct run *run) {
 
 // sandbox.run(code, {globals=, timeout=, memory=, name=}) -> what the code returns, or nil, error
 static int l_run(lua_State *L) {
-  struct run run = {.seconds = DEFAULT_SECONDS, .memory = DEFAULT_MEMORY, .name = "=sandbox"};
+  struct run run = {.seconds = DEFAULT_SECONDS, .memory = KF_SANDBOX_MEMORY, .name = "=sandbox"};
   run.code = luaL_checklstring(L, 1, &run.length);
   read_options(L, &run);  // code options timeout memory name globals
   lua_pushcfunction(L, run_code);
@@ -115,9 +114,10 @@ static int l_run(lua_State *L) {
   return lua_gettop(L) - 5;
 }
 
-static const luaL_Reg functions[] = {{"run", l_run}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"run", l_run}, {"open", kf_sandbox_open}, {NULL, NULL}};
 
 int luaopen_kf_sandbox(lua_State *L) {
+  kf_sandbox_open_prepare(L);
   luaL_newlib(L, functions);
   return 1;
 }

@@ -1,0 +1,97 @@
+-- policy.command: what the commands of `kfhost policy` share: options, settings, objects from files.
+-- Not for reviews.
+--   local set = command.load(args); for _, object in ipairs(command.objects(args.objects)) do … end
+
+local errors = require "errors"
+local fs = require "fs"
+local policy = require "policy"
+local yaml = require "yaml"
+
+local M = {}
+
+M.CONFIG = { "--config FILE", "settings as YAML: {STEM: {KEY: value}}, STEM the policy file's stem" }
+
+---@param path string? of a YAML file
+---@return table<string, table> configs settings by stem; raises "Config"
+function M.configs(path)
+  if not path then return {} end
+  local configs = yaml.decode(fs.read(path)) or {}
+  if type(configs) ~= "table" then
+    errors.raise { code = "Config", message = "settings are a map of maps: {STEM: {KEY: value}}", path = path }
+  end
+  for stem, config in pairs(configs) do
+    if type(stem) ~= "string" or type(config) ~= "table" then
+      local message = ("the settings of '%s' are no map"):format(tostring(stem))
+      errors.raise { code = "Config", path = path, message = message }
+    end
+  end
+  return configs
+end
+
+local function check_stems(configs, set, path)
+  local known = {}
+  for _, file in ipairs(set.description.files) do known[file.stem] = true end
+  for stem in pairs(configs) do
+    if not known[stem] then
+      errors.raise { code = "Config", path = path, message = ("settings for '%s', which is not loaded"):format(stem) }
+    end
+  end
+end
+
+---@param args {file: string[], config: string?}
+---@return policy.Set
+function M.load(args)
+  local configs = M.configs(args.config)
+  local set = policy.load(args.file, { configs = configs })
+  check_stems(configs, set, args.config)
+  return set
+end
+
+-- Lists stand for their items.
+local function add(objects, document)
+  if type(document) ~= "table" then return end
+  if type(document.kind) == "string" and document.kind:find "List$" and type(document.items) == "table" then
+    for _, item in ipairs(document.items) do add(objects, item) end
+    return
+  end
+  objects[#objects + 1] = document
+end
+
+---@param text string YAML (JSON is YAML), several documents
+---@param path string for messages
+---@return table[] objects raises "Object" for a document that is no object
+function M.parse(text, path)
+  local objects = {}
+  for number, document in ipairs(yaml.decode_all(text)) do
+    if type(document) == "table" then
+      if type(document.apiVersion) ~= "string" or type(document.kind) ~= "string" then
+        local message = ("document %d has no apiVersion or kind"):format(number)
+        errors.raise { code = "Object", path = path, message = message }
+      end
+      add(objects, document)
+    end
+  end
+  return objects
+end
+
+---@param paths string[] files or "-"; none: standard input
+---@return table[] objects
+function M.objects(paths)
+  local objects = {}
+  if #paths == 0 then paths = { "-" } end
+  for _, path in ipairs(paths) do
+    local text = path == "-" and io.read "a" or fs.read(path)
+    for _, object in ipairs(M.parse(text, path)) do objects[#objects + 1] = object end
+  end
+  return objects
+end
+
+---@param object table
+---@return string name such as "Job team-a/train"
+function M.name_of(object)
+  local metadata = object.metadata or {}
+  local name = metadata.name or metadata.generateName or "(no name)"
+  return ("%s %s%s"):format(object.kind, metadata.namespace and metadata.namespace .. "/" or "", name)
+end
+
+return M

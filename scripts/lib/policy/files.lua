@@ -1,0 +1,75 @@
+-- policy.files: where a policy file is, and the library that it may use inside its sandbox.
+-- Not for what it declares: that is known once it was loaded.
+--   files.find "vsphere-rwo" -> { stem = "vsphere-rwo", name = "@kfhost/policies/vsphere-rwo.lua", text = "…" }
+
+local errors = require "errors"
+local fs = require "fs"
+local scripts = require "scripts"
+
+local M = {}
+
+local INSIDE = "lib/policy/inside/"
+-- Modules that policies may require beside `policy`: pure functions only.
+local PURE = { "kube", "katib", "istio", "kfp" }
+
+local function is_path(name)
+  return name:find "/" ~= nil or name:find "%.lua$" ~= nil
+end
+
+---@param name string a path, or the name of a bundled policy
+---@return {stem: string, name: string, text: string} file raises "NotFound"
+function M.find(name)
+  local stem = name:match "([^/]+)$":gsub("%.lua$", "")
+  if is_path(name) then
+    return { stem = stem, name = "@" .. name, text = fs.read(name) }
+  end
+  local bundled = "policies/" .. name .. ".lua"
+  local path = scripts.override(bundled)
+  if path then return { stem = stem, name = "@" .. path, text = fs.read(path) } end
+  local ok, text = pcall(scripts.source, bundled)
+  if not ok then
+    local known = {}
+    for _, one in ipairs(scripts.names()) do
+      local policy = one:match "^policies/([^/]+)%.lua$"
+      if policy then known[#known + 1] = policy end
+    end
+    errors.raise { code = "NotFound", message =
+      ("no bundled policy '%s' (there are %s); a file is written as a path"):format(name, table.concat(known, ", ")) }
+  end
+  return { stem = stem, name = "@kfhost/" .. bundled, text = text }
+end
+
+local function has(list, value)
+  for _, one in ipairs(list) do
+    if one == value then return true end
+  end
+  return false
+end
+
+---@return table modules for sandbox.open: C modules by number, texts by name
+function M.library()
+  local modules = { "json", "hash" }
+  for _, name in ipairs { "kube.core", "cel" } do
+    if has(scripts.linked(), name) then modules[#modules + 1] = name end
+  end
+  for _, name in ipairs(scripts.names()) do
+    local inner = name:match("^" .. INSIDE .. "(.+)%.lua$")
+    if inner and inner ~= "author" then
+      modules["policy.inside." .. inner] = { scripts.source(name), "@kfhost/" .. name }
+    end
+  end
+  modules.policy = { scripts.source(INSIDE .. "author.lua"), "@kfhost/" .. INSIDE .. "author.lua" }
+  for _, name in ipairs(PURE) do
+    local source = INSIDE .. "pure/" .. name .. ".lua"
+    if has(scripts.names(), source) then modules[name] = { scripts.source(source), "@kfhost/" .. source } end
+  end
+  return modules
+end
+
+---@return string text
+---@return string name of the chunk that runs first in the sandbox
+function M.main()
+  return scripts.source(INSIDE .. "main.lua"), "@kfhost/" .. INSIDE .. "main.lua"
+end
+
+return M

@@ -1,0 +1,133 @@
+-- policy: loads policy files into a sandbox and asks them about admission reviews.
+-- Not for serving them (see `kfhost policy serve`); a policy file's own `require "policy"` is another table.
+--   local set = policy.load "vsphere-rwo"; local answer = policy.review(set, review, { objects = { namespace } })
+
+local files = require "policy.files"
+local sandbox = require "sandbox"
+
+local M = {}
+
+local LOAD_SECONDS = 5
+local STEP_SECONDS = 2 -- for our own part of a review: decoding, matching, the patch
+local BASE_MEMORY = 24 << 20
+
+---@class policy.Set
+---@field description table what the files declare (plain data)
+local Set = {}
+Set.__index = Set
+
+local function raise(problem)
+  error(problem, 0)
+end
+
+local function memory_for(loaded)
+  local most = 16 << 20
+  for _, one in ipairs(loaded.policies) do most = math.max(most, one.memory or 0) end
+  for _, file in ipairs(loaded.files) do most = math.max(most, file.grants.memory or 0) end
+  return BASE_MEMORY + most
+end
+
+-- A sandbox with the files loaded, and what they declare.
+local function open(list, options, memory)
+  local box = sandbox.open { memory = memory, modules = files.library() }
+  local text, name = files.main()
+  local inside = { bypass_groups = options.bypass_groups, own_namespace = options.own_namespace }
+  local _, problem = box:run(text, name, LOAD_SECONDS, inside)
+  for _, file in ipairs(list) do
+    if problem then break end
+    local config = (options.configs or {})[file.stem] or options.config
+    local given = { stem = file.stem, name = file.name, text = file.text, config = config }
+    _, problem = box:call("load", LOAD_SECONDS, given)
+    if problem and not problem.path then problem.path = file.name:sub(2) end
+  end
+  if problem then
+    box:close()
+    raise(problem)
+  end
+  return box, box:call("describe", LOAD_SECONDS)
+end
+
+---Loads policy files; each sees its own settings.
+---@param name string|string[] a path or the name of a bundled policy, or several
+---@param options {config: table?, configs: table<string, table>?, bypass_groups: string[]?, own_namespace: string?}?
+---  config: settings of the file; configs: settings by the file's stem
+---@return policy.Set set raises "NotFound", "Syntax", "Config", or what the file raised, with its place
+function M.load(name, options)
+  options = options or {}
+  local list = {}
+  for i, one in ipairs(type(name) == "table" and name or { name }) do list[i] = files.find(one) end
+  local box, description = open(list, options, BASE_MEMORY + (16 << 20))
+  local memory = memory_for(description)
+  if memory > BASE_MEMORY + (16 << 20) then
+    box:close()
+    box, description = open(list, options, memory)
+  end
+  return setmetatable({ box = box, description = description, names = name, list = list, options = options,
+    memory = memory }, Set)
+end
+
+---Starts again with an empty sandbox: after code ran out of memory, or to forget what it keeps.
+function Set:renew()
+  self.box:close()
+  self.box = open(self.list, self.options, self.memory)
+end
+
+function Set:close()
+  self.box:close()
+end
+
+local function ask(self, number)
+  local policy = self.description.policies[number]
+  if self.before then self.before(policy) end
+  local _, problem = self.box:call("handle", policy.timeout, number)
+  if not problem then return end
+  if problem.code == "Memory" then self.box:collect() end
+  self.box:call("failed", STEP_SECONDS, number,
+    { code = problem.code, message = problem.message, path = problem.path, line = problem.line })
+end
+
+---Answers a review.
+---@param given string|table an AdmissionReview or its JSON
+---@param options {kind: "mutate"|"validate"|nil, policy: string?, cache_age: number?, as: "text"|"table"|nil}?
+---@return string|table answer
+---@return table[] records by policy {policy, mode, verdict, paths, message}
+---@return table facts of the review
+function Set:answer(given, options)
+  options = options or {}
+  local numbers, problem = self.box:call("begin", STEP_SECONDS, given,
+    { kind = options.kind, policy = options.policy, position = options.position, cache_age = options.cache_age })
+  if not numbers then raise(problem) end
+  for _, number in ipairs(numbers) do ask(self, number) end
+  local answer, records, facts = self.box:call("finish", STEP_SECONDS, options.as)
+  if not answer then raise(records) end
+  return answer, records, facts
+end
+
+---What reviews may look at from now on.
+---@param objects table[]
+function Set:know(objects)
+  local _, problem = self.box:call("know", STEP_SECONDS, objects or {})
+  if problem then raise(problem) end
+end
+
+---Which policies would be asked about a review, and why the others would not.
+---@param given string|table
+---@return {policy: string, kind: string, matches: boolean, why: string?}[]
+function Set:explain(given)
+  local list, problem = self.box:call("explain", STEP_SECONDS, given)
+  if not list then raise(problem) end
+  return list
+end
+
+---Asks a set of policies about a review.
+---@param set policy.Set
+---@param review string|table an AdmissionReview or its JSON
+---@param options {objects: table[]?}? objects: what the policies may look at, namespaces with their labels above all
+---@return table answer an AdmissionReview with `response`; raises "BadReview", or a JSON error
+function M.review(set, review, options)
+  if getmetatable(set) ~= Set then error("policy.review takes what policy.load gave", 2) end
+  if options and options.objects then set:know(options.objects) end
+  return (set:answer(review))
+end
+
+return M

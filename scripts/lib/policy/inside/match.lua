@@ -1,0 +1,174 @@
+-- policy.inside.match: which reviews a policy is asked about.
+-- Not for verdicts. A namespace that is not known here matches, and the reason says so.
+--   local matches = match.compile({ resource = "pods", operations = { "CREATE" } }); matches(request)
+
+local objects = require "policy.inside.objects"
+local resources = require "policy.inside.resources"
+local values = require "policy.inside.values"
+
+local M = {}
+
+local FIELDS = { resource = "string", operations = "table", namespaces = "table", label = "string",
+  fields = "table", when = "string" }
+local NAMESPACE_FIELDS = { names = "table", exclude = "table", label = "string" }
+local OPERATIONS = { CREATE = true, UPDATE = true, DELETE = true, CONNECT = true }
+
+-- Namespaces that no policy touches unless it names them.
+M.protected = { ["kube-system"] = true }
+
+local function check_fields(what, spec, allowed)
+  for field, value in pairs(spec) do
+    local want = allowed[field]
+    if not want then error(("%s has an unknown field '%s'"):format(what, tostring(field)), 0) end
+    if type(value) ~= want then error(("%s: %s must be a %s"):format(what, field, want), 0) end
+  end
+end
+
+local function parse_resources(text)
+  local list = {}
+  for name in text:gmatch "[^|%s]+" do
+    local ok, parsed = pcall(resources.parse, name)
+    if not ok then error("match.resource: " .. parsed:gsub("^[^:]+:%d+: ", ""), 0) end
+    list[#list + 1] = parsed
+  end
+  if #list == 0 then error("match.resource names no resource", 0) end
+  return list
+end
+
+local function set_of(list)
+  local set = {}
+  for _, value in ipairs(list or {}) do set[value] = true end
+  return set
+end
+
+-- Each test is a function request -> ok, why not (or what was not known); all must hold.
+local function test_resource(list)
+  return function(request)
+    local plural, group = request.resource.resource, request.resource.group or ""
+    local subresource = request.subResource
+    if subresource == "" then subresource = nil end
+    for _, want in ipairs(list) do
+      local name_fits = want.plural == plural or want.plural == "*" and plural ~= "secrets"
+      local group_fits = want.group == nil or want.group == group
+      if name_fits and group_fits and want.subresource == subresource then return true end
+    end
+    return false, ("the resource is %s"):format(plural .. (subresource and "/" .. subresource or ""))
+  end
+end
+
+local function test_operation(set)
+  return function(request)
+    if set[request.operation] then return true end
+    return false, ("the operation is %s"):format(request.operation)
+  end
+end
+
+-- The labels of a review's namespace: its own where it is one; nil when not known.
+local function namespace_labels(request)
+  local object = request.resource.resource == "namespaces" and request.object
+    or objects.get("namespaces", "", nil, request.namespace)
+  if not object then return nil end
+  return object.metadata and object.metadata.labels or {}
+end
+
+local function test_namespace(spec)
+  local names, exclude = spec.names and set_of(spec.names), set_of(spec.exclude)
+  local selector = spec.label and require "kube".selector(spec.label)
+  return function(request)
+    local namespace = request.namespace
+    if request.resource.resource == "namespaces" then namespace = request.name end
+    if not namespace or namespace == "" then return true end
+    if names and not names[namespace] then return false, ("the namespace is %s"):format(namespace) end
+    if exclude[namespace] then return false, ("the namespace %s is left out"):format(namespace) end
+    if M.protected[namespace] and not (names and names[namespace]) then
+      return false, ("the namespace %s is left out unless a policy names it"):format(namespace)
+    end
+    if not selector then return true end
+    local labels = namespace_labels(request)
+    if not labels then return true, ("the labels of namespace %s are not known here"):format(namespace) end
+    if selector:matches(labels) then return true end
+    return false, ("the namespace is not %s"):format(spec.label)
+  end
+end
+
+local function test_label(text)
+  local selector = require "kube".selector(text)
+  return function(request)
+    local object = request.object or request.oldObject or {}
+    local labels = object.metadata and object.metadata.labels or {}
+    if selector:matches(labels) then return true end
+    return false, ("the object is not %s"):format(text)
+  end
+end
+
+local function test_fields(fields)
+  local paths = values.sorted_keys(fields)
+  return function(request)
+    local object = request.object or request.oldObject or {}
+    for _, path in ipairs(paths) do
+      if values.subset(fields[path], values.at(object, path)) then
+        return false, ("%s is not %s"):format(path, tostring(fields[path]))
+      end
+    end
+    return true
+  end
+end
+
+local function test_when(text)
+  local program = require "cel".compile(text, { variables = { "object", "oldObject", "request", "namespaceObject" } })
+  return function(request)
+    local value = program:eval {
+      object = request.object, oldObject = request.oldObject, request = request,
+      namespaceObject = objects.get("namespaces", "", nil, request.namespace or ""),
+    }
+    if value == true then return true end
+    return false, ("'%s' does not hold"):format(text)
+  end
+end
+
+local function compile_one(spec)
+  check_fields("match", spec, FIELDS)
+  if not spec.resource then error("match needs a resource", 0) end
+  check_fields("match.namespaces", spec.namespaces or {}, NAMESPACE_FIELDS)
+  local operations = spec.operations or { "CREATE", "UPDATE" }
+  for _, operation in ipairs(operations) do
+    if not OPERATIONS[operation] then error(("match.operations: '%s' is none"):format(tostring(operation)), 0) end
+  end
+  local tests = {
+    test_resource(parse_resources(spec.resource)),
+    test_operation(set_of(operations)),
+    test_namespace(spec.namespaces or {}),
+  }
+  if spec.label then tests[#tests + 1] = test_label(spec.label) end
+  if spec.fields then tests[#tests + 1] = test_fields(spec.fields) end
+  if spec.when then tests[#tests + 1] = test_when(spec.when) end
+  return function(request)
+    local note
+    for _, test in ipairs(tests) do
+      local ok, why = test(request)
+      if not ok then return false, why end
+      note = note or why
+    end
+    return true, note
+  end
+end
+
+---@param spec table a match, or a list of which one must hold; raises a text that says what is wrong
+---@return fun(request: table): boolean, string? matches also why not, or what was not known
+---@return table[] alternatives the list, for webhook rules
+function M.compile(spec)
+  local alternatives = spec[1] and spec or { spec }
+  local tests = {}
+  for i, one in ipairs(alternatives) do tests[i] = compile_one(one) end
+  return function(request)
+    local why
+    for _, test in ipairs(tests) do
+      local ok, reason = test(request)
+      if ok then return true, reason end
+      why = reason
+    end
+    return false, why
+  end, alternatives
+end
+
+return M

@@ -1,0 +1,131 @@
+-- policy.inside.request: the `req` of a handler: the review's facts, the object, and what may be said.
+-- Not for the answer: policy.inside.review makes that of what was said.
+--   req.object.spec.replicas = 1   req:warn("…")   return req:deny("…")
+
+local objects = require "policy.inside.objects"
+local resources = require "policy.inside.resources"
+local values = require "policy.inside.values"
+
+local M = {}
+
+local AUDIT_KEY = "^[%w][%w._-]*$"
+
+local methods = { contains = values.contains }
+
+-- Copies that few handlers look at, made when one does: what a handler changes in them goes nowhere.
+local lazy = {
+  old = function(req) return values.copy(rawget(req, "_request").oldObject) end,
+  options = function(req) return values.copy(rawget(req, "_request").options) end,
+  config = function(req) return values.copy(rawget(req, "_file").config) end,
+}
+
+local request_metatable = {
+  __index = function(req, key)
+    if methods[key] then return methods[key] end
+    local make = lazy[key]
+    if not make then return nil end
+    local value = make(req)
+    rawset(req, key, value)
+    return value
+  end,
+}
+
+local function text_of(format, ...)
+  if select("#", ...) == 0 then return tostring(format) end
+  return string.format(format, ...)
+end
+
+---A warning that the user sees; longer texts are cut at 256 bytes.
+function methods:warn(format, ...)
+  local said = self._said
+  local text = text_of(format, ...)
+  if #text > 256 then text = text:sub(1, 253) .. "..." end
+  said.warnings[#said.warnings + 1] = text
+end
+
+---Refuses the request: a text with arguments, or {message=, code=403, reason="Forbidden", causes=}.
+---@return table verdict so that a handler can return it
+function methods:deny(format, ...)
+  local verdict = format
+  if type(format) ~= "table" then verdict = { message = text_of(format, ...) } end
+  if type(verdict.message) ~= "string" then error("req:deny needs a message", 2) end
+  self._said.denial = self._said.denial or verdict
+  return verdict
+end
+
+---A line of the API server's audit log.
+function methods:audit(key, value)
+  if type(key) ~= "string" or not key:find(AUDIT_KEY) then error("req:audit needs a plain key", 2) end
+  self._said.annotations[key] = tostring(value)
+end
+
+-- The resource that a policy may read; raises when its file has not declared it.
+local function readable(file, text)
+  local wanted = resources.parse(text)
+  for _, declared in ipairs(file.grants.reads) do
+    local granted = resources.parse(declared)
+    if granted.plural == wanted.plural and granted.group == wanted.group then return wanted end
+  end
+  error(("reading %s is not declared: add it to policy.grant { reads = { … } }"):format(text), 3)
+end
+
+---@return table? object as it was some seconds ago; nil when it is not known
+function methods:lookup(kind, namespace, name)
+  local resource = readable(self._file, kind)
+  local known = resources.of_plural(resource.plural, resource.group)
+  if known and not known.namespaced then namespace = nil end
+  return values.copy(objects.get(resource.plural, resource.group, namespace, name))
+end
+
+---@param options {namespace: string?, labels: string?, fields: table?}? namespace "*" is all, the review's by default
+---@return table[] objects
+function methods:find(kind, options)
+  options = options or {}
+  local resource = readable(self._file, kind)
+  local namespace = options.namespace or self.namespace or "*"
+  local selector = options.labels and require "kube".selector(options.labels)
+  local found = {}
+  for object in objects.each(resource.plural, resource.group) do
+    local metadata = object.metadata
+    local there = namespace == "*" or metadata.namespace == nil or metadata.namespace == namespace
+    if there and selector then there = selector:matches(metadata.labels or {}) end
+    if there and options.fields then
+      for path, value in pairs(options.fields) do there = there and values.at(object, path) == value end
+    end
+    if there then found[#found + 1] = values.copy(object) end
+  end
+  return found
+end
+
+local function user_of(info)
+  info = info or {}
+  return { name = info.username or "", groups = info.groups or {}, uid = info.uid, extra = info.extra or {} }
+end
+
+---@param request table the request of an AdmissionReview
+---@param policy table whose handler will see it
+---@param object table? what it may edit
+---@param cache_age number? seconds since the published objects were last changed by the controller
+---@return table req
+---@return table said {warnings, annotations, denial}
+function M.new(request, policy, object, cache_age)
+  local said = { warnings = {}, annotations = {} }
+  return setmetatable({
+    uid = request.uid,
+    operation = request.operation,
+    dry_run = request.dryRun == true,
+    kind = request.kind,
+    resource = request.resource,
+    subresource = request.subResource,
+    namespace = request.namespace,
+    name = request.name,
+    user = user_of(request.userInfo),
+    object = object,
+    cache_age = cache_age,
+    _said = said,
+    _file = policy.file,
+    _request = request,
+  }, request_metatable), said
+end
+
+return M

@@ -1,0 +1,156 @@
+-- policy.manifests: what a cluster needs to serve a set of policies, as objects for `kubectl apply -f -`.
+-- Not for the lab, where `kfhost policy serve` registers itself.
+--   manifests.objects(set, { image = "registry.site/kfhost:1" })
+
+local rights = require "policy.rights"
+local webhooks = require "policy.webhooks"
+
+local M = {}
+
+local PORT, OPS_PORT = 8443, 8081
+
+local function labels_of(options)
+  return { ["app.kubernetes.io/name"] = options.name, ["app.kubernetes.io/part-of"] = "kfhost" }
+end
+
+local function object(api_version, kind, options, more)
+  local result = { apiVersion = api_version, kind = kind,
+    metadata = { name = options.name, namespace = options.namespace, labels = labels_of(options) } }
+  for field, value in pairs(more or {}) do result[field] = value end
+  return result
+end
+
+local function cluster_wide(api_version, kind, options, more)
+  local result = object(api_version, kind, options, more)
+  result.metadata.namespace = nil
+  return result
+end
+
+-- What the process itself needs: its certificates and lease in its namespace, caBundle in its configurations.
+local function own_rules(description, options)
+  local names = { MutatingWebhookConfiguration = {}, ValidatingWebhookConfiguration = {} }
+  local client = function() return {} end
+  for _, one in ipairs(webhooks.configurations(description,
+    { name = options.name, namespace = options.namespace, client = client })) do
+    table.insert(names[one.kind], one.metadata.name)
+  end
+  local rules = {}
+  for kind, list in pairs(names) do
+    if #list > 0 then
+      local resource = kind == "MutatingWebhookConfiguration" and "mutatingwebhookconfigurations"
+        or "validatingwebhookconfigurations"
+      rules[#rules + 1] = { apiGroups = { "admissionregistration.k8s.io" }, resources = { resource },
+        resourceNames = list, verbs = { "get", "patch", "watch" } }
+    end
+  end
+  table.sort(rules, function(a, b) return a.resources[1] < b.resources[1] end)
+  return rules
+end
+
+local function role(options)
+  return object("rbac.authorization.k8s.io/v1", "Role", options, { rules = {
+    { apiGroups = { "" }, resources = { "secrets" }, resourceNames = { options.name .. "-certificates" },
+      verbs = { "get", "update", "watch" } },
+    { apiGroups = { "" }, resources = { "secrets" }, verbs = { "create" } },
+    { apiGroups = { "coordination.k8s.io" }, resources = { "leases" }, resourceNames = { options.name },
+      verbs = { "get", "update" } },
+    { apiGroups = { "coordination.k8s.io" }, resources = { "leases" }, verbs = { "create" } },
+  } })
+end
+
+local function binding(kind, options)
+  local make = kind == "ClusterRole" and cluster_wide or object
+  return make("rbac.authorization.k8s.io/v1", kind .. "Binding", options, {
+    roleRef = { apiGroup = "rbac.authorization.k8s.io", kind = kind, name = options.name },
+    subjects = { { kind = "ServiceAccount", name = options.name, namespace = options.namespace } } })
+end
+
+-- The policy files travel in a ConfigMap; bundled ones are in the image.
+local function files_of(set)
+  local data, arguments = {}, {}
+  for _, file in ipairs(set.list) do
+    if file.name:find "^@kfhost/" then
+      arguments[#arguments + 1] = file.stem
+    else
+      data[file.stem .. ".lua"] = file.text
+      arguments[#arguments + 1] = "/etc/kfhost/policies/" .. file.stem .. ".lua"
+    end
+  end
+  return data, arguments
+end
+
+local function container(options, arguments)
+  local command = { "policy", "serve", "--port", tostring(PORT), "--ops-port", tostring(OPS_PORT) }
+  for _, argument in ipairs(arguments) do command[#command + 1] = argument end
+  if next(options.configs or {}) then
+    command[#command + 1] = "--config"
+    command[#command + 1] = "/etc/kfhost/policies/config.yaml"
+  end
+  local function probe(path, period)
+    return { httpGet = { path = path, port = "ops" }, periodSeconds = period }
+  end
+  return { name = "kfhost", image = options.image, args = command,
+    ports = { { name = "webhook", containerPort = PORT }, { name = "ops", containerPort = OPS_PORT } },
+    readinessProbe = probe("/readyz", 5), livenessProbe = probe("/healthz", 20),
+    resources = { requests = { cpu = "50m", memory = "64Mi" }, limits = { memory = "256Mi" } },
+    securityContext = { allowPrivilegeEscalation = false, readOnlyRootFilesystem = true, runAsNonRoot = true,
+      capabilities = { drop = { "ALL" } }, seccompProfile = { type = "RuntimeDefault" } },
+    volumeMounts = { { name = "policies", mountPath = "/etc/kfhost/policies", readOnly = true } } }
+end
+
+local function deployment(options, arguments)
+  local labels = labels_of(options)
+  return object("apps/v1", "Deployment", options, { spec = {
+    replicas = options.replicas, selector = { matchLabels = labels },
+    template = { metadata = { labels = labels }, spec = {
+      serviceAccountName = options.name,
+      securityContext = { runAsNonRoot = true, runAsUser = 65532, seccompProfile = { type = "RuntimeDefault" } },
+      topologySpreadConstraints = { { maxSkew = 1, topologyKey = "kubernetes.io/hostname",
+        whenUnsatisfiable = "ScheduleAnyway", labelSelector = { matchLabels = labels } } },
+      containers = { container(options, arguments) },
+      volumes = { { name = "policies", configMap = { name = options.name } } } } } } })
+end
+
+local function network_policy(options)
+  return object("networking.k8s.io/v1", "NetworkPolicy", options, { spec = {
+    podSelector = { matchLabels = labels_of(options) }, policyTypes = { "Ingress" },
+    ingress = { { ports = { { port = PORT, protocol = "TCP" }, { port = OPS_PORT, protocol = "TCP" } } } } } })
+end
+
+---@param set policy.Set
+---@param options {image: string, name: string?, namespace: string?, replicas: integer?, configs: table?}
+---@return table[] objects in the order in which they can be applied; the webhooks last
+function M.objects(set, options)
+  options = { image = options.image, name = options.name or "kfhost-policy", configs = options.configs,
+    namespace = options.namespace or "kfhost-system", replicas = options.replicas or 2 }
+  local description = set.description
+  local data, arguments = files_of(set)
+  if next(options.configs or {}) then data["config.yaml"] = require "yaml".encode(options.configs) end
+  local rules = rights.rules(description)
+  for _, rule in ipairs(own_rules(description, options)) do rules[#rules + 1] = rule end
+  local labels = labels_of(options)
+  local objects = {
+    { apiVersion = "v1", kind = "Namespace", metadata = { name = options.namespace,
+      labels = { ["pod-security.kubernetes.io/enforce"] = "restricted" } } },
+    object("v1", "ServiceAccount", options),
+    cluster_wide("rbac.authorization.k8s.io/v1", "ClusterRole", options, { rules = rules }),
+    binding("ClusterRole", options), role(options), binding("Role", options),
+    object("v1", "ConfigMap", options, { data = require "json".object(data) }),
+    object("v1", "Service", options, { spec = { selector = labels,
+      ports = { { name = "webhook", port = 443, targetPort = "webhook" } } } }),
+    network_policy(options),
+    object("policy/v1", "PodDisruptionBudget", options,
+      { spec = { minAvailable = 1, selector = { matchLabels = labels } } }),
+    deployment(options, arguments),
+  }
+  local function client(path)
+    return { service = { name = options.name, namespace = options.namespace, path = path, port = 443 } }
+  end
+  for _, one in ipairs(webhooks.configurations(description,
+    { name = options.name, namespace = options.namespace, client = client })) do
+    objects[#objects + 1] = one
+  end
+  return objects
+end
+
+return M

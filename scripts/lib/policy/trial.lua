@@ -1,0 +1,91 @@
+-- policy.trial: policies tried on objects and on their own tests, without a server.
+-- Not for policies that are served.
+--   for _, case in ipairs(trial.tests(set)) do print(case.name, #case.problems) end
+
+local hash = require "hash"
+local json = require "json"
+local kube = require "kube"
+local policy = require "policy"
+
+local M = {}
+
+local STEP_SECONDS = 5
+
+local function raise_unless(value, problem)
+  if value == nil and problem then error(problem, 0) end
+  return value
+end
+
+-- Runs a handler; its writes are kept and come back as they were asked for.
+local function run_handler(set, handler)
+  local writes = json.array {}
+  local step = raise_unless(set.box:call("start", STEP_SECONDS, 1, handler.list, handler.number, handler.handler,
+    handler.argument))
+  while not step.done do
+    local write = step.write
+    if write.verb ~= "log" then writes[#writes + 1] = write end
+    step = raise_unless(set.box:call("resume", STEP_SECONDS, 1, write.object or {}))
+  end
+  return writes
+end
+
+local function test_case(set, number)
+  local case = raise_unless(set.box:call("test_case", STEP_SECONDS, number))
+  local asked = set
+  if case.config then  -- other settings: a set of its own
+    local configs = {}
+    for stem, config in pairs(set.options.configs or {}) do configs[stem] = config end
+    configs[case.stem] = case.config
+    local options = { configs = configs, bypass_groups = set.options.bypass_groups }
+    asked = policy.load(set.names, options)
+  end
+  asked:know(case.objects)
+  local answer, writes
+  if case.handler then writes = run_handler(asked, case.handler) else answer = asked:answer(case.review) end
+  local problems = raise_unless(asked.box:call("test_verdict", STEP_SECONDS, number, answer, writes))
+  if asked ~= set then asked:close() end
+  return { name = case.name, file = case.stem, problems = problems }
+end
+
+---Runs the tests that the files of a set bring.
+---@param set policy.Set
+---@return {name: string, file: string, problems: string[]}[]
+function M.tests(set)
+  local results = {}
+  for number, declared in ipairs(set.description.tests) do
+    local ok, result = pcall(test_case, set, number)
+    if not ok then
+      result = { name = declared.name, file = declared.file, problems = { require "errors".text(result) } }
+    end
+    results[number] = result
+  end
+  return results
+end
+
+---@param set policy.Set
+---@param object table
+---@param operation "CREATE"|"UPDATE"|"DELETE"|nil
+---@param user string?
+---@return table review an AdmissionReview as the API server would send it
+function M.review_of(set, object, operation, user)
+  local spec = { object = object, operation = operation, user = user }
+  if operation == "UPDATE" then spec.old = object end
+  if operation == "DELETE" then spec = { old = object, operation = operation, user = user } end
+  return raise_unless(set.box:call("review_of", STEP_SECONDS, spec))
+end
+
+---Passes an object through the policies.
+---@param set policy.Set
+---@param object table
+---@param options {operation: string?, user: string?}?
+---@return {allowed: boolean, object: table, patch: table[], message: string?, warnings: string[], records: table[]}
+function M.apply(set, object, options)
+  options = options or {}
+  local answer, records = set:answer(M.review_of(set, object, options.operation, options.user))
+  local response = answer.response
+  local patch = response.patch and json.decode(hash.unbase64(response.patch)) or json.array {}
+  return { allowed = response.allowed, object = kube.patch.json(object, patch), patch = patch,
+    message = response.status and response.status.message, warnings = response.warnings or {}, records = records }
+end
+
+return M

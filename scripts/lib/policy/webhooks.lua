@@ -1,0 +1,119 @@
+-- policy.webhooks: the webhook configurations of a set of policies: an entry and a path for each policy.
+-- Not for registering them.
+--   webhooks.configurations(set.description, { name = "kfhost-policy", client = function(path) … end })
+
+local match = require "policy.inside.match"
+local resources = require "policy.inside.resources"
+
+local M = {}
+
+local NAME_LABEL = "kubernetes.io/metadata.name"
+local PREFIXES = { early = "a-kfhost", late = "zz-kfhost" }
+
+local function rule_of(one)
+  local rules = {}
+  for name in one.resource:gmatch "[^|%s]+" do
+    local parsed = resources.parse(name)
+    local resource = parsed.plural .. (parsed.subresource and "/" .. parsed.subresource or "")
+    rules[#rules + 1] = { apiGroups = { parsed.group or "*" }, apiVersions = { "*" }, resources = { resource },
+      operations = one.operations or { "CREATE", "UPDATE" }, scope = "*" }
+  end
+  return rules
+end
+
+local function sorted(list)
+  local copy = { table.unpack(list) }
+  table.sort(copy)
+  return copy
+end
+
+-- The requirements of a selector in kubectl's syntax, as the API has them.
+local function expressions(text)
+  local list = {}
+  for _, requirement in ipairs(require "kube".selector(text):requirements()) do
+    list[#list + 1] = { key = requirement.key, operator = requirement.operator, values = requirement.values }
+  end
+  return list
+end
+
+local function namespace_selector(one, own_namespace)
+  local spec = one.namespaces or {}
+  local list = {}
+  if spec.names then
+    list[1] = { key = NAME_LABEL, operator = "In", values = sorted(spec.names) }
+  else
+    local left_out = { own_namespace, table.unpack(spec.exclude or {}) }
+    for name in pairs(match.protected) do left_out[#left_out + 1] = name end
+    list[1] = { key = NAME_LABEL, operator = "NotIn", values = sorted(left_out) }
+  end
+  if spec.label then
+    for _, expression in ipairs(expressions(spec.label)) do list[#list + 1] = expression end
+  end
+  return { matchExpressions = list }
+end
+
+-- Selectors narrow what the API server sends. Where a policy has several matches, only what all of them
+-- ask for could stand here: the host decides then.
+local function narrow(entry, policy, own_namespace)
+  if #policy.match ~= 1 then
+    entry.namespaceSelector = namespace_selector({}, own_namespace)
+    return
+  end
+  local one = policy.match[1]
+  entry.namespaceSelector = namespace_selector(one, own_namespace)
+  if one.label then entry.objectSelector = { matchExpressions = expressions(one.label) } end
+  if one.when then entry.matchConditions = { { name = "when", expression = one.when } } end
+end
+
+local function seconds_for(policy)
+  return math.max(1, math.min(30, math.ceil(policy.timeout + 1)))
+end
+
+local function entry_of(policy, options)
+  local rules = {}
+  for _, one in ipairs(policy.match) do
+    for _, rule in ipairs(rule_of(one)) do rules[#rules + 1] = rule end
+  end
+  local entry = {
+    name = policy.name .. ".policy.kfhost.io",
+    clientConfig = options.client(("/%s/%s"):format(policy.kind, policy.name)),
+    rules = rules,
+    failurePolicy = policy.on_error == "fail" and "Fail" or "Ignore",
+    matchPolicy = "Equivalent",
+    sideEffects = "None",
+    timeoutSeconds = seconds_for(policy),
+    admissionReviewVersions = { "v1" },
+  }
+  if policy.kind == "mutate" then entry.reinvocationPolicy = "IfNeeded" end
+  narrow(entry, policy, options.namespace)
+  return entry
+end
+
+local function configuration(kind, name, entries)
+  return { apiVersion = "admissionregistration.k8s.io/v1", kind = kind, metadata = { name = name,
+    labels = { ["app.kubernetes.io/managed-by"] = "kfhost" } }, webhooks = entries }
+end
+
+---@param description table of a policy.Set
+---@param options {name: string, namespace: string, client: fun(path: string): table} client: the clientConfig of a path
+---@return table[] configurations none of them without an entry
+function M.configurations(description, options)
+  local groups = { early = {}, late = {}, validate = {} }
+  for _, policy in ipairs(description.policies) do
+    local group = policy.kind == "mutate" and policy.position or "validate"
+    table.insert(groups[group], entry_of(policy, options))
+  end
+  local list, short = {}, options.name:gsub("^kfhost%-", "")
+  for _, position in ipairs { "early", "late" } do
+    if #groups[position] > 0 then
+      local name = PREFIXES[position] .. "-" .. short
+      list[#list + 1] = configuration("MutatingWebhookConfiguration", name, groups[position])
+    end
+  end
+  if #groups.validate > 0 then
+    list[#list + 1] = configuration("ValidatingWebhookConfiguration", "kfhost-" .. short, groups.validate)
+  end
+  return list
+end
+
+return M

@@ -1,0 +1,107 @@
+local test = require "test"
+local fs = require "fs"
+local policy = require "policy"
+local manifests = require "policy.manifests"
+local rights = require "policy.rights"
+
+local FILE = [[
+local policy = require "policy"
+policy.grant { reads = { "persistentvolumeclaims" },
+  writes = { { resource = "pods", verbs = { "patch" } }, { resource = "jobs.batch", verbs = { "patch", "delete" } } } }
+policy.mutate { name = "first", match = { resource = "pods", operations = { "CREATE" } }, apply = function() end }
+policy.mutate { name = "last", position = "late", match = { resource = "pods/exec | jobs", operations = { "CONNECT" } },
+  apply = function() end }
+policy.validate { name = "check", timeout = "2500ms", match = { resource = "*", when = "object.spec.x == 1" },
+  check = function() end }
+policy.watch { name = "follow", resource = "namespaces", finalize = function() end }
+]]
+
+local function load(text)
+  local directory = test.tmpdir()
+  fs.write(directory .. "/site.lua", text)
+  return policy.load(directory .. "/site.lua")
+end
+
+-- The test condition that needs an evaluator of its own.
+local PLAIN = FILE:gsub(', when = "object.spec.x == 1"', "")
+
+test("rights are the union of what is declared, without a star", function()
+  local rules = rights.rules(load(PLAIN).description)
+  test.same(rules, {
+    { apiGroups = { "" }, resources = { "events" }, verbs = { "create", "patch" } },
+    { apiGroups = { "" }, resources = { "namespaces" }, verbs = { "get", "list", "patch", "watch" } },
+    { apiGroups = { "" }, resources = { "persistentvolumeclaims" }, verbs = { "get", "list", "watch" } },
+    { apiGroups = { "" }, resources = { "pods" }, verbs = { "patch" } },
+    { apiGroups = { "batch" }, resources = { "jobs" }, verbs = { "delete", "patch" } },
+  })
+end)
+
+local function by_kind(objects)
+  local map = {}
+  for _, object in ipairs(objects) do
+    map[object.kind] = map[object.kind] or {}
+    table.insert(map[object.kind], object)
+  end
+  return map
+end
+
+test("each policy has its own webhook, path, failure policy and time; two configurations for mutations", function()
+  local map = by_kind(manifests.objects(load(PLAIN), { image = "site/kfhost:1" }))
+  local mutating = map.MutatingWebhookConfiguration
+  test.equal(mutating[1].metadata.name, "a-kfhost-policy")
+  test.equal(mutating[2].metadata.name, "zz-kfhost-policy")
+  local first = mutating[1].webhooks[1]
+  test.equal(first.clientConfig.service.path, "/mutate/first")
+  test.equal(first.failurePolicy, "Ignore")
+  test.equal(first.reinvocationPolicy, "IfNeeded")
+  test.equal(first.timeoutSeconds, 2)
+  test.same(first.namespaceSelector, { matchExpressions = {
+    { key = "kubernetes.io/metadata.name", operator = "NotIn", values = { "kfhost-system", "kube-system" } } } })
+  test.same(mutating[2].webhooks[1].rules, {
+    { apiGroups = { "" }, apiVersions = { "*" }, resources = { "pods/exec" }, operations = { "CONNECT" }, scope = "*" },
+    { apiGroups = { "batch" }, apiVersions = { "*" }, resources = { "jobs" }, operations = { "CONNECT" }, scope = "*" },
+  })
+  local check = map.ValidatingWebhookConfiguration[1].webhooks[1]
+  test.equal(check.failurePolicy, "Fail")
+  test.equal(check.timeoutSeconds, 4)
+end)
+
+test("what is installed is whole, and runs as nobody", function()
+  local objects = manifests.objects(load(PLAIN), { image = "site/kfhost:1", replicas = 3 })
+  local map = by_kind(objects)
+  for _, kind in ipairs { "Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding",
+    "ConfigMap", "Service", "NetworkPolicy", "PodDisruptionBudget", "Deployment" } do
+    test.equal(#map[kind], 1)
+  end
+  test.equal(map.ConfigMap[1].data["site.lua"], PLAIN)
+  local deployment = map.Deployment[1]
+  test.equal(deployment.spec.replicas, 3)
+  test.same(require "json".is_array(deployment.spec.template.spec.containers), true)
+  test.equal(objects[#objects].kind, "ValidatingWebhookConfiguration")
+  for _, rule in ipairs(map.ClusterRole[1].rules) do
+    for _, verb in ipairs(rule.verbs) do test.equal(verb == "*" or verb == "escalate" or verb == "bind", false) end
+  end
+end)
+
+test("an audit tells who would be refused and what would be changed, without values", function()
+  local set = load [[local policy = require "policy"
+    policy.mutate { name = "class", match = { resource = "persistentvolumeclaims" }, apply = function(req)
+      req.object.spec.storageClassName = "secret-value"
+    end }
+    policy.validate { name = "tags", match = { resource = "pods" }, check = function(req)
+      if req.object.spec.containers[1].image:find ":latest$" then return req:deny("latest") end
+    end }]]
+  local audit = require "policy.audit"
+  local findings = audit.findings(set, {
+    { apiVersion = "v1", kind = "PersistentVolumeClaim", metadata = { name = "data", namespace = "a" }, spec = {} },
+    { apiVersion = "v1", kind = "Pod", metadata = { name = "p", namespace = "b" },
+      spec = { containers = { { image = "x:latest" } } } },
+    { apiVersion = "v1", kind = "Pod", metadata = { name = "q", namespace = "b" },
+      spec = { containers = { { image = "x:1" } } } },
+  })
+  test.same(audit.summary(findings), { pass = 1, fail = 1, warn = 1, error = 0, skip = 0 })
+  local reports = audit.reports(findings)
+  test.equal(#reports, 2)
+  test.equal(reports[2].results[1].resources[1].name, "p")
+  test.equal(require "json".encode(reports):find("secret-value", 1, true), nil)
+end)
