@@ -8,8 +8,8 @@
 ---| "Cancelled" # the task was cancelled, or the program interrupted
 ---| "Certificate" # a certificate or key cannot be made or read
 ---| "Closed" # what was closed is used
----| "Connection" # a connection cannot be made, or broke
 ---| "Config" # a setting of a policy is unknown, missing or of the wrong type
+---| "Connection" # a connection cannot be made, or broke
 ---| "Deadlock" # every task waits for another one
 ---| "Expression" # a condition or selector of a pipeline that cannot be read or evaluated
 ---| "Image" # no local command for a container's image
