@@ -25,6 +25,7 @@
 ---| "Patch" # a patch that cannot be applied: index of the operation and its path
 ---| "Pipeline" # an IR that is no pipeline, or does not fit together
 ---| "Protocol" # the other side does not keep to the protocol, or a limit of ours
+---| "Regex" # a text is no regular expression
 ---| "Script" # code in a sandbox raised something that is no error table
 ---| "Syntax" # code for a sandbox does not compile
 ---| "TLS" # a connection is not trusted, or a certificate of ours is not
