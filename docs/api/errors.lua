@@ -8,6 +8,7 @@
 ---| "Cancelled" # the task was cancelled, or the program interrupted
 ---| "Certificate" # a certificate or key cannot be made or read
 ---| "Closed" # what was closed is used
+---| "Condition" # a GJSON path that is not understood
 ---| "Config" # a setting of a policy is unknown, missing or of the wrong type
 ---| "Connection" # a connection cannot be made, or broke
 ---| "Deadlock" # every task waits for another one
@@ -15,6 +16,7 @@
 ---| "Image" # no local command for a container's image
 ---| "JSON" # a text is not JSON, or a value cannot be written as JSON
 ---| "Memory" # code in a sandbox needs more memory than it was given
+---| "Metrics" # a log that cannot be read as metrics
 ---| "NoTest" # a test run found no test
 ---| "NotACommand" # a script under cmd/ declares no command
 ---| "NotFound" # there is nothing of that name
@@ -27,8 +29,10 @@
 ---| "Protocol" # the other side does not keep to the protocol, or a limit of ours
 ---| "Regex" # a text is no regular expression
 ---| "Script" # code in a sandbox raised something that is no error table
+---| "Space" # a search space in which nothing can be chosen
 ---| "Syntax" # code for a sandbox does not compile
 ---| "TLS" # a connection is not trusted, or a certificate of ours is not
+---| "Template" # a trial template that cannot be filled in
 ---| "Timeout" # it did not end in time
 ---| "Unsupported" # an IR asks for what cannot be run on this machine yet
 ---| "Usage" # a command line that cannot be understood

@@ -1,0 +1,127 @@
+-- Katib without a cluster: judges experiments, fills trial templates in, reads metrics, suggests, decides.
+-- Not for talking to a cluster. Pure functions: the same arguments, the same answer.
+--   for _, finding in ipairs(katib.validate(experiment)) do print(finding.path, finding.message) end
+local M = {}
+
+---@class katib.Finding
+---@field path string
+---@field message string
+---@field severity "error"|"warning"
+---@field stage "webhook"|"run" webhook: the real one refuses it; run: it lets it pass and it fails, or surprises, later
+
+---The experiment as Katib's webhook stores it: with defaults, without fields that it does not know.
+---@param experiment table
+---@return table
+function M.default(experiment)
+  return (require "katib.defaults".experiment(experiment))
+end
+
+-- What makes the defaulting webhook refuse; it says one thing only, and no path.
+local function refused_early(experiment, found)
+  local go = require "katib.go"
+  local spec = (experiment.spec.trialTemplate or {}).trialSpec
+  local message = found.wrong[1] and found.wrong[1].message
+  if not message and spec and (spec.kind == nil or spec.kind == "") then
+    message = ("Object 'Kind' is missing in '%s'"):format(go.json(spec))
+  end
+  if not message then return nil end
+  local path = found.wrong[1] and found.wrong[1].path or "spec.trialTemplate.trialSpec"
+  return { {
+    path = path, message = message, severity = "error", stage = "webhook", whole = true, webhook = "defaulter",
+  } }
+end
+
+---Judges an experiment: first what the webhooks refuse, in their words, then what only we find.
+---@param experiment table as written
+---@param options {old: table?, config: table?, config_maps: table?, others: table[]?, namespace: table?}?
+---  old: before an update; config: what katib-config names; others: experiments of the cluster
+---@return katib.Finding[]
+function M.validate(experiment, options)
+  options = options or {}
+  local complete, found = require "katib.defaults".experiment(experiment)
+  local findings = refused_early(complete, found)
+  if not findings then
+    local old = options.old and M.default(options.old)
+    findings = require "katib.webhook".validate(complete, {
+      old = old, config = options.config, config_maps = options.config_maps,
+    })
+  end
+  local ours = require "katib.lint".check(complete, found, options)
+  table.move(ours, 1, #ours, #findings + 1, findings)
+  return findings
+end
+
+---The text with which the API server refuses the experiment, or nil when it lets it pass.
+---@param findings katib.Finding[] of katib.validate
+---@return string?
+function M.denial(findings)
+  local errors, by = {}, "validator"
+  for _, finding in ipairs(findings) do
+    if finding.stage == "webhook" then errors[#errors + 1] = finding end
+    by = finding.webhook or by
+  end
+  if #errors == 0 then return nil end
+  return ('admission webhook "%s.experiment.katib.kubeflow.org" denied the request: %s'):format(by,
+    require "katib.webhook".denial(errors))
+end
+
+---Fills the experiment's trial template in.
+---@param experiment table
+---@param options {trial: string, assignments: {name: string, value: string}[], namespace: string?, config_maps: table?}
+---@return table object # raises "Template"
+function M.render(experiment, options)
+  return require "katib.render".render(experiment, options)
+end
+
+---Whether a success or failure condition (a GJSON path) holds for an object.
+---@param expression string
+---@param object table
+---@return boolean holds, table? first what made it hold # raises "Condition" for what is not understood
+function M.condition(expression, object)
+  return require "katib.gjson".condition(expression, object)
+end
+
+---The metrics in a log, as Katib's collector finds them. Without the first name: one entry "unavailable".
+---@param text string
+---@param names string[] the objective first
+---@param options {filters: string[]?, format: "TEXT"|"JSON"|nil}?
+---@return {name: string, value: string, timestamp: string}[] metrics, boolean unavailable # raises "Metrics", "Regex"
+function M.metrics(text, names, options)
+  return require "katib.metrics".parse(text, names, options)
+end
+
+---What metrics become in a trial's status.
+---@param metrics {name: string, value: string, timestamp: string}[]
+---@param names string[]
+---@return {name: string, min: string, max: string, latest: string}[]
+function M.observation(metrics, names)
+  return require "katib.metrics".observation(metrics, names)
+end
+
+---The best of the trials (API objects, or {name, state, value, assignments}).
+---@param experiment table
+---@param trials table[]
+---@return {name: string, value: number?, assignments: table[], metrics: table[]}? # nil when none has a value
+function M.best(experiment, trials)
+  return require "katib.status".best(experiment, trials)
+end
+
+---What the controller does next: how many trials to create or delete, or why the experiment is over.
+---@param experiment table
+---@param trials table[]
+---@return {condition: string, reason: string, message: string, create: integer, delete: integer, counts: table}
+function M.next(experiment, trials)
+  return require "katib.status".next(experiment, trials)
+end
+
+---The early-stopping rules for the next trial.
+---@param experiment table
+---@param trials table[] each with history = {{name, value, timestamp}…}
+---@return {name: string, value: string, comparison: string, startStep: integer}[]
+function M.stop_rules(experiment, trials)
+  return require "katib.status".stop_rules(experiment, trials)
+end
+
+M.try = require "errors".try(M)
+
+return M

@@ -1,0 +1,153 @@
+-- The search space: the values a parameter can take, as numbers between 0 and 1, as points of a grid, as text.
+-- Not for choosing among them: see suggest.
+--   local space = space.read(experiment)
+local errors = require "errors"
+
+local M = {}
+
+---@class katib.Dimension
+---@field name string
+---@field kind "int"|"double"|"list"
+---@field low number?
+---@field high number?
+---@field step number?
+---@field log boolean
+---@field normal boolean
+---@field choices string[]?
+
+local function fail(parameter, message)
+  local name = tostring(parameter.name)
+  errors.raise { code = "Space", message = ("parameter '%s' %s"):format(name, message), path = name }
+end
+
+local function number(parameter, field)
+  local text = (parameter.feasibleSpace or {})[field]
+  if text == nil or text == "" then return nil end
+  local value = tonumber(text)
+  if not value or value ~= value or math.abs(value) == math.huge then
+    fail(parameter, ("has no number as %s: %q"):format(field, text))
+  end
+  return parameter.parameterType == "int" and math.tointeger(value) or value
+end
+
+local function list_dimension(parameter)
+  local choices = (parameter.feasibleSpace or {}).list or {}
+  if #choices == 0 then fail(parameter, "has an empty list") end
+  return { name = parameter.name, kind = "list", choices = choices, log = false, normal = false,
+    discrete = parameter.parameterType == "discrete" }
+end
+
+local LOG = { logUniform = true, logNormal = true }
+local NORMAL = { normal = true, logNormal = true }
+
+---@param parameter table of an Experiment
+---@return katib.Dimension # raises "Space" when nothing can be chosen
+function M.dimension(parameter)
+  local kind = parameter.parameterType
+  if kind == "categorical" or kind == "discrete" then return list_dimension(parameter) end
+  if kind ~= "int" and kind ~= "double" then fail(parameter, ("is of type %s"):format(tostring(kind))) end
+  local low, high, step = number(parameter, "min"), number(parameter, "max"), number(parameter, "step")
+  if not low or not high then fail(parameter, "has no min or no max") end
+  if low > high then fail(parameter, ("has a min of %s above its max of %s"):format(low, high)) end
+  if step and step <= 0 then fail(parameter, ("has a step of %s"):format(step)) end
+  local distribution = parameter.feasibleSpace.distribution
+  if LOG[distribution] and low <= 0 then fail(parameter, ("has a logarithmic scale and a min of %s"):format(low)) end
+  return { name = parameter.name, kind = kind, low = low, high = high, step = step, log = LOG[distribution] or false,
+    normal = NORMAL[distribution] or false }
+end
+
+---@param experiment table
+---@return katib.Dimension[] # raises "Space"
+function M.read(experiment)
+  local dimensions = {}
+  for i, parameter in ipairs(experiment.spec.parameters or {}) do dimensions[i] = M.dimension(parameter) end
+  if #dimensions == 0 then errors.raise { code = "Space", message = "the experiment has no parameters" } end
+  return dimensions
+end
+
+-- --- text ---------------------------------------------------------------------------------------------
+
+-- The shortest decimal text of a double, with an exponent where Python has one.
+local function shortest(value)
+  for digits = 1, 17 do
+    local text = ("%." .. digits .. "g"):format(value)
+    if tonumber(text) == value then return text end
+  end
+  return ("%.17g"):format(value)
+end
+
+-- Digits and exponent: value = 0.DIGITS × 10^point
+local function digits_of(value)
+  local mantissa, exponent = ("%s"):format(shortest(value)):match "^([%d.]+)e?([+-]?%d*)$"
+  local before, after = mantissa:match "^(%d*)%.?(%d*)$"
+  local point = #before + (tonumber(exponent) or 0)
+  local digits = before .. after
+  local zeros = #digits:match "^0*"
+  digits, point = digits:sub(zeros + 1), point - zeros
+  return (digits:gsub("0+$", "")), math.tointeger(point)
+end
+
+local function plain(digits, point)
+  if point <= 0 then return "0." .. ("0"):rep(-point) .. digits end
+  if point >= #digits then return digits .. ("0"):rep(point - #digits) end
+  return digits:sub(1, point) .. "." .. digits:sub(point + 1)
+end
+
+---A double as Python's repr writes it ("1e-05", "0.1", "2.0").
+---@param value number
+---@return string
+function M.python_text(value)
+  if value == 0 then return "0.0" end
+  local sign = value < 0 and "-" or ""
+  local digits, point = digits_of(math.abs(value))
+  if point > 16 or point < -3 then
+    local rest = #digits > 1 and "." .. digits:sub(2) or ""
+    return ("%s%s%se%s%02d"):format(sign, digits:sub(1, 1), rest, point - 1 < 0 and "-" or "+", math.abs(point - 1))
+  end
+  local text = plain(digits, point)
+  return sign .. (text:find(".", 1, true) and text or text .. ".0")
+end
+
+---A double as Go's FormatFloat(v, 'f', -1, 64) writes it: never an exponent.
+---@param value number
+---@return string
+function M.go_text(value)
+  if value == 0 then return "0" end
+  local digits, point = digits_of(math.abs(value))
+  return (value < 0 and "-" or "") .. plain(digits, point)
+end
+
+-- --- grids -----------------------------------------------------------------------------------------------
+
+-- As numpy.arange: the second value decides the difference.
+local function double_grid(low, high, step)
+  local count = math.ceil((high + step - low) / step)
+  local delta = (low + step) - low
+  local values = {}
+  for i = 0, count - 1 do values[i + 1] = i == 1 and low + step or low + i * delta end
+  if values[#values] and values[#values] > high then values[#values] = nil end
+  return values
+end
+
+---The values of a parameter on a grid, as numbers or texts.
+---@param parameter table
+---@return any[]? values, string? problem
+function M.grid(parameter)
+  local ok, dimension = pcall(M.dimension, parameter)
+  if not ok then return nil, errors.text(dimension) end
+  if dimension.kind == "list" then return dimension.choices end
+  if dimension.kind == "double" then
+    if not dimension.step then
+      return nil, ("Param %s step is nil; For discrete search space, all parameters must include step")
+        :format(parameter.name)
+    end
+    return double_grid(dimension.low, dimension.high, dimension.step)
+  end
+  local values = {}
+  for value = math.tointeger(dimension.low), math.tointeger(dimension.high), math.tointeger(dimension.step or 1) do
+    values[#values + 1] = value
+  end
+  return values
+end
+
+return M
