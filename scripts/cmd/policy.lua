@@ -9,6 +9,7 @@ return cli.main {
     apply = { "pass objects through the policies: mutated objects, or a diff", module = "cmd.policy.apply" },
     manifests = { "write what a cluster needs to serve them", module = "cmd.policy.manifests" },
     audit = { "judge objects that are already there", module = "cmd.policy.audit" },
+    serve = { "serve them as admission webhooks", module = "cmd.policy.serve" },
     explain = { "say which policies would act on an object, and why", module = "cmd.policy.explain" },
   },
 }(...)

@@ -39,10 +39,11 @@ local function check_stems(configs, set, path)
 end
 
 ---@param args {file: string[], config: string?}
+---@param options {bypass_groups: string[]?}?
 ---@return policy.Set
-function M.load(args)
+function M.load(args, options)
   local configs = M.configs(args.config)
-  local set = policy.load(args.file, { configs = configs })
+  local set = policy.load(args.file, { configs = configs, bypass_groups = options and options.bypass_groups })
   check_stems(configs, set, args.config)
   return set
 end

@@ -4,11 +4,13 @@
 
 local files = require "policy.files"
 local sandbox = require "sandbox"
+local task = require "task"
 
 local M = {}
 
 local LOAD_SECONDS = 5
 local STEP_SECONDS = 2 -- for our own part of a review: decoding, matching, the patch
+local LEAST_SECONDS = 0.005 -- what a policy gets when those before it took all the time there was
 local BASE_MEMORY = 24 << 20
 
 ---@class policy.Set
@@ -76,10 +78,13 @@ function Set:close()
   self.box:close()
 end
 
-local function ask(self, number)
+local function ask(self, number, deadline)
   local policy = self.description.policies[number]
   if self.before then self.before(policy) end
-  local _, problem = self.box:call("handle", policy.timeout, number)
+  local seconds = policy.timeout
+  if deadline then seconds = math.max(math.min(seconds, deadline - task.now()), LEAST_SECONDS) end
+  local _, problem = self.box:call("handle", seconds, number)
+  if self.after then self.after(policy) end
   if not problem then return end
   if problem.code == "Memory" then self.box:collect() end
   self.box:call("failed", STEP_SECONDS, number,
@@ -88,7 +93,8 @@ end
 
 ---Answers a review.
 ---@param given string|table an AdmissionReview or its JSON
----@param options {kind: "mutate"|"validate"|nil, policy: string?, cache_age: number?, as: "text"|"table"|nil}?
+---@param options {kind: "mutate"|"validate"|nil, policy: string?, cache_age: number?, as: "text"|"table"|nil,
+---  seconds: number?}? seconds: for all policies together
 ---@return string|table answer
 ---@return table[] records by policy {policy, mode, verdict, paths, message}
 ---@return table facts of the review
@@ -97,7 +103,8 @@ function Set:answer(given, options)
   local numbers, problem = self.box:call("begin", STEP_SECONDS, given,
     { kind = options.kind, policy = options.policy, position = options.position, cache_age = options.cache_age })
   if not numbers then raise(problem) end
-  for _, number in ipairs(numbers) do ask(self, number) end
+  local deadline = options.seconds and task.now() + options.seconds
+  for _, number in ipairs(numbers) do ask(self, number, deadline) end
   local answer, records, facts = self.box:call("finish", STEP_SECONDS, options.as)
   if not answer then raise(records) end
   return answer, records, facts

@@ -1,0 +1,93 @@
+-- policy.serve.answer: a set of policies as the handler of an HTTP server.
+-- Not for listening: policy.serve does that.
+--   server.listen { handler = answer.handler(set, { metrics = metrics, audit = function(line) … end }) }
+
+local errors = require "errors"
+local task = require "task"
+
+local M = {}
+
+local JSON = { ["content-type"] = "application/json" }
+local MARGIN = 0.2 -- seconds of the API server's timeout that are left for the way back
+
+local function refuse(state, status, message)
+  state.metrics:refusal(status)
+  local headers = { ["content-type"] = "text/plain" }
+  if status == 405 then headers.allow = "POST" end
+  return { status = status, headers = headers, body = message .. "\n" }
+end
+
+-- What a path asks for: {kind=, policy=}, or nil.
+local function route(set, path)
+  local kind, name = path:match "^/(%l+)/?([^/]*)$"
+  if kind ~= "mutate" and kind ~= "validate" then return nil end
+  if name == "" then return { kind = kind } end
+  for _, policy in ipairs(set.description.policies) do
+    if policy.name == name and policy.kind == kind then return { kind = kind, policy = name } end
+  end
+  return nil
+end
+
+local function is_json(request)
+  local kind = request.headers["content-type"] or ""
+  return kind:match "^%s*application/json%s*$" ~= nil or kind:match "^%s*application/json%s*;" ~= nil
+end
+
+-- The time that the API server gives us, less the margin; nil when it does not say.
+local function time_of(query)
+  local text = query and ("&" .. query):match "&timeout=([%w.]+)"
+  local ok, seconds = pcall(task.seconds, text)
+  if not ok or not seconds then return nil end
+  return math.max(seconds - MARGIN, seconds / 2)
+end
+
+local function audit_line(records, facts, seconds)
+  return { uid = facts.uid, operation = facts.operation, resource = facts.resource, group = facts.group,
+    namespace = facts.namespace, name = facts.name, user = facts.user, dry_run = facts.dry_run or nil,
+    allowed = not facts.denied, bypass = facts.bypass, policies = records, seconds = seconds }
+end
+
+---@param set policy.Set
+---@param state {metrics: table, audit: fun(line: table)}
+---@return fun(request: server.Request): server.Response
+function M.handler(set, state)
+  return function(request)
+    local asked = route(set, request.path)
+    if not asked then return refuse(state, 404, "no such policy: paths are /mutate[/NAME] and /validate[/NAME]") end
+    if request.method ~= "POST" then return refuse(state, 405, "a review is sent by POST") end
+    if not is_json(request) then return refuse(state, 415, "a review is application/json") end
+    if request.body == "" then return refuse(state, 400, "the body is empty") end
+    local started = task.now()
+    asked.as = "text"
+    asked.seconds = time_of(request.query)
+    local ok, answer, records, facts = pcall(set.answer, set, request.body, asked)
+    if not ok then
+      if not errors.is(answer) then error(answer, 0) end
+      return refuse(state, 400, ("this is no review: %s"):format(answer.message))
+    end
+    state.metrics:review(records, facts)
+    if #records > 0 or facts.bypass then state.audit(audit_line(records, facts, task.now() - started)) end
+    return { status = 200, headers = JSON, body = answer }
+  end
+end
+
+---@param state {ready: fun(): boolean, string?; metrics: table}
+---@return fun(request: server.Request): server.Response handler of the second port
+function M.operations(state)
+  local function text(status, body)
+    return { status = status, headers = { ["content-type"] = "text/plain" }, body = body }
+  end
+  return function(request)
+    if request.path == "/healthz" then return text(200, "ok") end
+    if request.path == "/readyz" then
+      local ready, why = state.ready()
+      return text(ready and 200 or 503, ready and "ok" or why or "not ready")
+    end
+    if request.path == "/metrics" then
+      return { status = 200, headers = { ["content-type"] = "text/plain; version=0.0.4" }, body = state.metrics:text() }
+    end
+    return text(404, "paths are /healthz, /readyz, /metrics")
+  end
+end
+
+return M
