@@ -1,12 +1,14 @@
 // require "kube.core": the exact functions of Kubernetes that need no cluster.
 #include "kube.h"
+#include "schema.h"
 
 #include "error.h"
 
 #include <lauxlib.h>
 
 static const luaL_Reg patches[] = {
-    {"json", kf_patch_json}, {"merge", kf_patch_merge}, {"diff", kf_patch_diff}, {NULL, NULL}};
+    {"json", kf_patch_json}, {"merge", kf_patch_merge}, {"strategic", kf_patch_strategic},
+    {"diff", kf_patch_diff}, {NULL, NULL}};
 
 int luaopen_kf_kube(lua_State *L);
 int luaopen_kf_kube(lua_State *L) {
@@ -14,5 +16,7 @@ int luaopen_kf_kube(lua_State *L) {
   luaL_newlib(L, patches);
   kf_add_try(L, -1);
   lua_setfield(L, -2, "patch");
+  kf_schema_open(L);
+  lua_setfield(L, -2, "schema");
   return 1;
 }

@@ -10,5 +10,6 @@
 int kf_patch_json(lua_State *L);   // (doc, ops) -> doc
 int kf_patch_merge(lua_State *L);  // (doc, patch) -> doc
 int kf_patch_diff(lua_State *L);   // (a, b) -> ops
+int kf_patch_strategic(lua_State *L);  // (doc, patch, "apps/v1/Deployment") -> doc
 
 #endif
