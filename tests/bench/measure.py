@@ -13,13 +13,15 @@ KALE = os.path.join(ROOT, "build", "kale", "bin", "kale")
 missed = 0
 
 
-def seconds(command, cwd=None):
-    """The wall time of a whole process, which must succeed."""
+def seconds(command, cwd=None, output=None):
+    """The wall time of a whole process, which must succeed; its output is appended to a list."""
     started = time.perf_counter()
     done = subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True)
     elapsed = time.perf_counter() - started
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr.decode()}")
+    if output is not None:
+        output.append(done.stdout.decode())
     return elapsed
 
 
