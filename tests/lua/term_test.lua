@@ -100,13 +100,27 @@ test("progress draws at most ten times a second", function()
 end)
 
 test("a line that stays goes above the moving ones", function()
-  local progress, seen = spy()
+  local progress, seen, clock = spy()
   progress:tick()
+  clock[1] = 0.1
   progress:print "load: done"
-  test.same(seen, {
-    "running load\nrunning train", "\27[1F\27[Jload: done\n", "running load\nrunning train",
-  })
+  test.same(seen, { "running load\nrunning train", "\27[1F\27[Jload: done\nrunning load\nrunning train" })
   progress:close()
+end)
+
+test("lines that stay are drawn ten times a second too, and none is lost", function()
+  local progress, seen, clock = spy()
+  local printed, shown = {}, {}
+  for hundredths = 0, 99 do
+    clock[1] = hundredths / 100
+    printed[#printed + 1] = "line " .. hundredths
+    progress:print(printed[#printed])
+  end
+  test.equal(#seen, 10)
+  progress:close()
+  test.equal(#seen, 11)
+  for line in table.concat(seen):gmatch "(line %d+)\n" do shown[#shown + 1] = line end
+  test.same(shown, printed)
 end)
 
 test("closing removes the moving lines, once", function()

@@ -40,12 +40,23 @@ local function size_of(node)
   return { width = math.max(90, columns * CHARACTER + 28), height = node.note and 2 * LINE + 14 or LINE + 18 }
 end
 
-local function draw_edge(from, to)
-  local x1, y1, x2, y2 = from.x, from.y + from.height / 2, to.x, to.y - to.height / 2 - 5
+local function curve(x1, y1, x2, y2)
   local bend = (y2 - y1) / 2
-  return ('<path class="edge" d="M%s %sC%s %s %s %s %s %s" marker-end="url(#tip)"/>'):format(
-    coordinate(x1), coordinate(y1), coordinate(x1), coordinate(y1 + bend), coordinate(x2), coordinate(y2 - bend),
-    coordinate(x2), coordinate(y2))
+  return ("C%s %s %s %s %s %s"):format(coordinate(x1), coordinate(y1 + bend), coordinate(x2),
+    coordinate(y2 - bend), coordinate(x2), coordinate(y2))
+end
+
+-- From the foot of one node to the head of another; straight down where it passes a row between them.
+local function draw_edge(from, to, route)
+  local x, y = from.x, from.y + from.height / 2
+  local parts = { ("M%s %s"):format(coordinate(x), coordinate(y)) }
+  for _, passed in ipairs(route) do
+    local top, bottom = passed.y - passed.height / 2, passed.y + passed.height / 2
+    parts[#parts + 1] = curve(x, y, passed.x, top) .. "V" .. coordinate(bottom)
+    x, y = passed.x, bottom
+  end
+  parts[#parts + 1] = curve(x, y, to.x, to.y - to.height / 2 - 5)
+  return ('<path class="edge" d="%s" marker-end="url(#tip)"/>'):format(table.concat(parts))
 end
 
 local function draw_node(node, place)
@@ -70,18 +81,17 @@ end
 function M.draw(nodes)
   local sizes = {}
   for _, node in ipairs(nodes) do sizes[node.name] = size_of(node) end
-  local places, width, height = layout.place(nodes, sizes, { x = 26, y = 46 })
-  for _, place in pairs(places) do place.x, place.y = place.x + MARGIN, place.y + MARGIN end
+  local places, routes, width, height = layout.place(nodes, sizes, { x = 26, y = 46 })
   local total_width, total_height = coordinate(width + 2 * MARGIN), coordinate(height + 2 * MARGIN)
   local parts = {
-    ('<svg xmlns="http://www.w3.org/2000/svg" width="%s" height="%s" viewBox="0 0 %s %s" role="img">')
-      :format(total_width, total_height, total_width, total_height),
+    ('<svg xmlns="http://www.w3.org/2000/svg" width="%s" height="%s" viewBox="-%d -%d %s %s" role="img">')
+      :format(total_width, total_height, MARGIN, MARGIN, total_width, total_height),
     "<style>\n" .. STYLE .. "</style>",
     '<defs><marker id="tip" viewBox="0 0 8 8" refX="4" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
       .. '<path class="tip" d="M0 0L8 4L0 8z"/></marker></defs>',
   }
   for _, node in ipairs(nodes) do
-    for _, name in ipairs(node.after) do parts[#parts + 1] = draw_edge(places[name], places[node.name]) end
+    for _, name in ipairs(node.after) do parts[#parts + 1] = draw_edge(places[name], places[node.name], routes[node.name][name]) end
   end
   for _, node in ipairs(nodes) do parts[#parts + 1] = draw_node(node, places[node.name]) end
   parts[#parts + 1] = "</svg>\n"

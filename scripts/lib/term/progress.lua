@@ -33,12 +33,13 @@ local function fitting(lines)
   return fit
 end
 
+-- One write: what stays, and the moving lines below it.
 local function redraw(self)
   local lines = fitting(self.draw())
-  local text = erase(self) .. table.concat(lines, "\n")
+  local text = erase(self) .. table.concat(self.kept) .. table.concat(lines, "\n")
+  self.kept = {}
   self.shown = #lines
   self.drawn_at = self.now()
-  self.dirty = false
   if text ~= "" then self.write(text) end
 end
 
@@ -52,15 +53,15 @@ end
 ---Says that the lines changed: they are redrawn now if the last time is long enough ago.
 Progress.changed = Progress.tick
 
----Prints lines that stay, above the moving ones.
+---Prints lines that stay, above the moving ones; on a terminal with the next redraw.
 ---@param text string without the last newline
 function Progress:print(text)
   if not self.live or self.closed then
     self.write(text .. "\n")
     return
   end
-  self.write(erase(self) .. text .. "\n")
-  redraw(self)
+  self.kept[#self.kept + 1] = text .. "\n"
+  self:tick()
 end
 
 ---Removes the moving lines. Closing twice does no harm.
@@ -68,7 +69,7 @@ function Progress:close()
   if self.closed then return end
   self.closed = true
   if self.ticker then self.ticker:cancel() end
-  local text = erase(self)
+  local text = erase(self) .. table.concat(self.kept)
   if text ~= "" then self.write(text) end
 end
 
@@ -101,6 +102,7 @@ return function(options)
     now = options.now or require("task").now,
     live = not options.plain and (options.write ~= nil or term.shows "stderr"),
     shown = 0,
+    kept = {}, -- lines that stay, not yet written
     closed = false,
   }, Progress)
   if self.live and not options.write then start_ticker(self) end
