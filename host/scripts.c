@@ -95,7 +95,8 @@ static bool is_outdated(const char *path, const char *name) {
   if (!stream) return false;
   const char *read = fgets(line, sizeof line, stream);
   fclose(stream);
-  int fields = read ? sscanf(line, "-- kfhost %31s %64[0-9a-f] ", version, was) : 0;
+  const char *heading = read ? line + strspn(line, "-#") : "";  // -- in Lua, # in Python
+  int fields = sscanf(heading, " kfhost %31s %64[0-9a-f] ", version, was);
   if (fields != 2 || strlen(was) != DIGEST_TEXT - 1) return false;  // not a header of ours
   digest(file, now);
   return strcmp(was, now) != 0;
@@ -167,6 +168,22 @@ static int search_registry(lua_State *L) {
   return 1;
 }
 
+// A file on package.path, as Lua's own searcher finds it; text only. Upvalue: the table package.
+static int search_files(lua_State *L) {
+  const char *module = luaL_checkstring(L, 1);
+  lua_getfield(L, lua_upvalueindex(1), "searchpath");
+  lua_pushvalue(L, 1);
+  lua_getfield(L, lua_upvalueindex(1), "path");
+  lua_call(L, 2, 2);
+  if (lua_isnil(L, -2)) return 1;
+  lua_pop(L, 1);
+  const char *path = lua_tostring(L, -1);
+  if (luaL_loadfilex(L, path, "t") != LUA_OK)
+    return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", module, path, lua_tostring(L, -1));
+  lua_insert(L, -2);
+  return 2;
+}
+
 // Drops the entries of the search path package[field] that are relative to the working directory.
 static void strip_relative(lua_State *L, const char *field) {
   luaL_Buffer kept;
@@ -199,6 +216,9 @@ void kf_scripts_install(lua_State *L) {
   lua_rawseti(L, -2, 2);
   lua_pushcfunction(L, search_registry);
   lua_rawseti(L, -2, 3);
+  lua_pushvalue(L, -2);
+  lua_pushcclosure(L, search_files, 1);
+  lua_rawseti(L, -2, 4);
   lua_pop(L, 2);
 }
 

@@ -59,6 +59,20 @@ static int l_loadfile(lua_State *L) {
   return lua_gettop(L);
 }
 
+static int all_results(lua_State *L, int status, lua_KContext context) {
+  (void)status, (void)context;
+  return lua_gettop(L) - 1;
+}
+
+// dofile(name), text only.
+static int l_dofile(lua_State *L) {
+  const char *name = luaL_optstring(L, 1, NULL);
+  lua_settop(L, 1);
+  if (luaL_loadfilex(L, name, "t") != LUA_OK) return lua_error(L);
+  lua_callk(L, 0, LUA_MULTRET, 0, all_results);
+  return all_results(L, LUA_OK, 0);
+}
+
 // os.exit(code) that closes the state, so that handles and children do not outlive it.
 static int l_exit(lua_State *L) {
   lua_settop(L, 1);
@@ -91,6 +105,7 @@ static int open_libraries(lua_State *L) {
   luaL_openlibs(L);
   wrap_global(L, "load", l_load);
   wrap_global(L, "loadfile", l_loadfile);
+  lua_register(L, "dofile", l_dofile);
   wrap_exit(L);
   lua_warning(L, "@on", 0);  // an error in __gc can only be told as a warning
   luaL_requiref(L, "errors", luaopen_kf_errors, 0);

@@ -52,4 +52,18 @@ function M.without_heading(text)
   return (text:gsub("^%S+ kfhost %S+ %x+ [^\n]*\n", "", 1))
 end
 
+---The text of a bundled file as it is used: of the user's own copy, if there is one, without its heading.
+---A copy of another version is said on standard error.
+---@param name string
+---@return string text raises "NotFound"
+function M.text(name)
+  local path = scripts.override(name)
+  if not path then return scripts.source(name) end
+  if scripts.is_outdated(path, name) then
+    io.stderr:write(("kfhost: %s was ejected from another version of %s; see kfhost scripts diff %s\n"):format(
+      path, name, name))
+  end
+  return M.without_heading(require("fs").read(path))
+end
+
 return M

@@ -85,6 +85,57 @@ test("two dashes end the options", function()
   test.equal(kfhost({ "--", "-", stdin = "print 'ok'" }).stdout, "ok\n")
 end)
 
+test("bytecode is refused wherever code is loaded", function()
+  local path = script(string.dump(function() print "ran" end), "binary.lua")
+  local folder = path:match "^(.*)/"
+  test.equal(load(string.dump(function() end)), nil)
+  test.equal(loadfile(path), nil)
+  for _, words in ipairs {
+    { path }, { "-", stdin = string.dump(function() print "ran" end) }, { "-e", ("dofile %q"):format(path) },
+    { "-e", ("package.path = %q; require 'binary'"):format(folder .. "/?.lua") },
+    { "-e", ("assert(loadfile(%q, 'b'))()"):format(path) },
+  } do
+    local result = kfhost(words)
+    test.equal(result.stdout, "")
+    test.equal(result.code, 1)
+    assert(result.stderr:find("attempt to load a binary chunk", 1, true), result.stderr)
+  end
+end)
+
+test("dofile and package.path give text files, which may wait", function()
+  local path = script("require('task').sleep(0.01) return 'did', ...", "text.lua")
+  test.equal(kfhost({ "-e", ("print(dofile(%q))"):format(path) }).stdout, "did\n")
+  local folder = script("return { loaded = ... }", "found.lua"):match "^(.*)/"
+  test.equal(kfhost({ "-e", ("package.path = %q; print(require('found').loaded)"):format(folder .. "/?.lua") }).stdout,
+    "found\n")
+end)
+
+-- --- what a start costs ------------------------------------------------------------------------------
+
+-- The shared objects and the peak in KiB of this program at the end of some code.
+local function footprint(code)
+  local result = kfhost { "-e", code .. [[
+    for line in io.lines "/proc/self/maps" do print(line:match "%S+$") end
+    print(io.open "/proc/self/status":read "a":match "VmHWM:%s*(%d+)")]] }
+  if result.code ~= 0 then error(result.stderr) end
+  return result.stdout, tonumber(result.stdout:match "(%d+)\n$")
+end
+
+test("libcurl is not mapped and the peak is below 8 MB, at the first line and after a compile", function()
+  local compile = [[
+    local chunk = assert(load(require "scripts".source "cmd/kale/compile.lua"))
+    assert(chunk("examples/notebooks/digits.ipynb", "-o", "/dev/null") == 0)]]
+  for _, code in ipairs { "", compile } do
+    local maps, peak = footprint(code)
+    assert(maps:find("libc.so", 1, true))
+    for _, library in ipairs { "curl", "nghttp2", "sqlite", "python" } do
+      test.equal(maps:find(library, 1, true), nil)
+    end
+    -- A sanitizer's own memory is no measure.
+    if not maps:find("libasan", 1, true) then assert(peak <= 8 * 1024, peak) end
+  end
+end)
+
 -- --- ends ------------------------------------------------------------------------------------------
 
 test("what a script returns is the exit code", function()

@@ -73,6 +73,71 @@ test("an outdated file is used with a warning", function()
   test.equal(kfhost(data, "scripts", "list").stdout:match "outdated", "outdated")
 end)
 
+test("an ejected Python file is used too, without its heading, and may be outdated", function()
+  local data, name = test.tmpdir(), "kale/runtime/step.py"
+  local function compile()
+    return kfhost(data, "kale", "compile", "examples/notebooks/prices.ipynb")
+  end
+  local bundled = compile().stdout
+  kfhost(data, "scripts", "eject", name)
+  local path = data .. "/kfhost/scripts/" .. name
+  test.equal(fs.read(path):match "^# kfhost %S+ %x+ (%S+)\n", name)
+  test.equal(compile().stdout, bundled)
+  fs.write(path, fs.read(path) .. "# mine\n")
+  test.equal(compile().stdout == bundled, false)
+  fs.write(path, "# kfhost 0.0.1 " .. ("0"):rep(64) .. " " .. name .. "\npass\n")
+  test.equal(select(2, compile().stderr:gsub("was ejected from another version", "")), 1)
+end)
+
+-- Folders with lib/marked.lua and cmd/marked.lua that say which one they are.
+local function marked(name)
+  local folder = fs.join(test.tmpdir(), name)
+  for _, kind in ipairs { "lib", "cmd" } do
+    fs.mkdir(fs.join(folder, kind), { parents = true })
+    fs.write(fs.join(folder, kind, "marked.lua"), ("print '%s'"):format(name))
+  end
+  return folder
+end
+
+test("scripts are searched in --scripts, KFHOST_PATH, the user's folder, the program; in this order", function()
+  local option, listed, later = marked "option", marked "listed", marked "later"
+  local home = test.tmpdir()
+  fs.mkdir(home .. "/.local/share/kfhost", { parents = true })
+  fs.rename(marked "home", home .. "/.local/share/kfhost/scripts")
+  local env = { HOME = home, XDG_DATA_HOME = "", KFHOST_PATH = "/no/such:" .. listed .. ":" .. later }
+  local function found(...)
+    local options, said = { ... }, {}
+    for i, words in ipairs { { "marked" }, { "-e", "require 'marked'" } } do
+      local command = { host.executable(), env = env, stderr = "null" }
+      for _, list in ipairs { options, words } do table.move(list, 1, #list, #command + 1, command) end
+      said[i] = proc.run(command).stdout
+    end
+    test.equal(said[1], said[2])
+    return said[1]
+  end
+  test.equal(found("--scripts", option), "option\n")
+  test.equal(found(), "listed\n")
+  env.KFHOST_PATH = ""
+  test.equal(found(), "home\n")
+  env.XDG_DATA_HOME = home .. "/.local/share"
+  env.HOME = "/no/such"
+  test.equal(found(), "home\n")
+end)
+
+test("nothing is taken from the working directory", function()
+  local folder = marked "here"
+  fs.write(fs.join(folder, "marked.lua"), "print 'here'")
+  for _, path in ipairs { "", ".", ":", "./lib", "." .. folder } do
+    local env = { KFHOST_PATH = path, XDG_DATA_HOME = ".", HOME = ".", LUA_PATH = "./?.lua", LUA_CPATH = "./?.so" }
+    for _, words in ipairs { { "marked" }, { "-e", "require 'marked'" } } do
+      local result = proc.run { cwd = folder, env = env, stderr = "pipe", host.executable(), table.unpack(words) }
+      test.equal(result.stdout, "")
+      test.equal(result.code > 0, true)
+    end
+  end
+  for entry in (package.path .. ";" .. package.cpath):gmatch "[^;]+" do test.equal(entry:sub(1, 1), "/") end
+end)
+
 test("diff shows what was changed, without the heading", function()
   local data = test.tmpdir()
   kfhost(data, "scripts", "eject", "lib/diff.lua")

@@ -91,7 +91,9 @@ function M.draw(nodes)
       .. '<path class="tip" d="M0 0L8 4L0 8z"/></marker></defs>',
   }
   for _, node in ipairs(nodes) do
-    for _, name in ipairs(node.after) do parts[#parts + 1] = draw_edge(places[name], places[node.name], routes[node.name][name]) end
+    for _, name in ipairs(node.after) do
+      parts[#parts + 1] = draw_edge(places[name], places[node.name], routes[node.name][name])
+    end
   end
   for _, node in ipairs(nodes) do parts[#parts + 1] = draw_node(node, places[node.name]) end
   parts[#parts + 1] = "</svg>\n"

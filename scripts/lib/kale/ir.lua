@@ -1,10 +1,10 @@
 -- The pipeline of a plan as KFP v2 intermediate representation (PipelineSpec, schema 2.1.0).
 -- Not for running it (kfp.run). What the KFP SDK's local runner asks of an IR is kept, too.
 --   local text = ir.encode(ir.build(plan))
+local bundle = require "bundle"
 local diagnostics = require "kale.diagnostics"
 local hash = require "hash"
 local json = require "json"
-local scripts = require "scripts"
 
 local M = {}
 
@@ -183,7 +183,7 @@ function M.build(plan)
   diagnostics.check(plan.path, plan.diagnostics)
   local keys = M.task_names(plan)
   local runtime = {
-    boot = scripts.source "kale/runtime/boot.py", program = hash.base64(scripts.source "kale/runtime/step.py") .. ".",
+    boot = bundle.text "kale/runtime/boot.py", program = hash.base64(bundle.text "kale/runtime/step.py") .. ".",
   }
   local components, executors, tasks = {}, {}, {}
   for _, step in ipairs(plan.steps) do
