@@ -174,6 +174,21 @@ test("a task that is left over fails its test", function()
   end)]], "1 tasks still run")
 end)
 
+test("a timer or a process that is left over fails its test", function()
+  check_fails([[test("one", function()
+    require("task").spawn(require("task").sleep, 100)
+    test.advance(0)
+  end)]], "1 timers are still pending")
+  check_fails([[local kept
+  test("one", function() kept = require("proc").spawn { "sleep", "100" } end)]], "handles are still open")
+end)
+
+test("a test that hangs has 60 seconds when nothing else is said", function()
+  local proc, host = require "proc", require "host"
+  local help = proc.run { host.executable(), "test", "--help" }.stdout
+  assert(help:find "%-%-timeout N%s+seconds that a test may take %(default 60%)", help)
+end)
+
 test("time moves by advance only", function()
   local code = run_file [[test("one", function()
     local task = require "task"
