@@ -4,7 +4,7 @@
 #include "error.h"
 
 #include <math.h>
-#include <string.h>
+#include <stddef.h>
 
 enum { READ_SIZE = 65536 };
 
@@ -15,11 +15,34 @@ static void watch(struct transfer *transfer, int events) {
   else kf_watch_stop(transfer->session->loop, &transfer->watch);
 }
 
+// Sends what is queued as far as it goes.
+static void flush(struct transfer *transfer) {
+  struct kf_buffer *queue = &transfer->upload;
+  while (transfer->fd >= 0 && transfer->sent < queue->length) {
+    size_t count = 0;
+    CURLcode result = transfer->session->curl->easy_send(
+        transfer->easy, queue->data + transfer->sent, queue->length - transfer->sent, &count);
+    if (result == CURLE_AGAIN) {
+      watch(transfer, transfer->events | KF_WRITE);
+      return;
+    }
+    if (result != CURLE_OK) {
+      kf_transfer_stop(transfer);
+      transfer->result = result;
+      return;
+    }
+    transfer->sent += count;
+    transfer->sent_total += count;
+  }
+  transfer->sent = queue->length = 0;
+  if (transfer->fd >= 0) watch(transfer, transfer->events & ~KF_WRITE);
+}
+
 static void on_ready(struct kf_watch *ready, int events) {
-  (void)events;
   struct transfer *transfer =
       (struct transfer *)(void *)((char *)ready - offsetof(struct transfer, watch));
-  watch(transfer, 0);  // again when somebody waits
+  if (events & KF_READ) watch(transfer, transfer->events & ~KF_READ);  // again when somebody waits
+  if (events & KF_WRITE) flush(transfer);
   kf_transfer_tell(transfer);
 }
 
@@ -49,38 +72,34 @@ int kf_session_connect(lua_State *L) {
   return connected(L, LUA_OK, 0);
 }
 
+// [transfer text] context: what sent_total must reach; totals may wrap around.
+static int sent(lua_State *L, int status, lua_KContext context) {
+  struct transfer *transfer = kf_check_transfer(L, 1);
+  if (status == LUA_YIELD) kf_gate_waited(L);
+  if ((ptrdiff_t)(transfer->sent_total - (size_t)context) >= 0) return 0;
+  if (transfer->fd < 0) return kf_transfer_fail(L, transfer, 1);
+  return kf_gate_wait(L, &transfer->changes, HUGE_VAL, context, sent);
+}
+
+// t:send(text): waits until all is sent; texts of several tasks do not mix
+int kf_transfer_send(lua_State *L) {
+  struct transfer *transfer = kf_check_transfer(L, 1);
+  size_t length;
+  const char *text = luaL_checklstring(L, 2, &length);
+  lua_settop(L, 2);
+  if (transfer->fd < 0) return kf_fail(L, "Closed", "the connection is closed");
+  kf_buffer_add(&transfer->upload, text, length);
+  if (transfer->upload.failed) return luaL_error(L, "not enough memory");
+  transfer->queued_total += length;
+  size_t mark = transfer->queued_total;
+  flush(transfer);
+  return sent(L, LUA_OK, (lua_KContext)mark);
+}
+
 static int broken(lua_State *L, struct transfer *transfer, CURLcode result) {
   kf_transfer_stop(transfer);
   transfer->result = result;
   return kf_transfer_fail(L, transfer, 1);
-}
-
-// [transfer text] context: how much of it was sent
-static int send_some(lua_State *L, int status, lua_KContext context) {
-  struct transfer *transfer = kf_check_transfer(L, 1);
-  size_t length, sent = (size_t)context;
-  const char *text = luaL_checklstring(L, 2, &length);
-  if (status == LUA_YIELD) kf_gate_waited(L);
-  while (sent < length) {
-    size_t count = 0;
-    if (transfer->fd < 0) return kf_fail(L, "Closed", "the connection is closed");
-    CURLcode result = transfer->session->curl->easy_send(transfer->easy, text + sent,
-                                                         length - sent, &count);
-    if (result != CURLE_OK && result != CURLE_AGAIN) return broken(L, transfer, result);
-    sent += count;
-    if (result == CURLE_OK) continue;
-    watch(transfer, transfer->events | KF_WRITE);
-    return kf_gate_wait(L, &transfer->changes, HUGE_VAL, (lua_KContext)sent, send_some);
-  }
-  return 0;
-}
-
-// t:send(text): waits until all is sent
-int kf_transfer_send(lua_State *L) {
-  kf_check_transfer(L, 1);
-  luaL_checkstring(L, 2);
-  lua_settop(L, 2);
-  return send_some(L, LUA_OK, 0);
 }
 
 static int receive_some(lua_State *L, int status, lua_KContext context) {

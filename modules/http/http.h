@@ -58,6 +58,7 @@ struct transfer {
   bool bare;                      // only a connection is wanted
   int fd;                         // of a bare connection that stands, else -1
   int events;                     // what is watched of it
+  size_t queued_total, sent_total;  // bytes of it
   struct kf_watch watch;
   struct curl_slist *lines, *connect_to;
   CURLU *address;

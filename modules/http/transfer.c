@@ -155,6 +155,7 @@ struct transfer *kf_transfer_start(lua_State *L, bool whole, bool bare) {
   kf_transfer_options(L, 2, transfer);
   if (bare) {
     session->curl->easy_setopt(transfer->easy, CURLOPT_CONNECT_ONLY, 1L);
+    session->curl->easy_setopt(transfer->easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
     session->curl->easy_setopt(transfer->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
   }
   lua_settop(L, index);
