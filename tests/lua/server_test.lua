@@ -122,7 +122,8 @@ end)
 test("a client that waits for 100 Continue gets it", function()
   local s <close> = listen {}
   local connection <close> = connect(s)
-  connection:write "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
+  connection:write("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+    .. "Content-Length: 2\r\nConnection: close\r\n\r\n")
   test.equal(connection:read(5), "HTTP/1.1 100 Continue\r\n\r\n")
   connection:write "hi"
   test.equal(read_all(connection):match "\r\n\r\n(.*)$", "POST / hi")
