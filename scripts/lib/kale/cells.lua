@@ -1,54 +1,10 @@
 -- The second room: tags. Each code cell gets its part: imports, functions, parameters, metrics,
 -- skip, or a step with its options. Not for Python: see kale.source.
---   local layout = cells.read(notebook, report)  -- layout.steps, layout.imports, …
+--   local layout = cells.read(notebook, metadata, report)  -- layout.steps, layout.imports, …
+local options = require "kale.options"
+local tags = require "kale.tags"
+
 local M = {}
-
-local SPECIAL = {
-  ["skip"] = "skip", ["imports"] = "imports", ["functions"] = "functions",
-  ["pipeline-parameters"] = "parameters", ["pipeline-metrics"] = "metrics",
-}
-
--- Options of a step, by the tag's first word. What a later version acts on is marked "kept".
-local OPTIONS = {
-  annotation = "kept", label = "kept", limit = "kept", image = "image", cache = "cache",
-  report = "kept", notebook = "kept", secret = "kept",
-}
-
-local KNOWN = "imports, functions, pipeline-parameters, pipeline-metrics, skip, step:NAME, prev:NAME"
-
--- Takes a cell's tags apart: special part, step name, earlier steps, options.
-local function read_tags(cell, report)
-  local result = { prev = {}, options = {} }
-  for _, tag in ipairs(cell.tags) do
-    local where = { cell = cell.number, tag = tostring(tag), known = KNOWN }
-    if type(tag) ~= "string" then
-      report("tag-not-text", where)
-    elseif SPECIAL[tag] then
-      result.special = result.special or tag
-    else
-      local word, value = tag:match "^([%w_-]+):(.*)$"
-      if word == "step" or word == "block" then
-        if value ~= "" then
-          if not value:find "^[_a-z][_a-z0-9]*$" then
-            where.name = value
-            report("step-name", where)
-          elseif result.step and result.step ~= value then
-            report("several-steps", where)
-          else
-            result.step = value
-          end
-        end
-      elseif word == "prev" then
-        if value ~= "" then result.prev[#result.prev + 1] = value end
-      elseif word and OPTIONS[word] then
-        result.options[#result.options + 1] = { tag = tag, name = word, value = value, act = OPTIONS[word] }
-      else
-        report("tag-unknown", where)
-      end
-    end
-  end
-  return result
-end
 
 local function add_unique(list, value)
   for _, known in ipairs(list) do
@@ -60,83 +16,158 @@ end
 local Reader = {}
 Reader.__index = Reader
 
-function Reader:warn(code, cell, fields)
+function Reader:tell(code, cell, fields)
   fields = fields or {}
   fields.cell = cell.number
   self.report(code, fields)
 end
 
-function Reader:special(cell, tags)
-  local special = SPECIAL[tags.special]
-  for _, tag in ipairs(cell.tags) do
-    if tag ~= tags.special and type(tag) == "string" then
-      self:warn("tag-ignored", cell, { tag = tag, special = tags.special })
+-- Takes a cell's tags apart: special part, step or notebook, earlier steps, options.
+function Reader:tags(cell)
+  local result = { prev = {}, options = {} }
+  for _, text in ipairs(cell.tags) do
+    local tag, code, fields = tags.read(text)
+    if not tag then
+      self:tell(code, cell, fields)
+    elseif tag.kind == "special" then
+      result.special = result.special or tag
+    elseif tag.kind == "empty" then
+      self:tell("tag-empty", cell, { tag = tag.tag })
+    elseif tag.kind == "prev" then
+      add_unique(result.prev, tag.value)
+    elseif tag.kind == "step" or tag.kind == "notebook" then
+      if result.step and (result.step ~= tag.value or result.kind ~= tag.kind) then self:tell("several-steps", cell)
+      else result.step, result.kind = tag.value, tag.kind end
+    else
+      table.insert(result.options, tag)
     end
   end
-  if special ~= "skip" then
-    self.active = self.layout[special]
-    table.insert(self.active, cell)
-    if special == "metrics" then self.metrics_cell = self.metrics_cell or cell end
+  return result
+end
+
+function Reader:special(cell, found)
+  local special = found.special
+  for _, tag in ipairs(cell.tags) do
+    if tag ~= special.tag and type(tag) == "string" then
+      self:tell("tag-ignored", cell, { tag = tag, special = special.tag })
+    end
+  end
+  if special.value == "skip" then return end
+  if special.value == "metrics" then self.metrics_cell = self.metrics_cell or cell
+  elseif self.metrics_cell then self:tell("metrics-not-last", self.metrics_cell) end
+  self.active = self.layout[special.value]
+  table.insert(self.active, cell)
+end
+
+-- What KFP has no place for.
+function Reader:check_resources(cell, step)
+  local accelerator
+  for _, group in ipairs { "limits", "requests" } do
+    for name in pairs(step.options[group]) do
+      local is_accelerator = name:find("/", 1, true) ~= nil
+      if not is_accelerator and name ~= "cpu" and name ~= "memory" then
+        self:tell("resource-unknown", cell, { name = name })
+      elseif is_accelerator and group == "requests" then
+        self:tell("resource-request", cell, { name = name })
+      elseif is_accelerator and accelerator then
+        self:tell("resource-second", cell, { name = math.max(name, accelerator) })
+      elseif is_accelerator then
+        accelerator = name
+      end
+    end
   end
 end
 
-function Reader:new_step(cell, tags)
-  local layout = self.layout
-  local step = { name = tags.step, cells = { cell }, prev = {}, options = {} }
-  if self.metrics_cell then self:warn("metrics-not-last", self.metrics_cell) end
-  for _, name in ipairs(tags.prev) do
-    if layout.by_name[name] then
-      add_unique(step.prev, name)
+function Reader:prev(cell, found)
+  local list, layout = {}, self.layout
+  for _, name in ipairs(found.prev) do
+    if layout.by_name[name] and name ~= found.step then
+      list[#list + 1] = name
     else
       local known = {}
       for i, other in ipairs(layout.steps) do known[i] = other.name end
-      self:warn("prev-unknown", cell, { name = name, known = #known > 0 and table.concat(known, ", ") or "none" })
+      self:tell("prev-unknown", cell, { name = name, known = #known > 0 and table.concat(known, ", ") or "none" })
     end
   end
-  for _, option in ipairs(tags.options) do
-    if option.act == "kept" then self:warn("tag-no-effect", cell, { tag = option.tag }) end
-    step.options[#step.options + 1] = option
+  return list
+end
+
+function Reader:new_step(cell, found)
+  local layout = self.layout
+  if self.metrics_cell then self:tell("metrics-not-last", self.metrics_cell) end
+  local step = { name = found.step, cells = { cell }, prev = self:prev(cell, found) }
+  step.options = options.merge(self.defaults, found.options, function(tag)
+    self:tell("tag-contradicts", cell, { tag = tag.tag })
+  end)
+  self:check_resources(cell, step)
+  if found.kind == "notebook" then
+    step.reference, self.active = cell.metadata.notebook_path or "", nil
+    self.after_reference = step
+  else
+    self.active, self.after_reference = step.cells, nil
+    for i, earlier in ipairs(self.waiting or {}) do table.insert(step.cells, i, earlier) end
+    self.waiting = nil
   end
   table.insert(layout.steps, step)
   layout.by_name[step.name] = step
-  self.active = step.cells
 end
 
-function Reader:step(cell, tags)
-  local known = self.layout.by_name[tags.step]
-  if not known then return self:new_step(cell, tags) end
+function Reader:step(cell, found)
+  local known = self.layout.by_name[found.step]
+  if not known then return self:new_step(cell, found) end
+  if known.reference or found.kind == "notebook" then return self:tell("step-twice", cell, { name = found.step }) end
   for _, tag in ipairs(cell.tags) do
     if type(tag) == "string" and not tag:find "^step:" and not tag:find "^block:" then
-      self:warn("tag-repeated", cell, { tag = tag, step = tags.step })
+      self:tell("tag-repeated", cell, { tag = tag, step = found.step })
     end
   end
+  if self.metrics_cell then self:tell("metrics-not-last", self.metrics_cell) end
   table.insert(known.cells, cell)
-  self.active = known.cells
+  self.active, self.after_reference = known.cells, nil
 end
 
-function Reader:untagged(cell, tags)
-  for _, name in ipairs(tags.prev) do self:warn("tag-without-step", cell, { tag = "prev:" .. name }) end
-  for _, option in ipairs(tags.options) do self:warn("tag-without-step", cell, { tag = option.tag }) end
+function Reader:untagged(cell, found)
+  for _, name in ipairs(found.prev) do self:tell("tag-without-step", cell, { tag = "prev:" .. name }) end
+  for _, tag in ipairs(found.options) do self:tell("tag-without-step", cell, { tag = tag.tag }) end
+  if not cell.source:find "%S" then return end
   if self.active then
     table.insert(self.active, cell)
-  elseif cell.source:find "%S" then
-    self:warn("cell-dropped", cell, { line = 1, column = 1, source = cell.source:match "^[^\n]*" })
+  elseif self.after_reference then
+    -- Code after a reference belongs to the next step.
+    self.waiting = self.waiting or {}
+    table.insert(self.waiting, cell)
+  else
+    self:tell("cell-dropped", cell, { line = 1, column = 1, source = cell.source:match "^[^\n]*" })
+  end
+end
+
+-- Tags count on code cells only: one that was meant for the pipeline is missed.
+function Reader:text(cell)
+  for _, text in ipairs(cell.tags) do
+    local tag, code = tags.read(text)
+    if tag or code == "tag-value" or code == "step-name" then self:tell("tag-on-text", cell, { tag = text }) end
   end
 end
 
 ---@param notebook table of kale.notebook
+---@param metadata table of kale.metadata
 ---@param report fun(code: string, fields: table)
 ---@return table layout steps, by_name, and the cells of imports, functions, parameters, metrics
-function M.read(notebook, report)
+function M.read(notebook, metadata, report)
   local layout = { steps = {}, by_name = {}, imports = {}, functions = {}, parameters = {}, metrics = {} }
-  local reader = setmetatable({ layout = layout, report = report }, Reader)
+  local reader = setmetatable({ layout = layout, report = report, defaults = metadata.step_defaults or {} }, Reader)
   for _, cell in ipairs(notebook.cells) do
     if cell.kind == "code" then
-      local tags = read_tags(cell, report)
-      if tags.special then reader:special(cell, tags)
-      elseif tags.step then reader:step(cell, tags)
-      else reader:untagged(cell, tags) end
+      local found = reader:tags(cell)
+      if found.special then reader:special(cell, found)
+      elseif found.step then reader:step(cell, found)
+      else reader:untagged(cell, found) end
+    else
+      reader:text(cell)
     end
+  end
+  for _, cell in ipairs(reader.waiting or {}) do
+    reader:tell("cell-after-reference", cell, { line = 1, column = 1, source = cell.source:match "^[^\n]*" })
   end
   if #layout.steps == 0 then report("no-steps", {}) end
   return layout

@@ -12,7 +12,8 @@ function rooms.notebook(path) return require "kale.notebook".read(path) end
 
 -- The groups of cells by their tags.
 function rooms.cells(path)
-  local layout = require "kale.cells".read(rooms.notebook(path), function() end)
+  local nb = rooms.notebook(path)
+  local layout = require "kale.cells".read(nb, require "kale.metadata".read(nb, function() end), function() end)
   layout.by_name = nil
   return layout
 end
@@ -21,7 +22,7 @@ function rooms.steps(path) return rooms.cells(path).steps end
 
 function rooms.analysis(path) return require "kale.plan".read(path) end
 
-function rooms.ir(path) return require "kale.ir".build(rooms.analysis(path)) end
+function rooms.ir(path) return (require "kale.ir".build(rooms.analysis(path))) end
 
 ---@param path string the notebook
 ---@param room "notebook"|"cells"|"steps"|"analysis"|"ir"|"yaml"
@@ -29,7 +30,7 @@ function rooms.ir(path) return require "kale.ir".build(rooms.analysis(path)) end
 function M.print(path, room)
   if room == "yaml" then
     local ir = require "kale.ir"
-    io.stdout:write(ir.encode(rooms.ir(path)))
+    io.stdout:write(ir.encode(ir.build(rooms.analysis(path))))
     return 0
   end
   if not rooms[room] then cli.usage("no room '%s': notebook, cells, steps, analysis, ir or yaml", room) end

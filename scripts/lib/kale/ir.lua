@@ -3,8 +3,12 @@
 --   local text = ir.encode(ir.build(plan))
 local bundle = require "bundle"
 local diagnostics = require "kale.diagnostics"
+local fingerprint = require "kale.fingerprint"
 local hash = require "hash"
 local json = require "json"
+local names = require "kale.names"
+local platform = require "kale.platform"
+local quantity = require "kale.quantity"
 
 local M = {}
 
@@ -15,30 +19,20 @@ local PIECE = 100000
 
 local PARAMETER_TYPES = { int = "NUMBER_INTEGER", float = "NUMBER_DOUBLE", str = "STRING", bool = "BOOLEAN" }
 
+-- A cluster makes names of pods and templates of these, of at most 63 bytes.
+local LONGEST = 50
+
 local RESERVED = { metrics = true, report = true }
 
--- --- names ------------------------------------------------------------------------------------------
+local function artifact_key(name) return names.key(name, "value", RESERVED) end
 
--- Names as the SDK writes them, a-z, 0-9 and single dashes; each is used once.
-local function new_namer(otherwise)
-  local used = {}
-  return function(name)
-    local base = name:lower():gsub("[^a-z0-9]+", "-"):gsub("^%-+", ""):gsub("%-+$", "")
-    if base == "" then base = otherwise end
-    local unique, number = base, 1
-    while used[unique] do
-      number = number + 1
-      unique = base .. "-" .. number
-    end
-    used[unique] = true
-    return unique
-  end
-end
+local function parameter_key(name) return names.key(name, "param") end
 
--- The key of a value's artifact: its name, as far as that is legal.
-local function artifact_key(name)
-  if name:find "^[%a_][%w_]*$" and not RESERVED[name] then return name end
-  return "value_" .. hash.sha256(name):sub(1, 8)
+local function sorted_keys(map)
+  local keys = {}
+  for key in pairs(map) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return keys
 end
 
 -- --- one step ---------------------------------------------------------------------------------------
@@ -48,7 +42,9 @@ local function step_spec(plan, step)
   local params, by_name = json.array {}, {}
   for _, parameter in ipairs(plan.params) do by_name[parameter.name] = parameter end
   for i, name in ipairs(step.params) do
-    params[i] = { name = name, type = by_name[name].type, key = name, optional = by_name[name].default == json.null }
+    params[i] = {
+      name = name, type = by_name[name].type, key = parameter_key(name), optional = by_name[name].default == json.null,
+    }
   end
   local values_in, values_out, metrics = json.array {}, json.array {}, json.array {}
   for i, value in ipairs(step.values_in) do
@@ -78,21 +74,63 @@ local function payload(program, spec)
   return json.array(words)
 end
 
-local function image_of(plan, step)
-  for _, option in ipairs(step.options or {}) do
-    if option.name == "image" then return option.value end
+-- What decides what the step makes, whatever its comments and its place in the notebook are.
+local function cache_key(plan, step, spec, runtime)
+  local parts = { runtime.digest, step.name }
+  for _, piece in ipairs(step.setup) do parts[#parts + 1] = fingerprint.text(piece.source, plan.fingerprints) end
+  for _, piece in ipairs(step.code) do parts[#parts + 1] = piece.words end
+  for _, group in ipairs { "params", "values_in", "values_out", "metrics" } do
+    parts[#parts + 1] = group
+    for _, entry in ipairs(spec[group]) do
+      parts[#parts + 1] = entry.name
+      parts[#parts + 1] = entry.type
+    end
   end
-  return plan.metadata.base_image or IMAGE
+  return hash.sha256(table.concat(parts, "\n"))
+end
+
+local function environment(plan, step, key)
+  local options, list = step.options, json.array {}
+  local function add(name, value) list[#list + 1] = { name = name, value = value } end
+  for _, volume in ipairs(plan.metadata.mounts or {}) do
+    if volume.env then add(volume.env, volume.path) end
+  end
+  for _, name in ipairs(sorted_keys(options.env)) do add(name, options.env[name]) end
+  add("KFHOST_CACHE_KEY", key)
+  if options.packages then add("KFHOST_PACKAGES", table.concat(options.packages, " ")) end
+  if plan.metadata.abs_working_dir then add("KFHOST_WORKING_DIR", plan.metadata.abs_working_dir) end
+  return list
+end
+
+-- Both spellings, as the SDK writes them: amounts as texts, and as numbers of cores and GB.
+local function resources(options)
+  local result = {}
+  for group, word in pairs { limits = "Limit", requests = "Request" } do
+    for name, value in pairs(options[group]) do
+      local amount = quantity.read(value)
+      if name == "cpu" then
+        result["cpu" .. word], result["resourceCpu" .. word] = amount, value
+      elseif name == "memory" then
+        result["memory" .. word], result["resourceMemory" .. word] = amount / 1e9, value
+      elseif name:find("/", 1, true) and word == "Limit" then
+        result.accelerator = { type = name, resourceType = name, count = value, resourceCount = value }
+      end
+    end
+  end
+  return result
 end
 
 local function executor(plan, step, runtime)
-  return {
-    container = {
-      image = image_of(plan, step),
-      command = json.array { "python3", "-c", runtime.boot },
-      args = payload(runtime.program, step_spec(plan, step)),
-    },
+  local spec = step_spec(plan, step)
+  local container = {
+    image = step.options.image or plan.metadata.base_image or IMAGE,
+    command = json.array { "python3", "-c", runtime.boot },
+    args = payload(runtime.program, spec),
+    env = environment(plan, step, cache_key(plan, step, spec, runtime)),
   }
+  local wanted = resources(step.options)
+  if next(wanted) then container.resources = wanted end
+  return { container = container }
 end
 
 local function artifact_type(title)
@@ -107,36 +145,52 @@ local function component(plan, step, key)
   local parameters, by_name, inputs, outputs = {}, {}, {}, {}
   for _, parameter in ipairs(plan.params) do by_name[parameter.name] = parameter end
   for _, name in ipairs(step.params) do
-    parameters[name] = { parameterType = PARAMETER_TYPES[by_name[name].type] }
+    local parameter = by_name[name]
+    parameters[parameter_key(name)] = {
+      parameterType = parameter.default == json.null and "STRING" or PARAMETER_TYPES[parameter.type],
+    }
   end
   for _, value in ipairs(step.values_in) do inputs[artifact_key(value.name)] = artifact_type "Dataset" end
   for _, name in ipairs(step.values_out) do outputs[artifact_key(name)] = artifact_type "Dataset" end
   if #step.metrics > 0 then outputs.metrics = artifact_type "Metrics" end
-  outputs.report = artifact_type "HTML"
+  if step.options.report ~= false then outputs.report = artifact_type "HTML" end
   local definitions = {}
   set_if_any(definitions, "parameters", parameters)
   set_if_any(definitions, "artifacts", inputs)
-  local result = { executorLabel = "exec-" .. key, outputDefinitions = { artifacts = outputs } }
+  local result = { executorLabel = "exec-" .. key, }
   set_if_any(result, "inputDefinitions", definitions)
+  if next(outputs) then result.outputDefinitions = { artifacts = outputs } end
   return result
 end
 
 local function is_cached(plan, step)
-  local enabled = plan.metadata.enable_caching ~= false
-  for _, option in ipairs(step.options or {}) do
-    if option.name == "cache" then enabled = option.value == "enabled" end
-  end
-  return enabled
+  if step.options.cache ~= nil then return step.options.cache end
+  return plan.metadata.enable_caching ~= false
+end
+
+local function retry_policy(retry)
+  if not retry or retry.count == 0 then return nil end
+  return {
+    maxRetryCount = retry.count, backoffDuration = retry.wait .. "s", backoffFactor = retry.factor,
+    backoffMaxDuration = "3600s",
+  }
 end
 
 local function task(plan, step, keys)
   local parameters, artifacts, dependent = {}, {}, {}
-  for _, name in ipairs(step.params) do parameters[name] = { componentInputParameter = name } end
+  for _, name in ipairs(step.params) do
+    parameters[parameter_key(name)] = { componentInputParameter = parameter_key(name) }
+  end
   for _, value in ipairs(step.values_in) do
     local key = artifact_key(value.name)
     artifacts[key] = { taskOutputArtifact = { producerTask = keys[value.from], outputArtifactKey = key } }
   end
   for i, name in ipairs(step.after) do dependent[i] = keys[name] end
+  for _, volume in ipairs(plan.metadata.mounts or {}) do
+    if volume.kind == "create" and not step.options.volumes[volume.path] then
+      dependent[#dependent + 1] = platform.claim_key(volume)
+    end
+  end
   table.sort(dependent)
   local inputs = {}
   set_if_any(inputs, "parameters", parameters)
@@ -145,10 +199,39 @@ local function task(plan, step, keys)
     taskInfo = { name = keys[step.name] },
     componentRef = { name = "comp-" .. keys[step.name] },
     cachingOptions = is_cached(plan, step) and { enableCache = true } or json.object {},
+    retryPolicy = retry_policy(step.options.retry),
   }
   set_if_any(result, "inputs", inputs)
   if #dependent > 0 then result.dependentTasks = json.array(dependent) end
   return result
+end
+
+-- --- volumes that are made ----------------------------------------------------------------------------
+
+-- The executor's image is a sign for the backend, which makes the claim itself.
+local function add_claim(volume, components, executors, tasks)
+  local key = platform.claim_key(volume)
+  local definitions, inputs = {}, {}
+  local function add(name, kind, value)
+    if value == nil then return end
+    definitions[name] = { parameterType = kind, isOptional = true }
+    inputs[name] = { runtimeValue = { constant = value } }
+  end
+  add("access_modes", "LIST", json.array { volume.access_mode })
+  add("pvc_name_suffix", "STRING", "-" .. volume.name)
+  add("size", "STRING", volume.size)
+  add("storage_class_name", "STRING", volume.storage_class)
+  add("volume_name", "STRING", volume.volume)
+  if next(volume.annotations) then add("annotations", "STRUCT", volume.annotations) end
+  components["comp-" .. key] = {
+    executorLabel = "exec-" .. key, inputDefinitions = { parameters = definitions },
+    outputDefinitions = { parameters = { name = { parameterType = "STRING" } } },
+  }
+  executors["exec-" .. key] = { container = { image = "argostub/createpvc" } }
+  tasks[key] = {
+    taskInfo = { name = key }, componentRef = { name = "comp-" .. key }, inputs = { parameters = inputs },
+    cachingOptions = json.object {},
+  }
 end
 
 -- --- the pipeline -------------------------------------------------------------------------------------
@@ -159,7 +242,7 @@ local function root_parameters(plan)
     local default = parameter.default
     -- None has no default in an IR that every runner takes: the empty text stands for it.
     if default == json.null then default = "" end
-    parameters[parameter.name] = {
+    parameters[parameter_key(parameter.name)] = {
       parameterType = parameter.default == json.null and "STRING" or PARAMETER_TYPES[parameter.type],
       defaultValue = default,
     }
@@ -171,7 +254,7 @@ end
 ---@param plan table of kale.plan
 ---@return table<string, string> task name by step name
 function M.task_names(plan)
-  local namer, keys = new_namer "step", {}
+  local namer, keys = names.unique("step", LONGEST), {}
   for _, step in ipairs(plan.steps) do keys[step.name] = namer(step.name) end
   return keys
 end
@@ -179,13 +262,19 @@ end
 ---Builds the PipelineSpec of a plan without errors.
 ---@param plan table of kale.plan
 ---@return table ir # raises "Notebook" when the plan has errors
+---@return table? platform the platform document, when a step asks for something of it
 function M.build(plan)
   diagnostics.check(plan.path, plan.diagnostics)
   local keys = M.task_names(plan)
+  local program = bundle.text "kale/runtime/step.py"
   local runtime = {
-    boot = bundle.text "kale/runtime/boot.py", program = hash.base64(bundle.text "kale/runtime/step.py") .. ".",
+    boot = bundle.text "kale/runtime/boot.py", program = hash.base64(program) .. ".", digest = hash.sha256(program),
   }
   local components, executors, tasks = {}, {}, {}
+  plan.fingerprints = {}
+  for _, volume in ipairs(plan.metadata.mounts or {}) do
+    if volume.kind == "create" then add_claim(volume, components, executors, tasks) end
+  end
   for _, step in ipairs(plan.steps) do
     local key = keys[step.name]
     components["comp-" .. key] = component(plan, step, key)
@@ -195,17 +284,23 @@ function M.build(plan)
   local root = { dag = { tasks = tasks } }
   local parameters = root_parameters(plan)
   if next(parameters) then root.inputDefinitions = { parameters = parameters } end
+  plan.fingerprints = nil
   return {
-    pipelineInfo = { name = new_namer "pipeline" (plan.name), description = plan.metadata.pipeline_description },
+    pipelineInfo = {
+      name = names.legal(plan.name, "pipeline", 124), description = plan.metadata.pipeline_description,
+    },
     schemaVersion = SCHEMA_VERSION, sdkVersion = SDK_VERSION,
     components = components, deploymentSpec = { executors = executors }, root = root,
-  }
+  }, platform.build(plan, keys)
 end
 
 ---@param ir table of M.build
+---@param platform_document table? of M.build
 ---@return string yaml the same bytes for the same plan
-function M.encode(ir)
-  return require "yaml".encode(ir)
+function M.encode(ir, platform_document)
+  local yaml = require "yaml"
+  if not platform_document then return yaml.encode(ir) end
+  return yaml.encode(ir) .. "---\n" .. yaml.encode(platform_document)
 end
 
 return M

@@ -4,6 +4,7 @@
 local analysis = require "kale.analysis"
 local cells = require "kale.cells"
 local diagnostics = require "kale.diagnostics"
+local fingerprint = require "kale.fingerprint"
 local fs = require "fs"
 local metadata = require "kale.metadata"
 local notebook = require "kale.notebook"
@@ -41,7 +42,9 @@ local function finish_step(step)
   for i, cell in ipairs(step.cells) do
     numbers[i] = cell.number
     local python = cell.parsed.python
-    if python:find "%S" then code[#code + 1] = { cell = cell.number, line = 1, source = python } end
+    if python:find "%S" then
+      code[#code + 1] = { cell = cell.number, line = 1, source = python, words = fingerprint.tree(cell.parsed.tree) }
+    end
   end
   table.sort(step.metrics or {})
   return {
@@ -100,8 +103,8 @@ end
 function M.make(nb)
   local found = {}
   local function report(code, fields) found[#found + 1] = diagnostics.new(code, fields) end
-  local layout = cells.read(nb, report)
   local known = metadata.read(nb, report)
+  local layout = cells.read(nb, known, report)
   local params, by_name = parameters.read(layout.parameters, report)
   local metrics = parameters.metrics(layout.metrics, report)
   analysis.resolve(layout, by_name, metrics, report)

@@ -85,10 +85,10 @@ function M.prepare(path, options)
   local nb = notebook.read(path)
   local made = plan.make(nb)
   local unchecked = require "kale.pycheck".extend(made, nb, options.python)
-  local pipeline = ir.build(made)
+  local pipeline, platform = ir.build(made)
   local runs = options.runs or fs.join(fs.dirname(path), ".kfhost", "runs")
   local directory = fs.realpath(new_directory(runs, pipeline.pipelineInfo.name))
-  fs.write(fs.join(directory, "pipeline.yaml"), ir.encode(pipeline))
+  fs.write(fs.join(directory, "pipeline.yaml"), ir.encode(pipeline, platform))
   return { plan = made, directory = directory, notebook = fs.realpath(path), unchecked = unchecked }
 end
 
@@ -98,11 +98,11 @@ end
 ---@return table result of kfp.run
 function M.execute(run, options)
   local text = fs.read(fs.join(run.directory, "pipeline.yaml"))
-  local pipeline = kfp.decode(text)
+  local pipeline, platform = kfp.decode(text)
   local inputs = pipeline.root and pipeline.root.inputDefinitions or {}
   return kfp.run(pipeline, {
     params = M.parameters(options.params or {}, inputs.parameters or {}), root = run.directory,
-    jobs = options.jobs, python = options.python, cache = options.cache or false,
+    platform = platform, jobs = options.jobs, python = options.python, cache = options.cache or false,
     cwd = fs.dirname(run.notebook), on_event = options.on_event,
   })
 end

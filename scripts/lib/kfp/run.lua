@@ -438,8 +438,9 @@ end
 ---  exit, log, error, outputs, metrics}; params; error
 ---  raises "Pipeline", "Parameter", "Image" or "Unsupported"
 function M.run(ir, options, platform)
+  platform = platform or options.platform
   local params = check.parameters(ir, options.params or {})
-  local dag, containers = check.compile(ir, platform or options.platform)
+  local dag, containers = check.compile(ir, platform)
   images.check(containers, options)
   local context = new_context(ir, options, params)
   local run = setmetatable({

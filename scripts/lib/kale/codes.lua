@@ -1,0 +1,94 @@
+-- What can be wrong with a notebook: code -> severity, message, hint. {field} in a text is replaced by the
+-- finding's field. Not for telling it: see kale.diagnostics. docs/guide/diagnostics.md has an example of each.
+--   local severity, message, hint = table.unpack(require "kale.codes"["undefined-name"])
+return {
+  ["syntax"] = { "error", "{message}" },
+  ["no-steps"] = {
+    "error", "no cell is tagged as a step",
+    "tag a cell: kfhost kale tag, or step:NAME in the cell's tags",
+  },
+  ["tag-unknown"] = { "error", "unknown tag '{tag}'", "known tags: {known}" },
+  ["tag-not-text"] = { "error", "a tag is no text" },
+  ["tag-without-step"] = { "error", "tag '{tag}' needs a step in the same cell", "add step:NAME" },
+  ["tag-ignored"] = { "warning", "tag '{tag}' is ignored in a cell tagged '{special}'" },
+  ["tag-empty"] = { "warning", "tag '{tag}' names nothing and is left out" },
+  ["tag-value"] = { "error", "tag '{tag}' is not understood", "write {wanted}" },
+  ["tag-contradicts"] = { "error", "tag '{tag}' contradicts another tag of the step" },
+  ["tag-on-text"] = { "warning", "tag '{tag}' has no meaning on a cell that is no code" },
+  ["tag-repeated"] = {
+    "warning", "tag '{tag}' is ignored where step '{step}' goes on",
+    "put it on the step's first cell",
+  },
+  ["step-name"] = {
+    "error", "'{name}' is no name of a step",
+    "letters a-z, digits and _, not beginning with a digit",
+  },
+  ["several-steps"] = { "error", "a cell is part of one step only" },
+  ["step-twice"] = { "error", "'{name}' is a step and a notebook" },
+  ["cell-after-reference"] = {
+    "error", "this code comes after a notebook, and no step follows that it could belong to",
+    "tag it step:NAME",
+  },
+  ["resource-unknown"] = {
+    "warning", "KFP has no place for the resource '{name}': it is left out",
+    "cpu, memory, or a device such as nvidia.com/gpu",
+  },
+  ["resource-request"] = {
+    "warning", "a device is limited, not requested: '{name}' is left out", "limit:{name}:1",
+  },
+  ["resource-second"] = { "error", "a step has one kind of device, '{name}' is the second" },
+  ["prev-unknown"] = { "error", "no step '{name}' before this cell", "steps so far: {known}" },
+  ["metrics-not-last"] = {
+    "error", "a step follows the cell with the pipeline's metrics",
+    "move the metrics cell to the end",
+  },
+  ["parameter-not-constant"] = {
+    "error", "a parameter is one name and a constant",
+    "for instance: rate = 0.1",
+  },
+  ["parameter-repeated"] = { "error", "parameter '{name}' is there twice" },
+  ["metric-not-print"] = { "error", "a metrics cell has lines print(name) only" },
+  ["metric-unknown"] = { "error", "no step makes the metric '{name}'" },
+  ["cell-dropped"] = {
+    "warning", "this cell is before the first step and is left out",
+    "tag it step:NAME, imports, functions or skip",
+  },
+  ["effects-repeated"] = { "warning", "this statement of the {kind} cell runs again in every step" },
+  ["undefined-name"] = { "error", "'{name}' is not defined anywhere before", "{near}" },
+  ["undefined-in-function"] = {
+    "warning", "'{name}', which a function uses, is not defined anywhere",
+    "{near}",
+  },
+  ["missing-edge"] = {
+    "error", "'{name}' is made in step '{from}', which does not come before this step",
+    "add the tag prev:{from}",
+  },
+  ["two-producers"] = {
+    "error", "'{name}' is made both in step '{from}' and in step '{other}', and neither comes after the other",
+    "add prev:{from} to '{other}', or use two names",
+  },
+  ["lost-change"] = {
+    "warning", "'{name}' may be changed in step '{from}', in another branch: that change is not seen here",
+    "join the branches, or return a new value",
+  },
+  ["function-by-value"] = {
+    "warning", "'{name}' crosses to another step by value, as its {why} may have effects",
+    "steps must then run the same minor version of Python",
+  },
+  ["star-import"] = {
+    "warning", "names of 'import *' cannot be known: what is not found elsewhere is taken from it",
+  },
+  ["magic-unknown"] = { "warning", "'{text}' is no magic that works in a step; it is left out" },
+  ["relative-path"] = {
+    "warning", "'{text}' is a file beside the notebook: in a cluster it is not in the step's image",
+  },
+  ["metadata-ignored"] = { "warning", "notebook metadata '{key}' has no effect: {why}" },
+  ["metadata-unknown"] = { "warning", "notebook metadata '{key}' is not known and has no effect" },
+  ["metadata-value"] = { "error", "notebook metadata '{key}' is not {wanted}" },
+  ["pipeline-name"] = {
+    "warning", "'{name}' is no name that every cluster takes; the file says '{legal}'",
+    "letters a-z, digits and '-' between them, at most 124",
+  },
+  ["default-wrong"] = { "error", "'{tag}' in steps_defaults is no option of a step" },
+  ["volume-wrong"] = { "error", "volume '{name}' of the notebook's metadata is not right", "it needs {wanted}" },
+}
