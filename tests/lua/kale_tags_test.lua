@@ -230,7 +230,7 @@ test("comments and blank lines leave a step's key as it is, code does not", func
     end
   end
   local base = key "if 1:\n    x = 1\ny = os.sep"
-  test.equal(key "# a comment\n\nif 1:  # more\n    # inside\n    x = 1\n\ny = os.sep  # end", base)
+  test.equal(key "# a comment\nif 1:  # more\n    # inside\n    x = 1\ny = os.sep  # end\n# of it\n", base)
   for _, other in ipairs {
     "if 1:\n    x = 2\ny = os.sep", "if 1:\n    x = 1\n    y = os.sep", "if 1: x = 1\nz = os.sep",
   } do

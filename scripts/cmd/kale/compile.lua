@@ -12,8 +12,9 @@ return cli.main {
   run = function(args)
     local room = args.debug_dump
     if room then return require("kale.dump").print(args.notebook, room) end
-    -- The program ends soon: collecting takes a sixth of its time and saves a quarter of its memory.
-    if not require "host".gc_stress() then collectgarbage "stop" end
+    -- The program ends soon: of a large notebook, collecting takes a sixth of the time.
+    local stat = require "fs".try.stat(args.notebook)
+    if stat and stat.size > 65536 and not require "host".gc_stress() then collectgarbage "stop" end
     local ir = require "kale.ir"
     local diagnostics, term = require "kale.diagnostics", require "term"
     local plan = require "kale.plan".read(args.notebook)
