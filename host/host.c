@@ -93,9 +93,15 @@ static int l_scripts(lua_State *L) {
   return 1;
 }
 
+// host.options() -> {context = "team", readonly = true, …}: what the command line says of connections
+static int l_options(lua_State *L) {
+  if (lua_getfield(L, LUA_REGISTRYINDEX, KF_OPTIONS) != LUA_TTABLE) lua_newtable(L);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
-    {"executable", l_executable}, {"gc_stress", l_gc_stress}, {"pid", l_pid},
-    {"libraries", l_libraries},   {"scripts", l_scripts},     {NULL, NULL},
+    {"executable", l_executable}, {"gc_stress", l_gc_stress}, {"pid", l_pid}, {"libraries", l_libraries},
+    {"scripts", l_scripts},       {"options", l_options},     {NULL, NULL},
 };
 
 static const luaL_Reg testing_functions[] = {{"run", l_run}, {"advance", l_advance}, {NULL, NULL}};

@@ -14,18 +14,36 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2 };
+enum { EXIT_USAGE = 2, MAX_OPTIONS = 64 };
 
 struct arguments {
   int count;           // words after the options
   char **words;
   const char *code;    // -e CODE
   bool interactive;    // -i
+  int option_count;    // of those below
+  struct {
+    const char *name, *value;  // value: NULL for a flag
+  } options[MAX_OPTIONS];  // for libraries, which read them by host.options()
 };
 
 static const char usage[] =
     "usage: kfhost [OPTIONS] SCRIPT.lua [ARG…] | COMMAND [ARG…] | -e CODE | -i\n"
-    "options: --scripts DIR  --gc-stress; kfhost help lists the commands\n";
+    "options: --scripts DIR  --gc-stress; kfhost help lists the commands\n"
+    "cluster: --kubeconfig FILE  --context NAME  --namespace NAME  --as USER  --as-group GROUP\n"
+    "         --readonly  --dry-run  --approve  --exec-plugins allow|deny|NAME\n";
+
+// Options of the connections that scripts make; those with a value may come several times.
+static const struct {
+  const char *option, *name;
+  bool has_value;
+} connection_options[] = {
+    {"--kubeconfig", "kubeconfig", true},     {"--context", "context", true},
+    {"--namespace", "namespace", true},       {"--as", "as", true},
+    {"--as-group", "as_groups", true},        {"--exec-plugins", "exec_plugins", true},
+    {"--readonly", "readonly", false},        {"--dry-run", "dry_run", false},
+    {"--approve", "approve", false},
+};
 
 // --- what is to be run ------------------------------------------------------------------------
 
@@ -43,6 +61,31 @@ static void set_arg(lua_State *L, const struct arguments *arguments, int first) 
     lua_rawseti(L, -2, i + 1 - first);
   }
   lua_setglobal(L, "arg");
+}
+
+// [-0, +0, m] puts the options of connections where host.options() finds them: a flag is true, a value
+// a text, and several values of one option a list.
+static void set_options(lua_State *L, const struct arguments *arguments) {
+  lua_newtable(L);
+  for (int i = 0; i < arguments->option_count; i++) {
+    const char *name = arguments->options[i].name, *value = arguments->options[i].value;
+    int known = lua_getfield(L, -1, name);
+    if (value && known != LUA_TNIL) {
+      if (known != LUA_TTABLE) {
+        lua_createtable(L, 2, 0);
+        lua_insert(L, -2);
+        lua_rawseti(L, -2, 1);
+      }
+      lua_pushstring(L, value);
+      lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    } else {
+      lua_pop(L, 1);
+      if (value) lua_pushstring(L, value);
+      else lua_pushboolean(L, 1);
+    }
+    lua_setfield(L, -2, name);
+  }
+  lua_setfield(L, LUA_REGISTRYINDEX, KF_OPTIONS);
 }
 
 // [-0, +1, m] pushes the names of the embedded commands.
@@ -110,6 +153,7 @@ static void load_work(lua_State *L, const struct arguments *arguments, int *firs
 static int prepare(lua_State *L) {
   const struct arguments *arguments = lua_touserdata(L, 1);
   int first;
+  set_options(L, arguments);
   load_work(L, arguments, &first);
   luaL_checkstack(L, arguments->count + 1, "too many arguments");
   for (int i = first; i < arguments->count; i++) lua_pushstring(L, arguments->words[i]);
@@ -184,6 +228,24 @@ static const char *value_of(struct arguments *arguments) {
   return arguments->words[0];
 }
 
+// Takes an option of connections. The word of its value, or of the option; NULL when the value is missing.
+static const char *take_connection_option(struct arguments *arguments, size_t index) {
+  const char *value = connection_options[index].has_value ? value_of(arguments) : NULL;
+  if (connection_options[index].has_value && !value) return NULL;
+  if (arguments->option_count < MAX_OPTIONS) {
+    arguments->options[arguments->option_count].name = connection_options[index].name;
+    arguments->options[arguments->option_count++].value = value;
+  }
+  return arguments->words[0];
+}
+
+// The place of an option of connections, or their number.
+static size_t find_connection_option(const char *option) {
+  size_t count = sizeof connection_options / sizeof *connection_options, index = 0;
+  while (index < count && strcmp(option, connection_options[index].option) != 0) index++;
+  return index;
+}
+
 // Takes the options before the first word. 0, or the exit code of a usage error.
 static int parse(struct arguments *arguments, struct host *host) {
   while (arguments->count > 0 && arguments->words[0][0] == '-' && arguments->words[0][1]) {
@@ -204,6 +266,8 @@ static int parse(struct arguments *arguments, struct host *host) {
     } else if (strcmp(option, "--version") == 0) {
       arguments->words[0] = (char *)"version";
       return 0;
+    } else if (find_connection_option(option) < sizeof connection_options / sizeof *connection_options) {
+      value = take_connection_option(arguments, find_connection_option(option));
     } else {
       fprintf(stderr, "kfhost: unknown option '%s'\n%s", option, usage);
       return EXIT_USAGE;

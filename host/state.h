@@ -8,6 +8,9 @@
 #include <lauxlib.h>
 #include <stdbool.h>
 
+// Registry key of the table of options for connections (--context and the like), set by main.c.
+#define KF_OPTIONS "kfhost.options"
+
 struct kf_loop;
 struct kf_scheduler;
 

@@ -13,6 +13,9 @@ function host.pid() end
 function host.gc_stress() end
 ---@return table<string, string> # versions of the libraries that are linked in, by name
 function host.libraries() end
+---@return table<string, any> # what the command line says of connections: kubeconfig, context, namespace, as,
+---  as_groups, readonly, dry_run, approve, exec_plugins
+function host.options() end
 ---@return string[] # names of the bundled scripts, sorted
 function host.scripts() end
 
