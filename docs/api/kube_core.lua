@@ -51,5 +51,71 @@ function core.schema.kind(kind) end
 ---@param name string
 ---@return kube.schema.Type?
 function core.schema.type(name) end
+---@class kube.Splitter cuts a text that comes in pieces into objects
+local Splitter = {}
+---@param text string the next piece; what was fed before must have been read by next()
+function Splitter:feed(text) end
+---@return string? text of the next complete object; nil: feed more; raises "Protocol"
+function Splitter:next() end
+---@return string text without the elements of the list; raises "Protocol" when it was cut off
+function Splitter:rest() end
+---@return boolean # whether an object has begun whose end has not come
+function Splitter:pending() end
+
+---@param member string? the array whose elements are the objects ("items"); none: a stream of objects
+---@return kube.Splitter
+function core.splitter(member) end
+
+---@param text string of an object
+---@return string key "namespace/name", or the name alone
+---@return string? uid
+---@return string? resource_version; raises "Protocol"
+function core.facts(text) end
+
+---@param text string of an event of a watch
+---@return string type
+---@return string object its text; raises "Protocol"
+function core.event(text) end
+
+---@class kube.Store objects as packed bytes, by key
+local Store = {}
+---@param text string of an object, which takes the place of the one of its key
+---@return string key; raises "Protocol"
+function Store:put(text) end
+---@param key string
+---@return string?
+function Store:text(key) end
+---@param key string
+---@return string? uid
+---@return string? resource_version
+function Store:known(key) end
+---@param key string
+---@return boolean # whether it was there
+function Store:remove(key) end
+---From now on, what is neither put nor kept becomes stale.
+function Store:begin() end
+---@param key string
+function Store:keep(key) end
+---@return string[] keys
+function Store:stale() end
+---@param index string "namespace", "owner" (term: a uid), "label:NAME", or one that terms() has set
+---@param term string
+---@return string[] keys
+function Store:find(index, term) end
+---@param key string
+---@param index string
+---@param terms string[]
+function Store:terms(key, index, terms) end
+---@return string[]
+function Store:keys() end
+---@return integer objects
+---@return integer bytes that they take
+---@return integer dictionary bytes of what they share
+function Store:size() end
+function Store:close() end
+
+---@param options {keep_managed_fields: boolean?}?
+---@return kube.Store
+function core.store(options) end
 
 return core

@@ -1,6 +1,7 @@
 // require "kube.core": the exact functions of Kubernetes that need no cluster.
 #include "kube.h"
 #include "schema.h"
+#include "store.h"
 
 #include "error.h"
 
@@ -18,5 +19,8 @@ int luaopen_kf_kube(lua_State *L) {
   lua_setfield(L, -2, "patch");
   kf_schema_open(L);
   lua_setfield(L, -2, "schema");
+  kf_kube_add_splitter(L);
+  kf_kube_add_facts(L);
+  kf_kube_add_store(L);
   return 1;
 }
