@@ -3,6 +3,7 @@
 
 ---@alias kfhost.code string
 ---| "Ambiguous" # a short name may mean several things
+---| "Auth" # credentials cannot be had: a plugin, a token file
 ---| "BadReview" # what should be an AdmissionReview is none
 ---| "Base64" # a text is not Base64
 ---| "Cancelled" # the task was cancelled, or the program interrupted
@@ -12,9 +13,11 @@
 ---| "Config" # a setting of a policy is unknown, missing or of the wrong type
 ---| "Connection" # a connection cannot be made, or broke
 ---| "Deadlock" # every task waits for another one
+---| "Expired" # a version of the cluster's state is too old (410)
 ---| "Expression" # a condition or selector of a pipeline that cannot be read or evaluated
 ---| "Image" # no local command for a container's image
 ---| "JSON" # a text is not JSON, or a value cannot be written as JSON
+---| "Kubeconfig" # a kubeconfig that is no kubeconfig, or names what is not there
 ---| "Memory" # code in a sandbox needs more memory than it was given
 ---| "Metrics" # a log that cannot be read as metrics
 ---| "NoTest" # a test run found no test
@@ -27,6 +30,7 @@
 ---| "Patch" # a patch that cannot be applied: index of the operation and its path
 ---| "Pipeline" # an IR that is no pipeline, or does not fit together
 ---| "Protocol" # the other side does not keep to the protocol, or a limit of ours
+---| "Refused" # a guard rail is in the way: read-only, no approval, too many writes
 ---| "Regex" # a text is no regular expression
 ---| "Script" # code in a sandbox raised something that is no error table
 ---| "Space" # a search space in which nothing can be chosen

@@ -5,6 +5,8 @@
 -- The part of the library that has a name: a module, and the field of it (none: the module itself).
 local PARTS = {
   patch = { "kube.core", "patch" },
+  connect = { "kube.client", "connect" },
+  kubeconfig = { "kube.kubeconfig", "load" },
 }
 
 local M = {}

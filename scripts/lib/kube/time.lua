@@ -1,0 +1,69 @@
+-- kube.time: the moments that Kubernetes writes (RFC 3339), as seconds since 1970 and back.
+-- Not for durations (task.seconds) and not for waiting.
+--   time.parse "2020-06-11T10:00:02Z" -> 1591869602      time.micro(1591869602.25) -> "2020-…02.250000Z"
+
+local M = {}
+
+-- Days from 1970-01-01 to a date of the Gregorian calendar.
+local function days(year, month, day)
+  if month <= 2 then year = year - 1 end
+  local era = year // 400
+  local of_era = year - era * 400
+  local of_year = (153 * (month + (month > 2 and -3 or 9)) + 2) // 5 + day - 1
+  return era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
+end
+
+---@param text string
+---@return number? seconds since 1970, with fractions; nil when the text is no moment
+function M.parse(text)
+  local year, month, day, hour, minute, second, zone =
+    text:match "^(%d%d%d%d)%-(%d%d)%-(%d%d)[Tt ](%d%d):(%d%d):(%d%d%.?%d*)(.*)$"
+  if not year then return nil end
+  local offset = 0
+  if zone:upper() ~= "Z" then
+    local sign, hours, minutes = zone:match "^([+-])(%d%d):?(%d%d)$"
+    if not sign then return nil end
+    offset = (hours * 3600 + minutes * 60) * (sign == "-" and -1 or 1)
+  end
+  local whole = days(math.tointeger(year), math.tointeger(month), math.tointeger(day)) * 86400
+    + hour * 3600 + minute * 60 - offset
+  local value = whole + tonumber(second)
+  return math.tointeger(value) or value
+end
+
+---@param seconds number since 1970
+---@return string # as Kubernetes' Time: whole seconds, UTC
+function M.text(seconds)
+  return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds)) --[[@as string]]
+end
+
+---@param seconds number since 1970
+---@return string # as Kubernetes' MicroTime: six digits after the point
+function M.micro(seconds)
+  local whole = math.floor(seconds)
+  local micro = math.floor((seconds - whole) * 1e6)
+  return os.date("!%Y-%m-%dT%H:%M:%S", whole) .. (".%06dZ"):format(micro)
+end
+
+-- Largest unit first: up to which age it is used, and the units that are shown.
+local AGES = {
+  { 120, 1, "s" }, { 600, 60, "m", 1, "s" }, { 10800, 60, "m" }, { 28800, 3600, "h", 60, "m" },
+  { 172800, 3600, "h" }, { 691200, 86400, "d", 3600, "h" }, { 63072000, 86400, "d" },
+  { 252288000, 31536000, "y", 86400, "d" }, { math.huge, 31536000, "y" },
+}
+
+---An age as kubectl prints it: "95s", "3m5s", "2d4h".
+---@param seconds number
+---@return string
+function M.age(seconds)
+  seconds = math.max(0, math.floor(seconds))
+  for _, rule in ipairs(AGES) do
+    if seconds < rule[1] then
+      local text = ("%d%s"):format(seconds // rule[2], rule[3])
+      local rest = rule[4] and seconds % rule[2] // rule[4] or 0
+      return rest > 0 and text .. ("%d%s"):format(rest, rule[5]) or text
+    end
+  end
+end
+
+return M
