@@ -71,6 +71,12 @@ test("a value of any kind in any place is refused with that place", function()
   end
 end)
 
+test("a zero byte is named with its cell and line", function()
+  local text = '{"nbformat":4,"cells":[{"cell_type":"code"},{"cell_type":"code","source":["a = 1\\n","b\\u0000"]}]}'
+  local err = test.raises("Notebook", function() notebook.parse(text, "a.ipynb") end)
+  test.equal(err.message, "a.ipynb: cell 2: line 2 of 'source' has a zero byte")
+end)
+
 test("kale compile of a broken notebook ends with 1 and names the place", function()
   local proc, host = require "proc", require "host"
   local path = fs.join(test.tmpdir(), "broken.ipynb")

@@ -25,6 +25,14 @@ local function text_of(path, place, source)
   return table.concat(source)
 end
 
+-- Python has no zero bytes; named here, while it is known whose they are.
+local function without_zeros(path, place, source)
+  local at = source:find("\0", 1, true)
+  if not at then return source end
+  local _, lines = source:sub(1, at):gsub("\n", "")
+  fail(path, place, ("line %d of 'source' has a zero byte"):format(lines + 1))
+end
+
 local function object_of(path, place, value, name)
   if value == nil then return {} end
   if type(value) ~= "table" or (json.is_array(value) and next(value) ~= nil) then
@@ -45,7 +53,7 @@ local function read_cell(path, i, cell)
   end
   return {
     number = i, kind = kind, metadata = metadata, tags = tags or {},
-    source = text_of(path, place, cell.source):gsub("\r\n?", "\n"),
+    source = without_zeros(path, place, text_of(path, place, cell.source):gsub("\r\n?", "\n")),
   }
 end
 
