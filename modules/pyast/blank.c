@@ -1,4 +1,4 @@
-// A line is a magic only where a statement may begin: not inside a string or brackets, and not
+// Magics: a line is one only where a statement may begin: not inside a string or brackets, and not
 // after a backslash. So the source is scanned as Python's tokenizer does, for those three alone.
 #include "blank.h"
 
@@ -139,5 +139,46 @@ void kf_magics_find(const char *source, size_t size, void (*found)(void *data, c
     if (*s.at != '\n' && *s.at != '#' && *s.at != '\r') at_start = false;
     s.brackets = 0;
     skip_statement(&s);
+  }
+}
+
+// --- joints ---------------------------------------------------------------------------------------
+
+// Passes blanks and, with `lines`, comments and newlines too; the column that is reached, a tab
+// counting eight as in the grammar.
+static size_t skip_blanks(struct scanner *s, bool lines) {
+  size_t column = 0;
+  for (; s->at < s->end; s->at++) {
+    char c = *s->at;
+    if (c == '#' && lines) s->at = line_end(s, s->at) - 1;
+    else if (c == '\n' && lines) column = 0;
+    else if (c == '\t') column += 8;
+    else if (c == ' ' || c == '\f' || c == '\r') column++;
+    else break;
+  }
+  return column;
+}
+
+void kf_joints_find(const char *source, size_t size, void (*found)(void *data, size_t first, size_t end),
+                    void *data) {
+  struct scanner s = {.at = source, .end = source + size, .source = source};
+  size_t indent = skip_blanks(&s, false);
+  while (s.at < s.end) {
+    const char *first = s.at;
+    char c = *first;
+    if (c == '"' || c == '\'') {
+      skip_string(&s);
+    } else if (s.brackets > 0 && (c == '\n' || c == '#')) {
+      if (skip_blanks(&s, true) < indent) found(data, (size_t)(first - source), (size_t)(s.at - source));
+    } else if (c == '#') {
+      s.at = line_end(&s, first);
+    } else if (c == '\\' && s.end - first > 1) {
+      s.at += 2;
+    } else {
+      if (c == '(' || c == '[' || c == '{') s.brackets++;
+      else if ((c == ')' || c == ']' || c == '}') && s.brackets > 0) s.brackets--;
+      s.at++;
+      if (c == '\n') indent = skip_blanks(&s, false);
+    }
   }
 }

@@ -1,4 +1,5 @@
-// IPython's magics and shell lines: found without parsing, as they are no Python.
+// What must not reach the parser as it is, found without parsing: IPython's magics and shell lines,
+// and joints of lines that the grammar takes for the end of a block.
 #ifndef KF_PYAST_BLANK_H
 #define KF_PYAST_BLANK_H
 
@@ -17,6 +18,11 @@ struct kf_magic {
 
 // Calls `found` for each magic of the source, in order.
 void kf_magics_find(const char *source, size_t size, void (*found)(void *data, const struct kf_magic *magic),
+                    void *data);
+
+// Calls `found` for what joins two lines in brackets (the newline, comments, blank lines, indentation),
+// where the second begins further left than its statement: offsets, end exclusive. Blanks mean the same.
+void kf_joints_find(const char *source, size_t size, void (*found)(void *data, size_t first, size_t end),
                     void *data);
 
 #endif

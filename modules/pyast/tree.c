@@ -1,5 +1,7 @@
 #include "tree.h"
 
+#include "blank.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <tree_sitter/api.h>
@@ -84,12 +86,37 @@ static bool flatten(struct kf_tree *tree, TSTreeCursor *cursor) {
   }
 }
 
-bool kf_tree_parse(struct kf_tree *tree, const char *source, size_t size) {
-  *tree = (struct kf_tree){.source = source, .size = size};
+// A copy of the source in which joints of lines are blank, made when there is one.
+struct joined {
+  const char *source;
+  size_t size;
+  char *copy;
+  bool failed;
+};
+
+static void blank_joint(void *data, size_t first, size_t end) {
+  struct joined *joined = data;
+  if (!joined->copy && (joined->copy = malloc(joined->size))) memcpy(joined->copy, joined->source, joined->size);
+  if (joined->copy) memset(joined->copy + first, ' ', end - first);
+  else joined->failed = true;
+}
+
+static TSTree *parse(const char *source, size_t size) {
+  struct joined joined = {.source = source, .size = size};
+  kf_joints_find(source, size, blank_joint, &joined);
   TSParser *parser = ts_parser_new();
   ts_parser_set_language(parser, tree_sitter_python());
-  TSTree *parsed = ts_parser_parse_string(parser, NULL, source, (uint32_t)size);
+  TSTree *tree = NULL;
+  if (!joined.failed)
+    tree = ts_parser_parse_string(parser, NULL, joined.copy ? joined.copy : source, (uint32_t)size);
   ts_parser_delete(parser);
+  free(joined.copy);
+  return tree;
+}
+
+bool kf_tree_parse(struct kf_tree *tree, const char *source, size_t size) {
+  *tree = (struct kf_tree){.source = source, .size = size};
+  TSTree *parsed = parse(source, size);
   if (!parsed) return false;
   TSTreeCursor cursor = ts_tree_cursor_new(ts_tree_root_node(parsed));
   bool done = flatten(tree, &cursor);

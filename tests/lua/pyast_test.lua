@@ -64,3 +64,25 @@ test("nesting has no limit of recursion", function()
   local scopes = pyast.scopes("x = " .. ("["):rep(20000) .. ("]"):rep(20000) .. "\n")
   test.equal(scopes[1].names.x.assigned, true)
 end)
+
+test("a line in brackets may begin left of its statement", function()
+  for _, source in ipairs {
+    "def f():\n    (bar.\nbaz)\n    x = 1\n", "def f():\n    g(a +\nb)\n", "if x:\n    y = (a and # why\n\n# so\nb)\n",
+    "def f():\n    g(a=\n1)\n", "def f():\n    x = (not\na)\n", "def f():\n\tx = (a if\n    b else\nc)\n",
+    "def f():\n    x = {a:\nb}\n", "def f():\n    x = (*\na,)\n", "def f():\n    g(\"\"\"\nx\"\"\" +\n'(' +\ny)\n",
+  } do
+    local tree = pyast.parse(source)
+    test.equal(#tree.errors, 0)
+    test.equal(tree.source, source)
+  end
+  local scopes = pyast.scopes "def f():\n    g(a +\nb)\n    c = 1\n"
+  test.equal(scopes[2].names.c.assigned, true)
+  test.equal(scopes[2].names.b.global, true)
+  local tree = pyast.parse "def f():\n    g(a +\nb)\n"
+  local found = {}
+  for node = 1, tree.count do
+    local first, last = tree.first[node], tree.last[node]
+    if tree.kind[node] == "identifier" then found[tree.source:sub(first, last)] = first end
+  end
+  test.same(found, { f = 5, g = 14, a = 16, b = 20 })
+end)
