@@ -5,6 +5,8 @@ return cli.main {
   name = "kale",
   summary = "Turns tagged notebooks into pipelines: shows, checks, compiles and runs them.",
   commands = {
+    tag = { "show and change the tags of cells", module = "cmd.kale.tag" },
+    convert = { "turn a notebook into another form", module = "cmd.kale.convert" },
     show = { "show the pipeline that a notebook makes", module = "cmd.kale.show" },
     check = { "list everything that is wrong in a notebook", module = "cmd.kale.check" },
     compile = { "write a notebook as a KFP v2 pipeline", module = "cmd.kale.compile" },

@@ -306,7 +306,7 @@ end)
 
 test("files that are no notebooks are refused with their place", function()
   for text, pattern in pairs {
-    ["{"] = "is no notebook", ["[]"] = "no notebook", ["{}"] = "nbformat", ['{"nbformat":3}'] = "nbformat 3",
+    ["{"] = "is no notebook", ["[]"] = "no notebook", ["{}"] = "nbformat", ['{"nbformat":2}'] = "nbformat 2",
     ['{"nbformat":4,"cells":{}}'] = "", ['{"nbformat":4,"cells":[1]}'] = "cell 1",
     ['{"nbformat":4,"cells":[{"cell_type":"code","source":[1]}]}'] = "line 1 of 'source'",
     ['{"nbformat":4,"cells":[{"cell_type":"code","source":1}]}'] = "'source'",

@@ -3,6 +3,7 @@
 --   local severity, message, hint = table.unpack(require "kale.codes"["undefined-name"])
 return {
   ["syntax"] = { "error", "{message}" },
+  ["language"] = { "error", "the notebook's language is {name}; only Python becomes a pipeline" },
   ["no-steps"] = {
     "error", "no cell is tagged as a step",
     "tag a cell: kfhost kale tag, or step:NAME in the cell's tags",

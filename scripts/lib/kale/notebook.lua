@@ -1,5 +1,5 @@
--- The first room: an .ipynb file (nbformat 4) as plain data, with nothing interpreted yet.
--- Not for tags or Python: see kale.cells.
+-- The first room: a notebook file as plain data, with nothing interpreted yet: .ipynb (nbformat 3 and 4),
+-- or plain Python in percent format. Not for tags or Python: see kale.cells.
 --   local nb = notebook.read "train.ipynb"; print(nb.cells[1].kind, nb.cells[1].source)
 local errors = require "errors"
 local fs = require "fs"
@@ -12,13 +12,13 @@ local function fail(path, place, message)
   errors.raise { code = "Notebook", message = ("%s: %s%s"):format(path, where, message), path = path }
 end
 
+local function is_list(value) return type(value) == "table" and (json.is_array(value) or next(value) == nil) end
+
 -- Text of a cell: a string, or a list of lines that keep their ends.
 local function text_of(path, place, source)
   if source == nil then return "" end
   if type(source) == "string" then return source end
-  if type(source) ~= "table" or not (json.is_array(source) or next(source) == nil) then
-    fail(path, place, "'source' is neither a text nor a list of lines")
-  end
+  if not is_list(source) then fail(path, place, "'source' is neither a text nor a list of lines") end
   for i, line in ipairs(source) do
     if type(line) ~= "string" then fail(path, place, ("line %d of 'source' is no text"):format(i)) end
   end
@@ -41,27 +41,77 @@ local function object_of(path, place, value, name)
   return value
 end
 
-local function read_cell(path, i, cell)
+local function tags_of(path, place, metadata)
+  local tags = metadata.tags
+  if tags ~= nil and not is_list(tags) then fail(path, place, "'tags' is no list") end
+  return tags or {}
+end
+
+local function read_cell(path, i, cell, format)
   local place = "cell " .. i
   if type(cell) ~= "table" then fail(path, place, "is no object") end
-  local kind = cell.cell_type
+  local kind, source = cell.cell_type, cell.source
   if type(kind) ~= "string" then fail(path, place, "has no 'cell_type'") end
-  local metadata = object_of(path, place, cell.metadata, "metadata")
-  local tags = metadata.tags
-  if tags ~= nil and not (type(tags) == "table" and (json.is_array(tags) or next(tags) == nil)) then
-    fail(path, place, "'tags' is no list")
+  if format == 3 then
+    if kind == "code" then source = cell.input end
+    if kind == "heading" or kind == "html" then kind = "markdown" end
   end
+  local metadata = object_of(path, place, cell.metadata, "metadata")
   return {
-    number = i, kind = kind, metadata = metadata, tags = tags or {},
-    source = without_zeros(path, place, text_of(path, place, cell.source):gsub("\r\n?", "\n")),
+    number = i, kind = kind, metadata = metadata, tags = tags_of(path, place, metadata),
+    source = without_zeros(path, place, text_of(path, place, source):gsub("\r\n?", "\n")),
   }
 end
 
----Reads the text of a notebook.
+-- The cells of a document, in one row.
+local function cells_of(path, document, format)
+  if format == 4 then
+    if not is_list(document.cells) then fail(path, nil, "'cells' is no list") end
+    return document.cells
+  end
+  local cells = {}
+  if not is_list(document.worksheets) then fail(path, nil, "'worksheets' is no list") end
+  for i, sheet in ipairs(document.worksheets) do
+    local list = type(sheet) == "table" and sheet.cells
+    if not is_list(list) then fail(path, "worksheet " .. i, "'cells' is no list") end
+    table.move(list, 1, #list, #cells + 1, cells)
+  end
+  return cells
+end
+
+-- The language, when the notebook says one.
+local function language_of(metadata)
+  local function name(key, field)
+    local entry = metadata[key]
+    return type(entry) == "table" and type(entry[field]) == "string" and entry[field] ~= "" and entry[field] or nil
+  end
+  return name("kernelspec", "language") or name("language_info", "name")
+end
+
+local function parse_python(text, path)
+  local percent = require "kale.percent"
+  local ok, parsed = pcall(percent.parse, text)
+  if not ok then
+    if not errors.is(parsed, "PYAST") then error(parsed, 0) end
+    fail(path, parsed.line and "line " .. parsed.line, parsed.message)
+  end
+  local notebook = { path = path, metadata = parsed.metadata, cells = {}, format = "percent" }
+  for i, cell in ipairs(parsed.cells) do
+    local place = "cell " .. i
+    notebook.cells[i] = {
+      number = i, kind = cell.kind, metadata = cell.metadata, tags = tags_of(path, place, cell.metadata),
+      source = without_zeros(path, place, cell.source), first_line = cell.first_line,
+    }
+  end
+  return notebook
+end
+
+---Decodes the JSON of a notebook and says its format.
 ---@param text string
 ---@param path string for messages
----@return {path: string, metadata: table, cells: table[]} # raises "Notebook" with the place
-function M.parse(text, path)
+---@return table document
+---@return integer format 3 or 4 # raises "Notebook" with the place
+function M.decode(text, path)
   local document, err = json.try.decode(text, { duplicates = "last" })
   if err then
     errors.raise {
@@ -72,19 +122,28 @@ function M.parse(text, path)
   if type(document) ~= "table" then fail(path, nil, "a notebook is a JSON object") end
   local format = document.nbformat
   if math.type(format) ~= "integer" then fail(path, nil, "'nbformat' is missing: this is no notebook") end
-  if format ~= 4 then fail(path, nil, ("nbformat %s is not supported, only 4"):format(format)) end
-  if type(document.cells) ~= "table" or not (json.is_array(document.cells) or next(document.cells) == nil) then
-    fail(path, nil, "'cells' is no list")
-  end
+  if format ~= 3 and format ~= 4 then fail(path, nil, ("nbformat %s is not supported, only 3 and 4"):format(format)) end
+  return document, format
+end
+
+---Reads the text of a notebook.
+---@param text string
+---@param path string its ending says the form; for messages, too
+---@return {path: string, metadata: table, cells: table[], format: 3|4|"percent", language: string?}
+---  raises "Notebook" with the place
+function M.parse(text, path)
+  if path:find "%.py$" then return parse_python(text, path) end
+  local document, format = M.decode(text, path)
   local notebook = {
-    path = path, metadata = object_of(path, nil, document.metadata, "metadata"), cells = {},
+    path = path, metadata = object_of(path, nil, document.metadata, "metadata"), cells = {}, format = format,
   }
-  for i, cell in ipairs(document.cells) do notebook.cells[i] = read_cell(path, i, cell) end
+  notebook.language = language_of(notebook.metadata)
+  for i, cell in ipairs(cells_of(path, document, format)) do notebook.cells[i] = read_cell(path, i, cell, format) end
   return notebook
 end
 
 ---@param path string
----@return {path: string, metadata: table, cells: table[]} # raises "Notebook", or the errno's name
+---@return table notebook as of parse # raises "Notebook", or the errno's name
 function M.read(path)
   return M.parse(fs.read(path), path)
 end

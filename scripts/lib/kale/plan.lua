@@ -103,6 +103,7 @@ end
 function M.make(nb)
   local found = {}
   local function report(code, fields) found[#found + 1] = diagnostics.new(code, fields) end
+  if nb.language and not nb.language:lower():find "^i?python" then report("language", { name = nb.language }) end
   local known = metadata.read(nb, report)
   local layout = cells.read(nb, known, report)
   local params, by_name = parameters.read(layout.parameters, report)
