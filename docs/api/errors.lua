@@ -32,6 +32,7 @@
 ---| "Protocol" # the other side does not keep to the protocol, or a limit of ours
 ---| "Refused" # a guard rail is in the way: read-only, no approval, too many writes
 ---| "Regex" # a text is no regular expression
+---| "SQLite" # a database refuses: see the field reason
 ---| "Script" # code in a sandbox raised something that is no error table
 ---| "Space" # a search space in which nothing can be chosen
 ---| "Syntax" # code for a sandbox does not compile
