@@ -30,10 +30,12 @@
 ---| "Patch" # a patch that cannot be applied: index of the operation and its path
 ---| "Pipeline" # an IR that is no pipeline, or does not fit together
 ---| "Protocol" # the other side does not keep to the protocol, or a limit of ours
+---| "Quantity" # a text is no quantity, or a quantity has too many digits for what is asked
 ---| "Refused" # a guard rail is in the way: read-only, no approval, too many writes
 ---| "Regex" # a text is no regular expression
 ---| "SQLite" # a database refuses: see the field reason
 ---| "Script" # code in a sandbox raised something that is no error table
+---| "Selector" # a label or field selector that cannot be understood
 ---| "Space" # a search space in which nothing can be chosen
 ---| "Syntax" # code for a sandbox does not compile
 ---| "TLS" # a connection is not trusted, or a certificate of ours is not

@@ -118,4 +118,51 @@ function Store:close() end
 ---@return kube.Store
 function core.store(options) end
 
+---@class kube.Quantity: userdata
+---@operator add(kube.Quantity|string|number): kube.Quantity
+---@operator sub(kube.Quantity|string|number): kube.Quantity
+---@operator unm: kube.Quantity
+local Quantity = {}
+---@param other kube.Quantity|string|number
+---@return kube.Quantity # in the format of the first one that is not zero
+function Quantity:add(other) end
+---@param other kube.Quantity|string|number
+---@return kube.Quantity
+function Quantity:sub(other) end
+---@param other kube.Quantity|string|number
+---@return -1|0|1 # by value: 1Gi is 1024Mi; <, <= and == compare the same way
+function Quantity:cmp(other) end
+---@return integer # rounded away from zero; raises "Quantity" when it does not fit
+function Quantity:value() end
+---@return integer # a thousand times the quantity, rounded away from zero
+function Quantity:milli() end
+---@return integer? # nil when the quantity is no integer, or does not fit
+function Quantity:integer() end
+---@return -1|0|1
+function Quantity:sign() end
+---@return "DecimalSI"|"BinarySI"|"DecimalExponent"
+function Quantity:format() end
+---@return string # as Kubernetes prints it; tostring gives the same
+function Quantity:text() end
+
+---A quantity of Kubernetes, exact.
+---@param text string|number|kube.Quantity
+---@return kube.Quantity # raises "Quantity" with Kubernetes' words
+function core.quantity(text) end
+
+---@class kube.Selector: userdata
+local Selector = {}
+---@param labels table<string, string>?
+---@return boolean
+function Selector:matches(labels) end
+---@return {key: string, operator: string, values: string[]}[] # sorted by key; operators in notin = == != > < exists !
+function Selector:requirements() end
+---@return string # the canonical text; tostring gives the same
+function Selector:text() end
+
+---A label selector in kubectl's syntax (kube.selector also takes a LabelSelector).
+---@param text string
+---@return kube.Selector # raises "Selector" with the API server's words
+function core.selector(text) end
+
 return core

@@ -11,9 +11,13 @@ static const luaL_Reg patches[] = {
     {"json", kf_patch_json}, {"merge", kf_patch_merge}, {"strategic", kf_patch_strategic},
     {"diff", kf_patch_diff}, {NULL, NULL}};
 
+static const luaL_Reg functions[] = {{"quantity", kf_quantity_new}, {"selector", kf_selector_new}, {NULL, NULL}};
+
 int luaopen_kf_kube(lua_State *L);
 int luaopen_kf_kube(lua_State *L) {
-  lua_newtable(L);
+  kf_quantity_prepare(L);
+  kf_selector_prepare(L);
+  luaL_newlib(L, functions);
   luaL_newlib(L, patches);
   kf_add_try(L, -1);
   lua_setfield(L, -2, "patch");
@@ -22,5 +26,6 @@ int luaopen_kf_kube(lua_State *L) {
   kf_kube_add_splitter(L);
   kf_kube_add_facts(L);
   kf_kube_add_store(L);
+  kf_add_try(L, -1);
   return 1;
 }

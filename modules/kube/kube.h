@@ -12,4 +12,12 @@ int kf_patch_merge(lua_State *L);  // (doc, patch) -> doc
 int kf_patch_diff(lua_State *L);   // (a, b) -> ops
 int kf_patch_strategic(lua_State *L);  // (doc, patch, "apps/v1/Deployment") -> doc
 
+// --- quantities: (text or number) -> quantity, or code "Quantity" -----------------------------------
+int kf_quantity_new(lua_State *L);
+void kf_quantity_prepare(lua_State *L);  // [-0, +0, m] once per state
+
+// --- label selectors: (text) -> selector, or code "Selector" ----------------------------------------
+int kf_selector_new(lua_State *L);
+void kf_selector_prepare(lua_State *L);  // [-0, +0, m] once per state
+
 #endif

@@ -7,6 +7,9 @@ local PARTS = {
   patch = { "kube.core", "patch" },
   connect = { "kube.client", "connect" },
   kubeconfig = { "kube.kubeconfig", "load" },
+  quantity = { "kube.core", "quantity" },
+  selector = { "kube.selectors", "labels" },
+  field_selector = { "kube.selectors", "fields" },
 }
 
 local M = {}
