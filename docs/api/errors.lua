@@ -17,6 +17,7 @@
 ---| "Expression" # a condition or selector of a pipeline that cannot be read or evaluated
 ---| "Image" # no local command for a container's image
 ---| "JSON" # a text is not JSON, or a value cannot be written as JSON
+---| "JSONPath" # a JSONPath template that is malformed, or does not fit the object
 ---| "Kubeconfig" # a kubeconfig that is no kubeconfig, or names what is not there
 ---| "Memory" # code in a sandbox needs more memory than it was given
 ---| "Metrics" # a log that cannot be read as metrics

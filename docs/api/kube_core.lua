@@ -165,4 +165,13 @@ function Selector:text() end
 ---@return kube.Selector # raises "Selector" with the API server's words
 function core.selector(text) end
 
+---JSONPath in kubectl's dialect; a template without braces is the inside of one (.a.b is {.a.b}).
+---@param template string
+---@param object any
+---@param options {strict: boolean?}? # strict: a missing field is an error
+---@return string # what kubectl prints
+---@return any[] # all values found
+---@nodiscard
+function core.jsonpath(template, object, options) end
+
 return core

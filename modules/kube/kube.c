@@ -11,7 +11,8 @@ static const luaL_Reg patches[] = {
     {"json", kf_patch_json}, {"merge", kf_patch_merge}, {"strategic", kf_patch_strategic},
     {"diff", kf_patch_diff}, {NULL, NULL}};
 
-static const luaL_Reg functions[] = {{"quantity", kf_quantity_new}, {"selector", kf_selector_new}, {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"quantity", kf_quantity_new}, {"selector", kf_selector_new}, {"jsonpath", kf_jsonpath}, {NULL, NULL}};
 
 int luaopen_kf_kube(lua_State *L);
 int luaopen_kf_kube(lua_State *L) {

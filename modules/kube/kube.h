@@ -2,6 +2,7 @@
 #ifndef KF_KUBE_KUBE_H
 #define KF_KUBE_KUBE_H
 
+#include "base/number.h"
 #include "tree.h"
 
 #include <stdarg.h>
@@ -19,5 +20,12 @@ void kf_quantity_prepare(lua_State *L);  // [-0, +0, m] once per state
 // --- label selectors: (text) -> selector, or code "Selector" ----------------------------------------
 int kf_selector_new(lua_State *L);
 void kf_selector_prepare(lua_State *L);  // [-0, +0, m] once per state
+
+// Lua: jsonpath(template, object[, {strict}]) -> text, values; or code "JSONPath"
+int kf_jsonpath(lua_State *L);
+
+// --- Go's %v ------------------------------------------------------------------------------------------
+size_t kf_go_double(char out[KF_NUMBER_SIZE], double number);
+void kf_go_value(lua_State *L, const struct kf_node *node);  // [-0, +1, m] pushes the text
 
 #endif

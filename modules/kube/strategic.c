@@ -4,7 +4,6 @@
 #include "kube.h"
 #include "schema.h"
 
-#include "base/number.h"
 #include "error.h"
 #include "values.h"
 
@@ -41,51 +40,8 @@ static _Noreturn void fail(struct merger *m, const char *message) {
 
 // --- words of Go ------------------------------------------------------------------------------------
 
-static void add_go(luaL_Buffer *text, lua_State *L, const struct kf_node *node);
-
-static void add_text(luaL_Buffer *text, const char *bytes, size_t length) {
-  luaL_addlstring(text, bytes, length);
-}
-
-static void add_go_list(luaL_Buffer *text, lua_State *L, const struct kf_node *node) {
-  luaL_addchar(text, '[');
-  for (size_t i = 0; i < node->count; i++) {
-    if (i > 0) luaL_addchar(text, ' ');
-    add_go(text, L, node->items[i]);
-  }
-  luaL_addchar(text, ']');
-}
-
-static void add_go_map(luaL_Buffer *text, lua_State *L, const struct kf_node *node) {
-  luaL_addstring(text, "map[");
-  for (size_t i = 0; i < node->count; i++) {
-    if (i > 0) luaL_addchar(text, ' ');
-    add_text(text, node->members[i].key, node->members[i].length);
-    luaL_addchar(text, ':');
-    add_go(text, L, node->members[i].value);
-  }
-  luaL_addchar(text, ']');
-}
-
-// Go's %v
-static void add_go(luaL_Buffer *text, lua_State *L, const struct kf_node *node) {
-  char number[KF_NUMBER_SIZE];
-  switch (node->kind) {
-  case KF_NULL: luaL_addstring(text, "<nil>"); break;
-  case KF_BOOL: luaL_addstring(text, node->boolean ? "true" : "false"); break;
-  case KF_INTEGER: add_text(text, number, kf_number_write_integer(number, node->integer)); break;
-  case KF_DOUBLE: add_text(text, number, kf_number_write(number, node->number)); break;
-  case KF_TEXT: add_text(text, node->text, node->count); break;
-  case KF_LIST: add_go_list(text, L, node); break;
-  case KF_MAP: add_go_map(text, L, node); break;
-  }
-}
-
 static const char *go_value(struct merger *m, const struct kf_node *node) {
-  luaL_Buffer text;
-  luaL_buffinit(m->tree.L, &text);
-  add_go(&text, m->tree.L, node);
-  luaL_pushresult(&text);
+  kf_go_value(m->tree.L, node);
   return lua_tostring(m->tree.L, -1);
 }
 

@@ -9,6 +9,7 @@ local PARTS = {
   kubeconfig = { "kube.kubeconfig", "load" },
   quantity = { "kube.core", "quantity" },
   selector = { "kube.selectors", "labels" },
+  jsonpath = { "kube.core", "jsonpath" },
   field_selector = { "kube.selectors", "fields" },
 }
 
