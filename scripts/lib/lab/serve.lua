@@ -1,0 +1,86 @@
+-- lab.serve: a lab behind a server of its own: TLS, tokens, a kubeconfig.
+-- Not for the API itself (lab.api) nor for the command (cmd.lab.up).
+--   local running = serve.start{}; print(running.url); running:close()
+
+local api = require "lab.api"
+local fs = require "fs"
+local hash = require "hash"
+local server = require "server"
+local x509 = require "x509"
+local yaml = require "yaml"
+
+local M = {}
+
+local LARGEST = 4 * 1048576 -- above what the API itself refuses with a Status
+
+---@class lab.Running
+---@field url string
+---@field port integer
+---@field ca string PEM
+---@field token string
+---@field cluster lab.Cluster
+local running = {}
+running.__index = running
+
+-- An authority that lasts as long as this lab.
+local function certificates()
+  local authority = x509.authority { name = "kfhost lab" }
+  local pair = x509.issue(authority, {
+    name = "kube-apiserver", usage = "server",
+    names = { "127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
+              "kubernetes.default.svc.cluster.local", "10.96.0.1" },
+  })
+  return authority, pair
+end
+
+---Starts a lab and serves it on loopback.
+---@param options {port: integer?, profile: string?, nodes: integer?, time_scale: number?, state: string?}?
+---@return lab.Running
+function M.start(options)
+  options = options or {}
+  local authority, pair = certificates()
+  local cluster = api.new {
+    ca = authority.certificate, admin_token = options.token, on_error = options.on_error,
+  }
+  local listening = server.listen {
+    port = options.port or 0, certificate = pair.certificate, key = pair.key, client_ca = authority.certificate,
+    max_body = LARGEST, handler = function(request) return cluster:handle(request) end,
+  }
+  local self = setmetatable({
+    cluster = cluster, server = listening, port = listening.port, ca = authority.certificate, authority = authority,
+    url = ("https://127.0.0.1:%d"):format(listening.port), token = cluster.auth.admin_token,
+  }, running)
+  require("lab.controllers").start(cluster, options)
+  return self
+end
+
+---The kubeconfig of this lab.
+---@return table
+function running:kubeconfig()
+  return {
+    apiVersion = "v1", kind = "Config", ["current-context"] = "lab",
+    clusters = { { name = "lab", cluster = { server = self.url,
+      ["certificate-authority-data"] = hash.base64(self.ca) } } },
+    users = { { name = "lab", user = { token = self.token } } },
+    contexts = { { name = "lab", context = { cluster = "lab", user = "lab", namespace = "default" } } },
+  }
+end
+
+---Writes the kubeconfig where no file is yet, for this user only.
+---@param path string
+function running:write_kubeconfig(path)
+  if fs.stat(path, { follow = false }) then
+    require("errors").raise { code = "EEXIST", path = path,
+      message = "there is a file already, and it is not replaced" }
+  end
+  fs.write(path, yaml.encode(self:kubeconfig(), { sort = true }), { mode = 384 })
+end
+
+---Ends the lab: streams end, controllers stop, connections close.
+function running:close()
+  self.cluster.closing = true
+  require("lab.controllers").stop(self.cluster)
+  self.server:close()
+end
+
+return M

@@ -1,0 +1,304 @@
+-- lab.store: objects as JSON bytes with versions, and the history that watches and old lists read.
+-- Not for rules about objects: it stores what it is given.
+--   local s = store.new(); local c = s:collection("pods"); s:write(c, nil, object)
+--
+-- A record holds the bytes of an object without kind and apiVersion, so that lists are copies of
+-- bytes; labels and the fields that selectors may ask for are kept beside them.
+
+local json = require "json"
+local task = require "task"
+
+local M = {}
+
+local KEPT_EVENTS = 20000       -- of a collection
+local KEPT_BYTES = 12 * 1048576 -- of superseded objects, of a collection
+
+---@class lab.Record
+---@field key string "namespace/name", or "name" for what belongs to the cluster
+---@field namespace string? nil for what belongs to the cluster
+---@field name string
+---@field uid string
+---@field bytes string JSON without kind and apiVersion
+---@field revision integer
+---@field labels table<string, string>?
+---@field fields table<string, string>? for field selectors
+
+---@class lab.Event
+---@field revision integer
+---@field record lab.Record the object after the write; for a removal, as it was with the removal's version
+---@field previous lab.Record? before the write
+---@field removed boolean
+
+-- --- sorted keys of one namespace -----------------------------------------------------------------
+
+-- Keys are sorted when somebody reads: new ones wait in `fresh`, removed ones stay until then.
+local function sorted_keys(space)
+  if not space.fresh and not space.stale then return space.keys end
+  local keys, records = {}, space.records
+  for key in pairs(records) do keys[#keys + 1] = key end
+  table.sort(keys)
+  space.keys, space.fresh, space.stale = keys, false, false
+  return keys
+end
+
+-- --- collections ----------------------------------------------------------------------------------
+
+---@class lab.Collection
+local collection = {}
+collection.__index = collection
+
+local function new_collection(name)
+  return setmetatable({
+    name = name, spaces = {}, count = 0, log = {}, first = 1, last = 0, compacted = 0, dead_bytes = 0,
+    changed = task.event(), watchers = 0, revision = 0,
+  }, collection)
+end
+
+local function space_of(self, namespace)
+  local space = self.spaces[namespace]
+  if not space then
+    space = { keys = {}, records = {} }
+    self.spaces[namespace] = space
+    self.space_names = nil
+  end
+  return space
+end
+
+---@param namespace string? nil for what belongs to the cluster
+---@param name string
+---@return lab.Record?
+function collection:get(namespace, name)
+  local space = self.spaces[namespace or ""]
+  return space and space.records[name]
+end
+
+-- The order of keys in the real server's store, where "a-b/" comes before "a/".
+local function namespace_names(self)
+  if not self.space_names then
+    local names = {}
+    for name in pairs(self.spaces) do names[#names + 1] = name end
+    table.sort(names, function(a, b) return a .. "/" < b .. "/" end)
+    self.space_names = names
+  end
+  return self.space_names
+end
+
+---All records in the order of their keys.
+---@param namespace string? nil: of all namespaces
+---@return lab.Record[]
+function collection:records(namespace)
+  local list = {}
+  local names = namespace and { namespace } or namespace_names(self)
+  for _, name in ipairs(names) do
+    local space = self.spaces[name]
+    if space then
+      local records = space.records
+      for _, key in ipairs(sorted_keys(space)) do list[#list + 1] = records[key] end
+    end
+  end
+  return list
+end
+
+local function key_before(a, b)
+  if a.namespace ~= b.namespace then return (a.namespace or "") .. "/" < (b.namespace or "") .. "/" end
+  return a.name < b.name
+end
+
+---The records as they were at a version, undoing what came after.
+---@param revision integer not below `compacted`
+---@param namespace string?
+---@return lab.Record[]
+function collection:records_at(revision, namespace)
+  if self.last < self.first or self.log[self.last].revision <= revision then return self:records(namespace) end
+  local map = {}
+  for _, record in ipairs(self:records(namespace)) do map[record.key] = record end
+  for at = self.last, self.first, -1 do
+    local event = self.log[at]
+    if event.revision <= revision then break end
+    local record = event.record
+    if not namespace or (record.namespace or "") == namespace then map[record.key] = event.previous end
+  end
+  local list = {}
+  for _, record in pairs(map) do list[#list + 1] = record end
+  table.sort(list, key_before)
+  return list
+end
+
+---Place in the log of the first event after a version.
+---@param revision integer
+---@return integer? place nil when events after that version are gone
+function collection:after(revision)
+  if revision < self.compacted then return nil end
+  local low, high = self.first, self.last + 1
+  while low < high do
+    local middle = (low + high) // 2
+    if self.log[middle].revision > revision then high = middle else low = middle + 1 end
+  end
+  return low
+end
+
+local function drop_first(self)
+  local event = self.log[self.first]
+  self.log[self.first] = nil
+  self.first = self.first + 1
+  self.compacted = event.revision
+  if event.previous then self.dead_bytes = self.dead_bytes - #event.previous.bytes end
+end
+
+local function append(self, event)
+  self.last = self.last + 1
+  self.log[self.last] = event
+  self.revision = event.revision
+  if event.previous then self.dead_bytes = self.dead_bytes + #event.previous.bytes end
+  while self.last - self.first >= KEPT_EVENTS or (self.dead_bytes > KEPT_BYTES and self.last > self.first) do
+    drop_first(self)
+  end
+  if self.watchers > 0 then
+    local changed = self.changed
+    self.changed = task.event()
+    changed:set()
+  end
+end
+
+---Forgets the history up to a version.
+---@param revision integer
+function collection:compact(revision)
+  while self.first <= self.last and self.log[self.first].revision <= revision do drop_first(self) end
+  self.compacted = math.max(self.compacted, revision)
+end
+
+-- --- the store ------------------------------------------------------------------------------------
+
+---@class lab.Store
+local store = {}
+store.__index = store
+
+---@param options {revision: integer?, journal: fun(event: lab.Event, collection: string)?}?
+---@return lab.Store
+function M.new(options)
+  options = options or {}
+  return setmetatable({
+    collections = {}, revision = options.revision or 0, journal = options.journal, listeners = {},
+  }, store)
+end
+
+---@param name string such as "pods" or "apps/deployments"
+---@return lab.Collection
+function store:collection(name)
+  local c = self.collections[name]
+  if not c then
+    c = new_collection(name)
+    c.compacted = self.base or 0
+    self.collections[name] = c
+  end
+  return c
+end
+
+-- Tells those who asked at once, within the write: controllers' queues and caches.
+local function tell(self, c, event)
+  if self.journal then self.journal(event, c.name) end
+  for _, listener in ipairs(self.listeners) do listener(c.name, event) end
+end
+
+---Calls a function after each write, within it; it may not wait.
+---@param listener fun(collection: string, event: lab.Event)
+function store:listen(listener) self.listeners[#self.listeners + 1] = listener end
+
+local encode_options = { sort = true }
+
+---Bytes of an object without kind and apiVersion; the object is left as it was.
+---@param object table
+---@return string
+function M.encode(object)
+  local kind, version = object.kind, object.apiVersion
+  object.kind, object.apiVersion = nil, nil
+  local ok, bytes = pcall(json.encode, object, encode_options)
+  object.kind, object.apiVersion = kind, version
+  if not ok then error(bytes, 0) end
+  return bytes
+end
+
+local function record_of(object, revision, bytes, fields)
+  local meta = object.metadata
+  local labels = meta.labels
+  if labels and next(labels) == nil then labels = nil end
+  local namespace = meta.namespace
+  return {
+    key = namespace and namespace .. "/" .. meta.name or meta.name,
+    namespace = namespace, name = meta.name, uid = meta.uid, bytes = bytes, revision = revision,
+    labels = labels, fields = fields,
+  }
+end
+
+---Stores an object as a new version; its metadata gets the version.
+---@param c lab.Collection
+---@param previous lab.Record?
+---@param object table
+---@param fields table<string, string>?
+---@return lab.Record
+function store:write(c, previous, object, fields)
+  local revision = self.revision + 1
+  object.metadata.resourceVersion = ("%d"):format(revision)
+  local record = record_of(object, revision, M.encode(object), fields)
+  self.revision = revision
+  local space = space_of(c, record.namespace or "")
+  if not space.records[record.name] then
+    space.fresh = true
+    c.count = c.count + 1
+  end
+  space.records[record.name] = record
+  local event = { revision = revision, record = record, previous = previous, removed = false }
+  append(c, event)
+  tell(self, c, event)
+  return record
+end
+
+---Removes an object; what watches see of it carries the version of the removal.
+---@param c lab.Collection
+---@param previous lab.Record
+---@param object table? its last state, when that differs from what is stored
+---@return lab.Record record as removed
+function store:remove(c, previous, object)
+  local revision = self.revision + 1
+  object = object or M.object(previous)
+  object.metadata.resourceVersion = ("%d"):format(revision)
+  local record = record_of(object, revision, M.encode(object), previous.fields)
+  self.revision = revision
+  local space = space_of(c, record.namespace or "")
+  space.records[record.name] = nil
+  space.stale = true
+  c.count = c.count - 1
+  local event = { revision = revision, record = record, previous = previous, removed = true }
+  append(c, event)
+  tell(self, c, event)
+  return record
+end
+
+---Forgets history, so that what is older than now has expired.
+function store:compact()
+  self.base = self.revision
+  for _, c in pairs(self.collections) do c:compact(self.revision) end
+end
+
+-- --- objects --------------------------------------------------------------------------------------
+
+local decoded = setmetatable({}, { __mode = "k" })
+
+---A record's object, to be changed by the caller. It has no kind and apiVersion.
+---@param record lab.Record
+---@return table
+function M.object(record) return json.decode(record.bytes) end
+
+---A record's object, decoded once and shared: only for reading.
+---@param record lab.Record
+---@return table
+function M.view(record)
+  local object = decoded[record]
+  if not object then
+    object = json.decode(record.bytes)
+    decoded[record] = object
+  end
+  return object
+end
+
+return M

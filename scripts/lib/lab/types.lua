@@ -1,0 +1,133 @@
+-- lab.types: bodies of built-in kinds against their types: unknown fields go, wrong types are refused as Go does.
+-- Not for what values may be (lab.rules) nor for custom resources (lab.structural).
+--   types.check(resource, object) -> paths of unknown fields
+
+local clock = require "lab.clock"
+local json = require "json"
+local quantities = require "lab.quantities"
+local schema = require "kube.schema"
+local status = require "lab.status"
+
+local M = {}
+
+---The kind of a JSON value, as Go names it.
+function M.json_name(value)
+  if value == nil or value == json.null then return "null" end
+  if type(value) == "table" then return json.is_array(value) and "array" or "object" end
+  if type(value) == "boolean" then return "bool" end
+  return type(value)
+end
+
+local GO = { string = "string", boolean = "bool", int32 = "int32", int64 = "int64", float = "float64",
+             bytes = "[]uint8", int_or_string = "intstr.IntOrString" }
+
+local function go_struct(name)
+  local version, short = name:match "%.([^.]+)%.([^.]+)$"
+  return version and version .. "." .. short or name
+end
+
+local function go_type(field)
+  if field.type == "list" then return "[]" .. go_type(field.of) end
+  if field.type == "map" then return "map[string]" .. go_type(field.of) end
+  if field.type == "struct" then return go_struct(field.name) end
+  return GO[field.type] or field.type
+end
+
+-- Where a walk is: the kind, the path with indices for clients, the names for Go's message.
+---@class lab.types.Walk
+---@field resource lab.Resource
+---@field unknown string[]
+
+local function refuse(walk, text)
+  local r = walk.resource
+  status.bad_request('%s in version "%s" cannot be handled as a %s: %s', r.kind, r.version, r.kind, text)
+end
+
+local function wrong_type(walk, value, field, names)
+  refuse(walk, ("json: cannot unmarshal %s into Go struct field %s of type %s"):format(
+    M.json_name(value), names, go_type(field)))
+end
+
+local function check_time(walk, value, micro)
+  if value == "" and not micro then return end
+  if clock.parse(value) then return end
+  local layout = micro and "2006-01-02T15:04:05.000000Z07:00" or "2006-01-02T15:04:05Z07:00"
+  refuse(walk, ('parsing time "%s" as "%s": cannot parse "%s" as "2006"'):format(value, layout, value))
+end
+
+local SCALARS = {
+  string = function(value) return type(value) == "string" end,
+  boolean = function(value) return type(value) == "boolean" end,
+  int32 = function(value) return math.type(value) == "integer" end,
+  int64 = function(value) return math.type(value) == "integer" end,
+  float = function(value) return type(value) == "number" end,
+  bytes = function(value) return type(value) == "string" end,
+  duration = function(value) return type(value) == "string" end,
+  int_or_string = function(value) return type(value) == "string" or math.type(value) == "integer" end,
+}
+
+local function is_object(value)
+  return type(value) == "table" and (not json.is_array(value) or next(value) == nil)
+end
+
+local check_value
+
+local function check_struct(walk, value, name, path, names)
+  local known = schema.type(name)
+  if not known then return end
+  local fields = known.fields
+  for key, inner in pairs(value) do
+    local field = fields[key]
+    local at = path == "" and key or path .. "." .. key
+    if not field then
+      walk.unknown[#walk.unknown + 1] = at
+      value[key] = nil
+    elseif inner ~= json.null then
+      check_value(walk, inner, field, at, names .. "." .. key)
+    end
+  end
+end
+
+check_value = function(walk, value, field, path, names)
+  local kind = field.type
+  local scalar = SCALARS[kind]
+  if scalar then
+    if not scalar(value) then wrong_type(walk, value, field, names) end
+  elseif kind == "struct" then
+    if not is_object(value) then wrong_type(walk, value, field, names) end
+    check_struct(walk, value, field.name, path, names)
+  elseif kind == "list" then
+    if type(value) ~= "table" or not json.is_array(value) and next(value) ~= nil then
+      wrong_type(walk, value, field, names)
+    end
+    for i, one in ipairs(value) do
+      if one ~= json.null then check_value(walk, one, field.of, ("%s[%d]"):format(path, i - 1), names) end
+    end
+  elseif kind == "map" then
+    if not is_object(value) then wrong_type(walk, value, field, names) end
+    for key, one in pairs(value) do
+      if one ~= json.null then check_value(walk, one, field.of, path .. "." .. key, names) end
+    end
+  elseif kind == "quantity" then
+    if type(value) ~= "string" and type(value) ~= "number" then wrong_type(walk, value, field, names) end
+    local ok = pcall(quantities.tidy, value)
+    if not ok then refuse(walk, quantities.PATTERN) end
+  elseif kind == "time" or kind == "micro_time" then
+    if type(value) ~= "string" then wrong_type(walk, value, field, names) end
+    check_time(walk, value, kind == "micro_time")
+  end
+end
+
+---Checks an object of a built-in kind, and drops what its type does not know.
+---@param resource lab.Resource
+---@param object table
+---@return string[] paths of what was dropped
+function M.check(resource, object)
+  local version = resource.group == "" and resource.version or resource.group .. "/" .. resource.version
+  local name = schema.kind(version .. "/" .. resource.kind)
+  local walk = { resource = resource, unknown = {} }
+  if name then check_struct(walk, object, name, "", resource.kind) end
+  return walk.unknown
+end
+
+return M
