@@ -3,8 +3,10 @@
 #include "error.h"
 #include "registry.h"
 
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <limits.h>
+#include <link.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,6 +117,44 @@ static void warn_once(lua_State *L, const char *path, const char *name) {
 
 // --- loading --------------------------------------------------------------------------------
 
+// Where an address of this program is in its file.
+struct place {
+  uintptr_t address;
+  off_t offset;
+};
+
+static int find_segment(struct dl_phdr_info *info, size_t size, void *data) {
+  (void)size;
+  struct place *place = data;
+  for (int i = 0; i < info->dlpi_phnum; i++) {
+    const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+    uintptr_t start = info->dlpi_addr + segment->p_vaddr;
+    if (segment->p_type != PT_LOAD || place->address - start >= segment->p_filesz) continue;
+    place->offset = (off_t)(segment->p_offset + (place->address - start));
+    return 1;
+  }
+  return 1;  // the program itself comes first; only that is asked
+}
+
+// Copies a text from the program's file to a buffer of its size. A text that is read where it is
+// mapped would map up to a megabyte around it: the kernel maps what lies together in its cache.
+static bool read_from_file(const struct kf_embedded_file *file, char *buffer) {
+  struct place place = {(uintptr_t)file->begin, -1};
+  dl_iterate_phdr(find_segment, &place);
+  int fd = place.offset < 0 ? -1 : open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  size_t size = (size_t)(file->end - file->begin);
+  bool whole = pread(fd, buffer, size, place.offset) == (ssize_t)size;
+  close(fd);
+  return whole;
+}
+
+// [-0, +1, m] pushes something that owns the text which is given back
+static const char *push_text(lua_State *L, const struct kf_embedded_file *file) {
+  char *buffer = lua_newuserdatauv(L, (size_t)(file->end - file->begin) + 1, 0);
+  return read_from_file(file, buffer) ? buffer : file->begin;
+}
+
 bool kf_scripts_load(lua_State *L, const char *name) {
   char path[PATH_MAX];
   if (find_on_disk(path, name)) {
@@ -125,9 +165,11 @@ bool kf_scripts_load(lua_State *L, const char *name) {
   const struct kf_embedded_file *file = kf_embedded_find(name);
   if (!file) return false;
   const char *chunk = lua_pushfstring(L, "@kfhost/%s", name);
-  if (luaL_loadbufferx(L, file->begin, (size_t)(file->end - file->begin), chunk, "t") != LUA_OK)
+  const char *text = push_text(L, file);  // chunk owner
+  if (luaL_loadbufferx(L, text, (size_t)(file->end - file->begin), chunk, "t") != LUA_OK)
     lua_error(L);
-  lua_remove(L, -2);
+  lua_replace(L, -3);  // function owner
+  lua_pop(L, 1);
   return true;
 }
 
@@ -244,7 +286,7 @@ static const struct kf_embedded_file *check_embedded(lua_State *L) {
 // scripts.source(name) -> the embedded text
 static int l_source(lua_State *L) {
   const struct kf_embedded_file *file = check_embedded(L);
-  lua_pushlstring(L, file->begin, (size_t)(file->end - file->begin));
+  lua_pushlstring(L, push_text(L, file), (size_t)(file->end - file->begin));
   return 1;
 }
 
