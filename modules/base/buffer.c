@@ -11,7 +11,7 @@ void kf_buffer_free(struct kf_buffer *buffer) {
 
 char *kf_buffer_reserve(struct kf_buffer *buffer, size_t extra) {
   if (buffer->failed) return NULL;
-  if (extra <= buffer->capacity - buffer->length) return buffer->data + buffer->length;
+  if (buffer->data && extra <= buffer->capacity - buffer->length) return buffer->data + buffer->length;
   if (extra > SIZE_MAX / 2 - buffer->length) {
     buffer->failed = true;
     return NULL;

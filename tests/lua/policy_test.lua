@@ -117,7 +117,7 @@ test("on_error = fail refuses with 500, and is what validations do unless told o
 end)
 
 test("a policy that takes all memory is stopped and the next review is answered", function()
-  local set = load [[policy.validate { name = "eat", on_error = "allow", match = { resource = "pods" },
+  local set = load [[policy.validate { name = "eat", on_error = "allow", timeout = "60s", match = { resource = "pods" },
     check = function(req)
       if req.object.metadata.name == "p" then local t = {} for i = 1, 1e9 do t[i] = { i } end end
     end }]]
