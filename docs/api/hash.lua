@@ -1,5 +1,5 @@
 ---@meta hash
--- Digests, base64 and identifiers. hash.try.NAME returns nil and the error instead of raising.
+-- Digests, base64, compression and identifiers. hash.try.NAME returns nil and the error instead of raising.
 
 local hash = {}
 
@@ -19,6 +19,11 @@ function hash.base64(bytes) end
 ---@param text string padded; blanks and line ends are passed over
 ---@return string # the bytes; raises "Base64" with the offset
 function hash.unbase64(text) end
+
+---Compressed as zlib does it (RFC 1950), quickly rather than as small as can be.
+---@param bytes string
+---@return string
+function hash.deflate(bytes) end
 
 ---The UUID that a name has in a namespace: the same each time.
 ---@param namespace string a UUID

@@ -1,4 +1,5 @@
-// require "hash": digests, base64 and identifiers.
+// require "hash": digests, base64, compression and identifiers.
+#include "base/deflate.h"
 #include "base/hash.h"
 
 #include "error.h"
@@ -171,9 +172,25 @@ static int l_random_hex(lua_State *L) {
   return push_hex(L, bytes, (size_t)count);
 }
 
+// hash.deflate(bytes) -> bytes, as zlib reads them
+static int l_deflate(lua_State *L) {
+  size_t size;
+  const char *bytes = luaL_checklstring(L, 1, &size);
+  struct kf_buffer out = {0};
+  kf_deflate(&out, (const unsigned char *)bytes, size);
+  char *copy = out.failed ? NULL : lua_newuserdatauv(L, out.length, 0);
+  if (copy) memcpy(copy, out.data, out.length);
+  size_t length = out.length;
+  kf_buffer_free(&out);
+  if (!copy) return luaL_error(L, "not enough memory");
+  lua_pushlstring(L, copy, length);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"sha256", l_sha256},     {"sha1", l_sha1},   {"base64", l_base64},
     {"unbase64", l_unbase64}, {"uuid5", l_uuid5}, {"random_hex", l_random_hex},
+    {"deflate", l_deflate},
     {NULL, NULL},
 };
 

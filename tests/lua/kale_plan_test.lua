@@ -106,12 +106,14 @@ test("async functions, classes and their methods' globals cross", function()
   test.same(step_of(made, "b").ins, { "Box", "limit", "load" })
 end)
 
-test("a function with a decorator of unknown effect crosses by value", function()
+test("a function with a decorator of the notebook crosses by value, one of a library by source", function()
   local made = plan_of {
     { "imports", "import registry" },
-    { "step:a", "@registry.add('x')\ndef f():\n    return 1" }, { "step:b prev:a", "f()" },
+    { "step:a", "known = {}\ndef add(f):\n    known[f.__name__] = f\n    return f\n"
+      .. "@add\ndef f():\n    return 1\n@registry.add('x')\ndef g():\n    return 1" },
+    { "step:b prev:a", "f()\ng()" },
   }
-  test.same(codes(made), { "function-by-value@2:1" })
+  test.same(codes(made), { "function-by-value@2:5" })
   test.same(step_of(made, "b").values_in, { { name = "f", from = "a" } })
 end)
 
@@ -163,7 +165,7 @@ test("a change in a branch beside is reported, and the value taken from before",
     { "step:a", "xs = []" }, { "step:b prev:a", "xs.append(1)" }, { "step:c prev:a", "xs.append(2)" },
     { "step:d prev:b prev:c", "print(xs)" },
   }
-  test.same(codes(made), { "lost-change@4:1" })
+  test.same(codes(made), { "lost-change@3:1", "lost-change@4:1" })
   test.same(step_of(made, "d").values_in, { { name = "xs", from = "a" } })
 end)
 

@@ -155,7 +155,7 @@ test("a value that cannot be saved is named", function()
   local _, _, result = run(write_notebook {
     { "step:a", "import socket\ns = socket.socket()" }, { "step:b prev:a", "print(s)" },
   })
-  assert(result.stderr:find("'s' cannot be handed to another step", 1, true), result.stderr)
+  assert(result.stderr:find("'s' (made in cell 1) cannot be handed to another step", 1, true), result.stderr)
 end)
 
 test("displayed values are in the report", function()

@@ -1,103 +1,18 @@
--- The room where names find their makers: which names cross from step to step, and how.
--- Not for Python's grammar (kale.source) and not for KFP (kale.ir).
---   analysis.resolve(layout, params, report) -> steps with after, ins, outs, setup …
-local changes = require "kale.changes"
+-- The room where names find their makers: which names cross from step to step, how and why.
+-- Not for Python's grammar (kale.source), not for what leaves no name (kale.state), not for KFP (kale.ir).
+--   analysis.resolve(layout, params, metrics, report, { infer = false })
+local builtins = require "kale.builtins"
 local diagnostics = require "kale.diagnostics"
+local learn = require "kale.learn"
+local makers = require "kale.makers"
+local setup_cells = require "kale.setup"
 local source = require "kale.source"
+local spelling = require "kale.spelling"
+local state = require "kale.state"
 
-local at = diagnostics.at
+local at, has_bit, LEVELS = diagnostics.at, makers.has_bit, makers.LEVELS
 
 local M = {}
-
--- Names that every step has: Python's builtins and what IPython adds.
-local BUILTINS = {}
-for name in ([[__name__ __doc__ __file__ __builtins__ __spec__ __package__ __loader__ __import__ __build_class__
-  __debug__
-  ArithmeticError AssertionError AttributeError BaseException BaseExceptionGroup BlockingIOError BrokenPipeError
-  BufferError BytesWarning ChildProcessError ConnectionAbortedError ConnectionError ConnectionRefusedError
-  ConnectionResetError DeprecationWarning EOFError Ellipsis EncodingWarning EnvironmentError Exception
-  ExceptionGroup False FileExistsError FileNotFoundError FloatingPointError FutureWarning GeneratorExit IOError
-  ImportError ImportWarning IndentationError IndexError InterruptedError IsADirectoryError KeyError
-  KeyboardInterrupt LookupError MemoryError ModuleNotFoundError NameError None NotADirectoryError NotImplemented
-  NotImplementedError OSError OverflowError PendingDeprecationWarning PermissionError ProcessLookupError
-  RecursionError ReferenceError ResourceWarning RuntimeError RuntimeWarning StopAsyncIteration StopIteration
-  SyntaxError SyntaxWarning SystemError SystemExit TabError TimeoutError True TypeError UnboundLocalError
-  UnicodeDecodeError UnicodeEncodeError UnicodeError UnicodeTranslateError UnicodeWarning UserWarning ValueError
-  Warning ZeroDivisionError abs aiter all anext any ascii bin bool breakpoint bytearray bytes callable chr
-  classmethod compile complex copyright credits delattr dict dir divmod enumerate eval exec exit filter float
-  format frozenset getattr globals hasattr hash help hex id input int isinstance issubclass iter len license
-  list locals map max memoryview min next object oct open ord pow print property quit range repr reversed round
-  set setattr slice sorted staticmethod str sum super tuple type vars zip
-  display get_ipython In Out _ __ ___ _i __class__]]):gmatch "%S+" do BUILTINS[name] = true end
-
--- --- sets of steps as bits ---------------------------------------------------------------------------
-
-local function has_bit(set, i)
-  local word = set[i // 63 + 1]
-  return word ~= nil and word & (1 << i % 63) ~= 0
-end
-
-local function add_bit(set, i)
-  local word = i // 63 + 1
-  for k = #set + 1, word do set[k] = 0 end
-  set[word] = set[word] | 1 << i % 63
-end
-
-local function add_all(set, other)
-  for k = #set + 1, #other do set[k] = 0 end
-  for k, word in ipairs(other) do set[k] = set[k] | word end
-end
-
--- --- makers of a name ----------------------------------------------------------------------------------
-
--- The steps that may hold the last value of each name, in the order of steps. Three levels: those
--- that store it, those that surely change it in place, those that may.
-local LEVELS = { store = 1, strong = 2, weak = 3 }
-
-local Makers = {}
-Makers.__index = Makers
-
-local function new_makers()
-  return setmetatable({ {}, {}, {} }, Makers)
-end
-
--- Notes the step at its level and those above; `total`: it comes after all earlier ones in the list.
-function Makers:add(name, step, level)
-  for i = LEVELS[level], 3 do
-    local list = self[i][name]
-    if not list then
-      list = {}
-      self[i][name] = list
-    end
-    local last = list[#list]
-    if not last or last.step ~= step then
-      list[#list + 1] = {
-        step = step, total = not last or last.total and has_bit(step.ancestors, last.step.number),
-      }
-    end
-  end
-end
-
--- The one maker before `step` that comes after all others before it; or nil and two that do not.
-function Makers:latest(name, step, level)
-  local list = self[level][name] or {}
-  for i = #list, 1, -1 do
-    local maker = list[i]
-    if has_bit(step.ancestors, maker.step.number) then
-      if maker.total then return maker.step end
-      for k = i - 1, 1, -1 do
-        local other = list[k].step
-        if has_bit(step.ancestors, other.number) and not has_bit(maker.step.ancestors, other.number) then
-          return nil, maker.step, other
-        end
-      end
-      return maker.step
-    end
-  end
-  return nil
-end
-
--- --- resolving one step ----------------------------------------------------------------------------------
 
 local Resolver = {}
 Resolver.__index = Resolver
@@ -107,71 +22,63 @@ function Resolver:complain(code, step, need, fields)
   self.report(code, at(place, fields))
 end
 
--- A defined name within two letters of the wanted one.
-function Resolver:near(name)
-  local best, best_distance
-  local function try(candidate)
-    if math.abs(#candidate - #name) > 1 or candidate == name then return end
-    local differ = 0
-    for i = 1, math.max(#name, #candidate) do
-      if name:byte(i) ~= candidate:byte(i) then differ = differ + 1 end
-    end
-    if candidate:lower() == name:lower() then differ = 0 end
-    local sorted_a, sorted_b = { name:byte(1, -1) }, { candidate:byte(1, -1) }
-    table.sort(sorted_a)
-    table.sort(sorted_b)
-    if #name == #candidate and table.concat(sorted_a, ",") == table.concat(sorted_b, ",") then differ = 1 end
-    if differ <= 1 and (not best or differ < best_distance or differ == best_distance and candidate < best) then
-      best, best_distance = candidate, differ
-    end
-  end
-  for candidate in pairs(self.everything) do try(candidate) end
-  return best and ("did you mean '%s'?"):format(best) or nil
-end
+-- --- what a step wants -------------------------------------------------------------------------------
 
--- The step that the value of a name comes from; complains when there is no single one.
-function Resolver:maker(step, name, need)
-  local makers = self.makers
-  local maker, one = makers:latest(name, step, LEVELS.weak)
-  if maker or not one then return maker end
-  local changed
-  maker, changed = makers:latest(name, step, LEVELS.strong)
-  if maker then return maker end
-  local other
-  maker, one, other = makers:latest(name, step, LEVELS.store)
-  if maker then
-    self:complain("lost-change", step, need, { name = name, from = changed.name })
-    return maker
-  end
-  if one then
-    if need.soft then return one end
-    self:complain("two-producers", step, need, { name = name, from = other.name, other = one.name })
-    return one
-  end
-  return nil
-end
-
+-- need: its place; soft: no error when it is nowhere; late: a function reads it when it is called;
+-- by: the function.
 local function want(step, name, need)
   local known = step.wanted[name]
   if known then
     known.soft = known.soft and need.soft
     return
   end
-  step.wanted[name] = at(need, { soft = need.soft, late = need.late })
+  step.wanted[name] = at(need, { soft = need.soft, late = need.late, by = need.by, why = need.why })
   step.queue[#step.queue + 1] = name
 end
 
--- What a definition needs where it is made again.
-local function want_definition(step, definition)
-  for name in pairs(definition.head) do
-    if name ~= definition.name then want(step, name, { soft = false }) end
+local function there_before(step, name, moment)
+  local assigned = step.summary.assigned_at[name]
+  return assigned ~= nil and assigned <= moment
+end
+
+-- The function facts of a name may do: what they read is wanted unless the step has made it before.
+function Resolver:use_facts(step, facts, moment, by)
+  for name, place in pairs(facts.late) do
+    if not there_before(step, name, moment) then
+      want(step, name, at(place, { soft = true, late = true, by = by }))
+    end
+    self:use(step, name, moment)
   end
-  for name, place in pairs(definition.late) do
-    if name ~= definition.name and not step.summary.assigned[name] then
-      want(step, name, at(place, { soft = true, late = true }))
+  for name in pairs(facts.stores) do
+    step.may_store[name] = true
+    if not there_before(step, name, moment) and self:is_needed_after(step, name) then
+      want(step, name, { soft = true, why = "a function may leave it as it is" })
+    end
+  end
+  for name, change in pairs(facts.changes) do
+    if step.late_changes[name] ~= "strong" then step.late_changes[name] = change end
+  end
+end
+
+-- A name is read: the functions that its value is, or may hold, may be called.
+function Resolver:use(step, name, moment)
+  local seen = step.seen[name]
+  if seen and seen <= moment then return end
+  step.seen[name] = moment
+  for _, facts in ipairs(self.facts[name] or {}) do self:use_facts(step, facts, moment, name) end
+  local local_facts = step.summary.facts[name]
+  if local_facts then self:use_facts(step, local_facts, moment, name) end
+  for _, held in ipairs { self.held[name] or false, step.summary.held[name] or false } do
+    if held then
+      for _, facts in ipairs(held.facts) do self:use_facts(step, facts, moment, name) end
+      for other in pairs(held.names) do
+        if other ~= name then self:use(step, other, moment) end
+      end
     end
   end
 end
+
+-- --- definitions made again ----------------------------------------------------------------------------
 
 local function add_piece(step, piece)
   local key = piece.cell .. ":" .. piece.first
@@ -180,323 +87,468 @@ local function add_piece(step, piece)
   step.setup[#step.setup + 1] = piece
 end
 
--- Statements of the imports and functions cells.
-local function use_setup(step, statement, setup)
+-- A statement of the imports or functions cells.
+function Resolver:use_setup(step, statement)
   if step.used[statement] then return end
   step.used[statement] = true
   add_piece(step, statement.piece)
-  local summary = statement.summary
-  for name, need in pairs(summary.needs) do
-    if not BUILTINS[name] or setup[name] then
-      want(step, name, at(need, { soft = false }))
-    end
+  for name, need in pairs(statement.summary.needs) do
+    if self.setup[name] or not builtins.has(name, self.minor) then want(step, name, at(need, { soft = false })) end
   end
-  for _, late in pairs(summary.late_of) do
-    for name, place in pairs(late) do
-      if not step.summary.assigned[name] and not summary.stores[name] then
-        want(step, name, at(place, { soft = true, late = true }))
+  for name in pairs(statement.summary.reads) do self:use(step, name, 0) end
+end
+
+-- A definition of an earlier step, with what it needs where it stands.
+function Resolver:make_again(step, origin, definition)
+  local key = definition.piece.cell .. ":" .. definition.piece.first
+  if step.pieces[key] then return end
+  add_piece(step, definition.piece)
+  for name, meaning in pairs(definition.head) do
+    if type(meaning) == "table" then
+      self:make_again(step, origin, meaning)
+    elseif meaning then
+      local crossing, how = origin.crossing[name], origin.sources[name]
+      if crossing and crossing.definition then
+        self:make_again(step, crossing.from, crossing.definition)
+      elseif how == "setup" then
+        for _, statement in ipairs(self.setup[name] or {}) do self:use_setup(step, statement) end
+      elseif how == "import" then
+        local first = origin.imports[name]
+        self:make_again(step, first, first.summary.definitions[name])
+      elseif how == "parameter" then
+        step.params[name] = true
       end
     end
   end
-  for name, place in pairs(summary.late) do
-    want(step, name, at(place, { soft = true, late = true }))
-  end
 end
 
--- A name made by an earlier step: its definition is made again here, or its value comes in.
-local function cross(step, name, maker, how)
-  local definition = maker.summary.definitions[name]
-  step.sources[name] = how
-  if definition and definition.kind == "import" then
-    add_piece(step, definition.piece)
-    return
-  end
-  step.crossing[name] = { from = maker, how = how, why = definition and definition.kind or nil }
-  maker.outgoing[name] = true
-  if how == "definition" then
-    add_piece(step, definition.piece)
-    want_definition(step, definition)
-  end
-end
-
--- What the functions inside a value read when they are called: lambdas, and closures that a function
--- of the notebook made.
-local function want_held(step, name, first, setup)
-  local function want_all(late)
-    for wanted, place in pairs(late or {}) do
-      if not step.summary.assigned[wanted] then want(step, wanted, at(place, { soft = true, late = true })) end
+-- Whether a definition can stand in another step: what it reads where it stands is not a value.
+local function settle(step, definition)
+  if definition.why or definition.settled then return definition.why end
+  definition.settled = true
+  for name, meaning in pairs(definition.head) do
+    if type(meaning) == "table" then
+      if settle(step, meaning) then definition.why = ("use of '%s' where it is defined"):format(name) end
+    elseif meaning and step.sources[name] == "value" then
+      local crossing = step.crossing[name]
+      if crossing.constant then crossing.definition = crossing.constant
+      else definition.why = ("use of '%s' where it is defined"):format(name) end
     end
   end
-  local held = first.summary.holds[name]
-  if not held then return end
-  want_all(held.late)
-  for fn in pairs(held.made_by) do
-    local crossing = first.crossing[fn]
-    want_all((crossing and crossing.from or first).summary.late_of[fn])
-    for _, statement in ipairs(setup[fn] or {}) do want_all(statement.summary.late_of[fn]) end
+  return definition.why
+end
+
+-- --- where a name comes from ----------------------------------------------------------------------------
+
+-- The step that the value of a name comes from; complains when there is no single one.
+function Resolver:maker(step, name, need)
+  local known = self.makers
+  local maker, one = known:latest(name, step, LEVELS.weak)
+  if maker or not one then return maker end
+  local changed
+  maker, changed = known:latest(name, step, LEVELS.strong)
+  if maker then return maker end
+  local other
+  maker, one, other = known:latest(name, step, LEVELS.store)
+  if maker then
+    if not need.why then self:complain("lost-change", step, need, { name = name, from = changed.name }) end
+    return maker
   end
+  if one then
+    if need.soft and not need.late then return one end
+    self:complain("two-producers", step, need, { name = name, from = other.name, other = one.name })
+    return one
+  end
+  return nil
 end
 
 -- Where a definition was first made, however many steps handed it on.
-local function origin(maker, name)
-  while not maker.summary.stores[name] and maker.crossing[name] do maker = maker.crossing[name].from end
+local function origin_of(maker, name)
+  while not maker.summary.stores[name] and not maker.may_store[name] and maker.crossing[name] do
+    maker = maker.crossing[name].from
+  end
   return maker
+end
+
+local function why_of(step, need)
+  if need.why then return need.why end
+  if need.by then return ("'%s' uses it"):format(need.by) end
+  if need.line and need.cell then return ("read in cell %d, line %d"):format(need.cell, need.line) end
+  return "step '" .. step.name .. "' reads it"
+end
+
+function Resolver:tell_by_value(first, name, definition)
+  if definition.told then return end
+  definition.told = true
+  local place = { cell = definition.piece.cell, line = definition.piece.line, column = 1 }
+  self:complain("function-by-value", first, place, { name = name, why = definition.why })
+end
+
+function Resolver:tell_unsaved(step, name, maker, need)
+  local unsaved = self.learned.unsaved[name]
+  if not unsaved or step.told_unsaved[name] then return end
+  step.told_unsaved[name] = true
+  self:complain("not-saved", step, need, { name = name, what = unsaved.what, from = maker.name })
+end
+
+function Resolver:tell_beside(step, name, maker, need)
+  if need.why then return end
+  local beside = self.makers:beside(name, maker, step)
+  if beside then self:complain("lost-change", step, need, { name = name, from = beside.name }) end
 end
 
 function Resolver:from_steps(step, name, need)
   local maker = self:maker(step, name, need)
-  if not maker then return false end
-  local first = origin(maker, name)
+  if not maker or maker.summary.gone[name] then return false end
+  self:tell_beside(step, name, maker, need)
+  local first = origin_of(maker, name)
   local definition = first.summary.definitions[name]
-  if definition and definition.why and not definition.told then
-    definition.told = true
-    local place = { cell = definition.piece.cell, line = definition.piece.line, column = 1 }
-    self:complain("function-by-value", first, place, { name = name, why = definition.why })
+  if definition and definition.kind == "import" then
+    step.sources[name] = "import"
+    self:make_again(step, first, definition)
+    step.imports[name] = first
+    return true
   end
-  if definition and (not definition.why or definition.kind == "class") then
-    cross(step, name, first, "definition")
-  else
-    cross(step, name, maker, "value")
-    want_held(step, name, first, self.setup)
-  end
+  local constant = definition and definition.kind == "constant"
+  local by_source = definition and not constant and not definition.why
+  if definition and definition.why and not constant then self:tell_by_value(first, name, definition) end
+  if not by_source then self:tell_unsaved(step, name, maker, need) end
+  local from = by_source and first or maker
+  step.sources[name] = by_source and "definition" or "value"
+  step.crossing[name] = {
+    from = from, how = step.sources[name], why = why_of(step, need), definition = by_source and definition or nil,
+    constant = constant and definition or nil, kind = definition and definition.kind or nil,
+  }
+  from.outgoing[name] = true
+  if by_source then self:make_again(step, first, definition) end
   return true
 end
 
 -- A name that nothing before the step makes.
 function Resolver:missing(step, name, need)
-  if need.soft and not need.late then return end
-  for _, other in ipairs(self.steps) do
-    if other ~= step and other.summary.stores[name] then
-      if need.late and not other.summary.assigned[name] then return end
-      self:complain("missing-edge", step, need, { name = name, from = other.name })
-      return
-    end
-  end
-  if #step.summary.stars > 0 or #self.stars > 0 then
+  if need.soft and not need.late or step.may_store[name] then return end
+  if self.stars[step] or #self.setup_stars > 0 then
     step.sources[name] = "star import"
     return
   end
-  if need.late and (step.summary.stores[name] or step.summary.late_stores[name]) then return end
+  if need.late and (step.summary.stores[name] or step.may_store[name]) then return end
+  local other = self.first_maker[name]
+  if other and other ~= step then
+    if need.late and has_bit(other.ancestors, step.number) then return end
+    if need.late and not step.summary.reads[need.by or ""] then return end
+    self:complain("missing-edge", step, need, { name = name, from = other.name })
+    return
+  end
+  if need.late and other then return end
   self:complain(need.late and "undefined-in-function" or "undefined-name", step, need,
-    { name = name, near = self:near(name) })
+    { name = name, near = spelling.near(name, self.everything) })
 end
 
 function Resolver:resolve_name(step, name, need)
   if self:from_steps(step, name, need) then return end
   local statements = self.setup[name]
   if statements then
-    for _, statement in ipairs(statements) do use_setup(step, statement, self.setup) end
+    for _, statement in ipairs(statements) do self:use_setup(step, statement) end
     step.sources[name] = "setup"
   elseif self.params[name] then
     step.params[name] = true
     step.sources[name] = "parameter"
-  elseif not BUILTINS[name] then
+  elseif not builtins.has(name, self.minor) then
     self:missing(step, name, need)
-  end
-end
-
--- Names that the step's functions read when they are called, if they are called here.
-local function want_late(step)
-  local summary, seen = step.summary, {}
-  local function follow(late)
-    for name, place in pairs(late) do
-      if not seen[name] then
-        seen[name] = true
-        if not summary.assigned[name] then
-          want(step, name, at(place, { soft = true, late = true }))
-        end
-        if summary.late_of[name] then follow(summary.late_of[name]) end
-      end
+  else
+    local other = not need.soft and self.first_maker[name]
+    if other and other.number < step.number then
+      self:complain("missing-edge", step, need, { name = name, from = other.name })
     end
   end
-  follow(summary.late)
-  for name, late in pairs(summary.late_of) do
-    if summary.reads[name] then follow(late) end
-  end
-end
-
--- All names that may share an object with one of `names`, by what earlier steps did.
-function Resolver:relatives(names)
-  local found, queue = {}, names
-  for _, name in ipairs(names) do found[name] = true end
-  local i = 1
-  while i <= #queue do
-    for other in pairs(self.aliases[queue[i]] or {}) do
-      if not found[other] then
-        found[other] = true
-        queue[#queue + 1] = other
-      end
-    end
-    i = i + 1
-  end
-  return queue
 end
 
 function Resolver:resolve_queue(step)
-  table.sort(step.queue)
   local done = 0
   while done < #step.queue do
-    done = done + 1
-    local name = step.queue[done]
-    self:resolve_name(step, name, step.wanted[name])
+    table.sort(step.queue)
+    local queue = step.queue
+    step.queue, done = {}, 0
+    for _, name in ipairs(queue) do self:resolve_name(step, name, step.wanted[name]) end
   end
-  step.queue = {}
 end
 
--- What shares an object with a value that is changed here comes in, too, when it is wanted later:
--- so it is handed on changed, and still shares the object.
-function Resolver:want_relatives(step)
+-- --- one step ------------------------------------------------------------------------------------------
+
+function Resolver:is_needed_after(step, name)
+  return (self.needed[name] or 0) > step.number
+end
+
+-- Takes a name along, changed or not, so that it leaves the step with those that share its object.
+function Resolver:relay(step, name)
+  if step.summary.stores[name] and not step.sources[name] then return end
+  if not step.wanted[name] then
+    want(step, name, { soft = true, relay = true, why = "it may share an object with what changes here" })
+    self:resolve_queue(step)
+  end
+  if step.sources[name] == "value" then step.changed[name] = "strong" end
+end
+
+-- The names that may share an object with one, and that are wanted later, leave the step with it.
+function Resolver:relay_family(step, name)
+  local function keep(member) return (self.needed[member] or 0) >= step.number end
+  for _, member in ipairs(self.families:alive(name, keep)) do
+    if member ~= name and self:is_needed_after(step, member) then self:relay(step, member) end
+  end
+end
+
+function Resolver:relay_relatives(step)
   local changed = {}
-  for name, change in pairs(step.summary.changes) do
+  for name, change in pairs(step.changed) do
     if change == "strong" and step.sources[name] == "value" then changed[#changed + 1] = name end
   end
-  if #changed == 0 then return end
-  for _, name in ipairs(self:relatives(changed)) do
-    local later = self.later_reads[name]
-    if step.sources[name] == "value" then
-      step.summary.changes[name] = "strong"
-    elseif later and later > step.number and not step.wanted[name] and not step.summary.stores[name] then
-      want(step, name, { soft = true })
-      step.summary.changes[name] = "strong"
-    end
-  end
-  self:resolve_queue(step)
+  table.sort(changed)
+  for _, name in ipairs(changed) do self:relay_family(step, name) end
 end
 
--- Instances are unpickled by reference: a step that loads values gets every class that they could be
--- of, those of the setup cells and of the steps before it.
-function Resolver:add_classes(step)
-  local loads = false
-  for _, crossing in pairs(step.crossing) do loads = loads or crossing.how == "value" end
-  if not loads then return end
-  for _, statement in ipairs(self.classes) do use_setup(step, statement, self.setup) end
-  for _, earlier in ipairs(self.with_classes) do
-    if has_bit(step.ancestors, earlier.number) then
-      for _, definition in pairs(earlier.summary.definitions) do
-        if definition.kind == "class" then
-          add_piece(step, definition.piece)
-          want_definition(step, definition)
+-- A name that comes to share an object here, which a later step changes: both leave this step together.
+function Resolver:relay_new_relatives(step)
+  for _, pair in ipairs(step.summary.aliases) do
+    local one, other = pair[1], pair[2]
+    for _ = 1, 2 do
+      if step.sources[other] == "value" and step.summary.stores[one] and self:is_needed_after(step, one)
+        and self:is_needed_after(step, other)
+        and (self.last_change[self.families:root(other)] or 0) > step.number then
+        step.changed[other] = "strong"
+        self:relay_family(step, other)
+      end
+      one, other = other, one
+    end
+  end
+end
+
+local function append(list, more)
+  for _, value in ipairs(more) do list[#list + 1] = value end
+end
+
+-- What a function puts into globals may be what it is given.
+function Resolver:note_given(step)
+  for _, given in ipairs(step.summary.given) do
+    for _, facts in ipairs(self.facts[given[1]] or {}) do
+      for global, change in pairs(facts.changes) do
+        if change == "strong" then
+          self.held[global] = self.held[global] or { names = {}, facts = {} }
+          for _, name in ipairs(given[2]) do self.held[global].names[name] = true end
         end
       end
     end
   end
-  self:resolve_queue(step)
 end
 
-function Resolver:add_alias(a, b)
-  self.aliases[a] = self.aliases[a] or {}
-  self.aliases[a][b] = true
-end
-
-function Resolver:step(step)
+-- What the step's functions and values are to the steps after it.
+function Resolver:publish(step)
   local summary = step.summary
-  for name, need in pairs(summary.needs) do want(step, name, need) end
-  want_late(step)
-  -- What a step stores only perhaps may have to keep its old value, if somebody wants it later.
-  for name in pairs(summary.maybe) do
-    if not summary.assigned[name] and self.later_reads[name] and self.later_reads[name] > step.number then
-      want(step, name, { soft = true })
+  for name, facts in pairs(summary.facts) do
+    if summary.assigned_at[name] then self.facts[name] = { facts }
+    else
+      self.facts[name] = self.facts[name] or {}
+      table.insert(self.facts[name], facts)
     end
   end
-  for _, statement in ipairs(self.always) do use_setup(step, statement, self.setup) end
-  self:resolve_queue(step)
-  self:want_relatives(step)
-  self:add_classes(step)
-  for _, pair in ipairs(summary.aliases) do
-    self:add_alias(pair[1], pair[2])
-    self:add_alias(pair[2], pair[1])
-  end
-  for _, definition in pairs(summary.definitions) do
-    if definition.kind == "class" and self.with_classes[#self.with_classes] ~= step then
-      table.insert(self.with_classes, step)
+  for name, held in pairs(summary.held) do
+    local known = self.held[name]
+    if not known or summary.stores[name] and not summary.needs[name] then self.held[name] = held
+    else
+      append(known.facts, held.facts)
+      for other in pairs(held.names) do known.names[other] = true end
     end
   end
+  self:note_given(step)
   for name in pairs(summary.stores) do self.makers:add(name, step, "store") end
-  for name in pairs(summary.late_stores) do self.makers:add(name, step, "strong") end
-  for name, change in pairs(summary.changes) do
+  for name in pairs(summary.gone) do self.makers:add(name, step, "store") end
+  for name in pairs(step.may_store) do self.makers:add(name, step, "store") end
+  for name, change in pairs(step.changed) do
     if step.sources[name] == "value" then self.makers:add(name, step, change) end
   end
 end
 
+local function collect_changes(step)
+  for name, change in pairs(step.summary.changes) do step.changed[name] = change end
+  for name, change in pairs(step.late_changes) do
+    if step.changed[name] ~= "strong" then step.changed[name] = change end
+  end
+end
+
+function Resolver:stars_before(step)
+  for _, earlier in ipairs(self.with_stars) do
+    if has_bit(step.ancestors, earlier.number) then
+      for _, star in ipairs(earlier.summary.stars) do add_piece(step, star.piece) end
+      self.stars[step] = true
+    end
+  end
+  if #step.summary.stars > 0 then
+    self.stars[step] = true
+    table.insert(self.with_stars, step)
+  end
+end
+
+local function by_moment(reads)
+  local list = {}
+  for name, moment in pairs(reads) do list[#list + 1] = { name, moment } end
+  table.sort(list, function(a, b) return a[2] < b[2] end)
+  return list
+end
+
+function Resolver:step(step)
+  local summary = step.summary
+  self:stars_before(step)
+  for name, need in pairs(summary.needs) do want(step, name, need) end
+  for _, read in ipairs(by_moment(summary.reads)) do self:use(step, read[1], read[2]) end
+  for _, lambda in ipairs(summary.nameless) do self:use_facts(step, lambda.facts, lambda.at) end
+  -- What a step stores only perhaps has to keep its old value, if somebody wants it later.
+  for name in pairs(summary.maybe) do
+    if not summary.assigned_at[name] and self:is_needed_after(step, name) then
+      want(step, name, { soft = true, why = "this step may leave it as it is" })
+    end
+  end
+  for _, statement in ipairs(self.always) do self:use_setup(step, statement) end
+  self:resolve_queue(step)
+  collect_changes(step)
+  self:relay_relatives(step)
+  self:relay_new_relatives(step)
+  for _, definition in ipairs(summary.all_definitions) do settle(step, definition) end
+  self:publish(step)
+end
+
 -- --- the whole ---------------------------------------------------------------------------------------
 
--- Statements of the imports and functions cells, by the names they bind; and those that always run.
-local function read_setup(layout, report)
-  local setup, always, stars = {}, {}, {}
-  for _, group in ipairs { "imports", "functions" } do
-    for _, statement in ipairs(source.statements(layout[group], report)) do
-      local summary = statement.summary
-      for name in pairs(summary.stores) do
-        setup[name] = setup[name] or {}
-        table.insert(setup[name], statement)
+-- The last step that needs each name from outside, also through the functions that it reads.
+local function last_needs(steps, setup, metrics)
+  local reads, needed, edges = {}, {}, {}
+  local function edge(from, to)
+    edges[from] = edges[from] or {}
+    table.insert(edges[from], to)
+  end
+  local function add_edges(summary)
+    for name, facts in pairs(summary.facts) do
+      for other in pairs(facts.late) do edge(name, other) end
+    end
+    for name, held in pairs(summary.held) do
+      for other in pairs(held.names) do edge(name, other) end
+      for _, facts in ipairs(held.facts) do
+        for other in pairs(facts.late) do edge(name, other) end
       end
-      if #summary.stars > 0 then
-        stars[#stars + 1] = statement
-        always[#always + 1] = statement
-        local place = statement.place
-        report("star-import", at(place))
-      elseif statement.kind == "statement" then
-        always[#always + 1] = statement
-        if next(summary.stores) == nil or next(summary.changes) ~= nil then
-          local place = statement.place
-          report("effects-repeated", at(place, { kind = group }))
+    end
+  end
+  for i, step in ipairs(steps) do
+    for name in pairs(step.summary.needs) do needed[name] = i end
+    for name in pairs(step.summary.reads) do reads[name] = i end
+    for _, lambda in ipairs(step.summary.nameless) do
+      for name in pairs(lambda.facts.late) do reads[name], needed[name] = i, i end
+    end
+    add_edges(step.summary)
+  end
+  for _, metric in ipairs(metrics) do needed[metric.name] = #steps + 1 end
+  for _, statements in pairs(setup) do
+    for _, statement in ipairs(statements) do add_edges(statement.summary) end
+  end
+  local order = {}
+  for name, last in pairs(reads) do order[#order + 1] = { name, last } end
+  table.sort(order, function(a, b) return a[2] > b[2] end)
+  local seen = {}
+  for _, start in ipairs(order) do
+    local stack = { start[1] }
+    while #stack > 0 do
+      local name = table.remove(stack)
+      if not seen[name] then
+        seen[name] = true
+        for _, other in ipairs(edges[name] or {}) do
+          needed[other] = math.max(needed[other] or 0, start[2])
+          stack[#stack + 1] = other
         end
       end
     end
   end
-  return setup, always, stars
+  return needed
 end
 
--- The classes of the setup cells, in the order of the notebook.
-local function classes_of(setup)
-  local list = {}
-  for _, statements in pairs(setup) do
-    for _, statement in ipairs(statements) do
-      for _, definition in pairs(statement.summary.definitions) do
-        if definition.kind == "class" then list[#list + 1] = statement end
+-- Names that may share objects over the whole notebook, and the last step that changes one of a family.
+local function read_families(steps, needed)
+  local families, last_change = makers.families(), {}
+  for i, step in ipairs(steps) do
+    -- A name that ends with its step joins the others only there.
+    local inner = makers.families()
+    for _, pair in ipairs(step.summary.aliases) do inner:join(pair[1], pair[2]) end
+    for _, members in pairs(inner.members) do
+      local first
+      for _, member in ipairs(members) do
+        if (needed[member] or 0) > i or step.summary.needs[member] then
+          if first then families:join(first, member) end
+          first = first or member
+        end
       end
     end
   end
-  table.sort(list, function(a, b)
-    if a.piece.cell ~= b.piece.cell then return a.piece.cell < b.piece.cell end
-    return a.piece.first < b.piece.first
-  end)
-  return list
+  for i, step in ipairs(steps) do
+    for name, change in pairs(step.summary.changes) do
+      if change == "strong" then last_change[families:root(name)] = i end
+    end
+  end
+  return families, last_change
 end
 
-local function prepare_steps(layout, report)
-  local later_reads, everything = {}, {}
+local function prepare_steps(layout, report, options)
+  local everything, first_maker = {}, {}
   for i, step in ipairs(layout.steps) do
     step.number = i
     step.summary = source.summarize(step.cells, report)
-    step.ancestors, step.wanted, step.queue, step.params = {}, {}, {}, {}
-    step.setup, step.pieces, step.used, step.sources = {}, {}, {}, {}
-    step.crossing, step.outgoing = {}, {}
+    for _, field in ipairs { "ancestors", "wanted", "queue", "params", "setup", "pieces", "used", "sources", "crossing",
+      "outgoing", "seen", "may_store", "late_changes", "changed", "imports", "told_unsaved" } do
+      step[field] = {}
+    end
+    if options.infer and i > 1 then
+      makers.add_bit(step.ancestors, i - 1)
+      makers.add_all(step.ancestors, layout.steps[i - 1].ancestors)
+    end
     for _, name in ipairs(step.prev) do
       local earlier = layout.by_name[name]
-      add_bit(step.ancestors, earlier.number)
-      add_all(step.ancestors, earlier.ancestors)
+      makers.add_bit(step.ancestors, earlier.number)
+      makers.add_all(step.ancestors, earlier.ancestors)
     end
-    for _, set in ipairs { step.summary.reads, step.summary.late } do
-      for name in pairs(set) do later_reads[name] = i end
+    local function made(name)
+      everything[name] = true
+      first_maker[name] = first_maker[name] or step
     end
-    for _, late in pairs(step.summary.late_of) do
-      for name in pairs(late) do later_reads[name] = i end
+    for name in pairs(step.summary.stores) do made(name) end
+    for _, facts in pairs(step.summary.facts) do
+      for name in pairs(facts.stores) do made(name) end
     end
-    for name in pairs(step.summary.stores) do everything[name] = true end
-    for _, star in ipairs(step.summary.stars) do
-      report("star-import", at(star.place))
+    for _, star in ipairs(step.summary.stars) do report("star-import", at(star.place)) end
+  end
+  return everything, first_maker
+end
+
+-- A function or class whose attributes are set outside of it, or by itself, is not what its source says.
+local function note_changed_definitions(steps)
+  local changed = {}
+  for _, step in ipairs(steps) do
+    for name, change in pairs(step.summary.changes) do changed[name] = changed[name] or change == "strong" end
+    for _, facts in pairs(step.summary.facts) do
+      for name, change in pairs(facts.changes) do changed[name] = changed[name] or change == "strong" end
     end
   end
-  return later_reads, everything
+  for _, step in ipairs(steps) do
+    for _, definition in ipairs(step.summary.all_definitions) do
+      local kind = definition.kind
+      if changed[definition.name] and (kind == "class" or kind == "function") then
+        definition.changed = true
+        definition.why = definition.why or "attributes, which are set outside of it,"
+      end
+    end
+  end
 end
 
 -- Each metric belongs to the last step that makes it.
-local function place_metrics(layout, metrics, makers, report)
+local function place_metrics(layout, metrics, known, report)
   local sink = { number = #layout.steps + 1, ancestors = {} }
-  for i in ipairs(layout.steps) do add_bit(sink.ancestors, i) end
+  for i in ipairs(layout.steps) do makers.add_bit(sink.ancestors, i) end
   for _, metric in ipairs(metrics) do
-    local maker, one, other = makers:latest(metric.name, sink, LEVELS.store)
+    local maker, one, other = known:latest(metric.name, sink, LEVELS.store)
     if one then
       report("two-producers", at(metric, { name = metric.name, from = other.name, other = one.name }))
     elseif not maker then
@@ -518,7 +570,7 @@ local function learn_functions(layout, report)
   add(layout.imports)
   add(layout.functions)
   for _, step in ipairs(layout.steps) do add(step.cells) end
-  changes.learn(groups)
+  return learn.all(groups)
 end
 
 ---Resolves all names of a layout; fills its steps.
@@ -526,20 +578,26 @@ end
 ---@param params table<string, table> the pipeline's parameters by name
 ---@param metrics table[] {name, cell, line, column, source}
 ---@param report fun(code: string, fields: table)
-function M.resolve(layout, params, metrics, report)
-  learn_functions(layout, report)
-  local setup, always, stars = read_setup(layout, report)
-  local later_reads, everything = prepare_steps(layout, report)
+---@param options {infer: boolean?, image: string?}?
+function M.resolve(layout, params, metrics, report, options)
+  options = options or {}
+  local learned = learn_functions(layout, report)
+  local setup, always, stars, facts, held = setup_cells.read(layout, report)
+  local everything, first_maker = prepare_steps(layout, report, options)
+  note_changed_definitions(layout.steps)
   for name in pairs(setup) do everything[name] = true end
   for name in pairs(params) do everything[name] = true end
-  for _, metric in ipairs(metrics) do later_reads[metric.name] = #layout.steps + 1 end
+  local needed = last_needs(layout.steps, setup, metrics)
+  local families, last_change = read_families(layout.steps, needed)
   local resolver = setmetatable({
-    steps = layout.steps, setup = setup, always = always, stars = stars, params = params, report = report,
-    classes = classes_of(setup), with_classes = {}, makers = new_makers(), aliases = {}, later_reads = later_reads,
-    everything = everything,
+    steps = layout.steps, setup = setup, always = always, setup_stars = stars, params = params, report = report,
+    makers = makers.new(), needed = needed, families = families, last_change = last_change, facts = facts, held = held,
+    everything = everything, first_maker = first_maker, learned = learned, stars = {}, with_stars = {},
+    minor = builtins.minor_of(options.image),
   }, Resolver)
   for _, step in ipairs(layout.steps) do resolver:step(step) end
   place_metrics(layout, metrics, resolver.makers, report)
+  state.report(layout, report)
 end
 
 return M

@@ -1,5 +1,5 @@
 -- Which values a piece of Python may change in place, and which names may share an object.
--- A guess on the safe side, from the code alone; names of well-known functions make it a good one.
+-- A guess on the safe side, from the code alone; what kale.learn knows of the notebook makes it a good one.
 --   changes.change_at(parsed, node)  -- "strong" for xs in `xs.append(1)`
 local nodes = require "kale.nodes"
 
@@ -7,24 +7,53 @@ local text_of, child, children = nodes.text, nodes.child, nodes.children
 
 local M = {}
 
--- Functions and methods that leave their arguments and objects as they are.
-local PURE = {}
-for name in ([[abs all any ascii bin bool bytes callable chr complex dict display divmod enumerate filter float
-  format frozenset getattr hasattr hash hex id int isinstance issubclass iter len list map max min oct ord pow
-  print range repr reversed round set sorted str sum tuple type zip]]):gmatch "%S+" do PURE[name] = true end
-local PURE_METHODS = {}
-for name in ([[copy items keys values get index count join split strip lstrip rstrip format lower upper title
-  startswith endswith replace encode decode find head tail describe mean std sum min max median var abs round
-  astype corr nunique unique value_counts isna isnull notna groupby to_numpy to_dict tolist reshape dot transpose
-  predict predict_proba score union intersection difference issubset issuperset isdisjoint most_common]])
-  :gmatch "%S+" do PURE_METHODS[name] = true end
--- Methods that change their object for certain.
-local CHANGING = {}
-for name in ([[append extend insert remove pop clear sort reverse update add discard setdefault popitem
-  appendleft extendleft fit partial_fit train write writelines drop_duplicates fillna]]):gmatch "%S+" do
-  CHANGING[name] = true
+local function set(text)
+  local result = {}
+  for name in text:gmatch "%S+" do result[name] = true end
+  return result
 end
--- --- what happens to a name that is read ------------------------------------------------------------
+
+-- Functions and methods that leave their arguments and objects as they are, and give something new.
+local PURE = set [[abs all any ascii bin bool bytes callable chr complex dict display divmod enumerate filter float
+  format frozenset getattr hasattr hash hex id int isinstance issubclass iter len list map max min oct ord pow
+  print range repr reversed round set sorted str sum tuple type zip input open]]
+local PURE_METHODS = set [[copy items keys values get index count join split rsplit splitlines partition strip lstrip
+  rstrip format lower upper title capitalize swapcase startswith endswith replace encode decode find rfind zfill
+  center ljust rjust isdigit isalpha isnumeric head tail describe mean std sum min max median mode abs round astype
+  corr cov nunique unique value_counts isna isnull notna notnull groupby to_numpy to_dict tolist to_list reshape dot
+  transpose flatten ravel squeeze argmax argmin argsort prod cumsum cumprod cumcount nonzero take repeat clip
+  predict predict_proba predict_log_proba decision_function score transform inverse_transform get_params evaluate
+  summary kneighbors union intersection difference issubset issuperset isdisjoint symmetric_difference most_common
+  elements drop dropna fillna drop_duplicates merge apply applymap map assign rename reset_index set_index
+  sort_values sort_index query filter pivot pivot_table melt stack unstack agg aggregate rolling resample shift diff
+  isin where mask select_dtypes iterrows itertuples to_csv to_parquet to_json to_excel to_string to_html to_pickle
+  to_markdown to_records to_series info memory_usage quantile between nlargest nsmallest idxmax idxmin sample first
+  last nth size rank pct_change interpolate explode duplicated equals crosstab plot hist boxplot numpy item detach
+  cpu dim numel parameters named_parameters state_dict isoformat strftime timestamp total_seconds date time weekday
+  search match fullmatch findall finditer sub subn group groups groupdict span exists is_dir is_file read_text
+  read_bytes write_text write_bytes glob rglob iterdir mkdir as_posix resolve with_suffix with_name hexdigest digest
+  conjugate bit_length as_integer_ratio keys_view to_arrow to_pandas with_columns select collect lazy group_by
+  get_feature_names_out tobytes mro isalnum isspace islower isupper removeprefix removesuffix expandtabs]]
+-- Methods that change their object for certain.
+local CHANGING = set [[append extend insert remove pop clear sort reverse update add discard setdefault popitem
+  appendleft extendleft popleft rotate fit fit_transform partial_fit train train_on_batch compile write writelines
+  intersection_update difference_update symmetric_difference_update subtract move_to_end put put_nowait fill
+  partition_inplace itemset resize setflags setattr set_params load_state_dict step zero_grad backward eval
+  normal integers uniform standard_normal permutation permuted choice shuffle send throw execute commit seek read
+  readline readlines insert_column add_module register_forward_hook load_weights set_weights push enqueue dequeue]]
+-- Methods after which an object holds what it was given.
+local KEEPING = set [[append extend insert add setdefault update appendleft extendleft put push enqueue fit register
+  put_nowait]]
+-- Functions of libraries that do change what they are given; others hardly ever do.
+local LIBRARY_CHANGING = set [[shuffle heappush heappop heapify heapreplace heappushpop insort insort_left insort_right
+  fill_diagonal copyto put place putmask setattr delattr setitem delitem iadd imul put_along_axis]]
+-- Functions of libraries whose value shares objects with what they are given.
+local SHARING = set [[asarray asanyarray atleast_1d atleast_2d atleast_3d reshape ravel squeeze transpose broadcast_to
+  array_split split chain partial cycle tee islice starmap zip_longest from_numpy as_tensor copy defaultdict deque
+  from_iterable attrgetter itemgetter methodcaller nditer swapaxes moveaxis expand_dims reduce repeat
+  takewhile dropwhile groupby accumulate product]]
+
+-- --- what is called --------------------------------------------------------------------------------------
 
 ---The name of what a call calls: its own, and whether it is a method.
 ---@param parsed table
@@ -40,8 +69,11 @@ function M.called(parsed, call)
   return attribute and text_of(parsed, attribute), true
 end
 
--- The name at the root of what a method is called on: x in x.a[0].method().
-local function root_name(parsed, call)
+---The name at the root of what a method is called on: x in x.a[0].method().
+---@param parsed table
+---@param call integer
+---@return string?
+function M.root_name(parsed, call)
   local tree = parsed.tree
   local at = child(tree, call, "function")
   while at and tree.kind[at] ~= "identifier" do
@@ -50,31 +82,67 @@ local function root_name(parsed, call)
   return at and text_of(parsed, at)
 end
 
--- Functions of libraries that do change what they are given; others hardly ever do.
-local LIBRARY_CHANGING = {}
-for name in ([[shuffle heappush heappop heapify heapreplace heappushpop insort insort_left insort_right
-  fill_diagonal copyto put place putmask setattr delattr setitem delitem iadd imul]]):gmatch "%S+" do
-  LIBRARY_CHANGING[name] = true
+---Whether an object holds what it is given by that method.
+---@param parsed table
+---@param method string?
+---@return boolean?
+function M.keeps_what_it_gets(parsed, method)
+  return KEEPING[method] or parsed.learned and parsed.learned.methods[method] ~= nil
 end
 
--- Whether a call leaves its arguments as they are. `root`: the name that a method is called on.
-local function keeps_arguments(parsed, name, method, root)
-  local learned = parsed.learned
-  if learned and (root and learned.imports[root] or not method and learned.imports[name]) then
-    return not LIBRARY_CHANGING[name]
+-- --- what happens to a name that is read ----------------------------------------------------------------
+
+-- Whether a call has the keyword argument inplace=True.
+local function is_in_place(parsed, call)
+  local tree = parsed.tree
+  for argument in children(tree, child(tree, call, "arguments") or call) do
+    if tree.kind[argument] == "keyword_argument" and text_of(parsed, argument):find "^inplace%s*=%s*True" then
+      return true
+    end
   end
-  if method then return not (learned and learned.methods[name]) end
-  if learned and learned.functions[name] ~= nil then return not learned.functions[name] end
-  return PURE[name]
+  return false
 end
 
--- Whether a call leaves what it is called on as it is.
-local function is_pure(parsed, name, method)
-  local learned = parsed.learned or {}
-  local own = method and learned.methods or learned.functions
-  if own and own[name] ~= nil then return not own[name] end
-  if method then return PURE_METHODS[name] end
-  return PURE[name]
+-- What a method does to its object.
+local function change_by_method(parsed, call)
+  local name = M.called(parsed, call)
+  local learned = parsed.learned and parsed.learned.methods[name]
+  local root = M.root_name(parsed, call)
+  if parsed.learned and root and parsed.learned.imports[root] then return nil end
+  if learned and learned.self or CHANGING[name] or is_in_place(parsed, call) then return "strong" end
+  if learned ~= nil or PURE_METHODS[name] then return nil end
+  return "weak"
+end
+
+-- Which argument of a call a node is: its number, or its name.
+local function argument_key(parsed, node)
+  local tree, parent = parsed.tree, parsed.tree.parent[node]
+  if tree.kind[parent] == "keyword_argument" then return text_of(parsed, child(tree, parent, "name")) end
+  if tree.kind[parent] ~= "argument_list" then return "*" end
+  local number = 0
+  for argument in children(tree, parent) do
+    if tree.named[argument] then number = number + 1 end
+    if argument == node then return number end
+  end
+end
+
+-- What a call does to an argument.
+local function change_by_call(parsed, call, node)
+  local name, method = M.called(parsed, call)
+  local learned = parsed.learned
+  if not name or not learned then return "weak" end
+  local known = method and learned.methods[name] or not method and learned.functions[name]
+  local root = method and M.root_name(parsed, call)
+  if root and learned.imports[root] or not method and learned.imports[name] then
+    return LIBRARY_CHANGING[name] and "strong" or nil
+  end
+  if known then
+    local key = argument_key(parsed, node)
+    if known.changed[key] or key == "*" and next(known.changed) then return "strong" end
+    return nil
+  end
+  if method or PURE[name] or learned.classes[name] then return nil end
+  return LIBRARY_CHANGING[name] and "strong" or "weak"
 end
 
 ---Whether the value read at the node may be changed in place there.
@@ -83,68 +151,204 @@ end
 ---@return "strong"|"weak"|nil
 function M.change_at(parsed, node)
   local tree, at = parsed.tree, node
+  if parsed.learned and parsed.learned.iterators[text_of(parsed, node)] then return "strong" end
   while true do
     local parent = tree.parent[at]
     local kind, field = tree.kind[parent], tree.field[at]
     if (kind == "attribute" and field == "object") or (kind == "subscript" and field == "value") then
       at = parent
-    elseif kind == "call" and field == "function" and at ~= node then
-      local name = M.called(parsed, parent)
-      if is_pure(parsed, name, true) then return nil end
-      return CHANGING[name] and "strong" or "weak"
+    elseif kind == "parenthesized_expression" and at ~= node then
+      at = parent
+    elseif kind == "call" and field == "function" then
+      if at ~= node then return change_by_method(parsed, parent) end
+      local learned = parsed.learned
+      local name = text_of(parsed, node)
+      -- A closure or an instance changes itself when it is called.
+      return learned and learned.callables[name] and "strong" or nil
     elseif kind == "assignment" or kind == "augmented_assignment" then
-      if field == "left" then return at ~= node and "strong" or nil end
-      return at == node and "weak" or nil
+      return field == "left" and at ~= node and "strong" or nil
     elseif kind == "delete_statement" or kind == "for_statement" and field == "left" then
       return at ~= node and "strong" or nil
+    elseif (kind == "expression_list" or kind == "pattern_list" or kind == "tuple_pattern") and at ~= node then
+      at = parent  -- xs[0], ys[0] = …
     elseif kind == "argument_list" or kind == "keyword_argument" or kind == "list_splat" then
       local call = parent
       while tree.kind[call] ~= "call" and call > 1 do call = tree.parent[call] end
-      local name, method = M.called(parsed, call)
-      if at ~= node then return nil end
-      return not keeps_arguments(parsed, name, method, method and root_name(parsed, call)) and "weak" or nil
-    elseif kind == "list" or kind == "tuple" or kind == "dictionary" or kind == "pair" or kind == "set"
-      or kind == "expression_list" or kind == "parenthesized_expression" or kind == "pattern_list" then
-      if at ~= node then return nil end
-      return "weak"
+      if tree.kind[call] ~= "call" then return nil end
+      local change = change_by_call(parsed, call, at)
+      return change ~= "weak" and change or at == node and change or nil
     else
       return nil
     end
   end
 end
 
--- --- which names may share an object ------------------------------------------------------------------
+local MUTABLE = set [[list dictionary set list_comprehension set_comprehension dictionary_comprehension]]
 
-local HANDED_ON = {
-  enumerate = true, zip = true, reversed = true, sorted = true, iter = true, list = true, tuple = true,
-  dict = true, set = true, filter = true, next = true, min = true, max = true,
-}
-local VIEWS = { items = true, values = true, get = true }
-local DISPLAYS = {
-  list = true, tuple = true, set = true, dictionary = true, pair = true, expression_list = true,
-  boolean_operator = true,
-  parenthesized_expression = true, conditional_expression = true, list_splat = true, argument_list = true,
-}
+---Whether a function changes a default of its own, and so itself: def f(x, seen=[]): seen.append(x).
+---@param parsed table
+---@param definition integer
+---@return boolean
+function M.changes_default(parsed, definition)
+  local tree, parameters = parsed.tree, child(parsed.tree, definition, "parameters")
+  for parameter in children(tree, parameters or definition) do
+    local value = child(tree, parameter, "value")
+    if value and (MUTABLE[tree.kind[value]] or tree.kind[value] == "identifier") then
+      local name = child(tree, parameter, "name")
+      if name and M.within(parsed, definition)[text_of(parsed, name)] then return true end
+    end
+  end
+  return false
+end
 
--- Adds the names whose objects, or parts of them, the value of an expression may be or hold.
-local function add_roots(parsed, node, roots)
+-- --- which names may share an object --------------------------------------------------------------------
+
+local HANDED_ON = set "enumerate zip reversed sorted iter list tuple dict set filter next min max"
+local VIEWS = set "items values get pop popleft popitem setdefault copy ravel reshape squeeze transpose head tail"
+local DISPLAYS = set [[list tuple set dictionary pair expression_list boolean_operator parenthesized_expression
+  conditional_expression list_splat argument_list dictionary_splat await]]
+local COPYING = set "comparison_operator list binary_operator unary_operator boolean_operator"
+
+---Whether a name is, as far as is known, neither an import nor a function or class of the notebook.
+---@param parsed table
+---@param name string
+---@return boolean
+function M.is_value(parsed, name)
+  local learned = parsed.learned
+  if not learned or learned.callables[name] then return true end
+  return not (learned.imports[name] or learned.classes[name] or learned.functions[name])
+end
+
+local add_roots
+
+-- A call of a function of the notebook: what it returns of what it is given, and of globals.
+local function add_returned(parsed, call, known, roots)
+  local tree = parsed.tree
+  for name in pairs(known.returned_globals) do roots[#roots + 1] = name end
+  local arguments = child(tree, call, "arguments")
+  for argument in children(tree, arguments or call) do
+    if tree.named[argument] then
+      local keyword = tree.kind[argument] == "keyword_argument"
+      local value = keyword and child(tree, argument, "value") or argument
+      local key = argument_key(parsed, value)
+      if known.returned[key] or key == "*" then add_roots(parsed, value, roots) end
+    end
+  end
+end
+
+local function add_call_roots(parsed, node, roots)
+  local tree, learned = parsed.tree, parsed.learned
+  local name, method = M.called(parsed, node)
+  local arguments = child(tree, node, "arguments")
+  local object = method and child(tree, child(tree, node, "function"), "object")
+  if not name then
+    if arguments then add_roots(parsed, arguments, roots) end
+    local fn = child(tree, node, "function")
+    if fn then add_roots(parsed, fn, roots) end
+    return
+  end
+  local root = method and M.root_name(parsed, node) or name
+  local known = learned and (method and learned.methods[name] or not method and learned.functions[name])
+  if learned and learned.imports[root] then
+    if not SHARING[name] and not name:find "^%u" then return end
+  elseif known then
+    if object and known.returned.self then add_roots(parsed, object, roots) end
+    if not method and learned.callables[name] then roots[#roots + 1] = name end
+    return add_returned(parsed, node, known, roots)
+  elseif (method and PURE_METHODS[name] or not method and PURE[name]) and not HANDED_ON[name]
+    and not VIEWS[name] then
+    return
+  end
+  if object then add_roots(parsed, object, roots) end
+  if arguments then add_roots(parsed, arguments, roots) end
+  -- What a value is when it is called may be, or hold, what it holds itself.
+  if learned and not method and not PURE[name] and not learned.imports[name] and not learned.classes[name] then
+    roots[#roots + 1] = name
+  end
+end
+
+local COMPREHENSIONS = set "list_comprehension dictionary_comprehension set_comprehension generator_expression"
+
+-- Its elements may be, or hold, what its body names; a variable of its own stands for parts of what it
+-- runs over.
+local function add_comprehension_roots(parsed, node, roots)
+  local tree, named, own = parsed.tree, {}, {}
+  local body = child(tree, node, "body")
+  if body then add_roots(parsed, body, named) end
+  if #named == 0 then return end
+  local is_named = {}
+  for _, name in ipairs(named) do is_named[name] = true end
+  for clause in children(tree, node) do
+    local left = tree.kind[clause] == "for_in_clause" and child(tree, clause, "left")
+    local runs_over = false
+    for at = left or 1, left and tree.next[left] - 1 or 0 do
+      if tree.kind[at] == "identifier" then
+        own[text_of(parsed, at)] = true
+        runs_over = runs_over or is_named[text_of(parsed, at)]
+      end
+    end
+    if runs_over then add_roots(parsed, child(tree, clause, "right"), roots) end
+  end
+  for _, name in ipairs(named) do
+    if not own[name] then roots[#roots + 1] = name end
+  end
+end
+
+---Adds the names whose objects, or parts of them, the value of an expression may be or hold.
+---@param parsed table
+---@param node integer
+---@param roots string[]
+function M.add_roots(parsed, node, roots)
   local tree, kind = parsed.tree, parsed.tree.kind[node]
   if kind == "identifier" then
     roots[#roots + 1] = text_of(parsed, node)
   elseif kind == "attribute" then
     add_roots(parsed, child(tree, node, "object"), roots)
-  elseif kind == "subscript" or kind == "keyword_argument" or kind == "named_expression" then
-    add_roots(parsed, child(tree, node, "value"), roots)
+  elseif kind == "subscript" then
+    local index = child(tree, node, "subscript")
+    if not index or not COPYING[tree.kind[index]] then add_roots(parsed, child(tree, node, "value"), roots) end
+  elseif kind == "keyword_argument" or kind == "named_expression" then
+    local key = kind == "keyword_argument" and text_of(parsed, child(tree, node, "name"))
+    if key ~= "key" then add_roots(parsed, child(tree, node, "value"), roots) end
   elseif kind == "call" then
-    local name, method = M.called(parsed, node)
-    local known = method and PURE_METHODS[name] or not method and PURE[name]
-    if known and not HANDED_ON[name] and not VIEWS[name] then return end
-    if method then add_roots(parsed, child(tree, child(tree, node, "function"), "object"), roots) end
-    local arguments = child(tree, node, "arguments")
-    if arguments then add_roots(parsed, arguments, roots) end
+    add_call_roots(parsed, node, roots)
+  elseif COMPREHENSIONS[kind] then
+    add_comprehension_roots(parsed, node, roots)
   elseif DISPLAYS[kind] then
-    for part in children(tree, node) do add_roots(parsed, part, roots) end
+    for part in children(tree, node) do
+      if tree.named[part] then add_roots(parsed, part, roots) end
+    end
   end
+end
+add_roots = M.add_roots
+
+local LAZY = set "map filter"
+
+-- Whether the value of a call may hold the functions among its arguments.
+local function holds_arguments(parsed, call)
+  local name, method = M.called(parsed, call)
+  local learned = parsed.learned
+  if not name or not learned then return true end
+  local root = method and M.root_name(parsed, call) or name
+  if learned.imports[root] then return SHARING[name] or name:find "^%u" ~= nil end
+  if method then return not PURE_METHODS[name] and not CHANGING[name] end
+  return not PURE[name] or LAZY[name] or false
+end
+
+---Whether a function at a node may be, or be held by, the value of the expression `top`: not when it is
+---only an argument of a call that is done with it.
+---@param parsed table
+---@param node integer
+---@param top integer
+---@return boolean
+function M.escapes(parsed, node, top)
+  local tree, at = parsed.tree, node
+  while at > top do
+    local parent = tree.parent[at]
+    if tree.kind[at] == "argument_list" and not holds_arguments(parsed, parent) then return false end
+    at = parent
+  end
+  return true
 end
 
 ---The names that a target stores.
@@ -161,122 +365,83 @@ function M.stored_names(parsed, node)
   return names
 end
 
----Notes which names may share an object after an assignment.
----@param parsed table
----@param targets string[]
----@param value integer the node of what is assigned
----@param aliases string[][] pairs are added here
-function M.add_aliases(parsed, targets, value, aliases)
-  local roots = {}
-  add_roots(parsed, value, roots)
-  for _, target in ipairs(targets) do
-    for _, root in ipairs(roots) do
-      if root ~= target then aliases[#aliases + 1] = { target, root } end
-    end
-  end
-end
-
 ---A change of one name is a change of those that may share its object.
----@param changes table<string, "strong"|"weak">
+---@param found table<string, "strong"|"weak">
 ---@param aliases string[][]
-function M.spread(changes, aliases)
+function M.spread(found, aliases)
   local more = #aliases > 0
   while more do
     more = false
     for _, pair in ipairs(aliases) do
       for i = 1, 2 do
-        local from, to = changes[pair[i]], changes[pair[3 - i]]
+        local from, to = found[pair[i]], found[pair[3 - i]]
         if from and from ~= to and to ~= "strong" then
-          changes[pair[3 - i]] = from
+          found[pair[3 - i]] = from
           more = true
         end
       end
     end
   end
 end
--- --- what the notebook's own functions do ----------------------------------------------------------------
 
--- The functions and methods of a cell: name, whether it is a method, parameters, body.
-local function find_functions(parsed, list)
-  local tree = parsed.tree
-  for node = 1, tree.count do
-    if tree.kind[node] == "function_definition" then
-      local parent = tree.parent[node]
-      if tree.kind[parent] == "decorated_definition" then parent = tree.parent[parent] end
-      local method = tree.kind[parent] == "block" and tree.kind[tree.parent[parent]] == "class_definition"
-      local parameters, body = child(tree, node, "parameters"), child(tree, node, "body")
-      local names = {}
-      for at = parameters, tree.next[parameters] - 1 do
-        if tree.kind[at] == "identifier" then names[text_of(parsed, at)] = true end
-      end
-      list[#list + 1] = {
-        name = text_of(parsed, child(tree, node, "name")), method = method, names = names, body = body, parsed = parsed,
-      }
-    end
-  end
-end
-
--- Whether a function may change what it is given, as far as is known of the functions it calls.
-local function changes_arguments(fn)
-  local tree, aliases, changed = fn.parsed.tree, {}, {}
-  for node = fn.body, tree.next[fn.body] - 1 do
-    local kind = tree.kind[node]
-    if kind == "identifier" then
-      local change = M.change_at(fn.parsed, node)
-      local bound = tree.kind[tree.parent[node]] == "assignment"
-      if change and not bound then changed[text_of(fn.parsed, node)] = change end
-    elseif kind == "assignment" or kind == "for_statement" then
-      local left, right = child(tree, node, "left"), child(tree, node, "right")
-      if right then
-        local names = {}
-        for at = left, tree.next[left] - 1 do
-          if tree.kind[at] == "identifier" then names[#names + 1] = text_of(fn.parsed, at) end
-        end
-        M.add_aliases(fn.parsed, names, right, aliases)
-      end
-    end
-  end
-  M.spread(changed, aliases)
-  for name in pairs(fn.names) do
-    if changed[name] then return true end
-  end
-  return false
-end
-
----Learns which functions and methods of the notebook change what they are given.
----@param groups table[][] all groups of parsed cells
-function M.learn(groups)
-  local learned, list = { functions = {}, methods = {}, imports = {}, makers = {} }, {}
-  for _, cells in ipairs(groups) do
-    for _, parsed in ipairs(cells) do
-      parsed.learned = learned
-      for _, uses in pairs(parsed.at) do
-        for _, use in ipairs(uses) do
-          if use.context == "import" then learned.imports[use.name] = true end
+-- Pairs of names, local ones too, that statements below a node make share an object.
+local function pairs_below(parsed, node)
+  local tree, pairs_found = parsed.tree, {}
+  for at = node, tree.next[node] - 1 do
+    local kind = tree.kind[at]
+    if kind == "assignment" or kind == "for_statement" or kind == "for_in_clause" then
+      local left, right = child(tree, at, "left"), child(tree, at, "right")
+      local roots = {}
+      if right then add_roots(parsed, right, roots) end
+      for target = left, tree.next[left] - 1 do
+        if tree.kind[target] == "identifier" and tree.field[target] ~= "attribute" then
+          for _, root in ipairs(roots) do
+            if M.is_value(parsed, root) then pairs_found[#pairs_found + 1] = { text_of(parsed, target), root } end
+          end
         end
       end
-      find_functions(parsed, list)
     end
   end
-  for _, fn in ipairs(list) do
-    learned[fn.method and "methods" or "functions"][fn.name] = false
-    for node = fn.body, fn.parsed.tree.next[fn.body] - 1 do
-      local kind = fn.parsed.tree.kind[node]
-      -- A function with a function in it may return it.
-      if kind == "function_definition" or kind == "lambda" then learned.makers[fn.name] = true end
+  return pairs_found
+end
+
+---All names below a node whose value may be changed in place there: globals and local ones.
+---@param parsed table
+---@param node integer
+---@return table<string, "strong"|"weak">
+function M.within(parsed, node)
+  parsed.within = parsed.within or {}
+  if parsed.within[node] then return parsed.within[node] end
+  local tree, found = parsed.tree, {}
+  for at = node, tree.next[node] - 1 do
+    if tree.kind[at] == "identifier" then
+      local change = M.change_at(parsed, at)
+      local name = change and text_of(parsed, at)
+      if name and found[name] ~= "strong" then found[name] = change end
     end
   end
-  local more = true
-  while more do  -- what is found of one function may tell of those that call it
-    more = false
-    for _, fn in ipairs(list) do
-      local known = learned[fn.method and "methods" or "functions"]
-      if not known[fn.name] and changes_arguments(fn) then
-        known[fn.name] = true
-        more = true
+  M.spread(found, pairs_below(parsed, node))
+  parsed.within[node] = found
+  return found
+end
+
+---The names that a function's return and yield statements may give objects of.
+---@param parsed table
+---@param node integer
+---@return table<string, boolean>
+function M.returned(parsed, node)
+  local tree, found = parsed.tree, {}
+  for at = node, tree.next[node] - 1 do
+    if tree.kind[at] == "return_statement" or tree.kind[at] == "yield" then
+      local roots = {}
+      for part in children(tree, at) do
+        if tree.named[part] then add_roots(parsed, part, roots) end
       end
+      for _, root in ipairs(roots) do found[root] = "weak" end
     end
   end
+  M.spread(found, pairs_below(parsed, node))
+  return found
 end
 
 return M

@@ -76,6 +76,22 @@ return {
     "warning", "'{name}' crosses to another step by value, as its {why} may have effects",
     "steps must then run the same minor version of Python",
   },
+  ["not-saved"] = {
+    "warning", "'{name}' of step '{from}' is {what}, which cannot be handed to another step",
+    "make it in the step that uses it, or hand on what it gives",
+  },
+  ["state-stays"] = {
+    "warning", "{what} is changed here and stays as it was elsewhere: step '{later}' does not see it",
+    "do it in each step, or in a cell tagged imports or functions",
+  },
+  ["class-state"] = {
+    "warning", "attributes of class '{name}' are set where it is used: objects in other steps may not see them",
+    "keep the state in objects, or set it in the class",
+  },
+  ["dynamic-names"] = {
+    "warning", "{name}() looks names up by their text: which ones this step needs cannot be known",
+    "use the names themselves",
+  },
   ["star-import"] = {
     "warning", "names of 'import *' cannot be known: what is not found elsewhere is taken from it",
   },

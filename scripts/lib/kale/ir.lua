@@ -50,26 +50,36 @@ local function step_spec(plan, step)
   for i, value in ipairs(step.values_in) do
     values_in[i] = { name = value.name, artifact = artifact_key(value.name) }
   end
-  for i, name in ipairs(step.values_out) do values_out[i] = { name = name, artifact = artifact_key(name) } end
+  for i, name in ipairs(step.values_out) do
+    values_out[i] = { name = name, artifact = artifact_key(name), cell = step.made_in[name] }
+    local with = json.array {}
+    for other in pairs(step.taken_with[name] or {}) do with[#with + 1] = other end
+    table.sort(with)
+    if #with > 0 then values_out[i]["with"] = with end
+  end
   for i, name in ipairs(step.metrics) do metrics[i] = { name = name, key = name } end
   local function pieces(list)
     local result = json.array {}
     for i, piece in ipairs(list) do
       result[i] = { cell = piece.cell, line = piece.line, source = piece.source }
+      if piece.names and #values_out > 0 then
+        result[i].names, result[i].needs = json.array(piece.names), json.array(piece.needs)
+      end
     end
     return result
   end
   return {
     step = step.name, params = params, values_in = values_in, values_out = values_out, metrics = metrics,
     setup = pieces(step.setup), code = pieces(step.code),
+    definitions = #values_out > 0 and #step.definitions > 0 and json.array(step.definitions) or nil,
   }
 end
 
--- The words after the executor input: program and specification, encoded, as no runner may change
+-- The words after the executor input: program and specification, compressed and encoded, as no runner may change
 -- a letter in them; a point divides the two.
 local function payload(program, spec)
   local words = { "{{$}}", program }
-  local text = hash.base64(json.encode(spec, { sort = true }))
+  local text = hash.base64(hash.deflate(json.encode(spec, { sort = true })))
   for at = 1, #text, PIECE do words[#words + 1] = text:sub(at, at + PIECE - 1) end
   return json.array(words)
 end
@@ -84,6 +94,7 @@ local function cache_key(plan, step, spec, runtime)
     for _, entry in ipairs(spec[group]) do
       parts[#parts + 1] = entry.name
       parts[#parts + 1] = entry.type
+      parts[#parts + 1] = entry["with"] and table.concat(entry["with"], " ")
     end
   end
   return hash.sha256(table.concat(parts, "\n"))
@@ -259,6 +270,15 @@ function M.task_names(plan)
   return keys
 end
 
+-- The files of the step's program, joined.
+local function runtime_program()
+  local texts = {}
+  for i, name in ipairs { "pickling", "formats", "values", "notebook", "environment", "step" } do
+    texts[i] = bundle.text("kale/runtime/" .. name .. ".py")
+  end
+  return table.concat(texts, "\n\n")
+end
+
 ---Builds the PipelineSpec of a plan without errors.
 ---@param plan table of kale.plan
 ---@return table ir # raises "Notebook" when the plan has errors
@@ -266,9 +286,10 @@ end
 function M.build(plan)
   diagnostics.check(plan.path, plan.diagnostics)
   local keys = M.task_names(plan)
-  local program = bundle.text "kale/runtime/step.py"
+  local program = runtime_program()
   local runtime = {
-    boot = bundle.text "kale/runtime/boot.py", program = hash.base64(program) .. ".", digest = hash.sha256(program),
+    boot = bundle.text "kale/runtime/boot.py", program = hash.base64(hash.deflate(program)) .. ".",
+    digest = hash.sha256(program),
   }
   local components, executors, tasks = {}, {}, {}
   plan.fingerprints = {}

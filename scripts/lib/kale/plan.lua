@@ -6,6 +6,7 @@ local cells = require "kale.cells"
 local diagnostics = require "kale.diagnostics"
 local fingerprint = require "kale.fingerprint"
 local fs = require "fs"
+local json = require "json"
 local metadata = require "kale.metadata"
 local notebook = require "kale.notebook"
 local parameters = require "kale.parameters"
@@ -28,7 +29,53 @@ local function by_place(a, b)
   return a.first < b.first
 end
 
-local function finish_step(step)
+-- The cell that made each value that leaves a step: of one that only passes, where it was made.
+local function made_in(step, names)
+  local cells_of = {}
+  for _, name in ipairs(names) do
+    local at = step
+    while not at.summary.stored_in[name] and at.crossing[name] do at = at.crossing[name].from end
+    cells_of[name] = at.summary.stored_in[name]
+  end
+  return cells_of
+end
+
+-- For each value that leaves a step, which others that leave it every taker has anyway.
+local function taken_with(steps)
+  local common = {}
+  for _, step in ipairs(steps) do
+    for name, crossing in pairs(step.crossing) do
+      if crossing.how == "value" then
+        local from = crossing.from
+        common[from] = common[from] or {}
+        local known = common[from][name]
+        local now = {}
+        for other in pairs(known or from.outgoing) do
+          if step.sources[other] or step.summary.stores[other] then now[other] = true end
+        end
+        common[from][name] = now
+      end
+    end
+  end
+  return common
+end
+
+-- The definitions of a step that other steps can make again.
+local function definitions_of(step)
+  local list = {}
+  for _, name in ipairs(sorted_keys(step.summary.definitions)) do
+    local definition = step.summary.definitions[name]
+    if not definition.why then
+      list[#list + 1] = {
+        name = name, cell = definition.piece.cell, line = definition.piece.line,
+        last_line = definition.piece.last_line, needs = json.array(sorted_keys(definition.head)),
+      }
+    end
+  end
+  return list
+end
+
+local function finish_step(step, common)
   local after, values_in, values_out = {}, {}, {}
   for _, name in ipairs(step.prev) do after[name] = true end
   for _, name in ipairs(sorted_keys(step.crossing)) do
@@ -51,7 +98,8 @@ local function finish_step(step)
     name = step.name, after = sorted_keys(after), prev = step.prev, ins = sorted_keys(step.crossing),
     outs = sorted_keys(step.outgoing), params = sorted_keys(step.params), metrics = step.metrics or {},
     cells = numbers, values_in = values_in, values_out = values_out, setup = step.setup, code = code,
-    options = step.options,
+    options = step.options, made_in = made_in(step, values_out), definitions = definitions_of(step),
+    taken_with = common[step] or {},
   }
 end
 
@@ -66,7 +114,7 @@ local function describe_crossings(steps)
       end
       list[#list + 1] = {
         name = name, from = crossing.from.name, to = step.name, how = crossing.how,
-        why = crossing.why or "it is read here",
+        why = crossing.why,
       }
     end
   end
@@ -99,8 +147,9 @@ end
 
 ---Makes a plan of a notebook that has been read.
 ---@param nb table of kale.notebook
+---@param options {infer: boolean?}? infer: edges follow data, besides prev tags
 ---@return table plan
-function M.make(nb)
+function M.make(nb, options)
   local found = {}
   local function report(code, fields) found[#found + 1] = diagnostics.new(code, fields) end
   if nb.language and not nb.language:lower():find "^i?python" then report("language", { name = nb.language }) end
@@ -108,7 +157,9 @@ function M.make(nb)
   local layout = cells.read(nb, known, report)
   local params, by_name = parameters.read(layout.parameters, report)
   local metrics = parameters.metrics(layout.metrics, report)
-  analysis.resolve(layout, by_name, metrics, report)
+  analysis.resolve(layout, by_name, metrics, report, {
+    infer = options and options.infer, image = known.base_image,
+  })
   warn_about_paths(layout, fs.dirname(nb.path), report)
   local plan = {
     name = known.pipeline_name or fs.stem(nb.path), path = nb.path, metadata = known, params = params,
@@ -116,7 +167,8 @@ function M.make(nb)
   }
   for i, metric in ipairs(metrics) do plan.metrics[i] = metric.name end
   table.sort(plan.metrics)
-  for i, step in ipairs(layout.steps) do plan.steps[i] = finish_step(step) end
+  local common = taken_with(layout.steps)
+  for i, step in ipairs(layout.steps) do plan.steps[i] = finish_step(step, common) end
   diagnostics.sort(found)
   return plan
 end

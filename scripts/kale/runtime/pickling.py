@@ -1,0 +1,251 @@
+"""How values become bytes and values again: functions, classes and modules of a notebook included.
+
+Definitions of the notebook that can be made again go by reference; the artifact's header brings their
+source. All others go by value: code, defaults, closure and the globals that they read.
+"""
+import io
+import pickle
+import sys
+import types
+
+
+def main_module():
+    return sys.modules["__main__"]
+
+
+# --- functions, by value ---------------------------------------------------------------------------
+
+def new_cell():
+    return types.CellType()
+
+
+def set_cell(cell, contents):
+    cell.cell_contents = contents[0]
+
+
+def reduce_cell(cell):
+    try:
+        contents = [cell.cell_contents]
+    except ValueError:  # not filled yet
+        return new_cell, ()
+    return new_cell, (), contents, None, None, set_cell
+
+
+def new_function(code, name, cells):
+    """A function of this step's __main__."""
+    import marshal
+    return types.FunctionType(marshal.loads(code), main_module().__dict__, name, None, cells)
+
+
+def set_function(function, state):
+    function.__defaults__, function.__kwdefaults__, function.__qualname__, attributes, function.__doc__ = state[:5]
+    function.__annotations__, function.__module__ = state[5], "__main__"
+    function.__dict__.update(attributes)
+
+
+def reduce_function(function):
+    import marshal
+    annotations = {}
+    try:
+        annotations = dict(function.__annotations__)
+    except Exception:  # evaluated late by Python 3.14, and not to be had
+        pass
+    state = (function.__defaults__, function.__kwdefaults__, function.__qualname__, function.__dict__,
+             function.__doc__, annotations)
+    arguments = (marshal.dumps(function.__code__), function.__name__, function.__closure__)
+    return new_function, arguments, state, None, None, set_function
+
+
+# --- classes, by value -------------------------------------------------------------------------------
+
+CLASSES = {}  # identity -> class: one that comes twice is one class
+IDENTITIES = {}  # class -> identity
+UNCOPIED = ("__dict__", "__weakref__", "_abc_impl", "__doc__", "__module__")
+
+
+def new_class(identity, metaclass, name, bases, slots):
+    if identity not in CLASSES:
+        body = {"__module__": "__main__"}
+        if slots is not None:
+            body["__slots__"] = slots
+        CLASSES[identity] = types.new_class(name, bases, {"metaclass": metaclass}, lambda ns: ns.update(body))
+        IDENTITIES[CLASSES[identity]] = identity
+    return CLASSES[identity]
+
+
+def set_class(made, state):
+    for name, value in state.items():
+        try:
+            setattr(made, name, value)
+        except (AttributeError, TypeError):  # what the class made for itself
+            pass
+
+
+def reduce_class(value, step):
+    import enum
+    if issubclass(value, enum.Enum):
+        raise pickle.PicklingError("the enumeration '%s' cannot be made again elsewhere" % value.__qualname__)
+    identity = IDENTITIES.setdefault(value, "%s %s %d" % (step, value.__qualname__, len(IDENTITIES)))
+    CLASSES.setdefault(identity, value)
+    slots = value.__dict__.get("__slots__")
+    hidden = UNCOPIED + tuple([slots] if isinstance(slots, str) else slots or ())
+    state = {k: v for k, v in value.__dict__.items()
+             if k not in hidden and not isinstance(v, (types.GetSetDescriptorType, types.MemberDescriptorType))}
+    state["__qualname__"], state["__doc__"] = value.__qualname__, value.__doc__
+    return new_class, (identity, type(value), value.__name__, value.__bases__, slots), state, None, None, set_class
+
+
+# --- other objects ---------------------------------------------------------------------------------------
+
+def new_exception(kind, arguments):
+    return kind.__new__(kind, *arguments)
+
+
+def new_proxy(members):
+    return types.MappingProxyType(members)
+
+
+def new_cached(function, parameters):
+    import functools
+    return functools.lru_cache(**parameters)(function)
+
+
+def import_module(name):
+    import importlib
+    return importlib.import_module(name)
+
+
+def names_in(code, found):
+    """The global names that code reads, that of functions in it included."""
+    found.update(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names_in(constant, found)
+    return found
+
+
+class Pickler(pickle.Pickler):
+    def __init__(self, file, step="", definitions=()):
+        super().__init__(file, protocol=4)
+        self.step, self.definitions = step, definitions
+        self.has_code = False
+        self.used = {}  # definitions that a reader has to make again
+        self.named = set()  # globals that functions and classes in the value read
+
+    def by_reference(self, value):
+        """Whether a function or class is what a definition of the notebook makes."""
+        name = getattr(value, "__qualname__", getattr(value, "__name__", "")).split(".")[0]
+        if name not in self.definitions:
+            return False
+        found = main_module()
+        for part in getattr(value, "__qualname__", name).split("."):
+            found = getattr(found, part, None)
+        if found is not value:
+            return False
+        self.used[name] = True
+        return True
+
+    def note_names(self, value):
+        if isinstance(value, types.FunctionType):
+            names_in(value.__code__, self.named)
+            return
+        for member in list(vars(value).values()):
+            function = getattr(member, "__func__", getattr(member, "fget", member))
+            if isinstance(function, types.FunctionType):
+                names_in(function.__code__, self.named)
+
+    def reducer_override(self, value):
+        kind = type(value)
+        if kind is types.FunctionType:
+            if value.__globals__ is not main_module().__dict__:
+                return NotImplemented
+            self.note_names(value)
+            if self.by_reference(value):
+                return NotImplemented
+            self.has_code = True
+            return reduce_function(value)
+        if isinstance(value, type):
+            if value.__module__ != "__main__":
+                return NotImplemented
+            self.note_names(value)
+            if self.by_reference(value):
+                return NotImplemented
+            self.has_code = True
+            return reduce_class(value, self.step)
+        if kind in OTHERS:
+            return OTHERS[kind](self, value)
+        if isinstance(value, BaseException) and kind.__reduce__ is BaseException.__reduce__:
+            return new_exception, (kind, value.args), value.__dict__ or None
+        return NotImplemented
+
+    def reduce_cached(self, value):
+        if self.by_reference(value):
+            return NotImplemented
+        return new_cached, (value.__wrapped__, value.cache_parameters())
+
+    def reduce_named(self, value):
+        if value.__module__ == "__main__":
+            self.by_reference(value)
+        return NotImplemented
+
+
+def lru_cache_type():
+    import functools
+    return type(functools.lru_cache(lambda: None))
+
+
+OTHERS = {
+    types.CellType: lambda pickler, value: reduce_cell(value),
+    types.ModuleType: lambda pickler, value: (import_module, (value.__name__,)),
+    types.MappingProxyType: lambda pickler, value: (new_proxy, (dict(value),)),
+    property: lambda pickler, value: (property, (value.fget, value.fset, value.fdel, value.__doc__)),
+    staticmethod: lambda pickler, value: (staticmethod, (value.__func__,)),
+    classmethod: lambda pickler, value: (classmethod, (value.__func__,)),
+    lru_cache_type(): Pickler.reduce_cached,
+}
+
+
+def reduce_constant(pickler, value):
+    """What dataclasses compares by identity."""
+    import dataclasses
+    for name in ("_FIELD", "_FIELD_CLASSVAR", "_FIELD_INITVAR", "MISSING", "_HAS_DEFAULT_FACTORY", "KW_ONLY"):
+        if getattr(dataclasses, name, None) is value:
+            return getattr, (dataclasses, name)
+    return NotImplemented
+
+
+def add_libraries():
+    """Objects of modules that are there: type variables and new types go by name."""
+    dataclasses = sys.modules.get("dataclasses")
+    for name in ("_FIELD", "MISSING", "_HAS_DEFAULT_FACTORY"):
+        if hasattr(dataclasses, name):
+            OTHERS[type(getattr(dataclasses, name))] = reduce_constant
+    typing = sys.modules.get("typing")
+    for name in ("TypeVar", "NewType", "ParamSpec"):
+        kind = getattr(typing, name, None)
+        if isinstance(kind, type):
+            OTHERS[kind] = Pickler.reduce_named
+
+
+class Unpickler(pickle.Unpickler):
+    """Makes definitions of the notebook when a value asks for them."""
+
+    def __init__(self, file, make):
+        super().__init__(file)
+        self.make = make
+
+    def find_class(self, module, name):
+        if module == "kfhost_step":  # the program's own functions, whatever it is called here
+            return globals()[name]
+        if module == "__main__" and name.split(".")[0] not in main_module().__dict__:
+            self.make(name.split(".")[0])
+        return super().find_class(module, name)
+
+
+def dump(value, step, definitions):
+    """The pickler that wrote the value, and its bytes."""
+    add_libraries()
+    file = io.BytesIO()
+    pickler = Pickler(file, step, definitions)
+    pickler.dump(value)
+    return pickler, file

@@ -1,0 +1,185 @@
+-- Functions, classes and what else can be made again in another step: what they do when they are
+-- called, and why some cannot be made again.
+-- Not for the order of statements: see kale.walk.
+--   definitions.facts(walker, node).late.rate  -- the place where a function reads the global `rate`
+local changes = require "kale.changes"
+local nodes = require "kale.nodes"
+
+local text_of, child, children = nodes.text, nodes.child, nodes.children
+
+local M = {}
+
+---What the functions below a node do when they are called.
+---@class kale.Facts
+---@field late table<string, table> globals that they read, with a place
+---@field stores table<string, boolean> globals that they store or delete
+---@field changes table<string, "strong"|"weak"> globals whose value they may change in place
+
+local STORING = { store = true, update = true, definition = true, import = true, delete = true }
+
+---@param walker table of kale.walk
+---@param node integer
+---@return kale.Facts
+function M.facts(walker, node)
+  local parsed = walker.parsed
+  local facts = { late = {}, stores = {}, changes = {} }
+  local changed
+  for at = node, parsed.tree.next[node] - 1 do
+    for _, use in ipairs(parsed.at[at] or {}) do
+      if use.late then
+        if use.context == "load" or use.context == "update" then
+          facts.late[use.name] = facts.late[use.name] or walker:place(at)
+          changed = changed or changes.within(parsed, node)
+          local change = changed[use.name]
+          if change and facts.changes[use.name] ~= "strong" then facts.changes[use.name] = change end
+        end
+        if STORING[use.context] then facts.stores[use.name] = true end
+      end
+    end
+  end
+  return facts
+end
+
+M.CHANGES_ITSELF = "methods that change the class"
+
+-- --- whether a definition can be made again -----------------------------------------------------------
+
+local function set(text)
+  local result = {}
+  for name in text:gmatch "%S+" do result[name] = true end
+  return result
+end
+
+-- Decorators and calls that may run again in another step without being noticed.
+local HARMLESS = set [[staticmethod classmethod property setter getter deleter abstractmethod overload dataclass
+  total_ordering contextmanager asynccontextmanager wraps lru_cache cache cached_property unique final override
+  runtime_checkable field Field auto TypeVar namedtuple NamedTuple TypedDict NewType ParamSpec range len str int
+  float bool tuple frozenset type super object isinstance min max sum abs round sorted]]
+-- Functions of modules whose value is another one each time.
+local FRESH = set [[random randint choice shuffle sample uniform rand randn normal now today time perf_counter
+  monotonic uuid1 uuid4 getpid urandom token_hex open read input default_rng getenv get print]]
+
+-- Whether a call in the head of a definition may be made again.
+local function is_harmless(parsed, call)
+  local name, method = changes.called(parsed, call)
+  if not name or FRESH[name] then return false end
+  if HARMLESS[name] then return true end
+  local root = method and changes.root_name(parsed, call) or name
+  return parsed.learned ~= nil and parsed.learned.imports[root] == true
+end
+
+-- Attributes of a class that its own methods set: cls.count += 1, type(self).all.append(self).
+local function changes_itself(parsed, definition, facts)
+  local tree = parsed.tree
+  if facts.changes[text_of(parsed, child(tree, definition, "name"))] == "strong" then return true end
+  local changed = changes.within(parsed, definition)
+  if changed.cls then return true end
+  for at = definition, tree.next[definition] - 1 do
+    local left = (tree.kind[at] == "assignment" or tree.kind[at] == "augmented_assignment") and child(tree, at, "left")
+    local text = left and text_of(parsed, left)
+    if text and (text:find "^type%(self%)%." or text:find "^self%.__class__%.") then return true end
+  end
+  return false
+end
+
+---@param meant table<string, any> of walker:meanings
+---@return string? why
+function M.unknown_head(meant)
+  for name, meaning in pairs(meant) do
+    if meaning == false then return ("use of '%s' where it is defined"):format(name) end
+  end
+  return nil
+end
+
+-- The calls between two nodes that may not be made again.
+local function bad_call(parsed, first, stop, is_class)
+  local tree, at = parsed.tree, first
+  while at < stop do
+    local kind = tree.kind[at]
+    if kind == "call" and not is_harmless(parsed, at) then return true end
+    local inner = is_class and kind == "function_definition" and child(tree, at, "body")
+    if kind == "lambda" or inner and not child(tree, at, "parameters") then
+      at = tree.next[at]
+    elseif tree.kind[tree.parent[at]] == "function_definition" and tree.field[at] == "body" and at ~= first then
+      at = tree.next[at]  -- a method's body runs later: only its head counts
+    else
+      at = at + 1
+    end
+  end
+  return false
+end
+
+---Why the function or class cannot simply be defined again in another step, or nil.
+---@param walker table
+---@param node integer the definition with its decorators
+---@param definition integer
+---@param meant table<string, any>
+---@param facts kale.Facts
+---@return string?
+function M.impurity(walker, node, definition, meant, facts)
+  local parsed = walker.parsed
+  local tree = parsed.tree
+  for decorator in children(tree, node) do
+    if tree.kind[decorator] == "decorator" then
+      local path = text_of(parsed, decorator):match "^@%s*([%w_%.]+)" or ""
+      local imported = parsed.learned and parsed.learned.imports[path:match "^[%w_]+"]
+      if not imported and not HARMLESS[path:match "[%w_]+$"] then return "decorator" end
+    end
+  end
+  local is_class = tree.kind[definition] == "class_definition"
+  local body = child(tree, definition, "body")
+  if bad_call(parsed, definition + 1, is_class and tree.next[definition] or body, is_class) then
+    return is_class and "body" or "default value"
+  end
+  if not is_class and changes.changes_default(parsed, definition) then return "default value" end
+  if is_class and changes_itself(parsed, definition, facts) then return M.CHANGES_ITSELF end
+  return M.unknown_head(meant)
+end
+
+-- --- assignments that can be made again ---------------------------------------------------------------
+
+local CONSTANT = { integer = true, float = true, string = true, ["true"] = true, ["false"] = true, none = true }
+local CLASS_MAKERS = set [[namedtuple NamedTuple TypedDict NewType make_dataclass Enum IntEnum StrEnum Flag IntFlag
+  TypeVar]]
+
+local function is_constant(tree, node)
+  local kind = tree.kind[node]
+  if kind == "string" then
+    for at = node, tree.next[node] - 1 do
+      if tree.kind[at] == "interpolation" then return false end
+    end
+    return true
+  end
+  if CONSTANT[kind] then return true end
+  if kind == "unary_operator" then return is_constant(tree, node + 2) end
+  if kind ~= "tuple" then return false end
+  for part in children(tree, node) do
+    if tree.named[part] and not is_constant(tree, part) then return false end
+  end
+  return true
+end
+
+---Whether a statement binds one name to something that another step can make again.
+---@param parsed table
+---@param statement integer an expression statement
+---@return "constant"|"class"|nil kind
+---@return string? name
+function M.remade(parsed, statement)
+  local tree, assignment = parsed.tree, statement + 1
+  if tree.kind[assignment] ~= "assignment" then return nil end
+  local left, right = child(tree, assignment, "left"), child(tree, assignment, "right")
+  if not right or tree.kind[left] ~= "identifier" then return nil end
+  local name = text_of(parsed, left)
+  if is_constant(tree, right) then return "constant", name end
+  if tree.kind[right] ~= "call" then return nil end
+  local called = changes.called(parsed, right)
+  if not CLASS_MAKERS[called] then return nil end
+  local arguments = child(tree, right, "arguments")
+  local first = arguments and tree.named[arguments + 2] and arguments + 2
+  if first and tree.kind[first] == "string" and text_of(parsed, first):match "^['\"](.*)['\"]$" == name then
+    return "class", name
+  end
+  return nil
+end
+
+return M

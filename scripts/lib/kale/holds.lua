@@ -1,0 +1,149 @@
+-- Which objects and functions the values of names may hold, from the statements that bind them.
+-- Not for what the functions do: see kale.definitions.
+--   holds.bind(walker, left, right)  -- what `left` is now may be, or hold, what `right` names
+local changes = require "kale.changes"
+local definitions = require "kale.definitions"
+local nodes = require "kale.nodes"
+
+local text_of, child, children = nodes.text, nodes.child, nodes.children
+
+local M = {}
+
+local function entry(walker, name)
+  local held = walker.summary.held[name]
+  if not held then
+    held = { names = {}, facts = {} }
+    walker.summary.held[name] = held
+  end
+  return held
+end
+
+-- Names whose values a target's assignment reaches: x of x, of x.a[0] and of (x, y).
+local function target_names(parsed, node, names)
+  local tree, kind = parsed.tree, parsed.tree.kind[node]
+  if kind == "identifier" then names[#names + 1] = text_of(parsed, node)
+  elseif kind == "attribute" then target_names(parsed, child(tree, node, "object"), names)
+  elseif kind == "subscript" then target_names(parsed, child(tree, node, "value"), names)
+  else
+    for part in children(tree, node) do
+      if tree.named[part] then target_names(parsed, part, names) end
+    end
+  end
+  return names
+end
+
+local IMMEDIATE = { argument_list = true, keyword_argument = true }
+
+---Notes what a value's names and functions are to the names that it is bound to.
+---@param walker table
+---@param left integer
+---@param right integer
+---@param parts boolean? it is the parts of the value that are bound
+function M.bind(walker, left, right, parts)
+  local parsed = walker.parsed
+  local tree, learned = parsed.tree, parsed.learned or { makers = {}, classes = {} }
+  local targets, roots = target_names(parsed, left, {}), {}
+  changes.add_roots(parsed, right, roots)
+  local makers, lambdas = {}, {}
+  local at = right
+  while at < tree.next[right] do
+    local kind = tree.kind[at]
+    local fn = kind == "call" and changes.called(parsed, at)
+    if fn and (learned.makers[fn] or learned.classes[fn]) then makers[#makers + 1] = fn end
+    if kind == "lambda" and changes.escapes(parsed, at, right) then lambdas[#lambdas + 1] = definitions.facts(walker, at) end
+    at = kind == "lambda" and tree.next[at] or at + 1
+  end
+  for _, target in ipairs(targets) do
+    for _, root in ipairs(roots) do
+      if root ~= target and changes.is_value(parsed, root) then
+        table.insert(walker.summary.aliases, { target, root })
+        local same = not parts and tree.kind[right] == "identifier"
+        if same then table.insert(walker.summary.same, { target, root }) end
+      end
+      entry(walker, target).names[root] = true
+    end
+    for _, fn in ipairs(makers) do entry(walker, target).names[fn] = true end
+    for _, facts in ipairs(lambdas) do table.insert(entry(walker, target).facts, facts) end
+  end
+end
+
+-- Whether a lambda may be called by the statement it stands in.
+local function may_be_called(tree, node, top)
+  local at = tree.parent[node]
+  while at >= top do
+    if IMMEDIATE[tree.kind[at]] then return true end
+    at = tree.parent[at]
+  end
+  return false
+end
+
+-- xs.append(value), registry.add(value): the object holds what it is given.
+local function note_kept(walker, call)
+  local parsed = walker.parsed
+  local tree = parsed.tree
+  local fn, arguments = child(tree, call, "function"), child(tree, call, "arguments")
+  if fn and arguments and tree.kind[fn] == "identifier" then
+    local roots = {}
+    changes.add_roots(parsed, arguments, roots)
+    if #roots > 0 then table.insert(walker.summary.given, { text_of(parsed, fn), roots }) end
+  end
+  if not fn or not arguments or tree.kind[fn] ~= "attribute" then return end
+  local name, root = changes.called(parsed, call), changes.root_name(parsed, call)
+  if not root or not changes.keeps_what_it_gets(parsed, name) then return end
+  if parsed.learned and parsed.learned.imports[root] then return end
+  M.bind(walker, child(tree, fn, "object"), arguments)
+end
+
+-- What xs += … takes its new parts from.
+local SHARED_PARTS = { list = true, tuple = true, dictionary = true, set = true, list_comprehension = true }
+
+---Notes the bindings of a statement and its lambdas.
+---@param walker table
+---@param first integer
+---@param next integer
+function M.note(walker, first, next)
+  local parsed = walker.parsed
+  local tree, at = parsed.tree, first
+  while at < next do
+    local kind = tree.kind[at]
+    if kind == "assignment" then
+      local right = child(tree, at, "right")
+      if right then M.bind(walker, child(tree, at, "left"), right) end
+    elseif kind == "augmented_assignment" then
+      local right = child(tree, at, "right")
+      if SHARED_PARTS[tree.kind[right]] then M.bind(walker, child(tree, at, "left"), right, true) end
+    elseif kind == "named_expression" then
+      M.bind(walker, child(tree, at, "name"), child(tree, at, "value"))
+    elseif kind == "as_pattern" and child(tree, at, "alias") then
+      M.bind(walker, child(tree, at, "alias"), at + 1)
+    elseif kind == "call" then
+      note_kept(walker, at)
+    elseif kind == "lambda" then
+      if may_be_called(tree, at, first) then
+        table.insert(walker.summary.nameless, { at = walker.clock, facts = definitions.facts(walker, at) })
+      end
+    end
+    local body = (kind == "function_definition" or kind == "lambda") and child(tree, at, "body")
+    at = body and tree.next[body] or at + 1
+  end
+end
+
+---A decorated function holds what its decorators make of it.
+---@param walker table
+---@param node integer
+---@param name string
+function M.decorated(walker, node, name)
+  local parsed = walker.parsed
+  for decorator in children(parsed.tree, node) do
+    if parsed.tree.kind[decorator] == "decorator" then
+      local root = text_of(parsed, decorator):match "^@%s*([%a_][%w_]*)"
+      local learned = parsed.learned
+      if root and not (learned and learned.imports[root]) then
+        if not learned or learned.makers[root] then entry(walker, name).names[root] = true end
+        table.insert(walker.summary.given, { root, { name } })
+      end
+    end
+  end
+end
+
+return M

@@ -1,0 +1,205 @@
+-- What a step leaves that is no name's value: random numbers, the environment, settings of modules,
+-- attributes of classes. It does not cross, and every such use is said.
+-- Not for names: see kale.analysis.
+--   state.report(layout, report)
+local changes = require "kale.changes"
+local nodes = require "kale.nodes"
+local pyast = require "pyast"
+
+local text_of, child = nodes.text, nodes.child
+
+local M = {}
+
+local function set(text)
+  local result = {}
+  for name in text:gmatch "%S+" do result[name] = true end
+  return result
+end
+
+-- What calls change, by the path of what is called; "any": every later step may see it, "random": one
+-- that draws random numbers, else one that uses the module.
+local CALLS = {
+  ["random.seed"] = { "the seed of random numbers", "random" }, ["random.setstate"] = { "the random state", "random" },
+  ["numpy.random.seed"] = { "the seed of random numbers", "random" },
+  ["numpy.random.set_state"] = { "the random state", "random" },
+  ["torch.manual_seed"] = { "the seed of random numbers", "random" },
+  ["torch.cuda.manual_seed_all"] = { "the seed of random numbers", "random" },
+  ["tensorflow.random.set_seed"] = { "the seed of random numbers", "random" },
+  ["tensorflow.set_random_seed"] = { "the seed of random numbers", "random" },
+  ["keras.utils.set_random_seed"] = { "the seed of random numbers", "random" },
+  ["os.chdir"] = { "the working directory", "any" }, ["os.putenv"] = { "the environment", "any" },
+  ["os.environ.update"] = { "the environment", "any" }, ["os.environ.setdefault"] = { "the environment", "any" },
+  ["os.environ.pop"] = { "the environment", "any" }, ["os.umask"] = { "the file mask", "any" },
+  ["sys.path.append"] = { "sys.path", "any" }, ["sys.path.insert"] = { "sys.path", "any" },
+  ["sys.path.extend"] = { "sys.path", "any" }, ["sys.setrecursionlimit"] = { "the recursion limit", "any" },
+  ["warnings.filterwarnings"] = { "the filter of warnings", "any" },
+  ["warnings.simplefilter"] = { "the filter of warnings", "any" },
+  ["logging.basicConfig"] = { "the configuration of logging" }, ["locale.setlocale"] = { "the locale", "any" },
+  ["importlib.reload"] = { "a module", "any" },
+}
+-- Functions of any module that change its settings.
+local SETTINGS = set [[set_option reset_option set_printoptions set_style set_theme set_context set_palette use
+  rc rcParams set_default_dtype set_default_tensor_type set_float32_matmul_precision enable_eager_execution
+  set_verbosity set_log_level set_start_method setdefaulttimeout setLevel register install addLevelName
+  getcontext setcontext seterr set_backend set_loglevel extension set_config]]
+local RANDOM = set [[random randint randn rand choice choices shuffle sample permutation normal uniform fit
+  fit_transform fit_predict train_test_split randperm make_classification make_regression make_blobs cross_val_score
+  standard_normal binomial poisson gauss randrange getrandbits]]
+local RANDOM_MODULES = set "random torch tensorflow keras xgboost lightgbm sklearn"
+
+-- The path of what is called or stored, with the module's own name: numpy.random.seed for np.random.seed.
+local function path_of(parsed, node)
+  local tree, at = parsed.tree, node
+  while tree.kind[at] ~= "identifier" do
+    at = child(tree, at, "object") or child(tree, at, "value") or child(tree, at, "function")
+    if not at then return nil end
+  end
+  local name = text_of(parsed, at)
+  local module = parsed.learned.modules[name]
+  if not module then return nil end
+  local rest = parsed.python:sub(tree.last[at] + 1, tree.last[node]):gsub("%b[]", ""):gsub("%b()", ""):gsub("%s", "")
+  return module .. rest, module, name
+end
+
+local function place_of(parsed, node)
+  local line, column = pyast.position(parsed.python, parsed.tree.first[node])
+  return { cell = parsed.cell.number, line = line, column = column, source = parsed.lines(line) }
+end
+
+-- Whether a name at the node is the module's, not a local one of a function.
+local function is_global(parsed, node)
+  local tree, at = parsed.tree, node
+  while tree.kind[at] ~= "identifier" do
+    at = child(tree, at, "object") or child(tree, at, "value") or child(tree, at, "function")
+    if not at then return false end
+  end
+  return parsed.at[at] ~= nil
+end
+
+-- Effects of one cell: {what, watch, module, parsed, node}.
+local function find_effects(parsed, found)
+  local tree = parsed.tree
+  for node = 1, tree.count do
+    local kind = tree.kind[node]
+    if kind == "call" then
+      local fn = child(tree, node, "function")
+      local path, module = path_of(parsed, fn)
+      local rule = path and CALLS[path]
+      if not rule and path and is_global(parsed, fn) and path ~= module and SETTINGS[path:match "[%w_]+$"] then
+        rule = { ("the settings of '%s'"):format(module) }
+      end
+      if rule then
+        found[#found + 1] = { what = rule[1], watch = rule[2] or module, parsed = parsed, node = node }
+      end
+    elseif kind == "assignment" or kind == "augmented_assignment" or kind == "delete_statement" then
+      local left = child(tree, node, "left") or node + 2
+      if left <= tree.count and (tree.kind[left] == "attribute" or tree.kind[left] == "subscript") then
+        local path, module = path_of(parsed, left)
+        if path and is_global(parsed, left) then
+          local environment = path:find "^os%.environ"
+          found[#found + 1] = {
+            what = environment and "the environment" or ("the state of '%s'"):format(module),
+            watch = environment and "any" or module, parsed = parsed, node = node,
+          }
+        end
+      end
+    end
+  end
+end
+
+-- What of modules the cells of a step use.
+local function find_uses(parsed, uses)
+  local tree = parsed.tree
+  for node = 1, tree.count do
+    if tree.kind[node] == "identifier" and parsed.at[node] then
+      local module = parsed.learned.modules[text_of(parsed, node)]
+      if module then
+        uses[module] = true
+        if RANDOM_MODULES[module:match "^[%w_]+"] then uses.random = true end
+      end
+    elseif tree.kind[node] == "call" then
+      if RANDOM[changes.called(parsed, node)] then uses.random = true end
+    end
+  end
+end
+
+local DYNAMIC = { globals = true, locals = true, vars = true, exec = true, eval = true }
+
+-- Names that are looked up or made by their text.
+local function find_dynamic(parsed, report)
+  local tree = parsed.tree
+  for node = 1, tree.count do
+    local fn = tree.kind[node] == "call" and child(tree, node, "function")
+    local name = fn and tree.kind[fn] == "identifier" and parsed.at[fn] and text_of(parsed, fn)
+    if name and DYNAMIC[name] then
+      local arguments = child(tree, node, "arguments")
+      local empty = not arguments or tree.next[arguments] - arguments <= 3
+      if name ~= "vars" or empty then
+        local place = place_of(parsed, node)
+        place.name = name
+        report("dynamic-names", place)
+      end
+    end
+  end
+end
+
+-- For each kind of use, the last step with one.
+local function last_uses(steps)
+  local last, first = {}, {}
+  for i, step in ipairs(steps) do
+    local uses = { any = true }
+    for _, cell in ipairs(step.cells) do find_uses(cell.parsed, uses) end
+    for kind in pairs(uses) do
+      last[kind] = i
+      first[kind] = first[kind] or {}
+      table.insert(first[kind], i)
+    end
+  end
+  return last, first
+end
+
+local function report_effects(steps, report)
+  local last, users = last_uses(steps)
+  for i, step in ipairs(steps) do
+    local found = {}
+    for _, cell in ipairs(step.cells) do
+      find_effects(cell.parsed, found)
+      find_dynamic(cell.parsed, report)
+    end
+    for _, effect in ipairs(found) do
+      if (last[effect.watch] or 0) > i then
+        local later
+        for _, number in ipairs(users[effect.watch]) do
+          if number > i then
+            later = steps[number].name
+            break
+          end
+        end
+        local place = place_of(effect.parsed, effect.node)
+        place.what, place.step, place.later = effect.what, step.name, later
+        report("state-stays", place)
+      end
+    end
+  end
+end
+
+-- Classes whose attributes are set where they are used: objects that other steps have do not see it.
+local function report_classes(steps, report)
+  for _, step in ipairs(steps) do
+    for _, definition in ipairs(step.summary.all_definitions) do
+      if definition.kind == "class" and definition.changed then
+        report("class-state", { cell = definition.piece.cell, line = definition.piece.line, column = 1,
+          name = definition.name })
+      end
+    end
+  end
+end
+
+---@param layout table of kale.cells, analysed
+---@param report fun(code: string, fields: table)
+function M.report(layout, report)
+  report_effects(layout.steps, report)
+  if #layout.steps > 1 then report_classes(layout.steps, report) end
+end
+
+return M

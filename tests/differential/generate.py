@@ -1,0 +1,2 @@
+def generate(seed):
+    return "x = 1\n"
