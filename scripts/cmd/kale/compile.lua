@@ -14,7 +14,8 @@ return cli.main {
     if room then return require("kale.dump").print(args.notebook, room) end
     -- The program ends soon: of a large notebook, collecting takes a sixth of the time.
     local stat = require "fs".try.stat(args.notebook)
-    if stat and stat.size > 65536 and not require "host".gc_stress() then collectgarbage "stop" end
+    local large = stat and stat.size > 65536 and not require "host".gc_stress()
+    if large then collectgarbage "stop" else collectgarbage("setpause", 100) end  -- a small one stays small
     local ir = require "kale.ir"
     local diagnostics, term = require "kale.diagnostics", require "term"
     local plan = require "kale.plan".read(args.notebook)

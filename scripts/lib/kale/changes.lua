@@ -351,20 +351,6 @@ function M.escapes(parsed, node, top)
   return true
 end
 
----The names that a target stores.
----@param parsed table
----@param node integer
----@return string[]
-function M.stored_names(parsed, node)
-  local names = {}
-  for at = node, parsed.tree.next[node] - 1 do
-    for _, use in ipairs(parsed.at[at] or {}) do
-      if use.context == "store" then names[#names + 1] = use.name end
-    end
-  end
-  return names
-end
-
 ---A change of one name is a change of those that may share its object.
 ---@param found table<string, "strong"|"weak">
 ---@param aliases string[][]

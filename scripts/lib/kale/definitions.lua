@@ -23,18 +23,17 @@ local STORING = { store = true, update = true, definition = true, import = true,
 function M.facts(walker, node)
   local parsed = walker.parsed
   local facts = { late = {}, stores = {}, changes = {} }
-  local changed
-  for at = node, parsed.tree.next[node] - 1 do
-    for _, use in ipairs(parsed.at[at] or {}) do
-      if use.late then
-        if use.context == "load" or use.context == "update" then
-          facts.late[use.name] = facts.late[use.name] or walker:place(at)
-          changed = changed or changes.within(parsed, node)
-          local change = changed[use.name]
-          if change and facts.changes[use.name] ~= "strong" then facts.changes[use.name] = change end
-        end
-        if STORING[use.context] then facts.stores[use.name] = true end
+  local uses, changed = parsed.uses, nil
+  for _, i in ipairs(nodes.occurrences(parsed, node, parsed.tree.next[node])) do
+    if uses.late[i] then
+      local name, context = uses.name[i], uses.context[i]
+      if context == "load" or context == "update" then
+        facts.late[name] = facts.late[name] or walker:place(uses.node[i])
+        changed = changed or changes.within(parsed, node)
+        local change = changed[name]
+        if change and facts.changes[name] ~= "strong" then facts.changes[name] = change end
       end
+      if STORING[context] then facts.stores[name] = true end
     end
   end
   return facts

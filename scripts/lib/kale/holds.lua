@@ -50,7 +50,9 @@ function M.bind(walker, left, right, parts)
     local kind = tree.kind[at]
     local fn = kind == "call" and changes.called(parsed, at)
     if fn and (learned.makers[fn] or learned.classes[fn]) then makers[#makers + 1] = fn end
-    if kind == "lambda" and changes.escapes(parsed, at, right) then lambdas[#lambdas + 1] = definitions.facts(walker, at) end
+    if kind == "lambda" and changes.escapes(parsed, at, right) then
+      lambdas[#lambdas + 1] = definitions.facts(walker, at)
+    end
     at = kind == "lambda" and tree.next[at] or at + 1
   end
   for _, target in ipairs(targets) do

@@ -109,11 +109,10 @@ local function study(fn, learned)
       if fn.method and number == 1 then found.returned.self = true end
     end
   end
-  for at = body, parsed.tree.next[body] - 1 do
-    for _, use in ipairs(parsed.at[at] or {}) do
-      local name = use.name
-      if use.late and returned[name] and not learned.imports[name] then found.returned_globals[name] = true end
-    end
+  local uses = parsed.uses
+  for _, i in ipairs(nodes.occurrences(parsed, body, parsed.tree.next[body])) do
+    local name = uses.name[i]
+    if uses.late[i] and returned[name] and not learned.imports[name] then found.returned_globals[name] = true end
   end
   local into = learned[fn.method and "methods" or "functions"][fn.name]
   local more = merge(into.changed, found.changed)

@@ -37,4 +37,20 @@ function M.children(tree, node)
   end
 end
 
+---The occurrences of module-level names in a range of nodes, as numbers in the order of evaluation.
+---@param parsed table
+---@param first integer
+---@param next integer
+---@return integer[]
+function M.occurrences(parsed, first, next)
+  local at, list = parsed.at, {}
+  for node = first, next - 1 do
+    local known = at[node]
+    if type(known) == "table" then table.move(known, 1, #known, #list + 1, list)
+    elseif known then list[#list + 1] = known end
+  end
+  table.sort(list)
+  return list
+end
+
 return M

@@ -22,24 +22,24 @@ local function late_scopes(scopes)
   return late
 end
 
--- A parsed cell: its tree, and for each identifier node of a module-level name its uses.
+-- A parsed cell: its tree, the occurrences of names, and for each identifier of a module-level name the
+-- number of its occurrence, or several.
 local function parse_cell(cell)
   local python, findings = magics.translate(cell.source)
   local tree = pyast.parse(python)
   local scopes, uses = pyast.scopes(tree)
-  local late, at = late_scopes(scopes), {}
+  local late_scope, at, late = late_scopes(scopes), {}, {}
   for i = 1, uses.count do
     if uses.resolved[i] == 0 then
-      local node = uses.node[i]
-      local list = at[node]
-      local use = {
-        name = uses.name[i], context = uses.context[i], late = late[uses.scope[i]], order = i, node = node,
-        conditional = uses.conditional[i],
-      }
-      if list then list[#list + 1] = use else at[node] = { use } end
+      local known = at[uses.node[i]]
+      if not known then at[uses.node[i]] = i
+      elseif type(known) == "table" then known[#known + 1] = i
+      else at[uses.node[i]] = { known, i } end
+      late[i] = late_scope[uses.scope[i]]
     end
   end
-  return { cell = cell, python = python, tree = tree, at = at, magics = findings }
+  uses.late, uses.resolved, uses.scope, uses.mutation = late, nil, nil, nil
+  return { cell = cell, python = python, tree = tree, at = at, uses = uses, magics = findings }
 end
 
 local function line_reader(text)

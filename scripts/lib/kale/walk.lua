@@ -7,7 +7,7 @@ local holds = require "kale.holds"
 local nodes = require "kale.nodes"
 local pyast = require "pyast"
 
-local text_of, child, children = nodes.text, nodes.child, nodes.children
+local text_of, child, children, occurrences = nodes.text, nodes.child, nodes.children, nodes.occurrences
 
 local M = {}
 
@@ -115,34 +115,27 @@ function Walker:delete(name, node)
   end
 end
 
--- The uses of names in a range of nodes, in order of evaluation.
-function Walker:uses(first, next)
-  local at, list = self.parsed.at, {}
-  for node = first, next - 1 do
-    for _, use in ipairs(at[node] or {}) do list[#list + 1] = use end
-  end
-  table.sort(list, function(a, b) return a.order < b.order end)
-  return list
+function Walker:note_change(name, node)
+  local change = changes.change_at(self.parsed, node)
+  if change and self.summary.changes[name] ~= "strong" then self.summary.changes[name] = change end
 end
 
-function Walker:note_change(use, node)
-  local change = changes.change_at(self.parsed, node)
-  if change and self.summary.changes[use.name] ~= "strong" then self.summary.changes[use.name] = change end
-end
+local READING = { load = true, update = true, delete = true }
+local STORING = { store = true, update = true, definition = true, import = true }
 
 -- A statement without a block of its own, or the head of one that has. What functions in it do when
 -- they are called is left out. Returns the names it stores.
 function Walker:simple(first, next)
-  local stores, in_branch = {}, self.assigned ~= self.top
+  local stores, in_branch, uses = {}, self.assigned ~= self.top, self.parsed.uses
   holds.note(self, first, next)
-  for _, use in ipairs(self:uses(first, next)) do
-    if not use.late then
-      local context, name, node = use.context, use.name, use.node
-      if context == "load" or context == "update" or context == "delete" then self:note_change(use, node) end
+  for _, i in ipairs(occurrences(self.parsed, first, next)) do
+    if not uses.late[i] then
+      local context, name, node = uses.context[i], uses.name[i], uses.node[i]
+      if READING[context] then self:note_change(name, node) end
       if context == "load" or context == "update" then self:read(name, node) end
       if context == "update" then self.summary.updated[name] = "strong" end
-      if context == "store" or context == "update" or context == "definition" or context == "import" then
-        self:store(name, use.conditional and not in_branch)
+      if STORING[context] then
+        self:store(name, uses.conditional[i] and not in_branch)
         stores[name] = true
       elseif context == "delete" then
         self:delete(name, node)
@@ -150,6 +143,16 @@ function Walker:simple(first, next)
     end
   end
   return stores
+end
+
+-- The names that nodes read at once.
+function Walker:head(first, next)
+  local head, uses = {}, self.parsed.uses
+  for _, i in ipairs(occurrences(self.parsed, first, next)) do
+    local context = uses.context[i]
+    if not uses.late[i] and (context == "load" or context == "update") then head[uses.name[i]] = true end
+  end
+  return head
 end
 
 -- --- blocks ------------------------------------------------------------------------------------------
@@ -352,10 +355,7 @@ function Walker:definition(node)
   local parsed, tree, summary = self.parsed, self.parsed.tree, self.summary
   local inner = tree.kind[node] == "decorated_definition" and child(tree, node, "definition") or node
   local name = text_of(parsed, child(tree, inner, "name"))
-  local facts, head = definitions.facts(self, node), {}
-  for _, use in ipairs(self:uses(node, tree.next[node])) do
-    if not use.late and (use.context == "load" or use.context == "update") then head[use.name] = true end
-  end
+  local facts, head = definitions.facts(self, node), self:head(node, tree.next[node])
   head[name] = nil
   local meant = self:meanings(head)
   self:simple(node, tree.next[node])
@@ -396,11 +396,7 @@ function Walker:assignment(node)
   local tree = self.parsed.tree
   local kind, name = definitions.remade(self.parsed, node)
   if not kind then return self:simple(node, tree.next[node]) end
-  local head = {}
-  for _, use in ipairs(self:uses(node, tree.next[node])) do
-    if use.context == "load" and not use.late then head[use.name] = true end
-  end
-  local meant = self:meanings(head)
+  local meant = self:meanings(self:head(node, tree.next[node]))
   self:simple(node, tree.next[node])
   local why = definitions.unknown_head(meant)
   if kind == "class" or not why then
