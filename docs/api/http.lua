@@ -7,7 +7,7 @@ local http = {}
 ---@class http.Options
 ---@field url string http or https
 ---@field method string? "GET"; with a body "POST"
----@field headers table<string, string|number>?
+---@field headers table<string, string|number|string[]>? a list: one header for each value
 ---@field body string|(fun(): string?)|nil a text, or a function that gives one piece after the other, then nil
 ---@field timeout number|string|nil for the whole answer; of a stream: for its head
 ---@field connect_timeout number|string|nil default 30 s

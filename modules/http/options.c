@@ -46,11 +46,27 @@ static void add_header(lua_State *L, struct transfer *transfer) {
   lua_pop(L, 2);
 }
 
+// [.. name value] adds a header for each value of a list, else one.
+static void add_headers(lua_State *L, struct transfer *transfer) {
+  if (!lua_istable(L, -1)) {
+    add_header(L, transfer);
+    return;
+  }
+  int name = lua_gettop(L) - 1, list = name + 1;
+  for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {  // name list value
+    lua_pushvalue(L, name);
+    lua_insert(L, -2);
+    add_header(L, transfer);
+    lua_pop(L, 2);
+  }
+  lua_pop(L, 1);
+}
+
 static void read_headers(lua_State *L, int options, struct transfer *transfer) {
   bool has_type = false, has_agent = false;
   if (lua_getfield(L, options, "headers") == LUA_TTABLE) {
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {  // headers name value
-      add_header(L, transfer);
+      add_headers(L, transfer);
       has_type = has_type || strcasecmp(lua_tostring(L, -2), "content-type") == 0;
       has_agent = has_agent || strcasecmp(lua_tostring(L, -2), "user-agent") == 0;
     }

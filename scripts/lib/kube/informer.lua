@@ -325,12 +325,27 @@ local function keys_of(self, query)
     return store:find((own and "own:" or "") .. query.index, tostring(query.key))
   end
   if query.namespace then return store:find("namespace", query.namespace) end
-  local labels = options_of.selector(query.labels)
-  for part in (labels and not labels:find "[()!]" and labels or ""):gmatch "[^,]+" do
-    local key, value = part:match "^%s*([%w./_-]+)%s*==?%s*([%w._-]*)%s*$"
-    if key then return store:find("label:" .. key, value) end
-  end
+  local key, value = next(options_of.equalities(options_of.selector(query.labels)) or {})
+  if key then return store:find("label:" .. key, value) end
   return store:keys()
+end
+
+-- Whether labels are as the selector wants them.
+local function matcher(labels)
+  local selector = options_of.selector(labels)
+  if not selector then return function() return true end end
+  local wanted = options_of.equalities(selector)
+  if not wanted then
+    local compiled = require("kube").selector(selector)
+    return function(object) return compiled:matches(object.metadata.labels or {}) end
+  end
+  return function(object)
+    local own = object.metadata.labels or {}
+    for key, value in pairs(wanted) do
+      if own[key] ~= value then return false end
+    end
+    return true
+  end
 end
 
 ---@param query {index: string?, key: any, labels: string|table|nil, namespace: string?}? index: one of the
@@ -340,13 +355,10 @@ function informer:list(query)
   query = query or {}
   local keys = keys_of(self, query)
   table.sort(keys)
-  local labels = options_of.selector(query.labels)
-  local selector = labels and require("kube").selector(labels)
-  local found = json.array {}
+  local matches, found = matcher(query.labels), json.array {}
   for _, key in ipairs(keys) do
     local object = self:decode(self.store:text(key))
-    if (not selector or selector:matches(object.metadata.labels or {}))
-      and (not query.namespace or object.metadata.namespace == query.namespace) then
+    if matches(object) and (not query.namespace or object.metadata.namespace == query.namespace) then
       found[#found + 1] = object
     end
   end

@@ -107,15 +107,20 @@ end
 
 -- --- the life of a leader ---------------------------------------------------------------------------------
 
-local function pause(self)
-  task.sleep(self.retry * (1 + JITTER * math.random()))
+local function period(self)
+  return self.retry * (1 + JITTER * math.random())
+end
+
+-- Whether the work has ended within the time; how it ended is for its own wait to tell.
+local function has_ended(work, seconds)
+  local ok, problem = pcall(work.wait, work, seconds)
+  if not ok and errors.is(problem, "Cancelled") and work:status() == "running" then error(problem, 0) end
+  return work:status() ~= "running"
 end
 
 -- Renews until it has not worked for too long, or the work is done.
 local function keep(self, work)
-  while work:status() == "running" do
-    pause(self)
-    if work:status() ~= "running" then return true end
+  while not has_ended(work, period(self)) do
     try_acquire(self)
     if task.now() >= self.valid_until - self.duration + self.renew_within then return false end
   end
@@ -133,7 +138,7 @@ end
 
 -- Leads once: the result of the work, or nil when leadership was lost.
 local function lead_once(self)
-  while not try_acquire(self) do pause(self) end
+  while not try_acquire(self) do task.sleep(period(self)) end
   log.write(self.client.log, { event = "leader", message = ("leads by lease %s/%s"):format(self.namespace, self.name) })
   local work = task.spawn(self.run, self.client, self)
   local ok, done = pcall(keep, self, work)
@@ -179,7 +184,7 @@ function M:lead(options)
     if options.once then
       errors.raise { code = "Refused", message = ("the lease %s/%s was lost"):format(state.namespace, state.name) }
     end
-    pause(state)
+    task.sleep(period(state))
   end
 end
 

@@ -38,6 +38,19 @@ function M.selector(selector)
   return table.concat(parts, ",")
 end
 
+---A selector of equalities as a map; nil for any other.
+---@param selector string?
+---@return table<string, string>?
+function M.equalities(selector)
+  local map = {}
+  for part in ((selector or "") .. ","):gmatch "([^,]*)," do
+    local key, value = part:match "^%s*([%w./_-]+)%s*==?%s*([%w._-]*)%s*$"
+    if not key then return nil end
+    map[key] = value
+  end
+  return map
+end
+
 ---@param options table
 ---@return table query of a get, list or watch
 function M.read_query(options)

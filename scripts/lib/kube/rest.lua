@@ -155,6 +155,7 @@ end
 
 local function try(client, request, deadline)
   local options = M.options(client, request, deadline)
+  if request.write and client.fence then client.fence(request) end -- also after a pause
   local transport = request.transport or client.transport
   local method = request.stream and transport.stream or transport.request
   local ok, response = pcall(method, transport, options)
@@ -235,7 +236,8 @@ function M.send(client, request)
   local timeout = request.timeout or (not request.stream and client.timeout) or nil
   local deadline = timeout and task.now() + task.seconds(timeout)
   client.stats.requests = client.stats.requests + 1
-  if not guard.is_write(request) then return checked(client, request, deadline) end
+  request.write = guard.is_write(request)
+  if not request.write then return checked(client, request, deadline) end
   guard.check(client, request)
   local ok, response = pcall(checked, client, request, deadline)
   if ok then log_write(client, request, response) else log_write(client, request, nil, response) end
