@@ -6,6 +6,8 @@ return cli.main {
   summary = "Turns tagged notebooks into pipelines: shows, checks, compiles and runs them.",
   commands = {
     tag = { "show and change the tags of cells", module = "cmd.kale.tag" },
+    compare = { "show runs side by side", module = "cmd.kale.compare" },
+    logs = { "print what the steps of a run wrote", module = "cmd.kale.logs" },
     convert = { "turn a notebook into another form", module = "cmd.kale.convert" },
     show = { "show the pipeline that a notebook makes", module = "cmd.kale.show" },
     check = { "list everything that is wrong in a notebook", module = "cmd.kale.check" },

@@ -35,7 +35,7 @@ def run_bare(commands, root, scratch):
 
 
 def measure(notebook, pipeline, scratch):
-    ours = seconds([KFHOST, "kale", "run", notebook, "--json", "--jobs", "1", "--python", SDK_PYTHON,
+    ours = seconds([KFHOST, "kale", "run", notebook, "--json", "--fresh", "--jobs", "1", "--python", SDK_PYTHON,
                     "--runs", os.path.join(scratch, "runs")])
     root = tempfile.mkdtemp(dir=scratch)
     sdk, said = run_with_sdk(pipeline, root)

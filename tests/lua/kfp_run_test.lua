@@ -252,8 +252,8 @@ test("steps can be taken from another run by choice, or left out", function()
   run(ir, { root = fs.join(folder, "1") })
   local choices = { a = "reuse", c = "skip" }
   local result, states = run(ir, {
-    root = fs.join(folder, "2"), previous = fs.join(folder, "1"),
-    choose = function(path) return choices[path] or "run" end,
+    root = fs.join(folder, "2"),
+    choose = function(path) return choices[path] or "run", fs.join(folder, "1", path) end,
   })
   test.same(states, { a = "cached", b = "succeeded", c = "skipped" })
   test.equal(output_of(result, "b"), "old")

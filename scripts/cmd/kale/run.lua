@@ -8,17 +8,32 @@ local function print_json(result, names, directory)
     state = result.state, metrics = json.object {}, steps = json.array {}, directory = directory or json.null,
   }
   for name, value in pairs(result.metrics or {}) do line.metrics[name] = value end
-  for i, t in ipairs(result.tasks or {}) do
-    line.steps[i] = { name = names[t.name] or t.name, state = t.state, seconds = t.seconds or 0 }
+  for _, t in ipairs(result.tasks or {}) do
+    if names[t.name] then
+      table.insert(line.steps, { name = names[t.name], state = t.state, seconds = t.seconds or 0 })
+    end
   end
   print(json.encode(line, { sort = true }))
+end
+
+-- How many steps ran, of those that succeeded.
+local function count_cached(result, names)
+  local cached, steps = 0, 0
+  for _, t in ipairs(result.tasks) do
+    if names[t.name] then
+      steps = steps + 1
+      if t.state == "cached" then cached = cached + 1 end
+    end
+  end
+  return cached, steps
 end
 
 local function print_summary(result, names, directory)
   local term = require "term"
   local rows = {}
   for _, t in ipairs(result.tasks or {}) do
-    rows[#rows + 1] = { names[t.name] or t.name, t.state, t.seconds and ("%.2f s"):format(t.seconds) or "" }
+    local name = names[t.name]
+    if name then rows[#rows + 1] = { name, t.state, t.seconds and ("%.2f s"):format(t.seconds) or "" } end
   end
   io.stdout:write("\n", term.table(rows, { header = { "STEP", "STATE", "TIME" }, align = { [3] = "right" } }))
   local metrics = {}
@@ -27,22 +42,33 @@ local function print_summary(result, names, directory)
   if #metrics > 0 then
     io.stdout:write("\n", term.table(metrics, { header = { "METRIC", "VALUE" }, align = { [2] = "right" } }))
   end
+  local cached, steps = count_cached(result, names)
+  if result.state == "succeeded" and cached == steps then
+    print(("\nNothing had to run: all %d steps are as in an earlier run (--fresh runs them)."):format(steps))
+  end
   local colour = result.state == "succeeded" and "bold green" or "bold red"
   print(("\n%s  %s"):format(term.style(result.state, colour), require("fs").join(directory, "report.html")))
 end
 
--- The last lines of each step that failed.
-local function tell_failures(result, names)
+-- The place in the notebook that a log's last traceback names.
+local function place_in(log)
+  local cell, line
+  for found_cell, found_line in log:gmatch 'File "cell (%d+)", line (%d+)' do cell, line = found_cell, found_line end
+  return cell and ("cell %s, line %s"):format(cell, line) or nil
+end
+
+-- What is said of a failed step at once: its place in the notebook and its last lines.
+local function failure(event, name, notebook)
   local fs, term = require "fs", require "term"
-  for _, t in ipairs(result.tasks or {}) do
-    if t.state == "failed" then
-      io.stderr:write(term.style(("\nstep %s failed"):format(names[t.name] or t.name), "bold red", "stderr"), "\n")
-      local lines = {}
-      for line in ((t.log and fs.try.read(t.log)) or ""):gmatch "[^\n]+" do lines[#lines + 1] = line end
-      for i = math.max(1, #lines - 14), #lines do io.stderr:write("    ", lines[i], "\n") end
-    end
-  end
-  if result.error then io.stderr:write(require("errors").text(result.error), "\n") end
+  local log = event.log and fs.try.read(event.log) or ""
+  local place = place_in(log)
+  local head = ("step %s failed%s: %s"):format(name, place and " in " .. notebook .. ", " .. place or "",
+    event.error or "")
+  local lines = {}
+  for line in log:gmatch "[^\n]+" do lines[#lines + 1] = line end
+  local texts = { term.style(head, "bold red", "stderr") }
+  for i = math.max(1, #lines - 14), #lines do texts[#texts + 1] = "    " .. lines[i] end
+  return table.concat(texts, "\n")
 end
 
 local function write_report(run, result, names)
@@ -50,16 +76,58 @@ local function write_report(run, result, names)
   if not ok then io.stderr:write("the report could not be written: ", require("errors").text(problem), "\n") end
 end
 
+-- "PATTERN=COMMAND" words as images of kfp.run.
+local function read_images(words)
+  local images = {}
+  for _, word in ipairs(words or {}) do
+    local pattern, line = word:match "^([^=]+)=(.*)$"
+    if not pattern then cli.usage("'%s' is not PATTERN=COMMAND", word) end
+    local command = {}
+    for part in line:gmatch "%S+" do command[#command + 1] = part end
+    images[pattern] = { command = command }
+  end
+  return images
+end
+
+local LIMITS = { cpu = true, memory = true, files = true, file_size = true, core = true, stack = true }
+
+local function read_limits(words)
+  local quantity, limits = require "kale.quantity", nil
+  for _, word in ipairs(words or {}) do
+    local name, text = word:match "^([%w_-]+)=(.*)$"
+    name = name and name:gsub("-", "_")
+    local value = name and LIMITS[name] and quantity.read((text:gsub("([KMGT]i)B$", "%1"):gsub("s$", "")))
+    if not value or value <= 0 then
+      cli.usage("'%s' is no limit: cpu=SECONDS, memory=4Gi, files=N, file-size=1Gi, core=N or stack=8Mi", word)
+    end
+    limits = limits or {}
+    limits[name] = math.tointeger(math.floor(value))
+  end
+  return limits
+end
+
 local function run_notebook(args)
   local follow, kale_run = require "kale.follow", require "kale.run"
-  local run = kale_run.prepare(args.notebook, { runs = args.runs, python = args.python })
+  local images, limits = read_images(args.image), read_limits(args.rlimit)
+  local run = kale_run.prepare(args.notebook, {
+    runs = args.runs, python = args.python, from = args.from, only = args.only,
+  })
   if run.unchecked then io.stderr:write("syntax was checked by the parser alone: ", run.unchecked, "\n") end
   local names = kale_run.step_names(run.plan)
   local result
   do
     local view <close> = follow.new(names, #run.plan.steps)
     result = kale_run.execute(run, {
-      params = args.param, jobs = args.jobs, python = args.python, cache = args.cache, on_event = view.on_event,
+      params = args.param, jobs = args.jobs, python = args.python, cache = not args.fresh, fail_fast = args.fail_fast,
+      images = images, rlimits = limits,
+      on_event = function(event)
+        local name = names[event.name] or event.name
+        if event.type == "note" then view.progress:print(("%s: %s"):format(name, event.text))
+        elseif event.type ~= "line" or not args.quiet then view.on_event(event) end
+        if event.type == "task" and event.state == "failed" and event.kind == "container" then
+          view.progress:print(failure(event, name, args.notebook))
+        end
+      end,
     })
   end
   write_report(run, result, names)
@@ -69,13 +137,22 @@ end
 return cli.main {
   name = "kale run",
   summary = "Runs a notebook as a pipeline on this machine.",
-  arguments = { { "NOTEBOOK", "an .ipynb file with tagged cells" } },
+  description = "A step whose code and inputs are those of an earlier run is not run again.",
+  arguments = { { "NOTEBOOK", "an .ipynb file with tagged cells, or a .py file in percent format" } },
   options = {
     { "-p, --param K=V", "a parameter's value", repeated = true },
     { "-j, --jobs N", "how many steps at a time; the number of processors without it", type = "int" },
+    { "--from STEP", "run this step and those after it; take the others from earlier runs" },
+    { "--only STEP", "run this step alone; take what it needs from earlier runs" },
+    { "--fresh", "run every step, whatever earlier runs made" },
+    { "--cache", "take steps from earlier runs where nothing changed, as without --fresh" },
+    { "--fail-fast", "at the first failure stop everything" },
+    { "--keep-going", "after a failure run what does not need the failed step, as without --fail-fast" },
     { "--python FILE", "the interpreter for images python:*" },
+    { "--image PATTERN=COMMAND", "the command that stands for an image here", repeated = true },
+    { "--rlimit NAME=N", "a limit for each step: cpu, memory, files, file-size, core, stack", repeated = true },
     { "--runs DIR", "where run directories lie; .kfhost/runs beside the notebook without it" },
-    { "--cache", "take steps whose program and inputs are the same from earlier runs" },
+    { "-q, --quiet", "do not show what the steps print; kfhost kale logs does" },
     { "--json", "one line of machine output at the end" },
   },
   run = function(args)
@@ -87,7 +164,7 @@ return cli.main {
       if args.json then print_json({ state = cancelled and "cancelled" or "failed" }, {}, nil) end
       error(problem, 0)
     end
-    if result.state ~= "succeeded" then tell_failures(result, names) end
+    if result.error then io.stderr:write(require("errors").text(result.error), "\n") end
     if args.json then print_json(result, names, run.directory)
     else print_summary(result, names, run.directory) end
     return result.state == "succeeded" and 0 or 1

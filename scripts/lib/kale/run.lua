@@ -1,13 +1,17 @@
 -- A notebook run on this machine: compiled into a run directory, whose pipeline file is then run.
 -- Not for running pipelines (kfp.run), which knows nothing of notebooks.
 --   local r = run.prepare("train.ipynb", {}); local result = run.execute(r, { params = { rate = 0.1 } })
+local choice = require "kale.choice"
 local errors = require "errors"
 local fs = require "fs"
 local hash = require "hash"
+local history = require "kale.history"
 local ir = require "kale.ir"
+local json = require "json"
 local kfp = require "kfp"
 local notebook = require "kale.notebook"
 local plan = require "kale.plan"
+local salt = require "kale.salt"
 
 local M = {}
 
@@ -77,24 +81,37 @@ end
 
 ---Compiles a notebook into a new run directory.
 ---@param path string the notebook
----@param options {runs: string?, python: string?} runs: where run directories lie; .kfhost/runs beside the notebook
----  without it. python: who is asked for syntax errors
----@return {plan: table, directory: string, notebook: string, unchecked: string?} run unchecked: why the interpreter
----  was not asked # raises "Notebook" when it has errors
+---@param options {runs: string?, python: string?, from: string?, only: string?} runs: where run directories lie;
+---  .kfhost/runs beside the notebook without it. python: who is asked for syntax errors. from, only: as of kale.choice
+---@return {plan: table, directory: string, notebook: string, choose: function?, unchecked: string?} run unchecked: why
+---  the interpreter was not asked # raises "Notebook" when it has errors
 function M.prepare(path, options)
   local nb = notebook.read(path)
   local made = plan.make(nb)
   local unchecked = require "kale.pycheck".extend(made, nb, options.python)
   local pipeline, platform = ir.build(made)
-  local runs = options.runs or fs.join(fs.dirname(path), ".kfhost", "runs")
+  local runs = history.folder(path, options.runs)
+  local choose = choice.new(made, ir.task_names(made), runs, options)
   local directory = fs.realpath(new_directory(runs, pipeline.pipelineInfo.name))
   fs.write(fs.join(directory, "pipeline.yaml"), ir.encode(pipeline, platform))
-  return { plan = made, directory = directory, notebook = fs.realpath(path), unchecked = unchecked }
+  local known = { notebook = fs.realpath(path), steps = M.step_names(made) }
+  fs.write(fs.join(directory, "steps.json"), json.encode(known, { sort = true }))
+  return { plan = made, directory = directory, notebook = known.notebook, choose = choose, unchecked = unchecked }
+end
+
+-- What decides a step besides the pipeline: the files beside the notebook that its code names.
+local function salts(run)
+  local by_task, names = {}, ir.task_names(run.plan)
+  for _, step in ipairs(run.plan.steps) do by_task[names[step.name]] = step end
+  return function(task)
+    return by_task[task] and salt.of(by_task[task], fs.dirname(run.notebook))
+  end
 end
 
 ---Runs the pipeline file of a run directory.
 ---@param run table of M.prepare
----@param options {params: string[]?, jobs: integer?, python: string?, cache: boolean?, on_event: fun(event: table)?}
+---@param options {params: string[]?, jobs: integer?, python: string?, cache: boolean?, fail_fast: boolean?,
+---  images: table?, rlimits: table?, on_event: fun(event: table)?}
 ---@return table result of kfp.run
 function M.execute(run, options)
   local text = fs.read(fs.join(run.directory, "pipeline.yaml"))
@@ -103,7 +120,9 @@ function M.execute(run, options)
   return kfp.run(pipeline, {
     params = M.parameters(options.params or {}, inputs.parameters or {}), root = run.directory,
     platform = platform, jobs = options.jobs, python = options.python, cache = options.cache or false,
-    cwd = fs.dirname(run.notebook), on_event = options.on_event,
+    fail_fast = options.fail_fast, images = options.images, rlimits = options.rlimits, choose = run.choose,
+    salt = salts(run), env = { KFHOST_WORKING_DIR = false }, cwd = fs.dirname(run.notebook),
+    on_event = options.on_event,
   })
 end
 

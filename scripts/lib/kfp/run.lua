@@ -145,20 +145,33 @@ local function finish_step(job, prepared, state)
   return state
 end
 
+-- What the caller wants of a step.
+function Run:choice(job)
+  if job.kind == "container" and self.options.choose then return self.options.choose(job.path) end
+  return "run"
+end
+
+-- The outputs of an earlier run's step, whatever its inputs were.
+function Run:reuse(job, folder)
+  local directory = fs.join(self.context.root, job.path)
+  fs.mkdir(fs.join(directory, "parameters"), { parents = true })
+  local place = { directory = directory, parameters = json.object {}, artifacts = {} }
+  local prepared = {
+    task = job.task, input = executor.input(job.task, place), directory = directory,
+    log = fs.join(directory, "log.txt"),
+  }
+  job.log = prepared.log
+  if cache.copy(folder, prepared) then return finish_step(job, prepared, "cached") end
+  job.error = ("has no result in %s"):format(folder)
+  return "failed"
+end
+
 function Run:step_in_place(job, place)
   local prepared = executor.prepare(job.task, place, self.context)
   job.log = prepared.log
-  local choice = self.options.choose and self.options.choose(job.path) or "run"
-  if choice == "reuse" then
-    if cache.copy(fs.join(self.options.previous, job.path), prepared) then
-      return finish_step(job, prepared, "cached")
-    end
-    job.error = ("has no result in %s"):format(self.options.previous)
-    return "failed"
-  end
   local enabled = self.options.cache and (job.task.entry.cachingOptions or {}).enableCache
   local key = enabled and cache.key(prepared, self.options.salt and self.options.salt(job.path))
-  if key and cache.restore(self.cache_folder, key, prepared) then
+  if key and self:choice(job) ~= "fresh" and cache.restore(self.cache_folder, key, prepared) then
     return finish_step(job, prepared, "cached")
   end
   for _, text in ipairs(prepared.notes) do self:tell { type = "note", name = job.path, text = text } end
@@ -274,6 +287,8 @@ end
 -- A task where it stands: its inputs, its condition, then itself or its rounds.
 function Run:perform(job)
   local t = job.task
+  local choice, folder = self:choice(job)
+  if choice == "reuse" then return self:reuse(job, folder) end
   local parameters, artifacts = inputs.read(t, job.scope, self.context)
   if t.condition and not t.condition:test { inputs = { parameter_values = parameters } } then
     job.reason = "condition"
@@ -341,7 +356,7 @@ function Run:dag(dag, scope, prefix)
     while ready[next_ready] do
       local job = ready[next_ready]
       next_ready = next_ready + 1
-      local choice = job.kind == "container" and self.options.choose and self.options.choose(job.path)
+      local choice = self:choice(job)
       if choice == "skip" or self.stopping and not job.task.always or not may_run(job, scope) then
         job.reason = choice == "skip" and "choice" or nil
         self:set_state(job, "skipped")
@@ -430,9 +445,9 @@ end
 ---@param options table params {name = value}; root: folder for everything that is written; jobs: steps at a
 ---  time; images {pattern = {command, env}}; python: for images python:*; cache: take equal steps from
 ---  earlier runs; cache_root; fail_fast: stop at the first failure; cwd: the steps' working directory; env: added
----  to the steps'; rlimits as for proc.spawn; choose(path) -> "run"|"reuse"|"skip": what to do with a step, and
----  previous: the folder of the run that "reuse" takes from; salt(path) -> text: more that decides a cached step;
----  on_event(event): type "task", "line" or "note"
+---  to the steps'; rlimits as for proc.spawn; choose(path) -> "run"|"fresh"|"skip", or "reuse" and the folder of
+---  an earlier run's step: what to do with a step (fresh: not from the cache); salt(path) -> text: more that decides
+---  a cached step; on_event(event): type "task", "line" or "note"
 ---@param platform table? the platform document
 ---@return table result state; outputs: the pipeline's; metrics: of all steps; tasks {name, task, kind, state, seconds,
 ---  exit, log, error, outputs, metrics}; params; error
