@@ -15,6 +15,7 @@
 ---| "Deadlock" # every task waits for another one
 ---| "Expired" # a version of the cluster's state is too old (410)
 ---| "Expression" # a condition or selector of a pipeline that cannot be read or evaluated
+---| "GRPC" # a call failed: see the field status
 ---| "Image" # no local command for a container's image
 ---| "JSON" # a text is not JSON, or a value cannot be written as JSON
 ---| "JSONPath" # a JSONPath template that is malformed, or does not fit the object
@@ -30,6 +31,7 @@
 ---| "Parameter" # a pipeline's parameter is missing, unknown or of the wrong type
 ---| "Patch" # a patch that cannot be applied: index of the operation and its path
 ---| "Pipeline" # an IR that is no pipeline, or does not fit together
+---| "Proto" # bytes that are no message of Protocol Buffers
 ---| "Protocol" # the other side does not keep to the protocol, or a limit of ours
 ---| "Quantity" # a text is no quantity, or a quantity has too many digits for what is asked
 ---| "Refused" # a guard rail is in the way: read-only, no approval, too many writes

@@ -28,6 +28,7 @@ local http = {}
 ---@field headers table<string, string> lower-case name -> value; values of one name joined by ", " (of set-cookie by a newline)
 ---@field body string
 ---@field version "1.0"|"1.1"|"2"
+---@field trailers table<string, string>? what came after the body
 
 ---@class http.Stream
 ---@field status integer

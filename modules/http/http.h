@@ -48,6 +48,7 @@ struct transfer {
   long status;
   char version[4];                // "1.1", "2"
   struct kf_buffer headers;       // name '\0' value '\0' …
+  struct kf_buffer trailers;      // as headers
   struct kf_buffer body;          // come and not taken
   size_t taken;
   struct kf_buffer upload;        // to be sent

@@ -195,8 +195,12 @@ static void read_version(lua_State *L, int options, struct transfer *transfer) {
   else if (type != LUA_TNIL && !lua_toboolean(L, -1)) version = CURL_HTTP_VERSION_1_1;
   lua_pop(L, 1);
   SET(transfer, CURLOPT_HTTP_VERSION, version);
-  // Requests that come while a connection is being made wait to share it.
-  if (version != CURL_HTTP_VERSION_1_1) SET(transfer, CURLOPT_PIPEWAIT, 1L);
+  // Requests that come while a connection is being made wait to share it. One without TLS is used
+  // once only: libcurl 7.88 fails the second request on it.
+  if (version == CURL_HTTP_VERSION_2TLS) SET(transfer, CURLOPT_PIPEWAIT, 1L);
+  if (version != CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE) return;
+  SET(transfer, CURLOPT_FRESH_CONNECT, 1L);
+  SET(transfer, CURLOPT_FORBID_REUSE, 1L);
 }
 
 static void read_limits(lua_State *L, int options, struct transfer *transfer) {

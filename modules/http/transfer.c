@@ -54,12 +54,14 @@ size_t kf_on_header(char *line, size_t size, size_t count, void *data) {
              space ? (int)(space - line - 5) : 0, line + 5);
     transfer->headers.length = 0;
   } else if (length > 2) {
-    if (!transfer->has_headers) add_header(&transfer->headers, line, length);
-  } else if (transfer->status >= 200 || transfer->status == 101) {
+    add_header(transfer->has_headers ? &transfer->trailers : &transfer->headers, line, length);
+  } else if (!transfer->has_headers && (transfer->status >= 200 || transfer->status == 101)) {
     transfer->has_headers = true;
     kf_transfer_tell(transfer);
   }
-  return transfer->headers.failed || transfer->headers.length > HEADER_LIMIT ? 0 : length;
+  bool failed = transfer->headers.failed || transfer->trailers.failed;
+  size_t total = transfer->headers.length + transfer->trailers.length;
+  return failed || total > HEADER_LIMIT ? 0 : length;
 }
 
 size_t kf_on_body(char *bytes, size_t size, size_t count, void *data) {
@@ -134,6 +136,14 @@ void kf_transfer_stop(struct transfer *transfer) {
 
 static void on_cancelled(struct kf_gate *gate) {
   kf_transfer_stop((struct transfer *)(void *)((char *)gate - offsetof(struct transfer, changes)));
+}
+
+static void free_buffers(struct transfer *transfer) {
+  kf_buffer_free(&transfer->headers);
+  kf_buffer_free(&transfer->trailers);
+  kf_buffer_free(&transfer->body);
+  kf_buffer_free(&transfer->upload);
+  transfer->taken = transfer->sent = 0;
 }
 
 // [-0, +1, v] pushes a transfer of the session at 1 that is set up by the options at 2.
@@ -235,8 +245,7 @@ static void add_again(lua_State *L, const char *name, const char *value) {
   lua_replace(L, -2);
 }
 
-static void push_headers(lua_State *L, const struct transfer *transfer) {
-  const struct kf_buffer *headers = &transfer->headers;
+static void push_headers(lua_State *L, const struct kf_buffer *headers) {
   lua_newtable(L);
   for (size_t at = 0; at < headers->length;) {
     const char *name = headers->data + at;
@@ -257,7 +266,7 @@ static void push_head(lua_State *L, const struct transfer *transfer) {
   lua_createtable(L, 0, 4);
   lua_pushinteger(L, transfer->status);
   lua_setfield(L, -2, "status");
-  push_headers(L, transfer);
+  push_headers(L, &transfer->headers);
   lua_setfield(L, -2, "headers");
   lua_pushstring(L, transfer->version);
   lua_setfield(L, -2, "version");
@@ -282,8 +291,11 @@ static int whole(lua_State *L, int status, lua_KContext context) {
   push_head(L, transfer);
   lua_pushlstring(L, transfer->body.data ? transfer->body.data : "", transfer->body.length);
   lua_setfield(L, -2, "body");
-  kf_buffer_free(&transfer->body);
-  kf_buffer_free(&transfer->headers);
+  if (transfer->trailers.length > 0) {
+    push_headers(L, &transfer->trailers);
+    lua_setfield(L, -2, "trailers");
+  }
+  free_buffers(transfer);
   return 1;
 }
 
@@ -397,10 +409,7 @@ static int l_finish(lua_State *L) {
 int kf_transfer_close(lua_State *L) {
   struct transfer *transfer = kf_check_transfer(L, 1);
   if (transfer->session) kf_transfer_stop(transfer);
-  kf_buffer_free(&transfer->headers);
-  kf_buffer_free(&transfer->body);
-  kf_buffer_free(&transfer->upload);
-  transfer->taken = transfer->sent = 0;
+  free_buffers(transfer);
   transfer->has_headers = false;
   return 0;
 }

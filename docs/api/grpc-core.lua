@@ -1,0 +1,17 @@
+---@meta grpc.core
+-- What scripts/lib/grpc.lua is built from: an HTTP/2 server without TLS whose answers have trailers.
+
+local core = {}
+
+---@class grpc.core.Server
+---@field port integer
+local Server = {}
+function Server:close() end
+
+---@param options { handler: fun(request: table): table, address: string?, port: integer?, path: string?, max_body: integer? }
+---  handler: {method, path, headers, body} -> {status, headers, body, trailers}, or {refuse = "stream" | "connection"}:
+---  the request was not begun
+---@return grpc.core.Server # raises the errno's name
+function core.listen(options) end
+
+return core
