@@ -53,6 +53,15 @@ function katib.best(experiment, trials) end
 ---@param trials table[]
 ---@return {condition: string, reason: string, message: string, create: integer, delete: integer, counts: table}
 function katib.next(experiment, trials) end
+---The next values to try: by random, grid, sobol, tpe, multivariate-tpe, cmaes, bayesianoptimization (GP) or
+---hyperband. The state is plain data (JSON); without one, all trials count as suggested. Fewer than n come only
+---when the algorithm is at its end.
+---@param experiment table
+---@param trials table[] in the order in which they were made
+---@param n integer
+---@param options {seed: integer?, state: table?}? the seed: the setting random_state, or 0
+---@return {name: string, value: string}[][] suggestions, table state # raises "Space", "Unsupported"
+function katib.suggest(experiment, trials, n, options) end
 ---@param experiment table
 ---@param trials table[] each with history = {{name, value, timestamp}, …}
 ---@return {name: string, value: string, comparison: string, startStep: integer}[] of medianstop

@@ -114,6 +114,17 @@ function M.next(experiment, trials)
   return require "katib.status".next(experiment, trials)
 end
 
+---The next values to try. Algorithms: random, grid, sobol, tpe, multivariate-tpe, cmaes, bayesianoptimization,
+---hyperband. The state is plain data; without one, the trials count as those that were suggested.
+---@param experiment table
+---@param trials table[]
+---@param n integer
+---@param options {seed: integer?, state: table?}?
+---@return {name: string, value: string}[][] suggestions, table state # raises "Space", "Unsupported"
+function M.suggest(experiment, trials, n, options)
+  return require "katib.suggest".suggest(experiment, trials, n, options)
+end
+
 ---The early-stopping rules for the next trial.
 ---@param experiment table
 ---@param trials table[] each with history = {{name, value, timestamp}…}

@@ -1,0 +1,5 @@
+module sobol
+
+go 1.22
+
+require github.com/c-bata/goptuna v0.9.0
