@@ -1,0 +1,81 @@
+"""katib.suggest beside the libraries of Katib's services: the same functions, seeds and number of trials.
+
+compare.py KFHOST [--short]      the short form: 5 seeds and two algorithms; prints TAP
+
+Bars: by rank sum not worse at p < 0.01 anywhere; median regret at most 1.1 times the rival's (not asked of random,
+which is luck on both sides, nor of so few seeds as the short form has); random loses to every model.
+"""
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from functions import FUNCTIONS
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MODELS = ["tpe", "multivariate-tpe", "cmaes", "bayesianoptimization"]
+TRIALS = 60
+# scikit-optimize takes minutes for each run of 60.
+SEEDS = {"bayesianoptimization": 10}
+
+
+def p_worse(ours, theirs):
+    """The chance that ranks as high as ours come from the same distribution (normal approximation)."""
+    order = sorted([(v, 0) for v in ours] + [(v, 1) for v in theirs])
+    rank_sum, start = 0.0, 0
+    while start < len(order):
+        end = start
+        while end < len(order) and order[end][0] == order[start][0]:
+            end += 1
+        rank_sum += sum((start + end + 1) / 2 for i in range(start, end) if order[i][1] == 0)
+        start = end
+    n, m = len(ours), len(theirs)
+    deviation = math.sqrt(n * m * (n + m + 1) / 12)
+    return 0.5 * math.erfc((rank_sum - n * (n + m + 1) / 2) / deviation / math.sqrt(2))
+
+
+def regrets(command, algorithm, name, seeds):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    words = command + [algorithm, name, "1", str(seeds), str(TRIALS)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)}: {done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main():
+    kfhost, short = sys.argv[1], "--short" in sys.argv
+    algorithms = ["tpe", "multivariate-tpe"] if short else ["random"] + MODELS
+    own = [kfhost, os.path.join(HERE, "ours.lua")]
+    rival = [sys.executable, os.path.join(HERE, "rivals.py")]
+    seeds = {a: 5 if short else SEEDS.get(a, 30) for a in algorithms + ["random"]}
+    pairs = [(a, f) for a in algorithms for f in FUNCTIONS]
+    with ThreadPoolExecutor(2) as pool:
+        theirs = {p: pool.submit(regrets, rival, *p, seeds[p[0]]) for p in pairs}
+        ours = {p: pool.submit(regrets, own, *p, seeds[p[0]]) for p in pairs + [("random", f) for f in FUNCTIONS]}
+        theirs = {p: r.result() for p, r in theirs.items()}
+        ours = {p: r.result() for p, r in ours.items()}
+    failed = 0
+
+    def check(holds, text):
+        nonlocal failed
+        failed += not holds
+        print(f"{'ok' if holds else 'not ok'} - {text}")
+
+    for a, f in pairs:
+        mine, other = statistics.median(ours[a, f]), statistics.median(theirs[a, f])
+        p = p_worse(ours[a, f], theirs[a, f])
+        by_median = short or a == "random" or mine <= 1.1 * other
+        check(p >= 0.01 and by_median, f"{a} on {f}: median regret {mine:.4g}, rival {other:.4g}, p(worse) {p:.3f}")
+    for a in algorithms:
+        for f in FUNCTIONS:
+            if a != "random":
+                lost = statistics.median(ours[a, f]) < statistics.median(ours["random", f])
+                check(lost, f"random loses to {a} on {f}")
+    sys.exit(failed > 0)
+
+
+main()
