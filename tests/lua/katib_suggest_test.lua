@@ -74,7 +74,8 @@ local function optimize(algorithm, count, options)
   local object = experiment(algorithm, options.parameters or SPACE, options.settings)
   local trials, state, lowest = {}, nil, math.huge
   while #trials < count do
-    local suggestions, after = katib.suggest(object, trials, options.parallel or 1, { seed = options.seed, state = state })
+    local parallel, given = options.parallel or 1, { seed = options.seed, state = state }
+    local suggestions, after = katib.suggest(object, trials, parallel, given)
     state = json.decode(json.encode(after))
     for _, assignments in ipairs(suggestions) do
       local value = (options.cost or cost)(as_map(assignments))

@@ -100,7 +100,8 @@ end
 -- --- suggesting ----------------------------------------------------------------------------------------------
 
 local CRITERIA = {
-  EI = { "EI" }, PI = { "PI" }, LCB = { "LCB" }, EIps = { "EI" }, PIps = { "PI" }, gp_hedge = { "EI", "EI", "EI", "LCB" },
+  EI = { "EI" }, PI = { "PI" }, LCB = { "LCB" }, EIps = { "EI" }, PIps = { "PI" },
+  gp_hedge = { "EI", "EI", "EI", "LCB" },
 }
 
 local function lowest(list)

@@ -64,7 +64,8 @@ end
 
 -- The best of the last trials again; nil while one of them is not over.
 local function promoted(context, p)
-  local last = table.move(context.trials, math.max(#context.trials - p.evaluating_trials + 1, 1), #context.trials, 1, {})
+  local all, last = context.trials, {}
+  table.move(all, math.max(#all - p.evaluating_trials + 1, 1), #all, 1, last)
   for _, trial in ipairs(last) do
     if status.state(trial) ~= "Succeeded" then return nil end
   end
