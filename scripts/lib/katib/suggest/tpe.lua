@@ -173,7 +173,8 @@ function M.suggest(context, n)
   local suggestions = {}
   for i = 1, n do
     local index = context.drawn + i
-    local random, point = Random.new(context.seed, index)
+    local point
+    local random = Random.new(context.seed, index)
     if index <= startup or #context.told < 2 then
       point = bayesian.spread(#dimensions, context.seed, index)
     else
