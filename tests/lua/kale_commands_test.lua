@@ -200,3 +200,24 @@ test("what each room hands on can be printed", function()
   test.equal(kale("show", DIGITS, "--debug-dump", "yaml").stdout, kale("compile", DIGITS).stdout)
   test.equal(kale("compile", DIGITS, "--debug-dump", "kitchen").code, 2)
 end)
+
+-- --- run ---------------------------------------------------------------------------------------------
+
+test("run --json says one line whatever fails, with the directory if there is one", function()
+  local good = write_notebook { { "pipeline-parameters", "n = 1" }, { "step:a", "print(n)" } }
+  local bad = write_notebook(BROKEN)
+  for _, case in ipairs {
+    { 1, "/no/such.ipynb" }, { 1, bad }, { 1, good, "--runs", "/proc/no" }, { 2, good, "-p", "n=x", made = true },
+    { 1, good, "--python", "/no/such/python", made = true },
+  } do
+    local result = kale("run", "--json", table.unpack(case, 2))
+    test.equal(result.code, case[1])
+    test.equal(select(2, result.stdout:gsub("\n", "\n")), 1)
+    local said = json.decode(result.stdout)
+    test.equal(said.state, "failed")
+    test.equal(json.encode(said.metrics), "{}")
+    test.equal(json.is_array(said.steps), true)
+    test.equal(said.directory ~= json.null and fs.exists(said.directory), case.made == true)
+    assert(#result.stderr > 0)
+  end
+end)

@@ -106,12 +106,14 @@ local function read_limits(words)
   return limits
 end
 
-local function run_notebook(args)
+-- What it has made so far stands in `made`, for those who tell of a failure.
+local function run_notebook(args, made)
   local follow, kale_run = require "kale.follow", require "kale.run"
   local images, limits = read_images(args.image), read_limits(args.rlimit)
   local run = kale_run.prepare(args.notebook, {
     runs = args.runs, python = args.python, from = args.from, only = args.only,
   })
+  made.run = run
   if run.unchecked then io.stderr:write("syntax was checked by the parser alone: ", run.unchecked, "\n") end
   local names = kale_run.step_names(run.plan)
   local result
@@ -157,11 +159,14 @@ return cli.main {
   },
   run = function(args)
     local errors = require "errors"
-    local ok, run, result, names = pcall(run_notebook, args)
+    local made = {}
+    local ok, run, result, names = pcall(run_notebook, args, made)
     if not ok then
       local problem = run
       local cancelled = errors.is(problem, "Cancelled")
-      if args.json then print_json({ state = cancelled and "cancelled" or "failed" }, {}, nil) end
+      if args.json then
+        print_json({ state = cancelled and "cancelled" or "failed" }, {}, made.run and made.run.directory)
+      end
       error(problem, 0)
     end
     if result.error then io.stderr:write(require("errors").text(result.error), "\n") end
