@@ -221,3 +221,18 @@ test("run --json says one line whatever fails, with the directory if there is on
     assert(#result.stderr > 0)
   end
 end)
+
+-- --- documents -----------------------------------------------------------------------------------------
+
+test("what README and guide say that show prints is what it prints", function()
+  local blocks = 0
+  for _, path in ipairs { "README.md", "docs/guide/first-pipeline.md" } do
+    for words, printed in fs.read(path):gmatch "\n```\n%$ kfhost kale (show [^\n]*)\n(.-)```" do
+      local command = {}
+      for word in words:gmatch "%S+" do command[#command + 1] = word end
+      test.equal(kale(table.unpack(command)).stdout, printed)
+      blocks = blocks + 1
+    end
+  end
+  test.equal(blocks, 2)
+end)
