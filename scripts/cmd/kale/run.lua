@@ -53,7 +53,7 @@ end
 -- The place in the notebook that a log's last traceback names.
 local function place_in(log)
   local cell, line
-  for found_cell, found_line in log:gmatch 'File "cell (%d+)", line (%d+)' do cell, line = found_cell, found_line end
+  for found_cell, found_line in log:gmatch 'File "cell ([^"]+)", line (%d+)' do cell, line = found_cell, found_line end
   return cell and ("cell %s, line %s"):format(cell, line) or nil
 end
 

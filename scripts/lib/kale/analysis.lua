@@ -244,9 +244,19 @@ function Resolver:missing(step, name, need)
     { name = name, near = spelling.near(name, self.everything) })
 end
 
+-- A definition that came from another notebook may need what that one imports.
+function Resolver:setup_elsewhere(name)
+  if next(self.modules) == nil or self.params[name] then return nil end
+  if self.own.setup[name] then return self.own.setup[name] end
+  for _, module in pairs(self.modules) do
+    if module.setup[name] then return module.setup[name] end
+  end
+  return nil
+end
+
 function Resolver:resolve_name(step, name, need)
   if self:from_steps(step, name, need) then return end
-  local statements = self.setup[name]
+  local statements = self.setup[name] or self:setup_elsewhere(name)
   if statements then
     for _, statement in ipairs(statements) do self:use_setup(step, statement) end
     step.sources[name] = "setup"
@@ -394,8 +404,14 @@ local function by_moment(reads)
   return list
 end
 
+-- The setup cells and parameters that a step has: those of its own notebook.
+function Resolver:enter(module)
+  for field, value in pairs(module) do self[field] = value end
+end
+
 function Resolver:step(step)
   local summary = step.summary
+  if step.group then self:enter(self.modules[step.group]) elseif next(self.modules) then self:enter(self.own) end
   self:stars_before(step)
   for name, need in pairs(summary.needs) do want(step, name, need) end
   for _, read in ipairs(by_moment(summary.reads)) do self:use(step, read[1], read[2]) end
@@ -418,7 +434,7 @@ end
 -- --- the whole ---------------------------------------------------------------------------------------
 
 -- The last step that needs each name from outside, also through the functions that it reads.
-local function last_needs(steps, setup, metrics)
+local function last_needs(steps, modules, metrics)
   local reads, needed, edges = {}, {}, {}
   local function edge(from, to)
     edges[from] = edges[from] or {}
@@ -444,8 +460,10 @@ local function last_needs(steps, setup, metrics)
     add_edges(step.summary)
   end
   for _, metric in ipairs(metrics) do needed[metric.name] = #steps + 1 end
-  for _, statements in pairs(setup) do
-    for _, statement in ipairs(statements) do add_edges(statement.summary) end
+  for _, module in ipairs(modules) do
+    for _, statements in pairs(module.setup) do
+      for _, statement in ipairs(statements) do add_edges(statement.summary) end
+    end
   end
   local order = {}
   for name, last in pairs(reads) do order[#order + 1] = { name, last } end
@@ -569,8 +587,18 @@ local function learn_functions(layout, report)
   end
   add(layout.imports)
   add(layout.functions)
+  for _, inside in pairs(layout.modules or {}) do
+    add(inside.imports)
+    add(inside.functions)
+  end
   for _, step in ipairs(layout.steps) do add(step.cells) end
   return learn.all(groups)
+end
+
+-- What the setup cells and parameters of a notebook are to its steps.
+local function read_module(layout, params, report)
+  local setup, always, stars, facts, held = setup_cells.read(layout, report)
+  return { setup = setup, always = always, setup_stars = stars, facts = facts, held = held, params = params }
 end
 
 ---Resolves all names of a layout; fills its steps.
@@ -582,19 +610,30 @@ end
 function M.resolve(layout, params, metrics, report, options)
   options = options or {}
   local learned = learn_functions(layout, report)
-  local setup, always, stars, facts, held = setup_cells.read(layout, report)
+  local own, modules = read_module(layout, params, report), {}
+  local all = { own }
+  for name, inside in pairs(layout.modules or {}) do
+    local known = {}
+    for key, parameter in pairs(inside.by_name) do known[key] = params[key] or parameter end
+    for key, parameter in pairs(params) do known[key] = parameter end
+    modules[name] = read_module(inside, known, report)
+    all[#all + 1] = modules[name]
+  end
   local everything, first_maker = prepare_steps(layout, report, options)
   note_changed_definitions(layout.steps)
-  for name in pairs(setup) do everything[name] = true end
-  for name in pairs(params) do everything[name] = true end
-  local needed = last_needs(layout.steps, setup, metrics)
+  for _, module in ipairs(all) do
+    for name in pairs(module.setup) do everything[name] = true end
+    for name in pairs(module.params) do everything[name] = true end
+  end
+  local needed = last_needs(layout.steps, all, metrics)
   local families, last_change = read_families(layout.steps, needed)
   local resolver = setmetatable({
-    steps = layout.steps, setup = setup, always = always, setup_stars = stars, params = params, report = report,
-    makers = makers.new(), needed = needed, families = families, last_change = last_change, facts = facts, held = held,
+    steps = layout.steps, own = own, modules = modules, report = report,
+    makers = makers.new(), needed = needed, families = families, last_change = last_change,
     everything = everything, first_maker = first_maker, learned = learned, stars = {}, with_stars = {},
     minor = builtins.minor_of(options.image),
   }, Resolver)
+  resolver:enter(own)
   for _, step in ipairs(layout.steps) do resolver:step(step) end
   place_metrics(layout, metrics, resolver.makers, report)
   state.report(layout, report)

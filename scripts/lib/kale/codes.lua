@@ -30,6 +30,15 @@ return {
     "error", "this code comes after a notebook, and no step follows that it could belong to",
     "tag it step:NAME",
   },
+  ["notebook-path"] = {
+    "error", "the cell says of which notebook '{name}' is nowhere", "set its metadata notebook_path",
+  },
+  ["notebook-missing"] = { "error", "there is no notebook {path}", "the path is relative to this notebook" },
+  ["notebook-itself"] = { "error", "a notebook is no part of itself" },
+  ["notebook-nested"] = { "error", "{path} names other notebooks itself; only one level is understood" },
+  ["notebook-wrong"] = { "error", "{path} cannot be read: {message}" },
+  ["notebook-code"] = { "error", "a cell that stands for a notebook has no code of its own" },
+  ["notebook-order"] = { "error", "'{name}' needs what only comes from a notebook that needs it" },
   ["resource-unknown"] = {
     "warning", "KFP has no place for the resource '{name}': it is left out",
     "cpu, memory, or a device such as nvidia.com/gpu",

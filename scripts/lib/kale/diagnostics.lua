@@ -29,8 +29,10 @@ function M.new(code, fields)
     local filled = text:gsub("{(%w+)}", function(name) return tostring(fields[name] or "") end)
     return filled ~= "" and filled or nil
   end
+  local message = fill(entry[2])
+  if fields.within then message = fields.within .. ": " .. (message or "") end
   return {
-    severity = entry[1], code = code, message = fill(entry[2]), hint = fill(entry[3]),
+    severity = entry[1], code = code, message = message, hint = fill(entry[3]),
     cell = fields.cell, line = fields.line, column = fields.column, source = fields.source,
   }
 end

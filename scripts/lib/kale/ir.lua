@@ -7,6 +7,7 @@ local fingerprint = require "kale.fingerprint"
 local hash = require "hash"
 local json = require "json"
 local names = require "kale.names"
+local nest = require "kale.nest"
 local platform = require "kale.platform"
 local quantity = require "kale.quantity"
 
@@ -38,9 +39,9 @@ end
 -- --- one step ---------------------------------------------------------------------------------------
 
 -- Everything the step's program has to know, as kale/runtime/step.py reads it.
-local function step_spec(plan, step)
+local function step_spec(step)
   local params, by_name = json.array {}, {}
-  for _, parameter in ipairs(plan.params) do by_name[parameter.name] = parameter end
+  for _, parameter in ipairs(step.known_params) do by_name[parameter.name] = parameter end
   for i, name in ipairs(step.params) do
     params[i] = {
       name = name, type = by_name[name].type, key = parameter_key(name), optional = by_name[name].default == json.null,
@@ -132,7 +133,7 @@ local function resources(options)
 end
 
 local function executor(plan, step, runtime)
-  local spec = step_spec(plan, step)
+  local spec = step_spec(step)
   local container = {
     image = step.options.image or plan.metadata.base_image or IMAGE,
     command = json.array { "python3", "-c", runtime.boot },
@@ -152,9 +153,9 @@ local function set_if_any(target, key, value)
   if next(value) ~= nil then target[key] = value end
 end
 
-local function component(plan, step, key)
+local function component(step, key)
   local parameters, by_name, inputs, outputs = {}, {}, {}, {}
-  for _, parameter in ipairs(plan.params) do by_name[parameter.name] = parameter end
+  for _, parameter in ipairs(step.known_params) do by_name[parameter.name] = parameter end
   for _, name in ipairs(step.params) do
     local parameter = by_name[name]
     parameters[parameter_key(name)] = {
@@ -247,26 +248,51 @@ end
 
 -- --- the pipeline -------------------------------------------------------------------------------------
 
+local function root_parameter(parameter)
+  local default = parameter.default
+  -- None has no default in an IR that every runner takes: the empty text stands for it.
+  if default == json.null then default = "" end
+  return parameter_key(parameter.name), {
+    parameterType = parameter.default == json.null and "STRING" or PARAMETER_TYPES[parameter.type],
+    defaultValue = default,
+  }
+end
+
 local function root_parameters(plan)
   local parameters = {}
   for _, parameter in ipairs(plan.params) do
-    local default = parameter.default
-    -- None has no default in an IR that every runner takes: the empty text stands for it.
-    if default == json.null then default = "" end
-    parameters[parameter_key(parameter.name)] = {
-      parameterType = parameter.default == json.null and "STRING" or PARAMETER_TYPES[parameter.type],
-      defaultValue = default,
-    }
+    local key, definition = root_parameter(parameter)
+    parameters[key] = definition
   end
   return parameters
 end
 
----The names of a plan's steps in the IR.
+-- Where each step is: the key of its component, and for those of inner notebooks group and key in it.
+local function places_of(plan)
+  local namer, inner_namers, groups = names.unique("step", LONGEST), {}, {}
+  local keys, places = {}, {}
+  for _, step in ipairs(plan.steps) do
+    local group = step.group
+    if group then
+      groups[group] = groups[group] or namer(group)
+      inner_namers[group] = inner_namers[group] or names.unique("step", LONGEST)
+    end
+    local key = namer(step.name)
+    keys[step.name] = key
+    places[key] = group and { group = groups[group], inner = inner_namers[group](step.inner_name) } or {}
+  end
+  return keys, places
+end
+
+---The tasks of a plan's steps in the IR; those of inner notebooks after the task they are in: "inner/load".
 ---@param plan table of kale.plan
----@return table<string, string> task name by step name
+---@return table<string, string> task by step name
 function M.task_names(plan)
-  local namer, keys = names.unique("step", LONGEST), {}
-  for _, step in ipairs(plan.steps) do keys[step.name] = namer(step.name) end
+  local keys, places = places_of(plan)
+  for name, key in pairs(keys) do
+    local place = places[key]
+    if place.group then keys[name] = place.group .. "/" .. place.inner end
+  end
   return keys
 end
 
@@ -285,7 +311,7 @@ end
 ---@return table? platform the platform document, when a step asks for something of it
 function M.build(plan)
   diagnostics.check(plan.path, plan.diagnostics)
-  local keys = M.task_names(plan)
+  local keys, places = places_of(plan)
   local program = runtime_program()
   local runtime = {
     boot = bundle.text "kale/runtime/boot.py", program = hash.base64(hash.deflate(program)) .. ".",
@@ -298,10 +324,14 @@ function M.build(plan)
   end
   for _, step in ipairs(plan.steps) do
     local key = keys[step.name]
-    components["comp-" .. key] = component(plan, step, key)
+    components["comp-" .. key] = component(step, key)
     executors["exec-" .. key] = executor(plan, step, runtime)
     tasks[key] = task(plan, step, keys)
+    step.key = key
   end
+  local is_nested = false
+  for _, place in pairs(places) do is_nested = is_nested or place.group ~= nil end
+  if is_nested then nest.tasks(plan, places, tasks, components, root_parameter) end
   local root = { dag = { tasks = tasks } }
   local parameters = root_parameters(plan)
   if next(parameters) then root.inputDefinitions = { parameters = parameters } end

@@ -3,6 +3,7 @@
 --   local plan = require "kale.plan".read "train.ipynb"; print(plan.steps[1].name)
 local analysis = require "kale.analysis"
 local cells = require "kale.cells"
+local compose = require "kale.compose"
 local diagnostics = require "kale.diagnostics"
 local fingerprint = require "kale.fingerprint"
 local fs = require "fs"
@@ -75,7 +76,33 @@ local function definitions_of(step)
   return list
 end
 
-local function finish_step(step, common)
+-- The parameters that a step takes, with their types: the notebook's own, or those of its part.
+local function parameters_of(step, layout, by_name)
+  local list = {}
+  for i, name in ipairs(sorted_keys(step.params)) do
+    local inside = step.group and layout.modules[step.group].by_name
+    list[i] = by_name[name] or inside[name]
+  end
+  return list
+end
+
+-- How a cell is called where its code runs.
+local function label(layout, number)
+  if not layout.modules then return number end
+  local cell, inner = compose.owner(layout, number)
+  return inner and ("%d of %s"):format(cell, fs.basename(inner.path)) or cell
+end
+
+local function label_pieces(layout, pieces)
+  if not layout.modules then return pieces end
+  local labelled = {}
+  for i, piece in ipairs(pieces) do
+    labelled[i] = setmetatable({ cell = label(layout, piece.cell) }, { __index = piece })
+  end
+  return labelled
+end
+
+local function finish_step(step, common, layout, by_name)
   local after, values_in, values_out = {}, {}, {}
   for _, name in ipairs(step.prev) do after[name] = true end
   for _, name in ipairs(sorted_keys(step.crossing)) do
@@ -87,17 +114,21 @@ local function finish_step(step, common)
   table.sort(step.setup, by_place)
   local code, numbers = {}, {}
   for i, cell in ipairs(step.cells) do
-    numbers[i] = cell.number
+    if not step.cell then numbers[i] = cell.number end
     local python = cell.parsed.python
     if python:find "%S" then
-      code[#code + 1] = { cell = cell.number, line = 1, source = python, words = fingerprint.tree(cell.parsed.tree) }
+      code[#code + 1] = {
+        cell = label(layout, cell.number), line = 1, source = python, words = fingerprint.tree(cell.parsed.tree),
+      }
     end
   end
   table.sort(step.metrics or {})
   return {
     name = step.name, after = sorted_keys(after), prev = step.prev, ins = sorted_keys(step.crossing),
     outs = sorted_keys(step.outgoing), params = sorted_keys(step.params), metrics = step.metrics or {},
-    cells = numbers, values_in = values_in, values_out = values_out, setup = step.setup, code = code,
+    cells = step.cell and { step.cell } or numbers, values_in = values_in, values_out = values_out, code = code,
+    setup = label_pieces(layout, step.setup), known_params = parameters_of(step, layout, by_name),
+    group = step.group, inner_name = step.inner_name,
     options = step.options, made_in = made_in(step, values_out), definitions = definitions_of(step),
     taken_with = common[step] or {},
   }
@@ -145,6 +176,13 @@ local function warn_about_paths(layout, directory, report)
   end
 end
 
+local function has_notebooks(layout)
+  for _, step in ipairs(layout.steps) do
+    if step.reference then return true end
+  end
+  return false
+end
+
 ---Makes a plan of a notebook that has been read.
 ---@param nb table of kale.notebook
 ---@param options {infer: boolean?}? infer: edges follow data, besides prev tags
@@ -157,18 +195,31 @@ function M.make(nb, options)
   local layout = cells.read(nb, known, report)
   local params, by_name = parameters.read(layout.parameters, report)
   local metrics = parameters.metrics(layout.metrics, report)
+  layout.inner = {}
+  report = compose.reporter(layout, report)
+  local composed = has_notebooks(layout) and compose.expand(layout, nb, metrics, report)
+  for _, volume in ipairs(composed and known.mounts or {}) do
+    if volume.kind == "create" then
+      local wanted = "a claim that is there already, where notebooks are parts"
+      report("volume-wrong", { name = volume.name, wanted = wanted })
+    end
+  end
   analysis.resolve(layout, by_name, metrics, report, {
-    infer = options and options.infer, image = known.base_image,
+    infer = composed or options and options.infer, image = known.base_image,
   })
   warn_about_paths(layout, fs.dirname(nb.path), report)
   local plan = {
     name = known.pipeline_name or fs.stem(nb.path), path = nb.path, metadata = known, params = params,
     metrics = {}, steps = {}, crossings = describe_crossings(layout.steps), diagnostics = found,
   }
-  for i, metric in ipairs(metrics) do plan.metrics[i] = metric.name end
+  local seen = {}
+  for _, metric in ipairs(metrics) do
+    if not seen[metric.name] then table.insert(plan.metrics, metric.name) end
+    seen[metric.name] = true
+  end
   table.sort(plan.metrics)
   local common = taken_with(layout.steps)
-  for i, step in ipairs(layout.steps) do plan.steps[i] = finish_step(step, common) end
+  for i, step in ipairs(layout.steps) do plan.steps[i] = finish_step(step, common, layout, by_name) end
   diagnostics.sort(found)
   return plan
 end

@@ -1,0 +1,150 @@
+-- Makes of the steps of each inner notebook a pipeline of its own within the pipeline.
+-- Not for finding those notebooks: see kale.compose.
+--   nest.tasks(plan, keys, places, tasks, components)
+local json = require "json"
+
+local M = {}
+
+local function add_once(list, value)
+  for _, known in ipairs(list) do
+    if known == value then return end
+  end
+  list[#list + 1] = value
+end
+
+local Nest = {}
+Nest.__index = Nest
+
+-- What stands for an artifact of a task where the task itself cannot be seen.
+function Nest:export(key, artifact)
+  local group = self.owner[key]
+  if not group then return { producerTask = key, outputArtifactKey = artifact } end
+  local inner = self.places[key].inner
+  local name = artifact
+  local known = group.outputs[name]
+  if known and known.producerSubtask ~= inner then
+    name = inner .. "--" .. artifact
+    known = group.outputs[name]
+  end
+  if not known then group.outputs[name] = { producerSubtask = inner, outputArtifactKey = artifact, from = key } end
+  return { producerTask = group.key, outputArtifactKey = name }
+end
+
+-- The name under which an artifact from outside comes into a group.
+local function import(group, source, artifact)
+  local name = artifact
+  local known = group.inputs[name]
+  if known and (known.producerTask ~= source.producerTask or known.outputArtifactKey ~= source.outputArtifactKey) then
+    name = source.producerTask .. "--" .. artifact
+  end
+  group.inputs[name] = source
+  return name
+end
+
+function Nest:artifacts(task, group)
+  for name, input in pairs((task.inputs or {}).artifacts or {}) do
+    local source = input.taskOutputArtifact
+    local from = self.owner[source.producerTask]
+    if group and from == group then
+      source.producerTask = self.places[source.producerTask].inner
+    elseif group then
+      local outside = self:export(source.producerTask, source.outputArtifactKey)
+      task.inputs.artifacts[name] = { componentInputArtifact = import(group, outside, source.outputArtifactKey) }
+    else
+      task.inputs.artifacts[name] = { taskOutputArtifact = self:export(source.producerTask, source.outputArtifactKey) }
+    end
+  end
+end
+
+function Nest:dependencies(task, group)
+  local inside = {}
+  for _, key in ipairs(task.dependentTasks or {}) do
+    local from = self.owner[key]
+    if group and from == group then add_once(inside, self.places[key].inner)
+    else add_once(group and group.after or inside, from and from.key or key) end
+  end
+  table.sort(inside)
+  task.dependentTasks = #inside > 0 and json.array(inside) or nil
+end
+
+local function definition_of(components, flat_key, group, name)
+  return components["comp-" .. flat_key][group].artifacts[name]
+end
+
+-- The task of a group and its component.
+local function finish(group, components)
+  local parameters, artifacts, definitions = {}, {}, { parameters = {}, artifacts = {} }
+  for name, parameter in pairs(group.params) do
+    definitions.parameters[name] = parameter.definition
+    if parameter.is_given then parameters[name] = { componentInputParameter = name } end
+  end
+  for name, source in pairs(group.inputs) do
+    artifacts[name] = { taskOutputArtifact = source }
+    definitions.artifacts[name] = { artifactType = { schemaTitle = "system.Dataset", schemaVersion = "0.0.1" } }
+  end
+  local outputs, output_definitions = {}, {}
+  for name, selector in pairs(group.outputs) do
+    outputs[name] = { artifactSelectors = json.array { {
+      producerSubtask = selector.producerSubtask, outputArtifactKey = selector.outputArtifactKey } } }
+    output_definitions[name] = definition_of(components, selector.from, "outputDefinitions", selector.outputArtifactKey)
+  end
+  local component = { dag = { tasks = group.tasks } }
+  if next(outputs) then
+    component.dag.outputs, component.outputDefinitions = { artifacts = outputs }, { artifacts = output_definitions }
+  end
+  if not next(definitions.parameters) then definitions.parameters = nil end
+  if not next(definitions.artifacts) then definitions.artifacts = nil end
+  if next(definitions) then component.inputDefinitions = definitions end
+  local inputs = {}
+  if next(parameters) then inputs.parameters = parameters end
+  if next(artifacts) then inputs.artifacts = artifacts end
+  table.sort(group.after)
+  components["comp-" .. group.key] = component
+  return {
+    taskInfo = { name = group.key }, componentRef = { name = "comp-" .. group.key },
+    inputs = next(inputs) and inputs or nil, dependentTasks = #group.after > 0 and json.array(group.after) or nil,
+    cachingOptions = json.object {},
+  }
+end
+
+---Moves the tasks of inner notebooks into components of their own.
+---@param plan table of kale.plan
+---@param places table<string, {group: string?, inner: string?}> where each task of the flat pipeline belongs
+---@param tasks table<string, table> the flat pipeline's; changed
+---@param components table<string, table> changed
+---@param parameter_of fun(parameter: table): string, table key and definition of a parameter
+function M.tasks(plan, places, tasks, components, parameter_of)
+  local nest = setmetatable({ owner = {}, places = places }, Nest)
+  local groups, root_params = {}, {}
+  for _, parameter in ipairs(plan.params) do root_params[parameter.name] = true end
+  for key, place in pairs(places) do
+    if place.group then
+      groups[place.group] = groups[place.group]
+        or { key = place.group, tasks = {}, inputs = {}, outputs = {}, params = {}, after = {} }
+      nest.owner[key] = groups[place.group]
+    end
+  end
+  local keys = {}
+  for key in pairs(tasks) do keys[#keys + 1] = key end
+  table.sort(keys)
+  for _, key in ipairs(keys) do
+    nest:artifacts(tasks[key], nest.owner[key])
+    nest:dependencies(tasks[key], nest.owner[key])
+  end
+  for _, step in ipairs(plan.steps) do
+    local group = step.group and nest.owner[step.key]
+    for _, parameter in ipairs(group and step.known_params or {}) do
+      local name, definition = parameter_of(parameter)
+      group.params[name] = { definition = definition, is_given = root_params[parameter.name] }
+    end
+  end
+  for key, place in pairs(places) do
+    if place.group then
+      tasks[key].taskInfo.name = place.inner
+      groups[place.group].tasks[place.inner], tasks[key] = tasks[key], nil
+    end
+  end
+  for name, group in pairs(groups) do tasks[name] = finish(group, components) end
+end
+
+return M
