@@ -20,13 +20,16 @@ return cli.main {
     { "--strict", "exit 1 for warnings, too" },
     { "--python FILE", "the interpreter that is asked for syntax errors (python3)" },
     { "--json", "machine output" },
+    { "--lsp", "machine output as the Language Server Protocol has it" },
   },
   run = function(args)
     local nb = require "kale.notebook".read(args.notebook)
     local plan = require "kale.plan".make(nb)
     local problem = require "kale.pycheck".extend(plan, nb, args.python)
     if problem then io.stderr:write("syntax was checked by the parser alone: ", problem, "\n") end
-    if args.json then
+    if args.lsp then
+      print(require "json".encode(require "kale.lsp".publish(plan, nb), { sort = true }))
+    elseif args.json then
       local json = require "json"
       local list = json.array {}
       for i, d in ipairs(plan.diagnostics) do list[i] = d end

@@ -96,6 +96,7 @@ local function parse_python(text, path)
     fail(path, parsed.line and "line " .. parsed.line, parsed.message)
   end
   local notebook = { path = path, metadata = parsed.metadata, cells = {}, format = "percent" }
+  notebook.language = language_of(parsed.metadata)
   for i, cell in ipairs(parsed.cells) do
     local place = "cell " .. i
     notebook.cells[i] = {

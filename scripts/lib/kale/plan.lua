@@ -176,6 +176,20 @@ local function warn_about_paths(layout, directory, report)
   end
 end
 
+-- Every place has its line.
+local function add_sources(found, nb)
+  for _, d in ipairs(found) do
+    local cell = d.cell and d.line and not d.source and nb.cells[d.cell]
+    if cell then
+      local number = 0
+      for line in (cell.source .. "\n"):gmatch "([^\n]*)\n" do
+        number = number + 1
+        if number == d.line then d.source = line end
+      end
+    end
+  end
+end
+
 local function has_notebooks(layout)
   for _, step in ipairs(layout.steps) do
     if step.reference then return true end
@@ -220,6 +234,7 @@ function M.make(nb, options)
   table.sort(plan.metrics)
   local common = taken_with(layout.steps)
   for i, step in ipairs(layout.steps) do plan.steps[i] = finish_step(step, common, layout, by_name) end
+  add_sources(found, nb)
   diagnostics.sort(found)
   return plan
 end
