@@ -6,6 +6,7 @@
 #include "error.h"
 #include "scripts.h"
 #include "state.h"
+#include "supervise.h"
 #include "task.h"
 
 #include <signal.h>
@@ -255,6 +256,10 @@ static int parse(struct arguments *arguments, struct host *host) {
       return 0;
     }
     if (strcmp(option, "--gc-stress") == 0) host->gc_stress = true;
+    else if (strcmp(option, "--supervise") == 0) {
+      value = value_of(arguments);
+      if (value) kf_supervise(value);  // goes on here in each process that it starts
+    }
     else if (strcmp(option, "-i") == 0) arguments->interactive = true;
     else if (strcmp(option, "-e") == 0) value = arguments->code = value_of(arguments);
     else if (strcmp(option, "--scripts") == 0) {

@@ -31,6 +31,7 @@
 ---| "Parameter" # a pipeline's parameter is missing, unknown or of the wrong type
 ---| "Patch" # a patch that cannot be applied: index of the operation and its path
 ---| "Pipeline" # an IR that is no pipeline, or does not fit together
+---| "Policy" # the tests of policies fail
 ---| "Proto" # bytes that are no message of Protocol Buffers
 ---| "Protocol" # the other side does not keep to the protocol, or a limit of ours
 ---| "Quantity" # a text is no quantity, or a quantity has too many digits for what is asked
@@ -44,6 +45,7 @@
 ---| "TLS" # a connection is not trusted, or a certificate of ours is not
 ---| "Template" # a trial template that cannot be filled in
 ---| "Timeout" # it did not end in time
+---| "TooLarge" # a text does not fit into shared memory
 ---| "Unsupported" # an IR asks for what cannot be run on this machine yet
 ---| "Usage" # a command line that cannot be understood
 ---| "Value" # a value that cannot be copied into or out of a sandbox

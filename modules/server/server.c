@@ -42,7 +42,7 @@ static void on_accept(struct kf_watch *watch, int events) {
   (void)events;
   struct server *server =
       (struct server *)(void *)((char *)watch - offsetof(struct server, accepting));
-  for (int i = 0; i < ACCEPTED_AT_ONCE; i++) {
+  for (int i = 0; i < server->accepted_at_once; i++) {
     if (server->count >= server->most_connections) {
       pause_accepting(server);
       return;
@@ -193,6 +193,7 @@ static int open_socket(lua_State *L, struct server *server) {
   int fd = (int)integer_field(L, "fd", -1, 0, INT32_MAX);
   if (fd >= 0) {
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    server->accepted_at_once = 1;  // the other processes that listen to it want some too
     return fd;
   }
   const char *address = text_field(L, "address");
@@ -206,6 +207,7 @@ static int open_socket(lua_State *L, struct server *server) {
 static struct server *new_server(lua_State *L) {
   struct server *server = lua_newuserdatauv(L, sizeof *server, KF_SERVER_VALUES);
   *server = (struct server){.host = kf_host(L), .loop = kf_host(L)->loop, .fd = -1};
+  server->accepted_at_once = ACCEPTED_AT_ONCE;
   server->accepting.ready = on_accept;
   server->pause.fire = on_pause_over;
   luaL_setmetatable(L, KF_TYPE_SERVER);

@@ -11,7 +11,7 @@ return cli.main {
     { "--image NAME", "an image that runs kfhost" },
     { "--namespace NAME", "where it runs", default = "kfhost-system" },
     { "--name NAME", "of the objects", default = "kfhost-policy" },
-    { "--replicas N", "how many pods serve", type = "integer", default = 2, min = 1 },
+    { "--replicas N", "how many pods serve", type = "int", default = 2, min = 1 },
     require "policy.command".CONFIG,
     { "--json", "a List as JSON" },
   },

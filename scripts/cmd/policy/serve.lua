@@ -14,36 +14,72 @@ local function audit_to(stream)
   end
 end
 
+-- What a policy's own tests say against it stops it from being served.
+local function check_tests(set)
+  local failed = {}
+  for _, case in ipairs(require "policy.trial".tests(set)) do
+    if #case.problems > 0 then failed[#failed + 1] = ("%s: %s"):format(case.name, case.problems[1]) end
+  end
+  if #failed == 0 then return end
+  local message = "tests of the policies fail:\n  " .. table.concat(failed, "\n  ")
+  require "errors".raise { code = "Policy", message = message }
+end
+
+local function load(args)
+  return require "policy.command".load(args, { bypass_groups = args.bypass_group })
+end
+
+local function run_controller(args)
+  local names = #args.name > 0 and args.name or { "localhost", "127.0.0.1" }
+  return require "policy.serve.controller".run {
+    names = names, certificate = pem(args.cert), key = pem(args.key),
+    on_start = function(_, ports)
+      io.stderr:write(("webhooks on https://%s:%d, health on http://%s:%d\n"):format(
+        args.address, ports.webhook, args.address, ports.operations))
+    end,
+    on_authorities = args.ca_out and function(text) require "fs".write(args.ca_out, text) end,
+  }
+end
+
+local function run_worker(args)
+  local set = load(args)
+  check_tests(set)
+  return require "policy.serve.worker".run(set, { audit = audit_to(io.stdout) })
+end
+
+-- The first process: sees that all is well, then becomes the supervisor of the others.
+local function run_first(args)
+  local set = load(args)
+  check_tests(set)
+  io.stderr:write(("policies: %d\n"):format(#set.description.policies))
+  require "workers".supervise { address = args.address, port = args.port, operations_port = args.ops_port,
+    workers = args.workers }
+end
+
 return cli.main {
   name = "policy serve",
   summary = "Serves policies as admission webhooks until it is told to stop.",
   description = "Answers POST /mutate, /validate, /mutate/NAME and /validate/NAME over TLS; /healthz, /readyz and "
-    .. "/metrics on the second port. Each review that a policy judged is a line of JSON on standard output: the audit.",
+    .. "/metrics on the second port. SIGHUP loads the policies anew, beside the old ones until the new are ready. "
+    .. "Each review that a policy judged is a line of JSON on standard output: the audit.",
   arguments = { { "FILE…", "policy files, or names of bundled policies" } },
   options = {
     { "--address IP", "where to listen", default = "127.0.0.1" },
-    { "--port N", "of the webhooks; 0 is a free one", type = "integer", default = 8443, min = 0 },
-    { "--ops-port N", "of health and metrics; 0 is a free one", type = "integer", default = 8081, min = 0 },
+    { "--port N", "of the webhooks; 0 is a free one", type = "int", default = 8443, min = 0 },
+    { "--ops-port N", "of health and metrics; 0 is a free one", type = "int", default = 8081, min = 0 },
     { "--cert FILE", "certificate chain (PEM); without it one is made" },
     { "--key FILE", "its key (PEM)" },
-    { "--ca-out FILE", "where to write the authority of the certificate that was made" },
+    { "--name NAME", "host name or address that the certificate is made for", repeated = true },
+    { "--ca-out FILE", "where to write the authorities of the certificate that was made" },
+    { "--workers N", "processes that answer reviews", type = "int", default = 2, min = 1, max = 20 },
     { "--bypass-group NAME", "users of this group may use the bypass label on objects", repeated = true },
     require "policy.command".CONFIG,
   },
   run = function(args)
     if (args.cert == nil) ~= (args.key == nil) then cli.usage "--cert and --key go together" end
-    local command = require "policy.command"
-    local set = command.load(args, { bypass_groups = args.bypass_group })
-    local service = require "policy.serve".start(set, { address = args.address, port = args.port,
-      ops_port = args.ops_port, certificate = pem(args.cert), key = pem(args.key), audit = audit_to(io.stdout) })
-    if args.ca_out and service.authority then require "fs".write(args.ca_out, service.authority) end
-    io.stderr:write(("policies: %d; webhooks on https://%s:%d, health on http://%s:%d\n"):format(
-      #set.description.policies, args.address, service.webhook.port, args.address, service.operations.port))
-    local ok, problem = pcall(service.webhook.wait, service.webhook)
-    if not ok then
-      service:drain(10)
-      error(problem, 0)
-    end
-    return 0
+    local role = require "workers".role()
+    if role == "controller" then return run_controller(args) end
+    if role == "worker" then return run_worker(args) end
+    return run_first(args)
   end,
 }(...)

@@ -208,7 +208,7 @@ function M.finish(as)
     local operations = require "kube".patch.diff(request.object, now.object)
     if #operations > 0 then
       response.patchType = "JSONPatch"
-      response.patch = hash.base64(json.encode(operations))
+      response.patch = hash.base64(json.encode(operations, { sort = true }))
     end
   end
   if #now.warnings > 0 then response.warnings = bounded(now.warnings) end
@@ -221,7 +221,7 @@ function M.finish(as)
     denied = now.denial ~= nil }
   local records = now.records
   now = nil
-  return as == "text" and json.encode(review) or review, records, facts
+  return as == "text" and json.encode(review, { sort = true }) or review, records, facts
 end
 
 ---Which policies would be asked, and why the others would not.

@@ -1,0 +1,56 @@
+---@meta workers
+-- The processes of a service, from within: a supervisor without Lua starts a controller and workers with the words of
+-- this command line, replaces what dies, and kills what is busy for longer than it said.
+
+local workers = {}
+
+---@alias workers.Box "certificate"|"cache"|"report"|integer text that one process publishes; a number: that slot's report
+
+---This process becomes the supervisor; never returns. SIGHUP starts new workers and lets the old ones finish when the
+---new ones are ready; SIGTERM lets all finish.
+---@param options { address: string, port: integer, operations_port: integer, workers: integer } raises the errno's name
+function workers.supervise(options) end
+
+---@return "controller"|"worker"|nil role nil: this process has no supervisor
+function workers.role() end
+
+---Says that this process can serve.
+function workers.ready() end
+
+---@return boolean draining whether it is to finish and end
+function workers.draining() end
+
+---Is busy with what the labels say, and is killed when it still is after that time.
+---@param seconds number
+---@param ... string
+function workers.begin(seconds, ...) end
+
+---Is busy no more.
+function workers.done() end
+
+---@param name "webhook"|"operations"
+---@return integer fd a descriptor of its own for server.listen
+function workers.listener(name) end
+
+---@param name "webhook"|"operations"
+---@return integer port
+function workers.port(name) end
+
+---@param box workers.Box one process at a time publishes in a box
+---@param text string raises "TooLarge"
+function workers.publish(box, text) end
+
+---@param box workers.Box
+---@param version integer? that is known
+---@return string? text nil when there is nothing newer
+---@return integer? version
+function workers.read(box, version) end
+
+---@return { slot: integer, pid: integer, role: string, generation: integer, ready: boolean, draining: boolean, busy: boolean }[]
+function workers.list() end
+
+---From now on this process opens no file and makes no connection, starts nothing, and uses no more than this.
+---@param options { files: integer?, memory: integer? } raises "Unsupported"
+function workers.lock(options) end
+
+return workers

@@ -1,0 +1,101 @@
+-- policy.serve.worker: a process that answers reviews, and does nothing else.
+-- Not for watches, schedules and writes: the controller does those.
+--   worker.run(set, { audit = function(line) … end })
+
+local answer = require "policy.serve.answer"
+local json = require "json"
+local metrics = require "policy.serve.metrics"
+local server = require "server"
+local task = require "task"
+local workers = require "workers"
+
+local M = {}
+
+local TICK = 0.25
+local GRACE = 20         -- seconds that requests have to be answered when it is told to end
+local SLACK = 2          -- seconds beyond a policy's own time after which it hangs in C
+local FILES = 4096
+local MEMORY = 2 << 30   -- address space, most of it the cache that is shared and not used
+local MAX_BODY = 8 << 20
+
+local function wait_for_certificate()
+  while true do
+    local text, version = workers.read "certificate"
+    if text then return json.decode(text), version end
+    task.sleep(TICK)
+  end
+end
+
+-- Before each policy the supervisor can read whose review it is and how long that may take.
+local function announce(set, recorded)
+  local started, name
+  local function before(policy)
+    started, name = task.now(), policy.name
+    workers.begin(policy.timeout + SLACK, "policy ", policy.name, ", review ", set.uid or "?")
+  end
+  local function after()
+    workers.done()
+    recorded:time(name, task.now() - started)
+  end
+  set.before, set.after = before, after
+end
+
+-- The uid of a review comes first in what the API server sends.
+local function with_uid(set, handler)
+  return function(request)
+    set.uid = request.body:match '"uid"%s*:%s*"([%w-]*)"'
+    return handler(request)
+  end
+end
+
+local function open(set, state, bundle)
+  return server.listen {
+    fd = workers.listener "webhook", certificate = bundle.certificate, key = bundle.key,
+    handler = with_uid(set, answer.handler(set, state)), max_body = MAX_BODY,
+  }
+end
+
+-- Takes over what the controller has published since.
+local function follow(set, service, known)
+  local text, version = workers.read("certificate", known.certificate)
+  if text then
+    local bundle = json.decode(text)
+    service:set_certificate(bundle.certificate, bundle.key)
+    known.certificate = version
+  end
+  text, version = workers.read("cache", known.cache)
+  if text then
+    set:know(json.decode(text))
+    known.cache = version
+  end
+end
+
+---Serves until it is told to finish. The tests of the policies must pass first.
+---@param set policy.Set
+---@param options {audit: fun(line: table)}
+---@return integer code of the process
+function M.run(set, options)
+  local recorded = metrics.new()
+  local state = { metrics = recorded, audit = options.audit }
+  local bundle, version = wait_for_certificate()
+  local known = { certificate = version, cache = 0 }
+  announce(set, recorded)
+  local service = open(set, state, bundle)
+  recorded:gauge("kfhost_policy_memory_bytes", "memory of the sandboxes", function() return set.box:used() end)
+  workers.lock { files = FILES, memory = MEMORY }
+  follow(set, service, known)
+  workers.ready()
+  local reviews = -1
+  while not workers.draining() do
+    task.sleep(TICK)
+    follow(set, service, known)
+    if recorded.reviews ~= reviews then
+      reviews = recorded.reviews
+      workers.publish("report", recorded:text())
+    end
+  end
+  service:drain(GRACE)
+  return 0
+end
+
+return M

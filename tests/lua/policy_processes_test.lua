@@ -1,0 +1,200 @@
+-- kfhost policy serve as its processes: what dies, hangs, is reloaded or told to stop.
+local test = require "test"
+local controller = require "policy.serve.controller"
+local certificates = require "policy.serve.certificates"
+local fs = require "fs"
+local hash = require "hash"
+local host = require "host"
+local http = require "http"
+local json = require "json"
+local proc = require "proc"
+local task = require "task"
+local workers = require "workers"
+local x509 = require "x509"
+
+-- A sanitizer's look for leaks starts a process, which is forbidden to what is locked.
+local NO_LEAK_CHECK = { ASAN_OPTIONS = "detect_leaks=0" }
+
+local LABEL = [[
+local policy = require "policy"
+policy.mutate { name = "label", match = { resource = "pods" }, apply = function(req)
+  req.object.metadata.labels = { seen = "VALUE" }
+end }
+]]
+
+-- The child of a process that uses the processor: the worker that spins.
+local function busy_child(parent)
+  for _, name in ipairs(fs.list "/proc") do
+    local stat = name:match "^%d+$" and fs.try.read("/proc/" .. name .. "/stat") or ""
+    local its, ticks = stat:match "%) %u (%d+) %-?%d+ %-?%d+ %-?%d+ %-?%d+ %d+ %d+ %d+ %d+ %d+ (%d+)"
+    if tonumber(its) == parent and tonumber(ticks) > 10 then return name end
+  end
+end
+
+local SPIN = [[
+local policy = require "policy"
+policy.validate { name = "spin", match = { resource = "pods" }, timeout = "50s", check = function()
+  while true do end
+end }
+]]
+
+local REVIEW = json.encode { apiVersion = "admission.k8s.io/v1", kind = "AdmissionReview", request = { uid = "u-1",
+  operation = "CREATE", kind = { group = "", version = "v1", kind = "Pod" }, namespace = "team-a", name = "p",
+  resource = { group = "", version = "v1", resource = "pods" }, userInfo = { username = "ann" },
+  object = { apiVersion = "v1", kind = "Pod", metadata = { name = "p" } } } }
+
+local Service = {}
+Service.__index = Service
+
+-- Waits for a line of standard error that the pattern finds; what it captures.
+function Service:said(pattern)
+  while true do
+    local line = self.process:read_line("stderr", 20)
+    if not line then error("it ended without saying " .. pattern, 2) end
+    self.log[#self.log + 1] = line
+    local found = table.pack(line:match(pattern))
+    if found[1] then return table.unpack(found) end
+  end
+end
+
+function Service:get(path)
+  return http.request { url = ("http://127.0.0.1:%s%s"):format(self.operations, path), timeout = 20 }
+end
+
+function Service:wait_until_ready()
+  while self:get "/readyz".status ~= 200 do task.sleep(0.02) end
+end
+
+function Service:post(path)
+  return http.request {
+    url = ("https://127.0.0.1:%s%s"):format(self.webhook, path), ca = fs.read(self.ca), method = "POST",
+    headers = { ["Content-Type"] = "application/json" }, body = REVIEW, timeout = 20,
+  }
+end
+
+function Service:value()
+  local response = json.decode(self:post("/mutate").body).response
+  return hash.unbase64(response.patch):match '"seen":"(%w+)"'
+end
+
+local function start(text)
+  local directory = test.tmpdir()
+  local self = setmetatable({ file = directory .. "/site.lua", ca = directory .. "/ca.pem", log = {} }, Service)
+  fs.write(self.file, text)
+  self.process = proc.spawn {
+    host.executable(), "policy", "serve", self.file, "--port", "0", "--ops-port", "0", "--ca-out", self.ca,
+    stderr = "pipe", stdout = "null", env = NO_LEAK_CHECK,
+  }
+  self.webhook, self.operations = self:said "webhooks on https://127.0.0.1:(%d+), health on http://127.0.0.1:(%d+)"
+  self:wait_until_ready()
+  return self
+end
+
+function Service:stop()
+  self.process:kill "TERM"
+  test.equal(self.process:wait(30).code, 143)
+end
+
+test("a review is answered, counted by all workers, and TERM ends it in order", function()
+  local service = start(LABEL:gsub("VALUE", "yes"))
+  for _ = 1, 4 do test.equal(service:value(), "yes") end
+  local text
+  repeat
+    task.sleep(0.02)
+    text = service:get("/metrics").body
+  until text:find "kfhost_policy_reviews_total 4\n"
+  test.equal(text:find "kfhost_policy_workers 2\n" ~= nil, true)
+  service:stop()
+end)
+
+test("a worker that is killed is named with its policy and review, and replaced", function()
+  local service = start(SPIN)
+  local request = task.spawn(function() return select(2, pcall(service.post, service, "/validate")).code end)
+  local busy
+  repeat
+    task.sleep(0.02)
+    busy = busy_child(service.process.pid)
+  until busy
+  proc.run { "kill", "-KILL", busy }
+  test.equal(service:said "was killed by signal 9 during (.-)\"", "policy spin, review u-1")
+  test.equal(request:wait(20), "Connection")
+  repeat task.sleep(0.02) until service:get("/metrics").body:find "kfhost_policy_workers 2\n"
+  service:stop()
+end)
+
+test("a reload replaces the policies without a refused connection; a broken one changes nothing", function()
+  local service = start(LABEL:gsub("VALUE", "old"))
+  local answers, going = {}, true
+  local load = task.spawn(function()
+    while going do answers[#answers + 1] = service:value() end
+  end)
+  fs.write(service.file, "error 'broken'")
+  service.process:kill "HUP"
+  service:said "the (reload) failed"
+  test.equal(service:value(), "old")
+  test.equal(service:get("/readyz").status, 200)
+  fs.write(service.file, (LABEL:gsub("VALUE", "new")))
+  service.process:kill "HUP"
+  service:said "(reloaded)"
+  while service:value() ~= "new" do task.sleep(0.01) end
+  going = false
+  load:wait(20)
+  for _, answer in ipairs(answers) do test.equal(answer == "old" or answer == "new", true) end
+  service:stop()
+end)
+
+test("policies whose own tests fail are not served", function()
+  local directory = test.tmpdir()
+  fs.write(directory .. "/site.lua", LABEL .. [[
+policy.test { name = "never true", object = { apiVersion = "v1", kind = "Pod", metadata = { name = "p" } },
+  expect = { allowed = false } }
+]])
+  local result = proc.run { host.executable(), "policy", "serve", directory .. "/site.lua", "--port", "0",
+    "--ops-port", "0", timeout = 20 }
+  test.equal(result.code, 1)
+  test.equal(result.stderr:find("never true", 1, true) ~= nil, true)
+end)
+
+test("a locked process opens nothing and starts nothing, and still counts and serves", function()
+  local result = proc.run { host.executable(), "-e", [[
+    local workers, task, proc, server = require "workers", require "task", require "proc", require "server"
+    local s = server.listen { handler = function() return {} end }
+    workers.lock {}
+    print(io.open "/etc/passwd", pcall(server.listen, { handler = print }), pcall(proc.run, { "true" }))
+    task.sleep(0.001)
+    print(#("x"):rep(1000000), os.time() > 0)
+    s:close()
+  ]], timeout = 20, env = NO_LEAK_CHECK }
+  test.equal(result.code, 0)
+  local opened = result.stdout:match "^[^\n]*"
+  test.equal(opened:find("EPERM") ~= nil and opened:find("Operation not permitted") ~= nil, true)
+  test.equal(result.stdout:find "\n1000000\ttrue\n" ~= nil, true)
+end)
+
+test("without a supervisor there is no role", function()
+  test.equal(workers.role(), nil)
+  test.raises("no supervisor", workers.ready)
+end)
+
+-- --- certificates and metrics ---------------------------------------------------------------------
+
+test("a certificate is due at two thirds of its life; the new bundle holds the old authority too", function()
+  local bundle = certificates.make({ "host.ns.svc" }, nil, 90)
+  local now = os.time()
+  test.equal(certificates.is_due(bundle, now + 59 * 86400), false)
+  test.equal(certificates.is_due(bundle, now + 61 * 86400), true)
+  local next_one = certificates.make({ "host.ns.svc" }, bundle)
+  test.equal(#x509.parse_all(next_one.authorities), 2)
+  test.equal(x509.verify(bundle.certificate, next_one.authorities, { name = "host.ns.svc" }), true)
+  test.equal(x509.verify(next_one.certificate, next_one.authorities, { name = "host.ns.svc" }), true)
+  test.equal(x509.verify(next_one.certificate, bundle.authorities), false)
+  test.equal(#x509.parse_all(certificates.make({ "a" }, next_one).authorities), 2)
+end)
+
+test("metrics of several workers are summed by their samples", function()
+  local one = '# HELP a_total of a\n# TYPE a_total counter\na_total{x="1"} 2\n# HELP b of b\n# TYPE b gauge\nb 0.5\n'
+  local two = '# HELP a_total of a\n# TYPE a_total counter\na_total{x="2"} 3\na_total{x="1"} 1\n'
+    .. '# HELP b of b\n# TYPE b gauge\nb 1\n'
+  test.equal(controller.sum { one, two }, '# HELP a_total of a\n# TYPE a_total counter\na_total{x="1"} 3\n'
+    .. 'a_total{x="2"} 3\n# HELP b of b\n# TYPE b gauge\nb 1.5\n')
+end)
