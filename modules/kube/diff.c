@@ -118,6 +118,26 @@ static struct alignment trim(const struct kf_node *a, const struct kf_node *b) {
   return lists;
 }
 
+// The name of an item, as most items of lists in Kubernetes have one; NULL without.
+static const struct kf_node *name_of(const struct kf_node *item) {
+  for (size_t i = 0; item->kind == KF_MAP && i < item->count; i++) {
+    const struct kf_member *member = &item->members[i];
+    if (member->length == 4 && memcmp(member->key, "name", 4) == 0) return member->value;
+  }
+  return NULL;
+}
+
+// Whether the items that differ have the same names in the same order: then there is nothing to align.
+static bool are_named_alike(const struct alignment *lists, const struct kf_node *a, const struct kf_node *b) {
+  if (lists->rows != lists->columns) return false;
+  for (size_t i = 0; i < lists->rows; i++) {
+    const struct kf_node *one = name_of(a->items[lists->start + i]);
+    const struct kf_node *other = name_of(b->items[lists->start + i]);
+    if (!one || !other || !kf_node_equal(one, other)) return false;
+  }
+  return true;
+}
+
 static size_t add_cost(struct differ *d, const struct alignment *lists, const struct kf_node *b, size_t j) {
   return 1 + leaves(d, b->items[lists->start + j]);
 }
@@ -150,8 +170,16 @@ static void align(struct differ *d, struct alignment *lists, const struct kf_nod
   }
 }
 
+static size_t named_cost(struct differ *d, const struct alignment *lists, const struct kf_node *a,
+                         const struct kf_node *b) {
+  size_t sum = 0;
+  for (size_t i = 0; i < lists->rows; i++) sum += pair_cost(d, lists, a, b, i, i);
+  return sum;
+}
+
 static size_t list_cost(struct differ *d, const struct kf_node *a, const struct kf_node *b) {
   struct alignment lists = trim(a, b);
+  if (are_named_alike(&lists, a, b)) return named_cost(d, &lists, a, b);
   align(d, &lists, a, b);
   if (lists.least) return *cell(&lists, 0, 0);
   size_t sum = lists.rows;
@@ -202,7 +230,7 @@ static int next_step(struct differ *d, const struct alignment *lists, const stru
 static void compare_lists(struct differ *d, const struct kf_node *a, const struct kf_node *b) {
   size_t length = d->length, i = 0, j = 0;
   struct alignment lists = trim(a, b);
-  align(d, &lists, a, b);
+  if (!are_named_alike(&lists, a, b)) align(d, &lists, a, b);
   // What is left over of a longer list goes from its end, so that no index moves.
   while (i < lists.rows || j < lists.columns) {
     int step = next_step(d, &lists, a, b, i, j);

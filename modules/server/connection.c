@@ -16,6 +16,11 @@ enum {
   LINGER_SECONDS = 2,
 };
 
+// How long a drain waits for a request on a connection that has had some, or none yet: a client
+// cannot know that it comes too late.
+#define IDLE_DRAIN_SECONDS 0.2
+#define NEW_DRAIN_SECONDS 5
+
 // --- time ---------------------------------------------------------------------------------------
 
 static bool refuse(struct connection *connection, int status);
@@ -307,6 +312,7 @@ static bool start_request(struct connection *connection) {
   // Parsed again: other heads may have been parsed while the body came.
   kf_head_parse(connection->in.data, connection->head_length, &connection->server->head);
   connection->phase = HANDLING;
+  connection->served = true;
   set_deadline(connection, HUGE_VAL);
   if (!kf_request_start(connection)) {
     kf_connection_close(connection, true);
@@ -348,6 +354,11 @@ void kf_connection_next(struct connection *connection) {
   connection->phase = READ_HEAD;
   set_deadline(connection, connection->server->idle_timeout);
   if (advance(connection)) set_events(connection);
+}
+
+void kf_connection_drain(struct connection *connection) {
+  bool idle = connection->phase == READ_HEAD && !connection->started;
+  if (idle) set_deadline(connection, connection->served ? IDLE_DRAIN_SECONDS : NEW_DRAIN_SECONDS);
 }
 
 void kf_connection_resume(struct connection *connection) {

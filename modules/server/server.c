@@ -280,10 +280,7 @@ static int l_drain(lua_State *L) {
   lua_settop(L, 1);
   server->draining = true;
   stop_listening(server);
-  for (struct connection *at = server->connections, *next; at; at = next) {
-    next = at->next;
-    if (at->phase == READ_HEAD && !at->started) kf_connection_close(at, false);
-  }
+  for (struct connection *at = server->connections; at; at = at->next) kf_connection_drain(at);
   if (server->count == 0) return drained(L, LUA_OK, 0);
   return kf_gate_wait(L, &server->empty, deadline, 0, drained);
 }

@@ -69,7 +69,8 @@ struct connection {
   struct kf_chunks chunks;
   uint64_t content_length;
   bool chunked, keep_alive, old;
-  bool started;          // its first byte was read
+  bool started;          // the first byte of a request was read
+  bool served;           // it has had a request
   bool ended;            // the client has sent its last byte
   struct kf_buffer out;
   size_t written;        // of out
@@ -99,6 +100,8 @@ static inline bool kf_connection_flushed(const struct connection *connection) {
 }
 // The answer is written: to the next request, or to the end.
 void kf_connection_next(struct connection *connection);
+// The server drains: one without a request gets a moment, for what is on its way.
+void kf_connection_drain(struct connection *connection);
 // Of an upgraded one: goes on reading after its input was taken.
 void kf_connection_resume(struct connection *connection);
 

@@ -263,8 +263,13 @@ end)
 
 test("a drain answers what was asked and ends the rest", function()
   local go = task.event()
-  local s = listen { handler = function() go:wait() return { body = "done" } end }
+  local s = listen { handler = function(request)
+    if request.path ~= "/first" then go:wait() end
+    return { body = "done" }
+  end }
   local idle = connect(s)
+  idle:write "GET /first HTTP/1.1\r\nHost: a\r\n\r\n"
+  test.equal(status_of(idle:read(5)), 200)
   local request = task.spawn(http.request, { url = url(s), timeout = 5 })
   while s:connections() < 2 do task.sleep(0.001) end
   local drain = task.spawn(function() return s:drain(60) end)
@@ -274,6 +279,18 @@ test("a drain answers what was asked and ends the rest", function()
   test.equal(request:wait(5).headers.connection, "close")
   test.equal(drain:wait(5), true)
   idle:close()
+end)
+
+test("a drain still answers a connection that has just been made", function()
+  local s = listen {}
+  local new = connect(s)
+  while s:connections() < 1 do task.sleep(0.001) end
+  local drain = task.spawn(function() return s:drain(60) end)
+  task.sleep(0.01)
+  new:write "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+  test.equal(status_of(read_all(new)), 200)
+  new:close()
+  test.equal(drain:wait(5), true)
 end)
 
 test("a drain is over when its grace is", function()

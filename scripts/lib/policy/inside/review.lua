@@ -134,6 +134,7 @@ local function take_edits(policy, edited)
   local operations = require "kube".patch.diff(before, edited)
   if #operations == 0 then return record(policy, "unchanged") end
   if policy.mode == "enforce" then
+    now.operations = not now.changed and operations or nil -- those of one change are the whole patch
     now.object = edited
     now.changed = true
     return record(policy, "patched", { paths = paths_of(operations) })
@@ -205,7 +206,7 @@ function M.finish(as)
   local response = { uid = request.uid, allowed = now.denial == nil }
   if now.denial then response.status = status_of(now.denial) end
   if now.changed and not now.denial then
-    local operations = require "kube".patch.diff(request.object, now.object)
+    local operations = now.operations or require "kube".patch.diff(request.object, now.object)
     if #operations > 0 then
       response.patchType = "JSONPatch"
       response.patch = hash.base64(json.encode(operations, { sort = true }))

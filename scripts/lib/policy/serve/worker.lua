@@ -40,10 +40,15 @@ local function announce(set, recorded)
   set.before, set.after = before, after
 end
 
--- The uid of a review comes first in what the API server sends.
+-- The first uid in what the API server sends is the review's.
+local function uid_of(body)
+  local _, last = body:find('"uid":"', 1, true)
+  return last and body:match('^([%w-]*)"', last + 1)
+end
+
 local function with_uid(set, handler)
   return function(request)
-    set.uid = request.body:match '"uid"%s*:%s*"([%w-]*)"'
+    set.uid = uid_of(request.body)
     return handler(request)
   end
 end
