@@ -55,6 +55,14 @@ function cluster:now()
   return (self.options.now or os.time)() + self.skew
 end
 
+---@return number seconds since 1970 with their fraction
+function cluster:now_exact()
+  if self.options.now then return self:now() end
+  local wall, mono = os.time(), require("task").now()
+  if not self.wall_start then self.wall_start = wall - mono end
+  return self.wall_start + mono + self.skew
+end
+
 ---@return string the time as RFC 3339
 function cluster:time() return require("lab.clock").text(self:now()) end
 

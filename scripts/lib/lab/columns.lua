@@ -337,15 +337,17 @@ define("apps/daemonsets", with_wide { { "Name" }, { "Desired" }, { "Current" }, 
 end)
 
 local function job_status(o)
+  local on = {}
   for _, condition in ipairs(o.status and o.status.conditions or {}) do
-    if condition.status == "True" then
-      if condition.type == "Complete" or condition.type == "Failed" then return condition.type end
-      if condition.type == "Suspended" then return "Suspended" end
-      if condition.type == "FailureTarget" then return "FailureTarget" end
-      if condition.type == "SuccessCriteriaMet" then return "SuccessCriteriaMet" end
-    end
+    on[condition.type] = condition.status == "True"
   end
-  return o.metadata.deletionTimestamp and "Terminating" or "Running"
+  if on.Complete then return "Complete" end
+  if on.Failed then return "Failed" end
+  if o.metadata.deletionTimestamp then return "Terminating" end
+  for _, kind in ipairs { "Suspended", "FailureTarget", "SuccessCriteriaMet" } do
+    if on[kind] then return kind end
+  end
+  return "Running"
 end
 
 define("batch/jobs", with_wide { { "Name" }, { "Status" }, { "Completions" }, { "Duration" }, { "Age" } },

@@ -160,6 +160,9 @@ function M.resource(group, row)
     singular = row.singular or row[2]:lower(), namespaced = not row.cluster, verbs = verbs, may = may,
     short = M.words(row.short), categories = M.words(row.categories), status = row.status or false,
     generation = row.generation or false, subresources = subresources_of(row),
+    convert_out = row.stored == "events" and function(object)
+      return require("lab.rules.events").events.from_core(object)
+    end or nil,
     stored = row.stored or (group.group == "" and row[1] or group.group .. "/" .. row[1]),
   }
 end

@@ -38,7 +38,9 @@ function M.write(ctx, kind)
   status.check({ group = GROUP, kind = kind }, "", causes)
   ctx.validation = validation ~= "" and validation or "Warn"
   local given = query.fieldManager and query.fieldManager[1] or nil
-  ctx.options = { kind = kind, apiVersion = "meta.k8s.io/v1", fieldManager = given ~= "" and given or nil,
+  -- Admission sees a patch as the update that it is.
+  ctx.options = { kind = kind == "PatchOptions" and "UpdateOptions" or kind, apiVersion = "meta.k8s.io/v1",
+                  fieldManager = given ~= "" and given or nil,
                   dryRun = ctx.dry_run and json.array { "All" } or nil,
                   fieldValidation = validation ~= "" and validation or nil }
 end

@@ -42,6 +42,7 @@ function M.start(options)
   local cluster = api.new {
     ca = authority.certificate, admin_token = options.token, on_error = options.on_error,
   }
+  cluster.port = options.port
   local listening = server.listen {
     port = options.port or 0, certificate = pair.certificate, key = pair.key, client_ca = authority.certificate,
     max_body = LARGEST, handler = function(request) return cluster:handle(request) end,
@@ -50,6 +51,7 @@ function M.start(options)
     cluster = cluster, server = listening, port = listening.port, ca = authority.certificate, authority = authority,
     url = ("https://127.0.0.1:%d"):format(listening.port), token = cluster.auth.admin_token,
   }, running)
+  cluster.port = listening.port
   require("lab.controllers").start(cluster, options)
   return self
 end

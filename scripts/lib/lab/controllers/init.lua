@@ -4,7 +4,7 @@
 
 local M = {}
 
-local ALL = { "namespaces" }
+local ALL = { "namespaces", "collector", "quotas", "disruption", "replicasets", "deployments", "jobs", "endpoints" }
 
 ---Starts the controllers of a cluster.
 ---@param cluster lab.Cluster
@@ -13,6 +13,10 @@ function M.start(cluster, options)
   cluster.controllers = {}
   for _, name in ipairs(ALL) do
     cluster.controllers[#cluster.controllers + 1] = require("lab.controllers." .. name).start(cluster, options)
+  end
+  if options.nodes == 0 then return end
+  for _, name in ipairs { "lab.scheduler", "lab.nodes" } do
+    cluster.controllers[#cluster.controllers + 1] = require(name).start(cluster, options)
   end
 end
 

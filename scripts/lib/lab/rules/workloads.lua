@@ -243,7 +243,7 @@ function jobs.default(object)
   or_default(spec, "completionMode", "NonIndexed")
   or_default(spec, "suspend", false)
   or_default(spec, "podReplacementPolicy", spec.podFailurePolicy and "Failed" or "TerminatingOrFailed")
-  or_default(spec, "manualSelector", nil)
+  or_default(spec, "manualSelector", false)
   default_template(spec.template)
 end
 
@@ -259,6 +259,7 @@ function jobs.prepare_create(object)
     labels[prefix .. "controller-uid"] = m.uid
     labels[prefix .. "job-name"] = m.name
   end
+  if not object.metadata.labels then object.metadata.labels = json.decode(json.encode(labels)) end
   spec.selector = spec.selector or { matchLabels = { ["batch.kubernetes.io/controller-uid"] = m.uid } }
 end
 

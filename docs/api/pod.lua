@@ -1,0 +1,39 @@
+---@meta pod
+-- The parts of Linux that a pod of the lab is made of. Errors have the errno's name as their code;
+-- pod.try.NAME returns nil and the error instead of raising it.
+
+local pod = {}
+
+---@alias pod.Namespace "user"|"mnt"|"pid"|"net"|"ipc"|"uts"
+
+---New namespaces for this process (pid: for its children); in a new user namespace this user is root.
+---@param ... pod.Namespace
+function pod.unshare(...) end
+---@param pid integer
+---@param ... pod.Namespace of that process
+function pod.enter(pid, ...) end
+---Brings up the loopback device.
+function pod.loopback() end
+---@param name string
+function pod.hostname(name) end
+---@param source string
+---@param target string
+---@param type string file system, "" for none
+---@param data string options of the file system, "" for none
+---@param ... "bind"|"rec"|"private"|"slave"|"remount"|"ro"|"nosuid"|"nodev"|"noexec"
+function pod.mount(source, target, type, data, ...) end
+---The mount point becomes /, and what was / can be reached no more.
+---@param root string
+function pod.pivot(root) end
+---@param pid integer
+---@param signal integer
+---@return boolean # whether there was such a process
+function pod.kill(pid, signal) end
+---Runs a command as the first process of a new pid namespace, passes signals on to it, and ends as it
+---ends: it never returns.
+---@param argv string[]
+---@param environment string[] NAME=VALUE
+---@param directory string
+function pod.run(argv, environment, directory) end
+
+return pod

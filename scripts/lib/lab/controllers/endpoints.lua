@@ -1,0 +1,127 @@
+-- lab.controllers.endpoints: the addresses of the pods behind each service, as Endpoints and EndpointSlice.
+-- Not for carrying traffic.
+--   require "lab.controllers.endpoints".start(cluster)
+
+local base = require "lab.controllers.base"
+local inside = require "lab.inside"
+local json = require "json"
+local match = require "lab.match"
+local pods = require "lab.controllers.pods"
+local store = require "lab.store"
+
+local M = {}
+
+local SLICE = "discovery.k8s.io/endpointslices"
+local MANAGER = "kube-controller-manager"
+
+local function number_of(port, pod)
+  if math.type(port.targetPort) == "integer" then return port.targetPort end
+  for _, container in ipairs(pod.spec.containers) do
+    for _, one in ipairs(container.ports or {}) do
+      if one.name == port.targetPort then return one.containerPort end
+    end
+  end
+end
+
+local function target(pod, namespace)
+  return { kind = "Pod", namespace = namespace, name = pod.metadata.name, uid = pod.metadata.uid }
+end
+
+local function members(cluster, service)
+  local namespace = service.metadata.namespace
+  local list = {}
+  for _, record in ipairs(cluster.store:collection("pods"):records(namespace)) do
+    if match.equal(service.spec.selector, record.labels) then
+      local pod = store.view(record)
+      if not pods.is_finished(pod) and pod.status and (pod.status.podIP or "") ~= "" then list[#list + 1] = pod end
+    end
+  end
+  return list
+end
+
+local function endpoints_of(service, list)
+  local ready, waiting = json.array {}, json.array {}
+  for _, pod in ipairs(list) do
+    local into = pods.is_ready(pod) and not pod.metadata.deletionTimestamp and ready or waiting
+    into[#into + 1] = { ip = pod.status.podIP, nodeName = pod.spec.nodeName,
+                        targetRef = target(pod, service.metadata.namespace) }
+  end
+  if #list == 0 then return nil end
+  local ports = json.array {}
+  for i, port in ipairs(service.spec.ports or {}) do
+    ports[i] = { name = port.name, port = number_of(port, list[1]) or port.port, protocol = port.protocol }
+  end
+  return json.array { { addresses = #ready > 0 and ready or nil, notReadyAddresses = #waiting > 0 and waiting or nil,
+                        ports = #ports > 0 and ports or nil } }
+end
+
+local function slice_of(service, list)
+  local ports, endpoints = json.array {}, json.array {}
+  for i, port in ipairs(service.spec.ports or {}) do
+    ports[i] = { name = port.name or "", protocol = port.protocol,
+                 port = list[1] and number_of(port, list[1]) or port.port }
+  end
+  for i, pod in ipairs(list) do
+    local leaving = pod.metadata.deletionTimestamp ~= nil
+    local ready = pods.is_ready(pod)
+    endpoints[i] = { addresses = json.array { pod.status.podIP }, nodeName = pod.spec.nodeName,
+                     targetRef = target(pod, service.metadata.namespace),
+                     conditions = { ready = ready and not leaving, serving = ready, terminating = leaving } }
+  end
+  return ports, endpoints
+end
+
+local function put(cluster, stored, object, fill)
+  local m = object.metadata
+  local there = inside.change(cluster, stored, m.namespace, m.name, nil, MANAGER, fill)
+  if not there then
+    fill(object)
+    inside.create(cluster, stored, object, MANAGER)
+  end
+end
+
+local function look(cluster, key)
+  local namespace, name = key:match "^(.-)/(.*)$"
+  local service = inside.view(cluster, "services", namespace, name)
+  if not service or not service.spec.selector then return end
+  local list = members(cluster, service)
+  local labels = { ["endpoints.kubernetes.io/managed-by"] = "endpoint-controller" }
+  put(cluster, "endpoints", { metadata = { name = name, namespace = namespace, labels = labels } }, function(object)
+    object.subsets = endpoints_of(service, list)
+  end)
+  local ports, endpoints = slice_of(service, list)
+  put(cluster, SLICE, { metadata = { name = name .. "-lab", namespace = namespace,
+    labels = { ["kubernetes.io/service-name"] = name,
+               ["endpointslice.kubernetes.io/managed-by"] = "endpointslice-controller.k8s.io" },
+    ownerReferences = json.array { inside.owner(cluster, "services", service) } }, addressType = "IPv4" },
+    function(object)
+      object.ports, object.endpoints = ports, endpoints
+    end)
+end
+
+---@param cluster lab.Cluster
+---@return lab.Controller
+function M.start(cluster)
+  local services = cluster.store:collection "services"
+  return base.new(cluster, {
+    name = "endpoints",
+    on = function(collection, event, add)
+      local record = event.record
+      if collection == "services" then
+        if event.removed then
+          inside.delete(cluster, "endpoints", record.namespace, record.name)
+        else
+          add(record.key)
+        end
+      elseif collection == "pods" and services.count > 1 then
+        for _, service in ipairs(services:records(record.namespace)) do
+          local selector = store.view(service).spec.selector
+          if match.equal(selector, record.labels) then add(service.key) end
+        end
+      end
+    end,
+    look = function(key) look(cluster, key) end,
+  })
+end
+
+return M

@@ -1,0 +1,19 @@
+-- lab.images: what the name of an image means on this machine: a command environment.
+-- Not for pulling images: there is no registry. A site adds lines to its own copy of this file:
+--   kfhost scripts eject lib/lab/images.lua
+--
+-- A line is a pattern with * (for any text), and what it means: `program` is what runs when a container
+-- gives no command, `entrypoint` what stands before its arguments. All see the programs of this machine.
+
+return {
+  { "python:*", program = { "python3" } },
+  { "*/python:*", program = { "python3" } },
+  { "kfhost", entrypoint = { "kfhost" } },
+  { "kfhost:*", entrypoint = { "kfhost" } },
+  { "*/kfhost:*", entrypoint = { "kfhost" } },
+  { "busybox", program = { "sh" } }, { "busybox:*", program = { "sh" } },
+  { "alpine", program = { "sh" } }, { "alpine:*", program = { "sh" } },
+  { "bash", program = { "bash" } }, { "bash:*", program = { "bash" } },
+  { "debian", program = { "bash" } }, { "debian:*", program = { "bash" } },
+  { "ubuntu", program = { "bash" } }, { "ubuntu:*", program = { "bash" } },
+}

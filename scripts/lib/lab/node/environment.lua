@@ -1,0 +1,127 @@
+-- lab.node.environment: the variables of a container: values, references, the fields of its pod.
+-- Not for files (lab.node.volumes).
+--   environment.of(cluster, pod, container) -> { NAME = "value" }; raises a text that says what is missing
+
+local inside = require "lab.inside"
+local hash = require "hash"
+local meta = require "lab.meta"
+local quantities = require "lab.quantities"
+
+local M = {}
+
+-- --- fields of the pod --------------------------------------------------------------------------------
+
+local function map_text(map)
+  local lines = {}
+  for _, name in ipairs(meta.sorted_names(map or {})) do
+    lines[#lines + 1] = ('%s="%s"'):format(name, (map[name]:gsub('[\\"]', "\\%0"):gsub("\n", "\\n")))
+  end
+  return table.concat(lines, "\n")
+end
+
+local FIELDS = {
+  ["metadata.name"] = function(pod) return pod.metadata.name end,
+  ["metadata.namespace"] = function(pod) return pod.metadata.namespace end,
+  ["metadata.uid"] = function(pod) return pod.metadata.uid end,
+  ["metadata.labels"] = function(pod) return map_text(pod.metadata.labels) end,
+  ["metadata.annotations"] = function(pod) return map_text(pod.metadata.annotations) end,
+  ["spec.nodeName"] = function(pod) return pod.spec.nodeName end,
+  ["spec.serviceAccountName"] = function(pod) return pod.spec.serviceAccountName end,
+  ["status.hostIP"] = function(pod) return pod.status and pod.status.hostIP end,
+  ["status.podIP"] = function(pod) return pod.status and pod.status.podIP end,
+  ["status.podIPs"] = function(pod) return pod.status and pod.status.podIP end,
+}
+
+---@param pod table
+---@param path string such as "metadata.labels['app']"
+---@return string
+function M.field(pod, path)
+  local map, key = path:match "^metadata%.(%a+)%['(.*)'%]$"
+  if map then return (pod.metadata[map] or {})[key] or "" end
+  local read = FIELDS[path]
+  return read and read(pod) or ""
+end
+
+---@param container table
+---@param ref {resource: string, divisor: string?}
+---@return string
+function M.resource(container, ref)
+  local kind, name = ref.resource:match "^(%a+)%.(.*)$"
+  local map = (container.resources or {})[kind] or {}
+  local value = map[name]
+  if not value then return name == "cpu" and "1" or "0" end
+  local divisor = ref.divisor and quantities.value(ref.divisor) or 0
+  if divisor == 0 then divisor = 1 end
+  return ("%d"):format(math.ceil(quantities.value(value) / divisor))
+end
+
+-- --- references -----------------------------------------------------------------------------------------
+
+local function lookup(cluster, pod, kind, ref)
+  local stored = kind == "secret" and "secrets" or "configmaps"
+  local object = inside.view(cluster, stored, pod.metadata.namespace, ref.name)
+  if not object then
+    if ref.optional then return nil end
+    error(('%s "%s" not found'):format(kind, ref.name), 0)
+  end
+  return object
+end
+
+local function key_value(cluster, pod, kind, ref)
+  local object = lookup(cluster, pod, kind, ref)
+  if not object then return nil end
+  local value = (object.data or {})[ref.key]
+  if value == nil then
+    if ref.optional then return nil end
+    error(("couldn't find key %s in %s %s/%s"):format(ref.key, kind == "secret" and "Secret" or "ConfigMap",
+      pod.metadata.namespace, ref.name), 0)
+  end
+  return kind == "secret" and hash.unbase64(value) or value
+end
+
+local function of_source(cluster, pod, container, source)
+  if source.fieldRef then return M.field(pod, source.fieldRef.fieldPath) end
+  if source.resourceFieldRef then return M.resource(container, source.resourceFieldRef) end
+  if source.configMapKeyRef then return key_value(cluster, pod, "configmap", source.configMapKeyRef) end
+  if source.secretKeyRef then return key_value(cluster, pod, "secret", source.secretKeyRef) end
+end
+
+---Replaces $(NAME) by the value of a variable; $$ stands for a dollar sign.
+---@param text string
+---@param values table<string, string>
+---@return string
+function M.expand(text, values)
+  return (text:gsub("%$(%$?)(%(?)([%w_.-]*)(%)?)", function(twice, open, name, close)
+    local whole = "$" .. twice .. open .. name .. close
+    if twice == "$" then return "$" .. open .. name .. close end
+    if open == "(" and close == ")" and values[name] then return values[name] end
+    return whole
+  end))
+end
+
+---@param cluster lab.Cluster
+---@param pod table
+---@param container table
+---@return table<string, string>
+function M.of(cluster, pod, container)
+  local values = {}
+  for _, from in ipairs(container.envFrom or {}) do
+    local kind = from.secretRef and "secret" or "configmap"
+    local object = lookup(cluster, pod, kind, from.secretRef or from.configMapRef)
+    for name, value in pairs(object and object.data or {}) do
+      values[(from.prefix or "") .. name] = kind == "secret" and hash.unbase64(value) or value
+    end
+  end
+  for _, variable in ipairs(container.env or {}) do
+    if variable.valueFrom then
+      values[variable.name] = of_source(cluster, pod, container, variable.valueFrom)
+    else
+      values[variable.name] = M.expand(variable.value or "", values)
+    end
+  end
+  return values
+end
+
+M.lookup = lookup
+
+return M

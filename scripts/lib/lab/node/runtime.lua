@@ -1,0 +1,294 @@
+-- lab.node.runtime: containers as processes: in namespaces of their own where the kernel allows, else plain.
+-- Not for when they start and end (lab.node.worker).
+--   local r = runtime.new(cluster, root); local sandbox = r:sandbox(pod); local c = r:start(sandbox, container, …)
+--
+-- Plain processes do not have the paths of their mounts: $KFHOST_ROOT is a folder that has them, and all
+-- pods share this machine's network and processes. An event says so.
+
+local environment = require "lab.node.environment"
+local fs = require "fs"
+local host = require "host"
+local image = require "lab.image"
+local json = require "json"
+local pod = require "pod"
+local proc = require "proc"
+local task = require "task"
+
+local M = {}
+
+local SIGNALS = { TERM = 15, KILL = 9, INT = 2, HUP = 1, QUIT = 3, USR1 = 10, USR2 = 12 }
+
+---@class lab.Runtime
+local runtime = {}
+runtime.__index = runtime
+
+---@param cluster lab.Cluster
+---@param options {root: string, plain: boolean?}
+---@return lab.Runtime
+function M.new(cluster, options)
+  fs.mkdir(options.root, { parents = true, mode = 448 })
+  local bin = fs.join(options.root, "bin")
+  fs.mkdir(bin, { parents = true })
+  fs.symlink(host.executable(), fs.join(bin, "kfhost"))
+  return setmetatable({ cluster = cluster, root = options.root, bin = bin, plain = options.plain, addresses = 0,
+    running = {} }, runtime)
+end
+
+-- --- sandboxes ------------------------------------------------------------------------------------------
+
+-- The process that holds a pod's namespaces; nil with a reason when there can be none.
+local function hold(name)
+  local code = ("require('lab.container').hold(%q)"):format(name)
+  local holder = proc.spawn { host.executable(), "-e", code, stdin = "pipe", stderr = "pipe", clear_env = true, env = {
+    PATH = "/usr/bin:/bin" } }
+  local ok, line = pcall(holder.read_line, holder, "stdout", 10)
+  if ok and line == "ready" then return holder end
+  local _, why = pcall(holder.read, holder, "stderr", 1)
+  holder:kill "KILL"
+  return nil, type(why) == "string" and why:match "^[^\n]*" or "the process that makes them ended"
+end
+
+---What containers of a pod share.
+---@param object table the pod
+---@return table sandbox
+function runtime:sandbox(object)
+  local directory = fs.join(self.root, "pods", object.metadata.uid)
+  fs.mkdir(directory, { parents = true, mode = 448 })
+  self.addresses = self.addresses + 1
+  local n = self.addresses
+  local sandbox = { directory = directory, pod = object, ip = ("10.244.%d.%d"):format(n // 250 % 250, n % 250 + 2) }
+  if not self.plain then
+    sandbox.holder, sandbox.problem = hold(object.spec.hostname or object.metadata.name)
+    if not sandbox.holder then self.plain = sandbox.problem end
+  else
+    sandbox.problem = type(self.plain) == "string" and self.plain or "it was started with --plain-pods"
+  end
+  if not sandbox.holder then sandbox.ip = ("127.64.%d.%d"):format(n // 250 % 250, n % 250 + 2) end
+  return sandbox
+end
+
+---Ends what is left of a pod and removes its files.
+function runtime:remove(sandbox)
+  if sandbox.holder then
+    sandbox.holder:close_stdin()
+    pcall(sandbox.holder.wait, sandbox.holder, 5)
+  end
+  pcall(fs.remove, sandbox.directory, { recursive = true })
+  return self
+end
+
+-- --- a container ----------------------------------------------------------------------------------------
+
+local BASE = { HOME = "/root", PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+               LANG = "C.UTF-8", TERM = "xterm" }
+
+local function variables(self, sandbox, container)
+  local values = environment.of(self.cluster, sandbox.pod, container)
+  local all = {}
+  for name, value in pairs(BASE) do all[name] = value end
+  all.HOSTNAME = sandbox.pod.spec.hostname or sandbox.pod.metadata.name
+  all.KUBERNETES_SERVICE_HOST = "127.0.0.1"
+  all.KUBERNETES_SERVICE_PORT = tostring(self.cluster.port or 443)
+  for name, value in pairs(values) do all[name] = value end
+  return all
+end
+
+local function mounts(self, container, directories)
+  local list = {}
+  for _, mount in ipairs(container.volumeMounts or {}) do
+    local source = directories[mount.name]
+    local sub = mount.subPath or mount.subPathExpr
+    if sub then
+      source = fs.join(source, require("lab.node.volumes").safe(sub))
+      if not fs.exists(source) then fs.mkdir(source, { parents = true }) end
+      local real, base = fs.realpath(source), fs.realpath(directories[mount.name])
+      if real ~= base and real:sub(1, #base + 1) ~= base .. "/" then
+        error(("subPath %q leaves the volume %q"):format(sub, mount.name), 0)
+      end
+    end
+    list[#list + 1] = { source = source, target = mount.mountPath, read_only = mount.readOnly or false }
+  end
+  list[#list + 1] = { source = self.bin, target = "/kfhost", read_only = true }
+  table.sort(list, function(a, b) return #a.target < #b.target end)
+  return list
+end
+
+local function hosts_text(sandbox)
+  local lines = { "127.0.0.1\tlocalhost", "::1\tlocalhost", sandbox.ip .. "\t" .. sandbox.pod.metadata.name }
+  for _, alias in ipairs(sandbox.pod.spec.hostAliases or {}) do
+    lines[#lines + 1] = alias.ip .. "\t" .. table.concat(alias.hostnames or {}, "\t")
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+local ACCOUNTS = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+
+local function pairs_of(values)
+  local list = {}
+  for name, value in pairs(values) do list[#list + 1] = name .. "=" .. value end
+  table.sort(list)
+  return list
+end
+
+local function words(container, values)
+  local line = image.find(container.image)
+  local list = image.command(container, line)
+  for i, word in ipairs(list) do list[i] = environment.expand(word, values) end
+  return list
+end
+
+-- In namespaces: a process of ours sets them up and becomes the command.
+local function confined(self, sandbox, container, place, list, values, directories)
+  local binds = mounts(self, container, directories)
+  local message = fs.join(place, "termination-log")
+  fs.write(message, "")
+  binds[#binds + 1] = { source = message, target = container.terminationMessagePath or "/dev/termination-log" }
+  values.PATH = values.PATH .. ":/kfhost"
+  local root = fs.join(place, "root")
+  fs.mkdir(root, { parents = true })
+  local spec = fs.join(place, "spec.json")
+  fs.write(spec, json.encode {
+    holder = sandbox.holder.pid, root = root, mounts = binds, argv = json.array(list),
+    environment = json.array(pairs_of(values)), directory = container.workingDir or "/",
+    files = { ["/etc/hosts"] = hosts_text(sandbox), ["/etc/passwd"] = ACCOUNTS,
+              ["/etc/group"] = "root:x:0:\nnogroup:x:65534:\n", ["/etc/resolv.conf"] = "",
+              ["/etc/hostname"] = sandbox.pod.metadata.name .. "\n",
+              ["/etc/nsswitch.conf"] = "hosts: files\n" },
+  })
+  local code = ("require('lab.container').run(%q)"):format(spec)
+  return { host.executable(), "-e", code, env = { PATH = "/usr/bin:/bin" } }, message
+end
+
+-- Without namespaces: the command itself, with a folder that has the paths.
+local function unconfined(self, _, container, place, list, values, directories)
+  local root = fs.join(place, "root")
+  fs.mkdir(root, { parents = true })
+  for _, mount in ipairs(mounts(self, container, directories)) do
+    local target = fs.join(root, (mount.target:gsub("^/+", "")))
+    fs.mkdir(fs.dirname(target), { parents = true })
+    fs.symlink(mount.source, target)
+  end
+  local message = fs.join(root, ((container.terminationMessagePath or "/dev/termination-log"):gsub("^/+", "")))
+  fs.mkdir(fs.dirname(message), { parents = true })
+  fs.write(message, "")
+  values.KFHOST_ROOT = root
+  values.HOME = root
+  values.PATH = self.bin .. ":" .. values.PATH
+  list.env = values
+  list.cwd = root
+  return list, message
+end
+
+---@class lab.Process a container that runs or has run
+---@field started number seconds since 1970
+---@field finished number?
+---@field exit_code integer?
+---@field signal integer?
+---@field log string path of its log
+---@field message string path of its termination message
+
+local process = {}
+process.__index = process
+
+-- Each line of output with its time, as container runtimes write it.
+local function follow(cluster, stream, path)
+  local clock = require "lab.clock"
+  while true do
+    local ok, line = pcall(stream.read_line, stream, "stdout")
+    if not ok or line == nil then return end
+    fs.append(path, ("%s %s\n"):format(clock.micro(cluster:now_exact()), line))
+    if cluster.log_written then cluster.log_written:set() end
+  end
+end
+
+---Starts a container.
+---@param sandbox table
+---@param container table
+---@param directories table<string, string> of volumes
+---@param count integer how often it was started before
+---@return lab.Process
+function runtime:start(sandbox, container, directories, count)
+  local place = fs.join(sandbox.directory, container.name, tostring(count))
+  fs.mkdir(place, { parents = true })
+  local values = variables(self, sandbox, container)
+  local list = words(container, values)
+  if #list == 0 then error("no command specified", 0) end
+  local build = sandbox.holder and confined or unconfined
+  local options, message = build(self, sandbox, container, place, list, values, directories)
+  options.clear_env, options.stdin, options.stderr = true, "null", "stdout"
+  options.rlimits = { core = 0 }
+  local log = fs.join(place, "log")
+  fs.write(log, "")
+  local child = proc.spawn(options)
+  local self_process = setmetatable({
+    child = child, pid = child.pid, started = self.cluster:now(), log = log, message = message, values = values,
+    ended = task.event(), confined = sandbox.holder ~= nil, place = place,
+  }, process)
+  self.running[self_process] = true
+  task.spawn(function()
+    follow(self.cluster, child, log)
+    local ok, exit = pcall(child.wait, child)
+    self_process.finished = self.cluster:now()
+    if ok then
+      self_process.signal = exit.signal
+      self_process.exit_code = exit.code or 128 + (exit.signal or 9)
+    else
+      self_process.exit_code = 137
+    end
+    self.running[self_process] = nil
+    self_process.ended:set()
+  end)
+  return self_process
+end
+
+---Kills what still runs, and waits for its end.
+function runtime:close()
+  local list = {}
+  for one in pairs(self.running) do list[#list + 1] = one end
+  for _, one in ipairs(list) do one:kill() end
+  for _, one in ipairs(list) do one:wait(5) end
+end
+
+---Sends a signal to the first process only.
+---@param name string "TERM", "KILL" …
+function process:signal_first(name)
+  if self.finished then return end
+  pod.kill(self.pid, SIGNALS[name] or 15)
+end
+
+---Kills all processes.
+function process:kill()
+  if not self.finished then self.child:kill "KILL" end
+end
+
+---@param timeout number?
+---@return boolean whether it has ended
+function process:wait(timeout) return self.finished ~= nil or self.ended:wait(timeout) end
+
+---The first process of a confined container, as this machine numbers it.
+function process:inner_pid()
+  local ok, text = pcall(fs.read, ("/proc/%d/task/%d/children"):format(self.pid, self.pid))
+  return ok and math.tointeger(tonumber(text:match "%d+"))
+end
+
+---The options of one more command in a container that runs.
+---@param sandbox table
+---@param list string[]
+---@return table options for proc.spawn
+function process:command(sandbox, list)
+  if not self.confined then
+    local options = table.move(list, 1, #list, 1, {})
+    options.env, options.clear_env = self.values, true
+    options.cwd = self.values.KFHOST_ROOT
+    return options
+  end
+  local spec = fs.join(self.place, "exec-" .. require("hash").random_hex(4) .. ".json")
+  fs.write(spec, json.encode {
+    holder = sandbox.holder.pid, process = self:inner_pid(), argv = json.array(list),
+    environment = json.array(pairs_of(self.values)), directory = "/",
+  })
+  return { host.executable(), "-e", ("require('lab.container').exec(%q)"):format(spec), clear_env = true,
+           env = { PATH = "/usr/bin:/bin" } }
+end
+
+return M

@@ -1,0 +1,206 @@
+-- Pods as processes: the tests run in the lab's own process, without a server.
+local api = require "lab.api"
+local controllers = require "lab.controllers"
+local json = require "json"
+local proc = require "proc"
+local task = require "task"
+local test = require "test"
+
+-- A live cluster whose waiting is short; ends with the function.
+local function with_lab(options, run)
+  local problems = {}
+  local clock = proc.spawn { "sleep", "60" } -- while a process is pending, real time runs
+  local cluster = api.new { on_error = function(_, text, traceback)
+    problems[#problems + 1] = text .. (traceback or "")
+  end }
+  controllers.start(cluster, { nodes = options.nodes or 1, time_scale = options.time_scale or 0.01,
+                               plain_pods = options.plain, root = test.tmpdir(), profile = options.profile })
+  local ok, problem = pcall(run, cluster, function(method, path, body, query)
+    local value, code, failure = cluster:call(method, path, { body = body, query = query })
+    if not value and failure then error(("%s %s: %d %s"):format(method, path, code, failure.message), 2) end
+    return value, code
+  end)
+  cluster.closing = true
+  controllers.stop(cluster)
+  clock:kill "KILL"
+  clock:wait()
+  if not ok then error(problem, 0) end
+  test.same(problems, {})
+end
+
+-- Waits for something to become true; the processes of pods need real time.
+local function eventually(what, check)
+  local started = os.time()
+  while os.time() - started < 30 do
+    local value = check()
+    if value then return value end
+    local pause = task.event()
+    pcall(pause.wait, pause, 0.01)
+  end
+  error("it never happened that " .. what, 2)
+end
+
+local PODS = "/api/v1/namespaces/default/pods"
+local JOBS = "/apis/batch/v1/namespaces/default/jobs"
+
+local function shell(script, more)
+  local container = { name = "main", image = "busybox:1", command = { "sh", "-c", script } }
+  for key, value in pairs(more or {}) do container[key] = value end
+  return container
+end
+
+local function pod(name, spec, labels)
+  spec.restartPolicy = spec.restartPolicy or "Never"
+  return { metadata = { name = name, labels = labels }, spec = spec }
+end
+
+local function phase(call, name, wanted)
+  return eventually(name .. " is " .. wanted, function()
+    local object = call("GET", PODS .. "/" .. name)
+    return object.status.phase == wanted and object
+  end)
+end
+
+local function log(cluster, name, container)
+  return cluster:handle { method = "GET", path = PODS .. "/" .. name .. "/log", internal = true, headers = {},
+                          query = container and "container=" .. container }.body
+end
+
+for _, plain in ipairs { false, true } do
+  local how = plain and " (plain processes)" or " (in namespaces)"
+
+  test("a pod runs a command and ends with its code, its log and its message" .. how, function()
+    with_lab({ plain = plain }, function(cluster, call)
+      local say = 'echo one; echo two >&2; printf done > "${KFHOST_ROOT}/dev/termination-log"; exit 3'
+      call("POST", PODS, pod("p", { containers = { shell(say) } }))
+      local ended = phase(call, "p", "Failed")
+      local state = ended.status.containerStatuses[1].state.terminated
+      test.same({ state.exitCode, state.reason, state.message }, { 3, "Error", "done" })
+      test.equal(log(cluster, "p"), "one\ntwo\n")
+    end)
+  end)
+
+  test("a container sees its variables, its config and its own token, and nothing of this user's" .. how, function()
+    with_lab({ plain = plain }, function(cluster, call)
+      call("POST", "/api/v1/namespaces/default/configmaps", { metadata = { name = "c" }, data = { key = "value" } })
+      call("POST", PODS, pod("p", {
+        volumes = { { name = "v", configMap = { name = "c" } } },
+        containers = { shell('echo "$A $B $NAME $USER"; cat "$KFHOST_ROOT/config/key"; echo; '
+          .. 'test -s "$KFHOST_ROOT/var/run/secrets/kubernetes.io/serviceaccount/token" && echo token', {
+          env = { { name = "A", value = "a" }, { name = "B", value = "$(A)b" },
+                  { name = "NAME", valueFrom = { fieldRef = { fieldPath = "metadata.name" } } } },
+          volumeMounts = { { name = "v", mountPath = "/config" } } }) },
+      }))
+      phase(call, "p", "Succeeded")
+      test.equal(log(cluster, "p"), "a ab p \nvalue\ntoken\n")
+    end)
+  end)
+
+  test("a job with an init container, a native sidecar and two retries completes" .. how, function()
+    with_lab({ plain = plain }, function(_, call)
+      local fails_twice = 'n=$(cat "$KFHOST_ROOT/work/n" 2>/dev/null || echo 0); n=$((n+1)); '
+        .. 'echo $n > "$KFHOST_ROOT/work/n"; test $n -ge 3'
+      call("POST", JOBS, { metadata = { name = "j" }, spec = { backoffLimit = 3, template = { spec = {
+        restartPolicy = "OnFailure", volumes = { { name = "work", emptyDir = json.object {} } },
+        initContainers = {
+          { name = "first", image = "busybox", command = { "sh", "-c", "exit 0" } },
+          { name = "side", image = "busybox", restartPolicy = "Always",
+            command = { "sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done" } } },
+        containers = { shell(fails_twice, { volumeMounts = { { name = "work", mountPath = "/work" } } }) },
+      } } } })
+      local job = eventually("the job is complete", function()
+        local object = call("GET", JOBS .. "/j")
+        return object.status.completionTime and object
+      end)
+      local kinds = {}
+      for i, condition in ipairs(job.status.conditions) do kinds[i] = condition.type end
+      test.same(kinds, { "SuccessCriteriaMet", "Complete" })
+      test.equal(job.status.succeeded, 1)
+      local made = call("GET", PODS).items[1]
+      test.equal(made.status.containerStatuses[1].restartCount, 2)
+      test.equal(made.status.initContainerStatuses[2].state.terminated ~= nil, true)
+    end)
+  end)
+end
+
+test("a job with a classic sidecar that never ends stays running", function()
+  with_lab({}, function(_, call)
+    call("POST", JOBS, { metadata = { name = "j" }, spec = { template = { spec = {
+      restartPolicy = "Never", containers = { shell "exit 0", shell("sleep 1000", { name = "side" }) } } } } })
+    eventually("the main container has ended", function()
+      local item = call("GET", PODS).items[1]
+      for _, s in ipairs(item and item.status.containerStatuses or {}) do
+        if s.name == "main" and s.state.terminated then return true end
+      end
+    end)
+    local job = call("GET", JOBS .. "/j")
+    test.equal(job.status.active, 1)
+    test.equal(job.status.completionTime, nil)
+  end)
+end)
+
+test("an unknown image says how it is mapped", function()
+  with_lab({}, function(_, call)
+    call("POST", PODS, pod("p", { containers = { { name = "main", image = "registry.example/app:1" } } }))
+    local waiting = eventually("it waits for its image", function()
+      local s = call("GET", PODS .. "/p").status.containerStatuses
+      return s and s[1].state.waiting and s[1].state.waiting.message and s[1].state.waiting
+    end)
+    test.equal(waiting.reason == "ErrImagePull" or waiting.reason == "ImagePullBackOff", true)
+    test.equal(waiting.message:find("lab/images.lua", 1, true) ~= nil, true)
+  end)
+end)
+
+test("a deleted pod gets its grace and is gone", function()
+  with_lab({}, function(cluster, call)
+    call("POST", PODS, pod("p", { terminationGracePeriodSeconds = 100,
+      containers = { shell "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done" } }))
+    eventually("it is up", function() return log(cluster, "p") == "up\n" end)
+    call("DELETE", PODS .. "/p")
+    eventually("it is gone", function()
+      return cluster.store:collection("pods"):get("default", "p") == nil
+    end)
+  end)
+end)
+
+test("pods go to nodes that fit: selectors, taints, affinity", function()
+  with_lab({ nodes = 3 }, function(_, call)
+    local spec = { containers = { shell "exit 0" }, nodeSelector = { ["kubernetes.io/hostname"] = "lab-2" } }
+    call("POST", PODS, pod("chosen", spec))
+    test.equal(phase(call, "chosen", "Succeeded").spec.nodeName, "lab-2")
+    call("POST", PODS, pod("nowhere", { containers = { shell "exit 0" }, nodeSelector = { no = "where" } }))
+    local text = eventually("it is told why", function()
+      for _, c in ipairs(call("GET", PODS .. "/nowhere").status.conditions or {}) do
+        if c.type == "PodScheduled" and c.status == "False" then return c.message end
+      end
+    end)
+    test.equal(text, "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector. preemption: 0/3 "
+      .. "nodes are available: 3 Preemption is not helpful for scheduling.")
+  end)
+end)
+
+test("a deployment makes pods, and a new template passes them on", function()
+  with_lab({}, function(_, call)
+    local function template(text)
+      return { metadata = { labels = { app = "d" } }, spec = { containers = {
+        shell(("trap 'exit 0' TERM; echo %s; while :; do sleep 0.05; done"):format(text)) } } }
+    end
+    local path = "/apis/apps/v1/namespaces/default/deployments"
+    call("POST", path, { metadata = { name = "d" }, spec = { replicas = 2, template = template "one",
+      selector = { matchLabels = { app = "d" } } } })
+    local function done(generation)
+      return eventually("it is rolled out", function()
+        local s = call("GET", path .. "/d").status
+        return s.observedGeneration == generation and s.updatedReplicas == 2 and s.availableReplicas == 2
+          and s.replicas == 2
+      end)
+    end
+    done(1)
+    local object = call("GET", path .. "/d")
+    object.spec.template = template "two"
+    call("PUT", path .. "/d", object)
+    done(2)
+    local sets = call("GET", "/apis/apps/v1/namespaces/default/replicasets").items
+    test.equal(#sets, 2)
+  end)
+end)
