@@ -57,6 +57,13 @@ local Splitter = {}
 function Splitter:feed(text) end
 ---@return string? text of the next complete object; nil: feed more; raises "Protocol"
 function Splitter:next() end
+---The next event of a watch; nil: feed more.
+---@return string? type
+---@return string? object its text
+---@return string? key
+---@return string? uid
+---@return string? resource_version; raises "Protocol"
+function Splitter:event() end
 ---@return string text without the elements of the list; raises "Protocol" when it was cut off
 function Splitter:rest() end
 ---@return boolean # whether an object has begun whose end has not come
@@ -71,11 +78,6 @@ function core.splitter(member) end
 ---@return string? uid
 ---@return string? resource_version; raises "Protocol"
 function core.facts(text) end
-
----@param text string of an event of a watch
----@return string type
----@return string object its text; raises "Protocol"
-function core.event(text) end
 
 ---@class kube.Store objects as packed bytes, by key
 local Store = {}

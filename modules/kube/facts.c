@@ -17,31 +17,29 @@ static void skip_blanks(struct kf_walk *walk) {
     walk->at++;
 }
 
-static bool has_control(const char *text, size_t length) {
+// The first quote, backslash or control character from `at` on, or `end`.
+static const char *special(const char *at, const char *end) {
   const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
-  size_t i = 0;
-  for (; i + 8 <= length; i += 8) {
+  for (; end - at >= 8; at += 8) {
     uint64_t word;
-    memcpy(&word, text + i, sizeof word);
-    if ((word - ones * 0x20) & ~word & highs) return true;
+    memcpy(&word, at, sizeof word);
+    uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
+    uint64_t found = ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((word - ones * 0x20) & ~word);
+    if (found & highs) break;
   }
-  for (; i < length; i++)
-    if ((unsigned char)text[i] < 0x20) return true;
-  return false;
+  while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20) at++;
+  return at;
 }
 
 // Reads a string with its quotes.
 static bool read_string(struct kf_walk *walk, struct kf_text *string) {
   const char *at = walk->at + 1;
-  while ((at = kf_json_string_end(at, walk->end)) < walk->end && *at == '\\') {
-    at += 2;
-    if (at > walk->end) at = walk->end;
-  }
-  if (at >= walk->end) return fail(walk, "a string without its end");
+  while ((at = special(at, walk->end)) < walk->end && *at == '\\' && walk->end - at > 2) at += 2;
+  if (at >= walk->end || *at == '\\') return fail(walk, "a string without its end");
+  if (*at != '"') return fail(walk, "a control character in a string");
   string->text = walk->at;
   string->length = (size_t)(at + 1 - walk->at);
   walk->at = at + 1;
-  if (has_control(string->text, string->length)) return fail(walk, "a control character in a string");
   return true;
 }
 
@@ -204,36 +202,35 @@ static int l_facts(lua_State *L) {
   return 3;
 }
 
-// core.event(text) -> type, text of the object; raises "Protocol" when it is no watch event
-static int l_event(lua_State *L) {
-  size_t length;
-  const char *text = luaL_checklstring(L, 1, &length);
-  struct kf_walk walk = {.at = text, .end = text + length};
-  struct kf_text name = {0}, type = {0}, object = {0};
-  skip_blanks(&walk);
-  bool more = walk.at < walk.end && *walk.at == '{';
-  while (more) {
+const char *kf_read_event(const char *text, const char *end, struct kf_event *event) {
+  struct kf_walk walk = {.at = text, .end = end, .facts = &event->facts};
+  struct kf_text name = {0};
+  *event = (struct kf_event){0};
+  if (walk.at >= walk.end || *walk.at != '{') return NULL;
+  do {
     walk.at++;
-    if (!read_name(&walk, &name)) break;
+    if (!read_name(&walk, &name)) return NULL;
     const char *begin = walk.at;
-    if (!kf_walk_value(&walk)) break;
+    if (!kf_walk_value(&walk)) return NULL;
     struct kf_text value = {begin, (size_t)(walk.at - begin)};
-    if (is_name(&name, "type")) type = value;
-    if (is_name(&name, "object")) object = value;
+    if (is_name(&name, "type")) event->type = value;
+    if (is_name(&name, "object")) event->object = value;
     skip_blanks(&walk);
-    more = walk.at < walk.end && *walk.at == ',';
-  }
-  if (walk.problem || !type.text || !object.text || *type.text != '"')
-    kf_fail(L, "Protocol", "a line of the watch is no event: %s",
-            walk.problem ? walk.problem : "type or object is missing");
-  lua_pushlstring(L, type.text + 1, type.length - 2);
-  push_text(L, object);
-  return 2;
+  } while (walk.at < walk.end && *walk.at == ',');
+  bool complete = walk.at < walk.end && *walk.at == '}' && event->type.text && event->object.text;
+  return complete && *event->type.text == '"' ? walk.at + 1 : NULL;
+}
+
+int kf_push_event(lua_State *L, const struct kf_event *event) {
+  lua_pushlstring(L, event->type.text + 1, event->type.length - 2);
+  push_text(L, event->object);
+  push_key(L, &event->facts);
+  push_text(L, event->facts.uid);
+  push_text(L, event->facts.version);
+  return 5;
 }
 
 void kf_kube_add_facts(lua_State *L) {
   lua_pushcfunction(L, l_facts);
   lua_setfield(L, -2, "facts");
-  lua_pushcfunction(L, l_event);
-  lua_setfield(L, -2, "event");
 }

@@ -135,8 +135,8 @@ static bool begin_element(lua_State *L, struct splitter *s) {
   return true;
 }
 
-// Goes on with the element; pushes it and returns true when it is complete.
-static bool go_on(lua_State *L, struct splitter *s) {
+// Goes on with the element; true when it is complete: `found` is its text, good until the next call.
+static bool go_on(lua_State *L, struct splitter *s, struct kf_text *found) {
   const char *begin = s->at;
   s->at = scan_value(s, begin, s->end);
   size_t length = (size_t)(s->at - begin);
@@ -146,10 +146,27 @@ static bool go_on(lua_State *L, struct splitter *s) {
   if (s->element.length > ELEMENT_LIMIT) fail(L, "an object of more than 64 MiB");
   if (!complete) return false;
   s->in_element = false;
-  if (s->element.length > 0) lua_pushlstring(L, s->element.data, s->element.length);
-  else lua_pushlstring(L, begin, length);
+  *found = (struct kf_text){begin, length};
+  if (s->element.length > 0) *found = (struct kf_text){s->element.data, s->element.length};
   s->element.length = 0;
   return true;
+}
+
+// Goes on to the end of the next element; false at the end of the piece.
+static bool find_element(lua_State *L, struct splitter *s, struct kf_text *found) {
+  while (s->at < s->end) {
+    if (s->in_element) {
+      if (go_on(L, s, found)) return true;
+    } else if (!s->member[0] || s->in_array) {
+      begin_element(L, s);
+    } else if (s->ended) {
+      if (!is_blank(*s->at++)) fail(L, "the server's answer goes on after its end");
+    } else {
+      scan_rest(s);
+      if (s->rest.failed) luaL_error(L, "not enough memory");
+    }
+  }
+  return false;
 }
 
 // splitter:feed(text): the next piece; what was fed before must have been read by next()
@@ -168,20 +185,34 @@ static int l_feed(lua_State *L) {
 // splitter:next() -> the next complete element, or nil: feed more
 static int l_next(lua_State *L) {
   struct splitter *s = check(L);
-  while (s->at < s->end) {
-    if (s->in_element) {
-      if (go_on(L, s)) return 1;
-    } else if (!s->member[0] || s->in_array) {
-      begin_element(L, s);
-    } else if (s->ended) {
-      if (!is_blank(*s->at++)) fail(L, "the server's answer goes on after its end");
-    } else {
-      scan_rest(s);
-      if (s->rest.failed) luaL_error(L, "not enough memory");
-    }
-  }
-  lua_pushnil(L);
+  struct kf_text found = {0};
+  if (find_element(L, s, &found)) lua_pushlstring(L, found.text, found.length);
+  else lua_pushnil(L);
   return 1;
+}
+
+// Reads an event that lies whole in the piece, in one go; false: it does not.
+static bool read_whole_event(struct splitter *s, struct kf_event *event) {
+  if (!s->in_element) {
+    while (s->at < s->end && is_blank(*s->at)) s->at++;
+    const char *end = kf_read_event(s->at, s->end, event);
+    if (end) s->at = end;
+    return end;
+  }
+  return false;
+}
+
+// splitter:event() -> type, text of the object, key, uid, resource version of the next event of a watch;
+// nil: feed more
+static int l_event(lua_State *L) {
+  struct splitter *s = check(L);
+  struct kf_event event = {0};
+  struct kf_text found = {0};
+  if (!read_whole_event(s, &event)) {
+    if (!find_element(L, s, &found)) return lua_pushnil(L), 1;
+    if (!kf_read_event(found.text, found.text + found.length, &event)) fail(L, "a line of the watch is no event");
+  }
+  return kf_push_event(L, &event);
 }
 
 // splitter:rest() -> the text without the elements; raises "Protocol" when the text was cut off
@@ -219,7 +250,8 @@ static int l_splitter(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"feed", l_feed}, {"next", l_next}, {"rest", l_rest}, {"pending", l_pending}, {NULL, NULL},
+    {"feed", l_feed}, {"next", l_next},       {"event", l_event},
+    {"rest", l_rest}, {"pending", l_pending}, {NULL, NULL},
 };
 
 void kf_kube_add_splitter(lua_State *L) {

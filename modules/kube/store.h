@@ -49,7 +49,17 @@ bool kf_walk_value(struct kf_walk *walk);
 // or with. false at the end.
 bool kf_next_label(const char **at, const char *end, struct kf_text *key, struct kf_text *value);
 
-// [-0, +0, m] adds `facts` and `event` to the table on top.
+// An event of a watch, inside its text.
+struct kf_event {
+  struct kf_text type, object;  // the type with its quotes
+  struct kf_facts facts;        // of the object
+};
+// Reads the event at `text`: the place after it, or NULL when it is none, or goes on beyond `end`.
+const char *kf_read_event(const char *text, const char *end, struct kf_event *event);
+// [-0, +5, m] pushes type, object, key, uid and resource version.
+int kf_push_event(lua_State *L, const struct kf_event *event);
+
+// [-0, +0, m] adds `facts` to the table on top.
 void kf_kube_add_facts(lua_State *L);
 
 // --- 3. packing (pack.c) ----------------------------------------------------------------------------

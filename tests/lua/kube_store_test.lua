@@ -55,12 +55,30 @@ test("a stream is cut into objects wherever its pieces end", function()
   test.equal(splitter:pending(), true)
 end)
 
-test("an event tells its type and the text of its object", function()
-  local type, object = core.event '{ "type" : "MODIFIED", "object": {"a": [1, 2]} }'
-  test.equal(type, "MODIFIED")
-  test.same(json.decode(object), { a = { 1, 2 } })
-  for _, text in ipairs { "", "{}", "[]", '{"type":"X"}', '{"type":1,"object":{}}', '{"type":"X","object":}' } do
-    test.raises("Protocol", function() core.event(text) end)
+local EVENTS = [[ { "type" : "MODIFIED", "object": {"a": [1, {"name":"no"}], "metadata":{"name":"x","namespace":"n",
+  "uid":"u","resourceVersion":"5"}} }
+{"object":{"metadata":{"name":"}\"{"}},"type":"ADDED"}{"type":"BOOKMARK","object":{}}
+]]
+
+test("events tell type, object, key, uid and version wherever their pieces end", function()
+  for size = 1, #EVENTS do
+    local splitter, got = core.splitter(), {}
+    for at = 1, #EVENTS, size do
+      splitter:feed(EVENTS:sub(at, at + size - 1))
+      for type, object, key, uid, version in function() return splitter:event() end do
+        got[#got + 1] = { type, json.decode(object).a, key, uid, version }
+      end
+    end
+    test.same(got, { { "MODIFIED", { 1, { name = "no" } }, "n/x", "u", "5" }, { "ADDED", nil, '}\\"{' },
+      { "BOOKMARK", nil, "" } })
+  end
+end)
+
+test("what is no event is a fault of the protocol", function()
+  for _, text in ipairs { "{}", "[]", '{"type":"X"}', '{"type":1,"object":{}}', '{"type":"X","object":}' } do
+    local splitter = core.splitter()
+    splitter:feed(text .. "\n")
+    test.raises("Protocol", function() splitter:event() end)
   end
 end)
 

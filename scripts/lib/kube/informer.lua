@@ -48,9 +48,8 @@ local function note_gone(self, key, text)
 end
 
 -- The object is there in this state.
-local function take_in(self, text)
+local function take_in(self, text, key, uid, version)
   local store = self.store
-  local key, uid, version = core.facts(text)
   local known_uid, known_version = store:known(key)
   if not known_uid then
     store:put(text)
@@ -68,8 +67,7 @@ local function take_in(self, text)
 end
 
 -- The object is gone; the text is its last state.
-local function take_out(self, text)
-  local key = core.facts(text)
+local function take_out(self, text, key)
   if self.store:remove(key) then note_gone(self, key, text) end
 end
 
@@ -93,7 +91,7 @@ local function list_page(self, limit, token)
     transport = self.options.transport,
   }
   local request = lists.list_request(self.client, self.kind, options)
-  return lists.stream_items(self.client, request, function(text) take_in(self, text) end)
+  return lists.stream_items(self.client, request, function(text) take_in(self, text, core.facts(text)) end)
 end
 
 local function mark_kind(self, list)
@@ -152,13 +150,13 @@ local function on_bookmark(self, stream, text)
   end
 end
 
-local function on_event(self, stream, type, text, version)
+local function on_event(self, stream, type, text, version, key, uid)
   if type == "BOOKMARK" then
     on_bookmark(self, stream, text)
   else
     self.counts.events = self.counts.events + 1
     self.progress = true
-    if type == "DELETED" then take_out(self, text) else take_in(self, text) end
+    if type == "DELETED" then take_out(self, text, key) else take_in(self, text, key, uid, version) end
   end
   if not stream.beginning then self.version = version or self.version end
 end
@@ -176,10 +174,10 @@ local function follow(self, stream, reopen_at)
   while true do
     local limit = reopen_at
     if stream.armed then limit = math.min(limit, stream.last_sign + DEAD_AFTER) end
-    local type, text, version = stream:next(math.max(limit - task.now(), 0))
+    local type, text, version, key, uid = stream:next(math.max(limit - task.now(), 0))
     if type == nil then return nil end
     if type then
-      on_event(self, stream, type, text, version)
+      on_event(self, stream, type, text, version, key, uid)
     elseif task.now() >= reopen_at then
       return true
     elseif stream.armed and task.now() >= stream.last_sign + DEAD_AFTER then

@@ -62,12 +62,6 @@ function stream:piece(timeout)
   error(failure.of_transport(text, self.about), 0)
 end
 
--- The version of an object's text, without decoding it.
-local function version_of(text)
-  local _, _, version = core.facts(text)
-  return version
-end
-
 local function raise_status(self, text)
   local status = json.try.decode(text, { duplicates = "last" })
   if type(status) ~= "table" then status = { message = "an ERROR event without a Status" } end
@@ -81,18 +75,18 @@ end
 ---@return string|false|nil type # false: the time is up; nil: the stream has ended
 ---@return string? object its text
 ---@return string? version
+---@return string? key
+---@return string? uid
 ---raises the Status of an ERROR event, and "Connection", "Protocol" … when the stream breaks off
 function stream:next(timeout)
   local deadline = timeout and task.now() + timeout
   while true do
-    local text = self.splitter:next()
-    if text then
-      local kind, object = core.event(text)
+    local kind, object, key, uid, version = self.splitter:event()
+    if kind then
       if kind == "ERROR" then raise_status(self, object) end
-      local version = version_of(object)
       self.version = version or self.version
       self.count = self.count + 1
-      return kind, object, version
+      return kind, object, version, key, uid
     end
     local piece = self:piece(deadline and math.max(deadline - task.now(), 0))
     if piece == false then return false end

@@ -3,7 +3,6 @@
 --   c:wait { kind = "jobs", name = "train", condition = "Complete", timeout = "10m" }
 
 local backoffs = require "kube.backoff"
-local core = require "kube.core"
 local errors = require "errors"
 local json = require "json"
 local objects = require "kube.objects"
@@ -97,9 +96,9 @@ local function follow(self, version)
   })
   local closer <close> = setmetatable({}, { __close = function() stream:close() end }) -- luacheck: ignore
   while true do
-    local type, text = stream:next(left(self))
+    local type, text, _, key = stream:next(left(self))
     if not type then return false end
-    if type ~= "BOOKMARK" and select(1, core.facts(text)):match "[^/]*$" == self.options.name then
+    if type ~= "BOOKMARK" and key:match "[^/]*$" == self.options.name then
       local object = json.decode(text, { duplicates = "last" })
       local over, result = is_over(self, type ~= "DELETED" and object or nil)
       if over then return true, result end
