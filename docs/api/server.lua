@@ -15,6 +15,7 @@ local server = {}
 ---@field key string? PEM
 ---@field client_ca string? PEM; clients may show a certificate of these authorities
 ---@field client_required boolean? they must
+---@field raw boolean? the bytes are no HTTP: each connection is one request, to be upgraded with status 0
 ---@field max_body integer? default 3 MiB; a larger one is answered 413
 ---@field max_header integer? default 64 KiB; a larger head is answered 431
 ---@field max_connections integer? default 10000; more wait
@@ -45,7 +46,7 @@ local Request = {}
 ---@field stream (fun(w: server.Exchange))? writes the body piece by piece; is cancelled when the client goes
 
 ---Answers by a head only; from then on the bytes of the connection are the caller's. It ends with the handler.
----@param options { status: integer?, headers: table<string, string>? }? status: default 101
+---@param options { status: integer?, headers: table<string, string>? }? status: default 101; 0: without a head
 ---@return server.Exchange connection
 function Request:upgrade(options) end
 

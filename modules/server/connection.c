@@ -51,6 +51,7 @@ static void set_deadline(struct connection *connection, double seconds) {
 // --- beginning and end --------------------------------------------------------------------------
 
 static void on_event(struct kf_watch *watch, int events);
+static void set_events(struct connection *connection);
 
 static bool listen_for(struct connection *connection, int events) {
   if (events == connection->events) return true;
@@ -59,6 +60,15 @@ static bool listen_for(struct connection *connection, int events) {
   if (events) return kf_watch_start(loop, &connection->watch, connection->fd, events);
   kf_watch_stop(loop, &connection->watch);
   return true;
+}
+
+static bool advance(struct connection *connection);
+
+// A connection whose bytes are no HTTP: the request that it is has a head of ours.
+static void begin_raw(struct connection *connection) {
+  kf_buffer_add_text(&connection->in, "RAW / HTTP/1.1\r\nHost: raw\r\n\r\n");
+  if (connection->in.failed) kf_connection_close(connection, true);
+  else if (advance(connection)) set_events(connection);
 }
 
 void kf_connection_open(struct server *server, int fd) {
@@ -84,6 +94,7 @@ void kf_connection_open(struct server *server, int fd) {
   server->count++;
   set_deadline(connection, server->request_timeout);
   if (!listen_for(connection, KF_READ)) kf_connection_close(connection, true);
+  else if (server->raw) begin_raw(connection);
 }
 
 // The exchange learns that its client has gone; a task that streams is cancelled, since it may

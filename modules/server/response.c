@@ -303,10 +303,10 @@ int kf_exchange_upgrade(lua_State *L) {
     lua_getfield(L, 2, "status");
     status = (int)luaL_optinteger(L, -1, 101);
   }
-  add_status(connection, status);
+  if (status != 0) add_status(connection, status);
   if (status == 101) add_line(&connection->out, "Connection", "Upgrade");
   if (lua_istable(L, 2)) add_headers(L, 2, connection);
-  kf_buffer_add(&connection->out, "\r\n", 2);
+  if (status != 0) kf_buffer_add(&connection->out, "\r\n", 2);
   exchange->answer = ANSWER_UPGRADE;
   connection->phase = UPGRADED;
   if (!kf_connection_flush(connection)) return gone(L);

@@ -226,6 +226,9 @@ static int l_listen(lua_State *L) {
   lua_getfield(L, 1, "on_error");
   lua_setiuservalue(L, 2, KF_SERVER_ON_ERROR);
   read_limits(L, server);
+  lua_getfield(L, 1, "raw");
+  server->raw = lua_toboolean(L, -1);
+  lua_pop(L, 1);
   server->tls = read_tls(L);
   server->fd = open_socket(L, server);
   server->port = port_of(server->fd);

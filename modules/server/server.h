@@ -39,6 +39,7 @@ struct server {
   size_t max_body, max_header;
   double idle_timeout, request_timeout;
   bool draining;
+  bool raw;               // each connection is one request without a head
   struct kf_gate empty;   // open when it does not listen and has no connection
   char date[32];          // as the header says it, for `date_second`
   long date_second;

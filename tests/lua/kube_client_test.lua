@@ -557,6 +557,40 @@ test("exec with a terminal tells its size; a refused one is the server's error",
   c:close()
 end)
 
+test("a forwarded port carries both directions, and a refusal of the pod ends its connection", function()
+  local http = require "http"
+  local ws = require "ws"
+  local queries = {}
+  local s <close> = server.start { handler = function(request)
+    queries[#queries + 1] = request.query
+    local socket = ws.accept(request, { protocols = { "v4.channel.k8s.io" } })
+    socket:send("\0\144\31", "binary") -- the port, on both channels
+    socket:send("\1\144\31", "binary")
+    if #queries == 2 then
+      socket:send("\1nothing listens on 8080", "binary")
+    else
+      local got = socket:receive(10)
+      socket:send("\0" .. got:sub(2):upper(), "binary")
+    end
+    socket:close()
+  end }
+  local said = {}
+  local c = kube.connect { server = s.url, log = function(record) said[#said + 1] = record end }
+  local forward <close> = c:port_forward { pod = "a", port = 8080 }
+  local url = ("http://127.0.0.1:%d"):format(forward.port)
+  local connection = http.connect { url = url, timeout = 10 }
+  connection:write "hello"
+  test.equal(connection:read(10), "HELLO")
+  test.equal(connection:read(10), nil)
+  connection:close()
+  local refused = http.connect { url = url, timeout = 10 }
+  test.equal(refused:read(10), nil)
+  refused:close()
+  test.same(queries, { "ports=8080", "ports=8080" })
+  assert(said[#said].message:find "nothing listens on 8080", said[#said].message)
+  c:close()
+end)
+
 test("several groups to act as are several headers", function()
   local seen
   local s <close> = server.start { handler = function(request)
