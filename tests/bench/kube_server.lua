@@ -114,8 +114,8 @@ local function list(first, last)
 end
 
 local whole = list(1, count)
-local printed = ('{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"%s"},"columnDefinitions":')
-  :format(VERSION) .. columns() .. ',"rows":[' .. table.concat(rows, ",") .. "]}\n"
+local printed = ('{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"%s"},'):format(VERSION)
+  .. '"columnDefinitions":' .. columns() .. ',"rows":[' .. table.concat(rows, ",") .. "]}\n"
 
 -- Changes of pods, one after the other, as fast as they are taken.
 local function events(w)
