@@ -24,6 +24,11 @@ local function problem_of(client, request, problem)
     return failure.of_response({ status = problem.status, headers = problem.headers or {}, body = problem.body or "" },
       about(client, request))
   end
+  if errors.is(problem) and math.type(problem.status) then -- its body is not for messages
+    problem = errors.new {
+      code = "Protocol", message = ("the server answered %d instead of a WebSocket"):format(problem.status),
+    }
+  end
   return failure.of_transport(problem, about(client, request))
 end
 
