@@ -129,7 +129,8 @@ contexts: [{name: c, context: {cluster: k, user: u}}]
 clusters: [{name: k, cluster: {server: %q}}]
 users: [{name: u, user: {token: %s}}]
 ]]):format(s.url, CANARY))
-  fs.write(folder .. "/broken", ("users:\n- name: u\n  user:\n    token: %s\n    password: [%s\n"):format(CANARY, CANARY))
+  local broken = "users:\n- name: u\n  user:\n    token: %s\n    password: [%s\n"
+  fs.write(folder .. "/broken", broken:format(CANARY, CANARY))
   local result = proc.run {
     host.executable(), "-e", SCRIPT:format(CANARY, folder .. "/broken"), timeout = 50,
     env = { KUBECONFIG = folder .. "/config", KUBECACHEDIR = folder .. "/cache" },

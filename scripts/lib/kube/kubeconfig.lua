@@ -199,6 +199,14 @@ local function paths_of(given_path)
   return { default_path() }, false
 end
 
+---The configuration that a text holds.
+---@param text string
+---@param path string of the file it came from
+---@return table config; raises {code="Kubeconfig"}
+function M.parse(text, path)
+  return merge { read_file(path, text) }
+end
+
 ---Reads a kubeconfig: the file, or those of KUBECONFIG, or ~/.kube/config; the first entry of a name wins.
 ---@param path string?
 ---@return table config kubectl's fields (clusters, users, contexts, current-context), and :context(name)
