@@ -9,8 +9,10 @@ local scripts = require "scripts"
 local M = {}
 
 local INSIDE = "lib/policy/inside/"
--- Modules that policies may require beside `policy`: pure functions only.
-local PURE = { "kube", "katib", "istio", "kfp" }
+-- What policies may require beside `policy`: libraries of functions that need no cluster, by folder or file.
+local PURE = { "lib/kube/init.lua", "lib/kube/selectors.lua", "lib/kube/pod_security.lua", "lib/kube/schema.lua",
+  "lib/katib/", "lib/istio/" }
+local PURE_IN_C = { "kube.core", "katib.core", "regex", "cel", "yaml" }
 
 local function is_path(name)
   return name:find "/" ~= nil or name:find "%.lua$" ~= nil
@@ -46,23 +48,30 @@ local function has(list, value)
   return false
 end
 
+local function is_pure(name)
+  for _, prefix in ipairs(PURE) do
+    if name:sub(1, #prefix) == prefix then return true end
+  end
+  return false
+end
+
+-- The name that `require` knows a bundled file by: lib/katib/init.lua is katib.
+local function module_name(name)
+  return (name:gsub("^lib/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."))
+end
+
 ---@return table modules for sandbox.open: C modules by number, texts by name
 function M.library()
   local modules = { "json", "hash" }
-  for _, name in ipairs { "kube.core", "cel" } do
+  for _, name in ipairs(PURE_IN_C) do
     if has(scripts.linked(), name) then modules[#modules + 1] = name end
   end
   for _, name in ipairs(scripts.names()) do
-    local inner = name:match("^" .. INSIDE .. "(.+)%.lua$")
-    if inner and inner ~= "author" then
-      modules["policy.inside." .. inner] = { scripts.source(name), "@kfhost/" .. name }
+    if name:find(INSIDE, 1, true) == 1 or is_pure(name) then
+      modules[module_name(name)] = { scripts.source(name), "@kfhost/" .. name }
     end
   end
-  modules.policy = { scripts.source(INSIDE .. "author.lua"), "@kfhost/" .. INSIDE .. "author.lua" }
-  for _, name in ipairs(PURE) do
-    local source = INSIDE .. "pure/" .. name .. ".lua"
-    if has(scripts.names(), source) then modules[name] = { scripts.source(source), "@kfhost/" .. source } end
-  end
+  modules.policy = modules["policy.inside.author"]
   return modules
 end
 

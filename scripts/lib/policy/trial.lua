@@ -42,7 +42,7 @@ local function test_case(set, number)
   asked:know(case.objects)
   local answer, writes
   if case.handler then writes = run_handler(asked, case.handler) else answer = asked:answer(case.review) end
-  local problems = raise_unless(asked.box:call("test_verdict", STEP_SECONDS, number, answer, writes))
+  local problems = raise_unless(set.box:call("test_verdict", STEP_SECONDS, number, answer, writes))
   if asked ~= set then asked:close() end
   return { name = case.name, file = case.stem, problems = problems }
 end

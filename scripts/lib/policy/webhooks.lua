@@ -27,11 +27,18 @@ local function sorted(list)
   return copy
 end
 
--- The requirements of a selector in kubectl's syntax, as the API has them.
+local OPERATORS = { ["in"] = "In", ["="] = "In", ["=="] = "In", notin = "NotIn", ["!="] = "NotIn",
+  exists = "Exists", ["!"] = "DoesNotExist" }
+
+-- The requirements of a selector in kubectl's syntax, as the API has them. It has no < and >: these are
+-- asked by the host alone.
 local function expressions(text)
   local list = {}
   for _, requirement in ipairs(require "kube".selector(text):requirements()) do
-    list[#list + 1] = { key = requirement.key, operator = requirement.operator, values = requirement.values }
+    local operator = OPERATORS[requirement.operator]
+    local takes_values = operator == "In" or operator == "NotIn"
+    list[#list + 1] = operator and { key = requirement.key, operator = operator,
+      values = takes_values and requirement.values or nil }
   end
   return list
 end

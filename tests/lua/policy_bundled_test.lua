@@ -1,0 +1,65 @@
+-- The policies that are bundled: their own tests, and the reviews of a real site.
+local test = require "test"
+local fs = require "fs"
+local hash = require "hash"
+local json = require "json"
+local policy = require "policy"
+local scripts = require "scripts"
+
+for _, name in ipairs(scripts.names()) do
+  local bundled = name:match "^policies/([^/]+)%.lua$"
+  if bundled then
+    test(("the tests of %s hold"):format(bundled), function()
+      local results = require "policy.trial".tests(policy.load(bundled))
+      test.equal(#results > 0, true)
+      for _, result in ipairs(results) do
+        if #result.problems > 0 then error(result.name .. ": " .. table.concat(result.problems, "; "), 0) end
+      end
+    end)
+  end
+end
+
+-- The answer to a review of the site: allowed, and the patch by path.
+local function answer(name, config, review)
+  local set = policy.load(name, { config = config })
+  local response = policy.review(set, fs.read(("tests/fixtures/wire-site/%s-2020.json"):format(review))).response
+  local patch = {}
+  for _, operation in ipairs(response.patch and json.decode(hash.unbase64(response.patch)) or {}) do
+    patch[operation.path] = operation.value
+  end
+  return response.allowed, patch
+end
+
+local TEMPLATE = "/spec/template/"
+local INJECT = "sidecar.istio.io~1inject"
+
+test("the site's trial of an older Katib passes", function()
+  local allowed, patch = answer("trial-sidecar", {}, "trial-review")
+  test.equal(allowed, true)
+  test.same(patch, {})
+end)
+
+test("the site's job gets no sidecar, the profile's account and a token", function()
+  local allowed, patch = answer("trial-sidecar", {}, "job-review")
+  test.equal(allowed, true)
+  test.equal(patch[TEMPLATE .. "metadata/labels/" .. INJECT], "false")
+  test.equal(patch[TEMPLATE .. "spec/serviceAccountName"], "default-editor")
+  local volume = patch[TEMPLATE .. "spec/volumes/0"]
+  test.equal(volume.projected.sources[1].serviceAccountToken.audience, "pipelines.kubeflow.org")
+end)
+
+test("the site's job with a wrapped collector gets a sidecar, by annotation and label", function()
+  local _, patch = answer("trial-sidecar", { way = "d" }, "job-review")
+  test.equal(patch[TEMPLATE .. "metadata/annotations/" .. INJECT], "true")
+  test.equal(patch[TEMPLATE .. "metadata/labels/" .. INJECT], "true")
+  test.equal(patch[TEMPLATE .. "spec/serviceAccountName"], "default-editor")
+end)
+
+test("the site's claim is moved by one operation, whatever its size is written as", function()
+  local allowed, patch = answer("vsphere-rwo", { rwx_class = "nfs" }, "claim-readwritemany")
+  test.equal(allowed, true)
+  test.same(patch, { ["/spec/storageClassName"] = "nfs" })
+  allowed, patch = answer("vsphere-rwo", { rwx_class = "nfs" }, "claim-readwriteonce")
+  test.equal(allowed, true)
+  test.same(patch, {})
+end)
