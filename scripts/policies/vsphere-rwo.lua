@@ -237,7 +237,8 @@ policy.test { name = "a claim of a named volume is left alone", object = claim {
   config = { rwx_class = "nfs" }, objects = { PROFILE }, expect = { allowed = true, patch = {} } }
 
 policy.test { name = "a claim with a selector is left alone",
-  object = claim { selector = { matchLabels = { a = "b" } } }, config = { rwx_class = "nfs" }, objects = { PROFILE }, expect = { allowed = true, patch = {} } }
+  object = claim { selector = { matchLabels = { a = "b" } } },
+  config = { rwx_class = "nfs" }, objects = { PROFILE }, expect = { allowed = true, patch = {} } }
 
 policy.test { name = "a claim of class \"\" is left alone", object = claim { storageClassName = "" },
   config = { rwx_class = "nfs" }, objects = { PROFILE }, expect = { allowed = true, patch = {} } }
@@ -255,8 +256,8 @@ policy.test { name = "the legacy annotation, which wins, is moved too", config =
     metadata = { annotations = { ["volume.beta.kubernetes.io/storage-class"] = "nfs" } } } } }
 
 policy.test { name = "an update of a claim that has its class is left alone",
-  old = claim { storageClassName = "block" }, object = claim { storageClassName = "block" }, config = { rwx_class = "nfs" }, objects = { PROFILE },
-  expect = { allowed = true, patch = {} } }
+  old = claim { storageClassName = "block" }, object = claim { storageClassName = "block" },
+  config = { rwx_class = "nfs" }, objects = { PROFILE }, expect = { allowed = true, patch = {} } }
 
 policy.test { name = "an update of a claim without a class is moved", old = claim(), object = claim(),
   config = { rwx_class = "nfs" }, objects = { PROFILE },

@@ -66,6 +66,12 @@ function methods:get(kind, namespace, name)
   return values.copy(objects.get(resource.plural, resource.group, namespace, name))
 end
 
+---Whether an object says all that another one says; what it says besides does not matter.
+---@return boolean
+function methods.contains(object, wanted)
+  return values.subset(wanted, object) == nil
+end
+
 ---@param options {namespace: string?, labels: string?}?
 ---@return table[] objects from the cache of declared reads
 function methods:list(kind, options)
