@@ -29,15 +29,39 @@ local function load(args)
   return require "policy.command".load(args, { bypass_groups = args.bypass_group })
 end
 
+local function log(message)
+  io.stderr:write("policy: ", message, "\n")
+end
+
+-- The cluster that the environment names, or nil: then reviews are answered, and nothing is watched.
+local function connect(set)
+  local client, problem = require "kube".try.connect { manager = "kfhost-policy", exec_plugins = "deny" }
+  if client then return client end
+  if problem.code ~= "Kubeconfig" then error(problem, 0) end
+  if #set.description.watches + #set.description.schedules > 0 then log "no cluster is named: nothing is watched" end
+  return nil
+end
+
 local function run_controller(args)
   local names = #args.name > 0 and args.name or { "localhost", "127.0.0.1" }
+  local set = load(args)
+  local client = args.cluster ~= "false" and connect(set)
+  local cluster
+  local function on_start(_, ports)
+    log(("webhooks on https://%s:%d, health on http://%s:%d"):format(args.address, ports.webhook, args.address,
+      ports.operations))
+    if not client then return end
+    cluster = require "policy.serve.cluster".start(set, client, { name = args.release, namespace = args.own_namespace,
+      host = names[1], port = ports.webhook, register = args.register == "true",
+      leader_election = args.leader_election, log = log })
+  end
   return require "policy.serve.controller".run {
-    names = names, certificate = pem(args.cert), key = pem(args.key),
-    on_start = function(_, ports)
-      io.stderr:write(("webhooks on https://%s:%d, health on http://%s:%d\n"):format(
-        args.address, ports.webhook, args.address, ports.operations))
+    names = names, certificate = pem(args.cert), key = pem(args.key), on_start = on_start,
+    on_authorities = function(text)
+      if args.ca_out then require "fs".write(args.ca_out, text) end
+      if cluster then cluster:authorities(text) end
     end,
-    on_authorities = args.ca_out and function(text) require "fs".write(args.ca_out, text) end,
+    synced = function() return not cluster or cluster:synced() end,
   }
 end
 
@@ -72,6 +96,12 @@ return cli.main {
     { "--name NAME", "host name or address that the certificate is made for", repeated = true },
     { "--ca-out FILE", "where to write the authorities of the certificate that was made" },
     { "--workers N", "processes that answer reviews", type = "int", default = 2, min = 1, max = 20 },
+    { "--register WHETHER", "make the webhook configurations", choices = { "true", "false" }, default = "false" },
+    { "--cluster WHETHER", "false: answer reviews only, whatever cluster the environment names",
+      choices = { "true", "false" }, default = "true" },
+    { "--leader-election", "one of several replicas watches and writes" },
+    { "--release NAME", "of the configurations and the lease", default = "kfhost-policy" },
+    { "--own-namespace NAME", "where this runs: left out by the webhooks", default = "kfhost-system" },
     { "--bypass-group NAME", "users of this group may use the bypass label on objects", repeated = true },
     require "policy.command".CONFIG,
   },

@@ -18,6 +18,10 @@ local M = {}
 
 return setmetatable(M, {
   __index = function(_, name)
+    if name == "try" then
+      rawset(M, name, require "errors".try(M))
+      return M.try
+    end
     local part = PARTS[name]
     if not part then return nil end
     local value = require(part[1])

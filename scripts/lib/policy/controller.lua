@@ -113,6 +113,7 @@ end
 
 -- --- what is followed: one informer a resource --------------------------------------------------------------
 
+-- The handlers of this set see the change at once; others are told by on_publish.
 local function publish(self, followed, key, object)
   local namespace, name = key:match "^(.-)/?([^/]+)$"
   if namespace == "" then namespace = nil end
@@ -120,7 +121,8 @@ local function publish(self, followed, key, object)
     text = object and json.encode(object) }
   local _, problem = self.set.box:call("publish", STEP_SECONDS, { change })
   if problem then raise(problem) end
-  self.published_at = task.now()
+  followed.texts[key] = change.text
+  if self.on_publish then self.on_publish() end
 end
 
 -- All watches of the resource are called, also after one has failed; then the first failure is raised, and the
@@ -156,7 +158,7 @@ local function entry(map, text)
   local key = parsed.plural .. "." .. (parsed.group or "")
   if not map[key] then
     local kind = parsed.group ~= "" and parsed.plural .. "." .. parsed.group or parsed.plural
-    map[key] = { kind = kind, plural = parsed.plural, group = parsed.group or "", watches = {} }
+    map[key] = { kind = kind, plural = parsed.plural, group = parsed.group or "", watches = {}, texts = {} }
     table.insert(map, map[key])
   end
   return map[key]
@@ -246,12 +248,13 @@ end
 ---Starts; the writes begin when `lead` is called, or at once.
 ---@param set policy.Set
 ---@param client table of kube.connect
----@param options {log: fun(message: string)?, wait_for_lead: boolean?, sync_timeout: number|string|nil}?
+---@param options {log: fun(message: string)?, wait_for_lead: boolean?, sync_timeout: number|string|nil,
+---  on_publish: fun()?}? on_publish: what reviews may look at has changed
 ---@return policy.Controller
 function M.start(set, client, options)
   options = options or {}
   local self = setmetatable({ set = set, client = client, log = options.log or function() end, tasks = {}, calls = 0,
-    failures = {}, leads = false, sync_timeout = options.sync_timeout or "60s",
+    failures = {}, leads = false, sync_timeout = options.sync_timeout or "60s", on_publish = options.on_publish,
     followed = followed_of(set.description) }, Controller)
   for _, followed in ipairs(self.followed) do follow(self, followed) end
   if not options.wait_for_lead then spawn(self, begin, self) end
@@ -271,9 +274,18 @@ function Controller:sync(timeout)
   for _, followed in ipairs(self.followed) do followed.informer:sync(timeout) end
 end
 
----@return number? seconds since what reviews look at was last changed
-function Controller:age()
-  return self.published_at and task.now() - self.published_at
+---@return string[] texts of the objects that reviews may look at, as JSON
+function Controller:texts()
+  local texts = {}
+  for _, followed in ipairs(self.followed) do
+    for _, text in pairs(followed.texts) do texts[#texts + 1] = text end
+  end
+  return texts
+end
+
+---@return boolean whether everything that is followed is known
+function Controller:is_synced()
+  return (pcall(self.sync, self, 0))
 end
 
 function Controller:stop()

@@ -1,0 +1,142 @@
+-- policy.serve.cluster: what the controller process does with the cluster: it follows what reviews may look at,
+-- runs watches and schedules, registers the webhooks, and keeps their caBundle right.
+-- Not for answering reviews.
+--   local c = cluster.start(set, client, { ports = ports, log = log }); c:authorities(pem)
+
+local controller = require "policy.controller"
+local errors = require "errors"
+local hash = require "hash"
+local task = require "task"
+local webhooks = require "policy.webhooks"
+local workers = require "workers"
+
+local M = {}
+
+local PUBLISH_PAUSE = 0.2 -- seconds: changes that come together are published together
+local LOOK_PAUSE = 10 -- seconds between two looks at caBundle
+local CONFIGURATIONS = { MutatingWebhookConfiguration = "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+  ValidatingWebhookConfiguration = "validatingwebhookconfigurations.admissionregistration.k8s.io" }
+
+---@class policy.Cluster
+local Cluster = {}
+Cluster.__index = Cluster
+
+-- --- what reviews may look at ---------------------------------------------------------------------------------
+
+local function publish_changes(self)
+  while true do
+    self.changed:wait()
+    self.changed:clear()
+    local ok, problem = pcall(workers.publish, "cache", "[" .. table.concat(self.controller:texts(), ",") .. "]")
+    if not ok then self.log("cache: " .. errors.text(problem)) end
+    task.sleep(PUBLISH_PAUSE)
+  end
+end
+
+-- --- registration ---------------------------------------------------------------------------------------------
+
+local function expected(self)
+  local ca = self.pem and hash.base64(self.pem)
+  return webhooks.configurations(self.set.description, { name = self.options.name, namespace = self.options.namespace,
+    client = function(path)
+      return { url = ("https://%s:%d%s"):format(self.options.host, self.options.port, path), caBundle = ca }
+    end })
+end
+
+---Makes the webhook configurations; each is applied whole.
+function Cluster:register()
+  for _, configuration in ipairs(expected(self)) do
+    self.client:apply(configuration, { force = true, manager = "kfhost-policy" })
+    self.log(("registered %s %s"):format(configuration.kind, configuration.metadata.name))
+  end
+end
+
+-- Writes caBundle where a configuration of ours has another one. One that was deleted stays deleted: that is the
+-- way out of an emergency.
+local function repair(self, configuration)
+  local kind = CONFIGURATIONS[configuration.kind]
+  local there, problem = self.client.try:get(kind, configuration.metadata.name)
+  if not there then
+    if problem.status ~= 404 then error(problem, 0) end
+    return
+  end
+  local ca, changed = hash.base64(self.pem), false
+  for _, webhook in ipairs(there.webhooks or {}) do
+    if webhook.clientConfig.caBundle ~= ca then
+      webhook.clientConfig.caBundle, changed = ca, true
+    end
+  end
+  if not changed then return end
+  self.client:update(there, { manager = "kfhost-policy" })
+  self.log(("caBundle of %s is right again"):format(there.metadata.name))
+end
+
+function Cluster:look()
+  if not self.pem then return end
+  for _, configuration in ipairs(expected(self)) do
+    local ok, problem = pcall(repair, self, configuration)
+    if not ok then
+      if errors.is(problem, "Cancelled") then error(problem, 0) end
+      self.log(errors.text(problem))
+    end
+  end
+end
+
+local function keep_looking(self)
+  while true do
+    task.sleep(LOOK_PAUSE)
+    self:look()
+  end
+end
+
+---The authorities that sign our certificates from now on.
+---@param pem string
+function Cluster:authorities(pem)
+  self.pem = pem
+  if self.options.register and not self.registered then
+    self.registered = true
+    self:register()
+  else
+    self:look()
+  end
+end
+
+-- --- the whole ------------------------------------------------------------------------------------------------
+
+local function lead(self)
+  self.client:lead { name = self.options.name, namespace = self.options.namespace, run = function(client)
+    self.log "leads"
+    self.controller:lead(client)
+    task.event():wait()
+  end }
+end
+
+local function needs_cluster(description)
+  local rights = require "policy.rights"
+  return #rights.reads(description) + #description.watches + #description.schedules > 0
+end
+
+---@param set policy.Set
+---@param client table of kube.connect
+---@param options {name: string, namespace: string, host: string, port: integer, register: boolean,
+---  leader_election: boolean, log: fun(message: string)} host, port: where the API server finds the webhooks
+---@return policy.Cluster
+function M.start(set, client, options)
+  local self = setmetatable({ set = set, client = client, options = options, log = options.log,
+    changed = task.event() }, Cluster)
+  if needs_cluster(set.description) then
+    self.controller = controller.start(set, client, { log = options.log, wait_for_lead = options.leader_election,
+      on_publish = function() self.changed:set() end })
+    task.spawn(publish_changes, self)
+    if options.leader_election then task.spawn(lead, self) end
+  end
+  task.spawn(keep_looking, self)
+  return self
+end
+
+---@return boolean whether what reviews may look at is known
+function Cluster:synced()
+  return not self.controller or self.controller:is_synced()
+end
+
+return M
