@@ -29,6 +29,8 @@ class Shower:
         if isinstance(value, type):
             members = sorted(k for k in vars(value) if not k.startswith("__"))
             return "class %s(%s) %s" % (value.__qualname__, value.__module__, members)
+        if isinstance(value, types.FunctionType) and value.__globals__.get("__name__") != "__main__":
+            return "function " + value.__qualname__
         if isinstance(value, types.FunctionType):
             cells = [self.text(c.cell_contents) for c in value.__closure__ or ()]
             return "function %s %s %s %s" % (value.__name__, code_text(value.__code__), cells,

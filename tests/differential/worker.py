@@ -63,10 +63,14 @@ def run_linear(statements):
     module.__dict__["__builtins__"] = __builtins__
     sys.modules["__main__"] = module
     namespace = module.__dict__
+    import __future__
     import inspect
     import linecache
+    futures = [ast.PyCF_ALLOW_TOP_LEVEL_AWAIT]  # as IPython: a future statement holds for the cells after it
 
     def execute(code):
+        for name in __future__.all_feature_names:
+            futures[0] |= code.co_flags & getattr(__future__, name).compiler_flag
         result = eval(code, namespace)
         if code.co_flags & inspect.CO_COROUTINE:
             import asyncio
@@ -77,9 +81,9 @@ def run_linear(statements):
         linecache.cache[name] = (len(source), None, source.splitlines(True), name)
         tree = ast.parse(source, name)
         last = tree.body.pop().value if isinstance(tree.body[-1], ast.Expr) else None
-        execute(compile(tree, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
+        execute(compile(tree, name, "exec", futures[0], True))
         if last is not None:
-            value = execute(compile(ast.Expression(last), name, "eval", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
+            value = execute(compile(ast.Expression(last), name, "eval", futures[0], True))
             if value is not None:
                 print(repr(value))
 

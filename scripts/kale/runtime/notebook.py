@@ -78,6 +78,7 @@ class Notebook:
         self.namespace = namespace
         self.report = Report()
         self.cell = 0
+        self.futures = 0  # flags of future statements: they hold for the cells after theirs
 
     def display(self, *values, **_):
         for value in values:
@@ -109,6 +110,11 @@ class Notebook:
             result = asyncio.run(result)
         return result
 
+    def note_futures(self, code):
+        import __future__
+        for name in __future__.all_feature_names:
+            self.futures |= code.co_flags & getattr(__future__, name).compiler_flag
+
     def run(self, piece, shows):
         import linecache
         self.cell = piece["cell"]
@@ -119,11 +125,14 @@ class Notebook:
         if known is None or shows or len(known[2]) < len(lines):
             linecache.cache[name] = (len(source), None, lines, name)
         tree = ast.parse(source, name)
-        flags = getattr(ast, "PyCF_ALLOW_TOP_LEVEL_AWAIT", 0)
+        flags = getattr(ast, "PyCF_ALLOW_TOP_LEVEL_AWAIT", 0) | self.futures
         last = None
         if shows and tree.body and isinstance(tree.body[-1], ast.Expr) and not source.rstrip().endswith(";"):
             last = ast.Expression(tree.body.pop().value)
-        self.execute(compile(tree, name, "exec", flags, dont_inherit=True))
+        code = compile(tree, name, "exec", flags, dont_inherit=True)
+        if code.co_flags & 0x1fe0000:
+            self.note_futures(code)
+        self.execute(code)
         if last is not None:
             value = self.execute(compile(last, name, "eval", flags, dont_inherit=True))
             if value is not None:

@@ -101,6 +101,28 @@ def new_exception(kind, arguments):
     return kind.__new__(kind, *arguments)
 
 
+def new_container(kind):
+    return kind.__new__(kind)
+
+
+def set_container(container, state):
+    """The items as they were, whatever the class does when one is set."""
+    items, attributes = state
+    if isinstance(items, dict):
+        dict.update(container, items)
+    else:
+        list.extend(container, items)
+    container.__dict__.update(attributes)
+
+
+def is_plain(kind):
+    """Whether a class of the notebook leaves pickling as it is."""
+    return (kind.__module__ == "__main__" and kind.__reduce_ex__ is object.__reduce_ex__
+            and kind.__reduce__ is object.__reduce__ and not hasattr(kind, "__getnewargs__")
+            and not hasattr(kind, "__getnewargs_ex__") and not hasattr(kind, "__setstate__")
+            and getattr(kind, "__getstate__", None) is getattr(object, "__getstate__", None))
+
+
 def new_proxy(members):
     return types.MappingProxyType(members)
 
@@ -174,6 +196,9 @@ class Pickler(pickle.Pickler):
             return reduce_class(value, self.step)
         if kind in OTHERS:
             return OTHERS[kind](self, value)
+        if isinstance(value, (dict, list)) and kind not in (dict, list) and is_plain(kind):
+            items = dict(dict.items(value)) if isinstance(value, dict) else list(list.__iter__(value))
+            return new_container, (kind,), (items, getattr(value, "__dict__", {})), None, None, set_container
         if isinstance(value, BaseException) and kind.__reduce__ is BaseException.__reduce__:
             return new_exception, (kind, value.args), value.__dict__ or None
         return NotImplemented

@@ -103,6 +103,13 @@ function Resolver:make_again(step, origin, definition)
   local key = definition.piece.cell .. ":" .. definition.piece.first
   if step.pieces[key] then return end
   add_piece(step, definition.piece)
+  for _, amendment in ipairs(self.amendments[definition.name] or {}) do
+    if amendment.step == step or has_bit(step.ancestors, amendment.step.number) then
+      self:make_again(step, amendment.step, amendment.definition)
+    else
+      self:complain("lost-change", step, {}, { name = definition.name, from = amendment.step.name })
+    end
+  end
   for name, meaning in pairs(definition.head) do
     if type(meaning) == "table" then
       self:make_again(step, origin, meaning)
@@ -234,8 +241,7 @@ function Resolver:missing(step, name, need)
   if need.late and (step.summary.stores[name] or step.may_store[name]) then return end
   local other = self.first_maker[name]
   if other and other ~= step then
-    if need.late and has_bit(other.ancestors, step.number) then return end
-    if need.late and not step.summary.reads[need.by or ""] then return end
+    if need.late and other.number > step.number then return end
     self:complain("missing-edge", step, need, { name = name, from = other.name })
     return
   end
@@ -368,6 +374,12 @@ function Resolver:publish(step)
       for other in pairs(held.names) do known.names[other] = true end
     end
   end
+  for _, definition in ipairs(summary.all_definitions) do
+    if definition.amends and not definition.why then
+      self.amendments[definition.amends] = self.amendments[definition.amends] or {}
+      table.insert(self.amendments[definition.amends], { step = step, definition = definition })
+    end
+  end
   self:note_given(step)
   for name in pairs(summary.stores) do self.makers:add(name, step, "store") end
   for name in pairs(summary.gone) do self.makers:add(name, step, "store") end
@@ -386,14 +398,15 @@ end
 
 function Resolver:stars_before(step)
   for _, earlier in ipairs(self.with_stars) do
-    if has_bit(step.ancestors, earlier.number) then
-      for _, star in ipairs(earlier.summary.stars) do add_piece(step, star.piece) end
-      self.stars[step] = true
+    local before = has_bit(step.ancestors, earlier.number)
+    for _, star in ipairs(earlier.summary.stars) do
+      if before or star.future then add_piece(step, star.piece) end
+      if before and not star.future then self.stars[step] = true end
     end
   end
-  if #step.summary.stars > 0 then
-    self.stars[step] = true
-    table.insert(self.with_stars, step)
+  if #step.summary.stars > 0 then table.insert(self.with_stars, step) end
+  for _, star in ipairs(step.summary.stars) do
+    if not star.future then self.stars[step] = true end
   end
 end
 
@@ -432,6 +445,30 @@ function Resolver:step(step)
 end
 
 -- --- the whole ---------------------------------------------------------------------------------------
+
+-- What a function puts into a global may be what it is given: both may share an object then.
+local function alias_given(steps, facts)
+  local known = {}
+  local function add(name, one)
+    known[name] = known[name] or {}
+    table.insert(known[name], one)
+  end
+  for name, list in pairs(facts) do
+    for _, one in ipairs(list) do add(name, one) end
+  end
+  for _, step in ipairs(steps) do
+    for name, one in pairs(step.summary.facts) do add(name, one) end
+    for _, given in ipairs(step.summary.given) do
+      for _, one in ipairs(known[given[1]] or {}) do
+        for global, change in pairs(one.changes) do
+          for _, name in ipairs(change == "strong" and given[2] or {}) do
+            if name ~= global then table.insert(step.summary.aliases, { global, name }) end
+          end
+        end
+      end
+    end
+  end
+end
 
 -- The last step that needs each name from outside, also through the functions that it reads.
 local function last_needs(steps, modules, metrics)
@@ -536,7 +573,9 @@ local function prepare_steps(layout, report, options)
     for _, facts in pairs(step.summary.facts) do
       for name in pairs(facts.stores) do made(name) end
     end
-    for _, star in ipairs(step.summary.stars) do report("star-import", at(star.place)) end
+    for _, star in ipairs(step.summary.stars) do
+      if not star.future then report("star-import", at(star.place)) end
+    end
   end
   return everything, first_maker
 end
@@ -578,6 +617,18 @@ local function place_metrics(layout, metrics, known, report)
   end
 end
 
+local function note_futures(layout)
+  local cells = {}
+  for _, group in ipairs { "imports", "functions" } do
+    for _, cell in ipairs(layout[group]) do cells[#cells + 1] = cell end
+  end
+  for _, step in ipairs(layout.steps) do
+    for _, cell in ipairs(step.cells) do cells[#cells + 1] = cell end
+  end
+  table.sort(cells, function(a, b) return a.number < b.number end)
+  source.note_future(cells)
+end
+
 local function learn_functions(layout, report)
   local groups = {}
   local function add(cells)
@@ -609,6 +660,7 @@ end
 ---@param options {infer: boolean?, image: string?}?
 function M.resolve(layout, params, metrics, report, options)
   options = options or {}
+  note_futures(layout)
   local learned = learn_functions(layout, report)
   local own, modules = read_module(layout, params, report), {}
   local all = { own }
@@ -625,12 +677,14 @@ function M.resolve(layout, params, metrics, report, options)
     for name in pairs(module.setup) do everything[name] = true end
     for name in pairs(module.params) do everything[name] = true end
   end
+  for _, module in ipairs(all) do alias_given(layout.steps, module.facts) end
   local needed = last_needs(layout.steps, all, metrics)
   local families, last_change = read_families(layout.steps, needed)
   local resolver = setmetatable({
     steps = layout.steps, own = own, modules = modules, report = report,
     makers = makers.new(), needed = needed, families = families, last_change = last_change,
     everything = everything, first_maker = first_maker, learned = learned, stars = {}, with_stars = {},
+    amendments = {},
     minor = builtins.minor_of(options.image),
   }, Resolver)
   resolver:enter(own)

@@ -109,6 +109,7 @@ local function change_by_method(parsed, call)
   local learned = parsed.learned and parsed.learned.methods[name]
   local root = M.root_name(parsed, call)
   if parsed.learned and root and parsed.learned.imports[root] then return nil end
+  if not name then return parsed.learned and parsed.learned.stateful and "strong" or "weak" end
   if learned and learned.self or CHANGING[name] or is_in_place(parsed, call) then return "strong" end
   if learned ~= nil or PURE_METHODS[name] then return nil end
   return "weak"
@@ -155,16 +156,22 @@ function M.change_at(parsed, node)
   while true do
     local parent = tree.parent[at]
     local kind, field = tree.kind[parent], tree.field[at]
-    if (kind == "attribute" and field == "object") or (kind == "subscript" and field == "value") then
+    if kind == "attribute" and field == "object" then
+      if parsed.learned and parsed.learned.getters[text_of(parsed, child(tree, parent, "attribute"))] then
+        return "strong"
+      end
+      at = parent
+    elseif kind == "subscript" and field == "value" then
       at = parent
     elseif kind == "parenthesized_expression" and at ~= node then
       at = parent
     elseif kind == "call" and field == "function" then
       if at ~= node then return change_by_method(parsed, parent) end
-      local learned = parsed.learned
-      local name = text_of(parsed, node)
       -- A closure or an instance changes itself when it is called.
-      return learned and learned.callables[name] and "strong" or nil
+      local learned, name = parsed.learned, text_of(parsed, node)
+      if not learned then return nil end
+      local called_value = learned.stateful and M.is_value(parsed, name) and not PURE[name] and parsed.at[node]
+      return (learned.callables[name] or called_value) and "strong" or nil
     elseif kind == "assignment" or kind == "augmented_assignment" then
       return field == "left" and at ~= node and "strong" or nil
     elseif kind == "delete_statement" or kind == "for_statement" and field == "left" then
@@ -254,6 +261,8 @@ local function add_call_roots(parsed, node, roots)
   elseif known then
     if object and known.returned.self then add_roots(parsed, object, roots) end
     if not method and learned.callables[name] then roots[#roots + 1] = name end
+    -- A closure or an instance may hold whatever it was made with.
+    if not method and learned.makers[name] and arguments then return add_roots(parsed, arguments, roots) end
     return add_returned(parsed, node, known, roots)
   elseif (method and PURE_METHODS[name] or not method and PURE[name]) and not HANDED_ON[name]
     and not VIEWS[name] then
@@ -312,6 +321,10 @@ function M.add_roots(parsed, node, roots)
     if key ~= "key" then add_roots(parsed, child(tree, node, "value"), roots) end
   elseif kind == "call" then
     add_call_roots(parsed, node, roots)
+  elseif kind == "assignment" then  -- a = b = value
+    add_roots(parsed, child(tree, node, "left"), roots)
+    local right = child(tree, node, "right")
+    if right then add_roots(parsed, right, roots) end
   elseif COMPREHENSIONS[kind] then
     add_comprehension_roots(parsed, node, roots)
   elseif DISPLAYS[kind] then

@@ -108,6 +108,20 @@ local function bad_call(parsed, first, stop, is_class)
   return false
 end
 
+---The function of the notebook that a definition adds to by its decorator, @describe.register: it stands
+---again wherever that function does.
+---@param parsed table
+---@param node integer
+---@return string?
+function M.amends(parsed, node)
+  local tree = parsed.tree
+  for decorator in children(tree, node) do
+    local root = tree.kind[decorator] == "decorator" and text_of(parsed, decorator):match "^@%s*([%w_]+)%.register%f[^%w_]"
+    if root and parsed.learned and parsed.learned.functions[root] then return root end
+  end
+  return nil
+end
+
 ---Why the function or class cannot simply be defined again in another step, or nil.
 ---@param walker table
 ---@param node integer the definition with its decorators
@@ -122,7 +136,7 @@ function M.impurity(walker, node, definition, meant, facts)
     if tree.kind[decorator] == "decorator" then
       local path = text_of(parsed, decorator):match "^@%s*([%w_%.]+)" or ""
       local imported = parsed.learned and parsed.learned.imports[path:match "^[%w_]+"]
-      if not imported and not HARMLESS[path:match "[%w_]+$"] then return "decorator" end
+      if not imported and not HARMLESS[path:match "[%w_]+$"] and not M.amends(parsed, node) then return "decorator" end
     end
   end
   local is_class = tree.kind[definition] == "class_definition"

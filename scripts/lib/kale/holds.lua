@@ -59,7 +59,7 @@ function M.bind(walker, left, right, parts)
     for _, root in ipairs(roots) do
       if root ~= target and changes.is_value(parsed, root) then
         table.insert(walker.summary.aliases, { target, root })
-        local same = not parts and tree.kind[right] == "identifier"
+        local same = not parts and (tree.kind[right] == "identifier" or tree.kind[right] == "assignment")
         if same then table.insert(walker.summary.same, { target, root }) end
       end
       entry(walker, target).names[root] = true
@@ -96,8 +96,8 @@ local function note_kept(walker, call)
   M.bind(walker, child(tree, fn, "object"), arguments)
 end
 
--- What xs += … takes its new parts from.
-local SHARED_PARTS = { list = true, tuple = true, dictionary = true, set = true, list_comprehension = true }
+-- What xs += … takes new parts from, when it surely changes xs in place.
+M.PARTS = { list = true, tuple = true, dictionary = true, set = true, list_comprehension = true }
 
 ---Notes the bindings of a statement and its lambdas.
 ---@param walker table
@@ -113,7 +113,7 @@ function M.note(walker, first, next)
       if right then M.bind(walker, child(tree, at, "left"), right) end
     elseif kind == "augmented_assignment" then
       local right = child(tree, at, "right")
-      if SHARED_PARTS[tree.kind[right]] then M.bind(walker, child(tree, at, "left"), right, true) end
+      if M.PARTS[tree.kind[right]] then M.bind(walker, child(tree, at, "left"), right, true) end
     elseif kind == "named_expression" then
       M.bind(walker, child(tree, at, "name"), child(tree, at, "value"))
     elseif kind == "as_pattern" and child(tree, at, "alias") then

@@ -56,7 +56,8 @@ local function find_functions(parsed, list, learned)
       local method = tree.kind[parent] == "block" and tree.kind[tree.parent[parent]] == "class_definition"
       list[#list + 1] = {
         name = text_of(parsed, child(tree, node, "name")), method = method, node = node, parsed = parsed,
-        parameters = parameters_of(parsed, node), known = {},
+        parameters = parameters_of(parsed, node),
+        getter = text_of(parsed, tree.parent[node]):find "^@%s*property%s" ~= nil,
       }
     elseif tree.kind[node] == "class_definition" then
       learned.classes[text_of(parsed, child(tree, node, "name"))] = true
@@ -232,6 +233,8 @@ local function find_values(parsed, learned, stateful)
       if right and tree.kind[left] == "identifier" then
         note_value(parsed, text_of(parsed, left), right, learned, stateful)
       end
+    elseif kind == "as_pattern" and child(tree, node, "alias") then
+      note_value(parsed, text_of(parsed, child(tree, node, "alias")), node + 1, learned, stateful)
     end
   end
 end
@@ -241,7 +244,7 @@ end
 function M.all(groups)
   local learned = {
     functions = {}, methods = {}, imports = {}, makers = {}, classes = {}, generators = {}, iterators = {},
-    unsaved = {}, callables = {}, modules = {},
+    unsaved = {}, callables = {}, modules = {}, getters = {},
   }
   local list = {}
   for _, cells in ipairs(groups) do
@@ -260,11 +263,16 @@ function M.all(groups)
     more, rounds = false, rounds + 1
     for _, fn in ipairs(list) do more = study(fn, learned) or more end
   end
+  for _, fn in ipairs(list) do
+    if fn.getter and learned.methods[fn.name].self then learned.getters[fn.name] = true end
+  end
   find_makers(list, learned)
   for _, fn in ipairs(list) do
     if not fn.method and changes.changes_default(fn.parsed, fn.node) then learned.callables[fn.name] = true end
   end
   local stateful = find_closures(list)
+  local call = learned.methods.__call__
+  learned.stateful = next(stateful) ~= nil or call ~= nil and call.self
   for _, cells in ipairs(groups) do
     for _, parsed in ipairs(cells) do find_values(parsed, learned, stateful) end
   end

@@ -34,9 +34,11 @@ function M.read(layout, report)
       end
       note_facts(statement, facts, held)
       if #summary.stars > 0 then
-        stars[#stars + 1] = statement
         always[#always + 1] = statement
-        report("star-import", at(place))
+        if not summary.stars[1].future then
+          stars[#stars + 1] = statement
+          report("star-import", at(place))
+        end
       elseif statement.kind == "statement" then
         always[#always + 1] = statement
         if next(summary.stores) == nil or next(summary.changes) ~= nil then

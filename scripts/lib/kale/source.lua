@@ -22,6 +22,25 @@ local function late_scopes(scopes)
   return late
 end
 
+-- Under a future statement of an earlier cell, annotations are not evaluated.
+local function drop_annotations(tree, at)
+  for node = 1, tree.count do
+    if tree.kind[node] == "type" then
+      for inner = node, tree.next[node] - 1 do at[inner] = nil end
+    end
+  end
+end
+
+---Notes for each cell whether `from __future__ import annotations` stands in an earlier one.
+---@param cells table[] in the order of the notebook
+function M.note_future(cells)
+  local future = false
+  for _, cell in ipairs(cells) do
+    cell.future = future
+    future = future or cell.source:find "from%s+__future__%s+import[^\n]*annotations" ~= nil
+  end
+end
+
 -- A parsed cell: its tree, the occurrences of names, and for each identifier of a module-level name the
 -- number of its occurrence, or several.
 local function parse_cell(cell)
@@ -38,6 +57,7 @@ local function parse_cell(cell)
       late[i] = late_scope[uses.scope[i]]
     end
   end
+  if cell.future then drop_annotations(tree, at) end
   uses.late, uses.resolved, uses.scope, uses.mutation = late, nil, nil, nil
   return { cell = cell, python = python, tree = tree, at = at, uses = uses, magics = findings }
 end

@@ -123,7 +123,7 @@ local function find_uses(parsed, uses)
   end
 end
 
-local DYNAMIC = { globals = true, locals = true, vars = true, exec = true, eval = true }
+local DYNAMIC = { globals = true, locals = true, vars = true, dir = true, exec = true, eval = true }
 
 -- Names that are looked up or made by their text.
 local function find_dynamic(parsed, report)
@@ -134,7 +134,7 @@ local function find_dynamic(parsed, report)
     if name and DYNAMIC[name] then
       local arguments = child(tree, node, "arguments")
       local empty = not arguments or tree.next[arguments] - arguments <= 3
-      if name ~= "vars" or empty then
+      if name ~= "vars" and name ~= "dir" or empty then
         local place = place_of(parsed, node)
         place.name = name
         report("dynamic-names", place)

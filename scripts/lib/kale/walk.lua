@@ -29,7 +29,7 @@ local M = {}
 ---@field aliases string[][] pairs of names that may share an object
 ---@field same string[][] pairs of names for the very same object
 ---@field updated table<string, "strong"> names of augmented assignments
----@field stars table[] star imports
+---@field stars table[] star imports, and future statements: later steps run them, too
 
 local Walker = {}
 Walker.__index = Walker
@@ -133,7 +133,11 @@ function Walker:simple(first, next)
       local context, name, node = uses.context[i], uses.name[i], uses.node[i]
       if READING[context] then self:note_change(name, node) end
       if context == "load" or context == "update" then self:read(name, node) end
-      if context == "update" then self.summary.updated[name] = "strong" end
+      if context == "update" then
+        local right = child(self.parsed.tree, self.parsed.tree.parent[node], "right")
+        local of = holds.PARTS[right and self.parsed.tree.kind[right]] and "changes" or "updated"
+        self.summary[of][name] = "strong"
+      end
       if STORING[context] then
         self:store(name, uses.conditional[i] and not in_branch)
         stores[name] = true
@@ -370,7 +374,7 @@ function Walker:definition(node)
   local why = definitions.impurity(self, node, inner, meant, facts)
   self:add_definition {
     name = name, kind = tree.kind[inner] == "class_definition" and "class" or "function", head = meant,
-    facts = facts, why = why, changed = why == definitions.CHANGES_ITSELF, piece = self:piece(node),
+    facts = facts, why = why, changed = why == definitions.CHANGES_ITSELF, amends = definitions.amends(parsed, node), piece = self:piece(node),
   }
 end
 
@@ -384,6 +388,9 @@ function Walker:import(node)
     self:add_definition { name = name, kind = "import", head = {}, piece = piece }
   end
   table.sort(piece.names)
+  if tree.kind[node] == "future_import_statement" then
+    summary.stars[#summary.stars + 1] = { piece = piece, place = self:place(node), future = true }
+  end
   for at = node + 1, tree.next[node] - 1 do
     if tree.kind[at] == "wildcard_import" then
       summary.stars[#summary.stars + 1] = { piece = piece, place = self:place(node) }
