@@ -342,20 +342,6 @@ local function append(list, more)
   for _, value in ipairs(more) do list[#list + 1] = value end
 end
 
--- What a function puts into globals may be what it is given.
-function Resolver:note_given(step)
-  for _, given in ipairs(step.summary.given) do
-    for _, facts in ipairs(self.facts[given[1]] or {}) do
-      for global, change in pairs(facts.changes) do
-        if change == "strong" then
-          self.held[global] = self.held[global] or { names = {}, facts = {} }
-          for _, name in ipairs(given[2]) do self.held[global].names[name] = true end
-        end
-      end
-    end
-  end
-end
-
 -- What the step's functions and values are to the steps after it.
 function Resolver:publish(step)
   local summary = step.summary
@@ -380,7 +366,6 @@ function Resolver:publish(step)
       table.insert(self.amendments[definition.amends], { step = step, definition = definition })
     end
   end
-  self:note_given(step)
   for name in pairs(summary.stores) do self.makers:add(name, step, "store") end
   for name in pairs(summary.gone) do self.makers:add(name, step, "store") end
   for name in pairs(step.may_store) do self.makers:add(name, step, "store") end
@@ -446,8 +431,8 @@ end
 
 -- --- the whole ---------------------------------------------------------------------------------------
 
--- What a function puts into a global may be what it is given: both may share an object then.
-local function alias_given(steps, facts)
+-- What a function puts into a global may be what it is given: the global holds it then.
+local function note_given(steps, facts)
   local known = {}
   local function add(name, one)
     known[name] = known[name] or {}
@@ -462,7 +447,12 @@ local function alias_given(steps, facts)
       for _, one in ipairs(known[given[1]] or {}) do
         for global, change in pairs(one.changes) do
           for _, name in ipairs(change == "strong" and given[2] or {}) do
-            if name ~= global then table.insert(step.summary.aliases, { global, name }) end
+            if name ~= global then
+              local held = step.summary.held[global] or { names = {}, facts = {} }
+              step.summary.held[global] = held
+              held.names[name] = true
+              table.insert(step.summary.aliases, { global, name })
+            end
           end
         end
       end
@@ -677,7 +667,7 @@ function M.resolve(layout, params, metrics, report, options)
     for name in pairs(module.setup) do everything[name] = true end
     for name in pairs(module.params) do everything[name] = true end
   end
-  for _, module in ipairs(all) do alias_given(layout.steps, module.facts) end
+  for _, module in ipairs(all) do note_given(layout.steps, module.facts) end
   local needed = last_needs(layout.steps, all, metrics)
   local families, last_change = read_families(layout.steps, needed)
   local resolver = setmetatable({

@@ -116,7 +116,8 @@ end
 function M.amends(parsed, node)
   local tree = parsed.tree
   for decorator in children(tree, node) do
-    local root = tree.kind[decorator] == "decorator" and text_of(parsed, decorator):match "^@%s*([%w_]+)%.register%f[^%w_]"
+    local text = tree.kind[decorator] == "decorator" and text_of(parsed, decorator)
+    local root = text and text:match "^@%s*([%w_]+)%.register%f[^%w_]"
     if root and parsed.learned and parsed.learned.functions[root] then return root end
   end
   return nil

@@ -61,14 +61,21 @@ local function taken_with(steps)
   return common
 end
 
+-- How a cell is called where its code runs.
+local function label(layout, number)
+  if not layout.modules then return number end
+  local cell, inner = compose.owner(layout, number)
+  return inner and ("%d of %s"):format(cell, fs.basename(inner.path)) or cell
+end
+
 -- The definitions of a step that other steps can make again.
-local function definitions_of(step)
+local function definitions_of(step, layout)
   local list = {}
   for _, name in ipairs(sorted_keys(step.summary.definitions)) do
     local definition = step.summary.definitions[name]
     if not definition.why then
       list[#list + 1] = {
-        name = name, cell = definition.piece.cell, line = definition.piece.line,
+        name = name, cell = label(layout, definition.piece.cell), line = definition.piece.line,
         last_line = definition.piece.last_line, needs = json.array(sorted_keys(definition.head)),
       }
     end
@@ -84,13 +91,6 @@ local function parameters_of(step, layout, by_name)
     list[i] = by_name[name] or inside[name]
   end
   return list
-end
-
--- How a cell is called where its code runs.
-local function label(layout, number)
-  if not layout.modules then return number end
-  local cell, inner = compose.owner(layout, number)
-  return inner and ("%d of %s"):format(cell, fs.basename(inner.path)) or cell
 end
 
 local function label_pieces(layout, pieces)
@@ -129,7 +129,7 @@ local function finish_step(step, common, layout, by_name)
     cells = step.cell and { step.cell } or numbers, values_in = values_in, values_out = values_out, code = code,
     setup = label_pieces(layout, step.setup), known_params = parameters_of(step, layout, by_name),
     group = step.group, inner_name = step.inner_name,
-    options = step.options, made_in = made_in(step, values_out), definitions = definitions_of(step),
+    options = step.options, made_in = made_in(step, values_out), definitions = definitions_of(step, layout),
     taken_with = common[step] or {},
   }
 end

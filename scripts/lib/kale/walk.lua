@@ -374,7 +374,8 @@ function Walker:definition(node)
   local why = definitions.impurity(self, node, inner, meant, facts)
   self:add_definition {
     name = name, kind = tree.kind[inner] == "class_definition" and "class" or "function", head = meant,
-    facts = facts, why = why, changed = why == definitions.CHANGES_ITSELF, amends = definitions.amends(parsed, node), piece = self:piece(node),
+    facts = facts, why = why, changed = why == definitions.CHANGES_ITSELF,
+    amends = definitions.amends(parsed, node), piece = self:piece(node),
   }
 end
 
