@@ -433,16 +433,9 @@ end
 
 -- What a function puts into a global may be what it is given: the global holds it then.
 local function note_given(steps, facts)
-  local known = {}
-  local function add(name, one)
-    known[name] = known[name] or {}
-    table.insert(known[name], one)
-  end
-  for name, list in pairs(facts) do
-    for _, one in ipairs(list) do add(name, one) end
-  end
+  local known = setmetatable({}, { __index = facts })
   for _, step in ipairs(steps) do
-    for name, one in pairs(step.summary.facts) do add(name, one) end
+    for name, one in pairs(step.summary.facts) do known[name] = { one } end
     for _, given in ipairs(step.summary.given) do
       for _, one in ipairs(known[given[1]] or {}) do
         for global, change in pairs(one.changes) do
