@@ -335,7 +335,7 @@ test("warnings are no errors", function()
   end
 end)
 
--- --- analysis ---------------------------------------------------------------------------------------------------------
+-- --- analysis ---------------------------------------------------------------------------------------------
 
 local function namespace(name, labels)
   return { apiVersion = "v1", kind = "Namespace", metadata = { name = name, labels = labels } }
