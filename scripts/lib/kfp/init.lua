@@ -31,6 +31,15 @@ function M.run(ir, options)
   return require "kfp.run".run(ir, options or {}, platform)
 end
 
+---Judges a pipeline as a KFP server would: errors where it refuses, at upload or when a run is created; warnings
+---where only we find something.
+---@param ir string|table the text of a file, or the PipelineSpec
+---@param options {parameters: table<string, any>?, platform: table?}? parameters: those of a run to be created
+---@return {path: string, message: string, severity: "error"|"warning", stage: "upload"|"create"|"run"}[]
+function M.validate(ir, options)
+  return require "kfp.validate".validate(ir, options)
+end
+
 M.try = require "errors".try(M)
 
 return M

@@ -1,0 +1,160 @@
+-- Whether a KFP server takes a pipeline: what it refuses at upload, what when a run is created, and what it takes
+-- although the run then fails. Not for running it here: see kfp.check.
+--   for _, finding in ipairs(validate.validate(text)) do print(finding.severity, finding.path, finding.message) end
+local create = require "kfp.validate.create"
+local json = require "json"
+local lint = require "kfp.validate.lint"
+local spec = require "kfp.validate.spec"
+
+local M = {}
+
+local MOST_BYTES = 32 * 1024 * 1024
+local NAME = "pipeline's name must contain only lowercase alphanumeric characters or '-' and must start with "
+  .. "alphanumeric characters"
+
+---@class kfp.Finding
+---@field path string
+---@field message string
+---@field severity "error"|"warning"
+---@field stage "upload"|"create"|"run" when it shows
+
+-- --- documents -------------------------------------------------------------------------------------------------
+
+local function is_argo(document)
+  return tostring(document.apiVersion or ""):find "^argoproj%.io/" ~= nil and document.kind == "Workflow"
+end
+
+local function is_platform(document)
+  return type(document.platforms) == "table" and document.platforms.kubernetes ~= nil
+end
+
+-- A document without its nulls: to protobuf they are not there.
+local function is_pipeline(document)
+  return document.pipelineInfo ~= nil or document.root ~= nil or document.pipeline_info ~= nil
+end
+
+local function read(text, add)
+  if #text > MOST_BYTES then
+    add("error", "", "upload", "File size too large. Maximum supported size: 33554432")
+    return {}
+  end
+  local documents, problem
+  if text:find "^%s*{" then
+    local document
+    document, problem = json.try.decode(text)
+    documents = { document }
+  else
+    documents, problem = require "yaml".try.decode_all(text)
+  end
+  if problem then
+    add("error", problem.path or "", "upload", "failed to parse pipeline spec: " .. problem.message)
+    return {}
+  end
+  if #documents == 0 then add("error", "", "upload", "the file is empty") end
+  return documents
+end
+
+local UNKNOWN = "unknown template format: "
+
+-- The pipeline and the platform's document among all.
+local function sort_documents(documents, add)
+  local pipeline, platform
+  for _, document in ipairs(documents) do
+    if type(document) ~= "table" then add("error", "", "upload", UNKNOWN .. "a document is no object")
+    elseif is_platform(document) and not is_pipeline(document) then platform = document
+    elseif is_pipeline(document) and pipeline then add("error", "", "upload", "multiple pipeline specs provided")
+    elseif is_pipeline(document) then pipeline = document end
+  end
+  return pipeline, platform
+end
+
+-- --- upload ---------------------------------------------------------------------------------------------------------
+
+-- Whether the server takes the document for a pipeline at all.
+local function is_spec(ir, add)
+  local problems = spec.check("PipelineSpec", ir)
+  local info = type(ir.pipelineInfo) == "table" and ir.pipelineInfo or {}
+  if #problems == 0 and (info.name or "") == "" then
+    problems[1] = { path = "pipelineInfo.name", message = "the pipeline has no name" }
+  elseif #problems == 0 and (type(ir.root) ~= "table") then
+    problems[1] = { path = "root", message = "the pipeline has no root" }
+  end
+  for _, problem in ipairs(problems) do add("error", problem.path, "upload", UNKNOWN .. problem.message) end
+  return #problems == 0
+end
+
+local function check_upload(ir, add)
+  local version = ir.schemaVersion or ""
+  if version ~= "2.1.0" then
+    add("error", "schemaVersion", "upload",
+      ("KFP only supports schema version 2.1.0, but the pipeline spec has version %s"):format(version))
+  end
+  if not ir.pipelineInfo.name:find "^[a-z0-9][a-z0-9-]*$" then add("error", "pipelineInfo.name", "upload", NAME) end
+end
+
+-- --- parameters of a run ---------------------------------------------------------------------------------------------
+
+local function has(list, value)
+  for _, item in ipairs(list or {}) do
+    if item == value then return true end
+  end
+  return false
+end
+
+local function check_values(ir, values, add)
+  local definitions = (ir.root.inputDefinitions or {}).parameters or {}
+  for name in pairs(values) do
+    if not definitions[name] then
+      add("error", "root.inputDefinitions.parameters." .. name, "create",
+        "input parameter " .. name .. " is not defined")
+    end
+  end
+  for name, definition in pairs(definitions) do
+    local path, value = "root.inputDefinitions.parameters." .. name, values[name]
+    -- A fraction passes for an integer when a run is created.
+    local kind = definition.parameterType == "NUMBER_INTEGER" and "NUMBER_DOUBLE" or definition.parameterType
+    local fits = lint.FITS[kind]
+    local free = definition.isOptional or (definition.defaultValue ~= nil and definition.defaultValue ~= json.null)
+    if value == nil and not free then
+      add("error", path, "create",
+        ("parameter %s is not optional, yet has neither default value nor user provided value"):format(name))
+    elseif value ~= nil and fits and not fits(value) then
+      add("error", path, "create", ("%s is no %s"):format(json.encode(value), definition.parameterType))
+    elseif value ~= nil and kind ~= definition.parameterType and not lint.FITS.NUMBER_INTEGER(value) then
+      add("warning", path, "run", ("%s is no NUMBER_INTEGER"):format(json.encode(value)))
+    elseif value ~= nil and #(definition.literals or {}) > 0 and not has(definition.literals, value) then
+      add("error", path, "create", ("%s is none of the literals"):format(json.encode(value)))
+    end
+  end
+end
+
+-- --- all of it ---------------------------------------------------------------------------------------------
+
+---Judges a pipeline.
+---@param ir string|table the text of a file (YAML or JSON, with the platform's document), or the PipelineSpec
+---@param options {parameters: table<string, any>?, platform: table?}? parameters: those of a run to be created
+---@return kfp.Finding[] errors where the server refuses, warnings where only we find something
+function M.validate(ir, options)
+  options = options or {}
+  local findings = {}
+  local function add(severity, path, stage, message)
+    findings[#findings + 1] = { path = path, message = message, severity = severity, stage = stage }
+  end
+  local documents = type(ir) == "string" and read(ir, add) or { ir }
+  for _, document in ipairs(documents) do
+    if type(document) == "table" and is_argo(document) then return {} end
+  end
+  local pipeline, platform = sort_documents(documents, add)
+  if #findings > 0 then return findings end
+  if not pipeline then
+    add("error", "", "upload", UNKNOWN .. "no document is a pipeline")
+  elseif is_spec(pipeline, add) then
+    check_upload(pipeline, add)
+    create.check(pipeline, platform or options.platform, add)
+    if options.parameters then check_values(pipeline, options.parameters, add) end
+    lint.check(pipeline, add)
+  end
+  return findings
+end
+
+return M
