@@ -60,6 +60,15 @@ struct kf_slot *kf_own_slot(void) {
   return own;
 }
 
+bool kf_others_have_room(void) {
+  for (int i = 0; own && i < KF_SLOTS; i++) {
+    struct kf_slot *slot = &shared->slots[i];
+    bool alike = slot->pid && slot != own && slot->role == own->role && slot->ready && !slot->drain;
+    if (alike && slot->connections < own->connections) return true;
+  }
+  return false;
+}
+
 static size_t place_box(struct kf_box *box, size_t offset, size_t capacity) {
   box->offset = offset;
   box->capacity = capacity;
@@ -198,6 +207,7 @@ static bool start(enum kf_role role, unsigned generation, const sigset_t *mask) 
   slot->started = now();
   slot->ready = slot->drain = false;
   slot->busy_until = 0;
+  slot->connections = 0;
   slot->report.version = 0;
   pid_t pid = fork();
   if (pid == 0) {

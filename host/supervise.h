@@ -34,6 +34,7 @@ struct kf_slot {
   _Atomic bool drain;        // the process is to finish and end
   // The process writes:
   _Atomic bool ready;
+  _Atomic unsigned connections;
   _Atomic uint64_t busy_until;  // monotonic nanoseconds after which it is hung; 0: idle
   char label[KF_LABEL];      // what it is busy with
   struct kf_box report;
@@ -53,6 +54,9 @@ void kf_supervise(const char *specification);
 // The memory that this process shares with its supervisor, and its own slot; NULL without one.
 struct kf_shared *kf_shared(void);
 struct kf_slot *kf_own_slot(void);
+
+// Whether another process that does the same as this one has fewer connections than this one.
+bool kf_others_have_room(void);
 
 // false when the text is too long for the box. One process at a time publishes in a box.
 bool kf_box_publish(struct kf_box *box, const char *text, size_t length);

@@ -36,4 +36,10 @@ function json.object(members) end
 ---@return boolean # whether it would be written as an array
 function json.is_array(value) end
 
+---A deep copy; arrays and objects stay what they are.
+---@generic T
+---@param value T
+---@return T
+function json.copy(value) end
+
 return json

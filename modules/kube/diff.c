@@ -1,8 +1,9 @@
 // The JSON patch that makes one value of another: nothing that is equal is touched. Lists are
 // aligned so that the operations are as small as can be; what is too large for that is compared
 // item by item.
-#include "kube.h"
+#include "diff.h"
 
+#include "kube.h"
 #include "values.h"
 
 #include <lauxlib.h>
@@ -10,14 +11,6 @@
 #include <string.h>
 
 enum { WORK_LIMIT = 2000000 };  // comparisons of nodes that alignment may take
-
-struct differ {
-  struct kf_tree tree;
-  int ops;  // stack index of the list
-  size_t work;
-  char *path;
-  size_t length, capacity;
-};
 
 // --- the path -------------------------------------------------------------------------------------------
 
@@ -33,7 +26,7 @@ static void put(struct differ *d, const char *text, size_t length) {
   d->length += length;
 }
 
-static void put_key(struct differ *d, const char *key, size_t length) {
+void kf_diff_key(struct differ *d, const char *key, size_t length) {
   put(d, "/", 1);
   for (size_t i = 0; i < length; i++) {
     if (key[i] == '~') put(d, "~0", 2);
@@ -42,12 +35,12 @@ static void put_key(struct differ *d, const char *key, size_t length) {
   }
 }
 
-static void put_index(struct differ *d, size_t index) {
+void kf_diff_index(struct differ *d, size_t index) {
   char text[24];
   put(d, text, (size_t)snprintf(text, sizeof text, "/%zu", index));
 }
 
-static void emit(struct differ *d, const char *op, const struct kf_node *value) {
+void kf_diff_emit(struct differ *d, const char *op, const struct kf_node *value) {
   lua_State *L = d->tree.L;
   luaL_checkstack(L, 4, "diff");
   lua_createtable(L, 0, 3);
@@ -206,9 +199,9 @@ static void compare_maps(struct differ *d, const struct kf_node *a, const struct
   while (i < a->count || j < b->count) {
     int which = i == a->count ? 1 : j == b->count ? -1 : order(&a->members[i], &b->members[j]);
     const struct kf_member *member = which <= 0 ? &a->members[i] : &b->members[j];
-    put_key(d, member->key, member->length);
-    if (which < 0) emit(d, "remove", NULL);
-    else if (which > 0) emit(d, "add", member->value);
+    kf_diff_key(d, member->key, member->length);
+    if (which < 0) kf_diff_emit(d, "remove", NULL);
+    else if (which > 0) kf_diff_emit(d, "add", member->value);
     else compare(d, member->value, b->members[j].value);
     d->length = length;
     i += which <= 0;
@@ -227,16 +220,16 @@ static int next_step(struct differ *d, const struct alignment *lists, const stru
   return least == *cell(lists, i + 1, j) + 1 ? -1 : 1;
 }
 
-static void compare_lists(struct differ *d, const struct kf_node *a, const struct kf_node *b) {
+void kf_diff_lists(struct differ *d, const struct kf_node *a, const struct kf_node *b) {
   size_t length = d->length, i = 0, j = 0;
   struct alignment lists = trim(a, b);
   if (!are_named_alike(&lists, a, b)) align(d, &lists, a, b);
   // What is left over of a longer list goes from its end, so that no index moves.
   while (i < lists.rows || j < lists.columns) {
     int step = next_step(d, &lists, a, b, i, j);
-    put_index(d, lists.start + j + (j == lists.columns ? lists.rows - i - 1 : 0));
-    if (step < 0) emit(d, "remove", NULL);
-    else if (step > 0) emit(d, "add", b->items[lists.start + j]);
+    kf_diff_index(d, lists.start + j + (j == lists.columns ? lists.rows - i - 1 : 0));
+    if (step < 0) kf_diff_emit(d, "remove", NULL);
+    else if (step > 0) kf_diff_emit(d, "add", b->items[lists.start + j]);
     else compare(d, a->items[lists.start + i], b->items[lists.start + j]);
     d->length = length;
     i += step <= 0;
@@ -247,8 +240,8 @@ static void compare_lists(struct differ *d, const struct kf_node *a, const struc
 static void compare(struct differ *d, const struct kf_node *a, const struct kf_node *b) {
   if (kf_node_equal(a, b)) return;
   if (a->kind == KF_MAP && b->kind == KF_MAP) compare_maps(d, a, b);
-  else if (a->kind == KF_LIST && b->kind == KF_LIST) compare_lists(d, a, b);
-  else emit(d, "replace", b);
+  else if (a->kind == KF_LIST && b->kind == KF_LIST) kf_diff_lists(d, a, b);
+  else kf_diff_emit(d, "replace", b);
 }
 
 int kf_patch_diff(lua_State *L) {
@@ -260,8 +253,16 @@ int kf_patch_diff(lua_State *L) {
   lua_newtable(L);
   luaL_setmetatable(L, KF_ARRAY);
   d.ops = lua_gettop(L);
-  const struct kf_node *a = kf_tree_read(&d.tree, 1);
-  compare(&d, a, kf_tree_read(&d.tree, 2));
+  if (!kf_diff_walk(&d, 1, 2)) {  // read whole, so that what is wrong is said with its place
+    lua_settop(L, d.ops);
+    for (size_t i = lua_rawlen(L, d.ops); i > 0; i--) {
+      lua_pushnil(L);
+      lua_rawseti(L, d.ops, (lua_Integer)i);
+    }
+    d.length = 0;
+    const struct kf_node *a = kf_tree_read(&d.tree, 1);
+    compare(&d, a, kf_tree_read(&d.tree, 2));
+  }
   lua_settop(L, d.ops);
   return 1;
 }

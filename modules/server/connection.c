@@ -1,5 +1,7 @@
 #include "server.h"
 
+#include "supervise.h"
+
 #include <errno.h>
 #include <lauxlib.h>
 #include <math.h>
@@ -92,6 +94,7 @@ void kf_connection_open(struct server *server, int fd) {
   if (connection->next) connection->next->link = &connection->next;
   server->connections = connection;
   server->count++;
+  if (server->shared && kf_own_slot()) kf_own_slot()->connections = (unsigned)server->count;
   set_deadline(connection, server->request_timeout);
   if (!listen_for(connection, KF_READ)) kf_connection_close(connection, true);
   else if (server->raw) begin_raw(connection);
@@ -114,6 +117,7 @@ static void unlink_connection(struct connection *connection) {
   *connection->link = connection->next;
   if (connection->next) connection->next->link = connection->link;
   server->count--;
+  if (server->shared && kf_own_slot()) kf_own_slot()->connections = (unsigned)server->count;
   if (server->count == 0 && server->fd < 0) kf_gate_open(&server->empty);
 }
 

@@ -2,6 +2,7 @@
 #include "server.h"
 
 #include "error.h"
+#include "supervise.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,6 +21,8 @@
 #include <unistd.h>
 
 enum { BACKLOG = 1024, ACCEPTED_AT_ONCE = 64 };
+#define FULL_SECONDS 0.05   // out of descriptors, or as many connections as allowed
+#define TURN_SECONDS 0.005
 
 static struct server *check(lua_State *L) {
   return luaL_checkudata(L, 1, KF_TYPE_SERVER);
@@ -32,26 +35,36 @@ static void on_pause_over(struct kf_timer *timer) {
   if (server->fd >= 0) kf_watch_start(server->loop, &server->accepting, server->fd, KF_READ);
 }
 
-// Out of descriptors, or as many connections as allowed: asks again in a moment.
-static void pause_accepting(struct server *server) {
+// Asks again in a moment.
+static void pause_accepting(struct server *server, double seconds) {
   kf_watch_stop(server->loop, &server->accepting);
-  kf_timer_start(server->loop, &server->pause, kf_loop_now(server->loop) + 0.05);
+  kf_timer_start(server->loop, &server->pause, kf_loop_now(server->loop) + seconds);
+}
+
+// Of several processes at one socket, that with the fewest connections is to take the next; the
+// others let it go first, once.
+static bool lets_others_first(struct server *server) {
+  bool lets = server->shared && !server->waited && kf_others_have_room();
+  server->waited = lets;
+  if (lets) pause_accepting(server, TURN_SECONDS);
+  return lets;
 }
 
 static void on_accept(struct kf_watch *watch, int events) {
   (void)events;
   struct server *server =
       (struct server *)(void *)((char *)watch - offsetof(struct server, accepting));
-  for (int i = 0; i < server->accepted_at_once; i++) {
+  for (int i = 0; i < (server->shared ? 1 : ACCEPTED_AT_ONCE); i++) {
     if (server->count >= server->most_connections) {
-      pause_accepting(server);
+      pause_accepting(server, FULL_SECONDS);
       return;
     }
+    if (lets_others_first(server)) return;
     int fd = accept4(server->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
       kf_connection_open(server, fd);
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      pause_accepting(server);
+      pause_accepting(server, FULL_SECONDS);
       return;
     } else if (errno != ECONNABORTED && errno != EINTR) {
       return;
@@ -193,7 +206,7 @@ static int open_socket(lua_State *L, struct server *server) {
   int fd = (int)integer_field(L, "fd", -1, 0, INT32_MAX);
   if (fd >= 0) {
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-    server->accepted_at_once = 1;  // the other processes that listen to it want some too
+    server->shared = true;
     return fd;
   }
   const char *address = text_field(L, "address");
@@ -207,7 +220,6 @@ static int open_socket(lua_State *L, struct server *server) {
 static struct server *new_server(lua_State *L) {
   struct server *server = lua_newuserdatauv(L, sizeof *server, KF_SERVER_VALUES);
   *server = (struct server){.host = kf_host(L), .loop = kf_host(L)->loop, .fd = -1};
-  server->accepted_at_once = ACCEPTED_AT_ONCE;
   server->accepting.ready = on_accept;
   server->pause.fire = on_pause_over;
   luaL_setmetatable(L, KF_TYPE_SERVER);

@@ -30,7 +30,8 @@ struct server {
   int port;
   char *path;    // of the unix socket, to be removed
   struct kf_watch accepting;
-  int accepted_at_once;
+  bool shared;         // other processes listen to the same socket
+  bool waited;         // for them to take a connection
   struct kf_timer pause;  // out of descriptors: until it tries again
   struct kf_hold hold;    // while it is open
   SSL_CTX *tls;           // NULL: plain

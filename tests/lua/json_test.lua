@@ -119,3 +119,17 @@ test("try gives nil and the error", function()
   test.equal(value, nil)
   test.equal(err.code, "JSON")
 end)
+
+test("a copy is deep and keeps what arrays and objects are", function()
+  local value = json.decode '{"a":[],"b":{},"c":[1,[2,{"d":null}]],"e":1.5}'
+  local copy = json.copy(value)
+  test.equal(json.encode(copy, { sort = true }), json.encode(value, { sort = true }))
+  copy.c[2][2].d = 7
+  copy.b.x = 1
+  test.equal(json.encode(value, { sort = true }), '{"a":[],"b":{},"c":[1,[2,{"d":null}]],"e":1.5}')
+  test.same(json.copy { 1, 2, x = { 3 } }, { 1, 2, x = { 3 } })
+  test.equal(json.copy "text", "text")
+  local circle = {}
+  circle.circle = circle
+  test.raises("circle", function() json.copy(circle) end)
+end)

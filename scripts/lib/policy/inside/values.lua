@@ -6,12 +6,7 @@ local M = {}
 
 ---@param value any
 ---@return any copy deep; marks of arrays and objects are kept
-function M.copy(value)
-  if type(value) ~= "table" then return value end
-  local copy = {}
-  for key, inner in pairs(value) do copy[key] = M.copy(inner) end
-  return setmetatable(copy, getmetatable(value))
-end
+M.copy = require "json".copy
 
 ---@param value any
 ---@param path string names and list places (from 0), by dots: "spec.containers.0.image"
