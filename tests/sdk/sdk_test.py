@@ -19,6 +19,7 @@ from kfp import components, local
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KFHOST = os.path.join(ROOT, "build", "release", "kfhost")
 EXAMPLES = os.path.join(ROOT, "examples", "notebooks")
+FOR_CHECK_ONLY = {"messy.ipynb"}
 HEADER_KEYS = {"format", "python", "type", "sha256", "names"}
 
 results = []
@@ -134,6 +135,7 @@ def test_notebook(notebook, scratch):
 def main():
     logging.disable(logging.INFO)
     notebooks = sorted(glob.glob(os.path.join(EXAMPLES, "*.ipynb")))
+    notebooks = [path for path in notebooks if os.path.basename(path) not in FOR_CHECK_ONLY]
     with tempfile.TemporaryDirectory() as scratch:
         for notebook in notebooks:
             test_notebook(notebook, scratch)

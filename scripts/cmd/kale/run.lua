@@ -1,6 +1,14 @@
 -- kfhost kale run: a notebook as a pipeline on this machine, a process per step.
 local cli = require "cli"
 
+-- The tasks that are steps, in the order of the notebook.
+local function tasks_of(result, names)
+  local by_name, list = {}, {}
+  for _, t in ipairs(result.tasks or {}) do by_name[t.name] = t end
+  for _, name in ipairs(names.in_order or {}) do list[#list + 1] = by_name[name] end
+  return list
+end
+
 -- Exactly one line on standard output, whatever happens.
 local function print_json(result, names, directory)
   local json = require "json"
@@ -8,32 +16,26 @@ local function print_json(result, names, directory)
     state = result.state, metrics = json.object {}, steps = json.array {}, directory = directory or json.null,
   }
   for name, value in pairs(result.metrics or {}) do line.metrics[name] = value end
-  for _, t in ipairs(result.tasks or {}) do
-    if names[t.name] then
-      table.insert(line.steps, { name = names[t.name], state = t.state, seconds = t.seconds or 0 })
-    end
+  for i, t in ipairs(tasks_of(result, names)) do
+    line.steps[i] = { name = names[t.name], state = t.state, seconds = t.seconds or 0 }
   end
   print(json.encode(line, { sort = true }))
 end
 
 -- How many steps ran, of those that succeeded.
 local function count_cached(result, names)
-  local cached, steps = 0, 0
-  for _, t in ipairs(result.tasks) do
-    if names[t.name] then
-      steps = steps + 1
-      if t.state == "cached" then cached = cached + 1 end
-    end
+  local cached, tasks = 0, tasks_of(result, names)
+  for _, t in ipairs(tasks) do
+    if t.state == "cached" then cached = cached + 1 end
   end
-  return cached, steps
+  return cached, #tasks
 end
 
 local function print_summary(result, names, directory)
   local term = require "term"
   local rows = {}
-  for _, t in ipairs(result.tasks or {}) do
-    local name = names[t.name]
-    if name then rows[#rows + 1] = { name, t.state, t.seconds and ("%.2f s"):format(t.seconds) or "" } end
+  for i, t in ipairs(tasks_of(result, names)) do
+    rows[i] = { names[t.name], t.state, t.seconds and ("%.2f s"):format(t.seconds) or "" }
   end
   io.stdout:write("\n", term.table(rows, { header = { "STEP", "STATE", "TIME" }, align = { [3] = "right" } }))
   local metrics = {}
@@ -116,6 +118,7 @@ local function run_notebook(args, made)
   made.run = run
   if run.unchecked then io.stderr:write("syntax was checked by the parser alone: ", run.unchecked, "\n") end
   local names = kale_run.step_names(run.plan)
+  names.in_order = kale_run.tasks(run.plan)
   local result
   do
     local view <close> = follow.new(names, #run.plan.steps)

@@ -29,6 +29,7 @@ function Reader:tags(cell)
     local tag, code, fields = tags.read(text)
     if not tag then
       self:tell(code, cell, fields)
+      result.misnamed = result.misnamed or code == "step-name" and not text:find "^prev:"
     elseif tag.kind == "special" then
       result.special = result.special or tag
     elseif tag.kind == "empty" then
@@ -127,8 +128,11 @@ function Reader:step(cell, found)
 end
 
 function Reader:untagged(cell, found)
-  for _, name in ipairs(found.prev) do self:tell("tag-without-step", cell, { tag = "prev:" .. name }) end
-  for _, tag in ipairs(found.options) do self:tell("tag-without-step", cell, { tag = tag.tag }) end
+  -- Of a step whose name is wrong, that alone is said.
+  if not found.misnamed then
+    for _, name in ipairs(found.prev) do self:tell("tag-without-step", cell, { tag = "prev:" .. name }) end
+    for _, tag in ipairs(found.options) do self:tell("tag-without-step", cell, { tag = tag.tag }) end
+  end
   if not cell.source:find "%S" then return end
   if self.active then
     table.insert(self.active, cell)

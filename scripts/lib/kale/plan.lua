@@ -30,13 +30,21 @@ local function by_place(a, b)
   return a.first < b.first
 end
 
+-- How a cell is called where its code runs.
+local function label(layout, number)
+  if not layout.modules then return number end
+  local cell, inner = compose.owner(layout, number)
+  return inner and ("%d of %s"):format(cell, fs.basename(inner.path)) or cell
+end
+
 -- The cell that made each value that leaves a step: of one that only passes, where it was made.
-local function made_in(step, names)
+local function made_in(step, names, layout)
   local cells_of = {}
   for _, name in ipairs(names) do
     local at = step
     while not at.summary.stored_in[name] and at.crossing[name] do at = at.crossing[name].from end
-    cells_of[name] = at.summary.stored_in[name]
+    local number = at.summary.stored_in[name]
+    cells_of[name] = number and label(layout, number)
   end
   return cells_of
 end
@@ -59,13 +67,6 @@ local function taken_with(steps)
     end
   end
   return common
-end
-
--- How a cell is called where its code runs.
-local function label(layout, number)
-  if not layout.modules then return number end
-  local cell, inner = compose.owner(layout, number)
-  return inner and ("%d of %s"):format(cell, fs.basename(inner.path)) or cell
 end
 
 -- The definitions of a step that other steps can make again.
@@ -129,7 +130,8 @@ local function finish_step(step, common, layout, by_name)
     cells = step.cell and { step.cell } or numbers, values_in = values_in, values_out = values_out, code = code,
     setup = label_pieces(layout, step.setup), known_params = parameters_of(step, layout, by_name),
     group = step.group, inner_name = step.inner_name,
-    options = step.options, made_in = made_in(step, values_out), definitions = definitions_of(step, layout),
+    options = step.options, made_in = made_in(step, values_out, layout),
+    definitions = definitions_of(step, layout),
     taken_with = common[step] or {},
   }
 end

@@ -135,4 +135,13 @@ function M.step_names(made)
   return names
 end
 
+---The names of the pipeline's tasks in the order of a plan's steps.
+---@param made table the plan
+---@return string[]
+function M.tasks(made)
+  local tasks, list = ir.task_names(made), {}
+  for i, step in ipairs(made.steps) do list[i] = tasks[step.name] end
+  return list
+end
+
 return M

@@ -12,6 +12,12 @@ local function matches(pattern, image)
   return image:find("^" .. escaped .. "$") ~= nil
 end
 
+-- Steps run in other folders: a path is made whole; links stay, as a virtual environment needs them.
+local function whole(program)
+  if program:find("/", 1, true) and program:sub(1, 1) ~= "/" then return fs.join(fs.cwd(), program) end
+  return program
+end
+
 local function is_python(word) return word:match "([^/]*)$":find "^python[%d.]*$" ~= nil end
 
 ---The environment of an image: of the patterns in options.images that match the longest one, else
@@ -28,13 +34,14 @@ function M.find(image, options)
   end
   if best then
     local given = options.images[best]
-    local command = given.command or {}
+    local command = table.move(given.command or {}, 1, #(given.command or {}), 1, {})
+    if command[1] then command[1] = whole(command[1]) end
     return { command = command, env = given.env or {}, interpreter = #command == 1 and is_python(command[1])
       and command[1] or nil }
   end
   local name = image:gsub("@.*$", ""):match "([^/]+)$" or image
   if name ~= "python" and not name:find "^python:" then return nil end
-  local python = options.python or "python3"
+  local python = whole(options.python or "python3")
   return { command = { python }, env = {}, interpreter = python }
 end
 
