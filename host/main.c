@@ -21,7 +21,7 @@ struct arguments {
   int count;           // words after the options
   char **words;
   const char *code;    // -e CODE
-  bool interactive;    // -i
+  bool interactive;    // -i, -c LINE
   int option_count;    // of those below
   struct {
     const char *name, *value;  // value: NULL for a flag
@@ -29,7 +29,7 @@ struct arguments {
 };
 
 static const char usage[] =
-    "usage: kfhost [OPTIONS] SCRIPT.lua [ARG…] | COMMAND [ARG…] | -e CODE | -i\n"
+    "usage: kfhost [OPTIONS] SCRIPT.lua [ARG…] | COMMAND [ARG…] | -e CODE | -i | -c LINE\n"
     "options: --scripts DIR  --gc-stress; kfhost help lists the commands\n"
     "cluster: --kubeconfig FILE  --context NAME  --namespace NAME  --as USER  --as-group GROUP\n"
     "         --readonly  --dry-run  --approve  --exec-plugins allow|deny|NAME\n";
@@ -240,6 +240,12 @@ static const char *take_connection_option(struct arguments *arguments, size_t in
   return arguments->words[0];
 }
 
+// The word after -c is a line for the REPL.
+static int take_line(struct arguments *arguments) {
+  arguments->interactive = true;
+  return 0;
+}
+
 // The place of an option of connections, or their number.
 static size_t find_connection_option(const char *option) {
   size_t count = sizeof connection_options / sizeof *connection_options, index = 0;
@@ -261,6 +267,8 @@ static int parse(struct arguments *arguments, struct host *host) {
       if (value) kf_supervise(value);  // goes on here in each process that it starts
     }
     else if (strcmp(option, "-i") == 0) arguments->interactive = true;
+    else if (strcmp(option, "-c") == 0 && value_of(arguments)) return take_line(arguments);
+    else if (strcmp(option, "-c") == 0) value = NULL;
     else if (strcmp(option, "-e") == 0) value = arguments->code = value_of(arguments);
     else if (strcmp(option, "--scripts") == 0) {
       value = value_of(arguments);

@@ -13,6 +13,7 @@
 ---| "Config" # a setting of a policy is unknown, missing or of the wrong type
 ---| "Connection" # a connection cannot be made, or broke
 ---| "Deadlock" # every task waits for another one
+---| "Exit" # a command of the shell ended with an error: see the field exit
 ---| "Expired" # a version of the cluster's state is too old (410)
 ---| "Expression" # a condition or selector of a pipeline that cannot be read or evaluated
 ---| "GRPC" # a call failed: see the field status

@@ -1,0 +1,304 @@
+-- repl.basics: the words of the REPL itself: help, pipes, measuring, aliases, scripts from what was typed.
+-- Not for the cluster's words. Each function gets the session first.
+--   basics.time(session, function() … end)
+
+local errors = require "errors"
+local show = require "repl.show"
+
+local M = {}
+
+local function fail(format, ...)
+  errors.raise { code = "Usage", message = format:format(...) }
+end
+
+-- --- help -----------------------------------------------------------------------------------------------
+
+local GROUPS = { "Objects", "Place", "Streams", "Changes", "Rights", "Kubeflow", "REPL", "Own" }
+
+local RULE = [[
+A line is words when it begins with a word below, with a row list and a word (3 logs -f), or with : ! ? or %.
+Anything else is Lua; =LINE is Lua and :LINE is words in any case.
+  1,4..6 WORD   the rows shown last      ?KIND.FIELD   what a field means      NAME??   the source of a function
+  LINE | COMMAND   to a shell command    LINE > FILE   into a file             !COMMAND   a shell command
+  %time LINE   how long it takes         %trace LINE   the requests it makes   _   the last value, _1, _2, … by number
+]]
+
+local function word_line(name, spec)
+  return { "  " .. (spec.colon and ":" or "") .. name .. " " .. (spec.arguments or ""), spec.summary or "" }
+end
+
+local function group_text(self, group)
+  local names, rows, lists = {}, {}, {}
+  for name, spec in pairs(self.vocabulary.words) do
+    if (spec.group or "Own") == group then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local spec = self.vocabulary.words[name]
+    if spec.kind == name and group == "Objects" and name ~= "pods" then lists[#lists + 1] = name
+    else rows[#rows + 1] = word_line(name, spec) end
+  end
+  if #rows == 0 then return "" end
+  local text = group .. "\n" .. require("term").table(rows, { columns = 10000 })
+  if #lists > 0 then text = text .. "  and in the same way: " .. table.concat(lists, " ") .. "\n" end
+  return text .. "\n"
+end
+
+local function help_of(self, name)
+  local spec = self.vocabulary.words[name]
+  local alias = self.vocabulary.aliases[name]
+  if not spec and alias then return ("%s stands for: %s\n"):format(name, alias) end
+  if not spec then fail("there is no word '%s'; :help lists them", name) end
+  local lines = { ("%s%s %s"):format(spec.colon and ":" or "", name, spec.arguments or ""), "  " .. spec.summary }
+  local flags = {}
+  for flag, option in pairs(spec.flags or {}) do flags[#flags + 1] = ("  %-22s %s"):format(flag, option) end
+  table.sort(flags)
+  table.move(flags, 1, #flags, #lines + 1, lines)
+  return table.concat(lines, "\n") .. "\n"
+end
+
+---Shows the words, or one.
+function M.help(self, name)
+  if name then return show.as_text({ name = name }, help_of(self, name)) end
+  local pieces = { RULE, "\n" }
+  for _, group in ipairs(GROUPS) do pieces[#pieces + 1] = group_text(self, group) end
+  return show.as_text({}, (table.concat(pieces):gsub("\n\n$", "\n")))
+end
+
+---Shows values as the prompt does, and gives them back.
+function M.show(self, ...)
+  self.out(show.values(table.pack(...), self:showing()))
+  return ...
+end
+
+-- --- the Lua of what was typed -----------------------------------------------------------------------------
+
+---The Lua that a line stands for; without a line, of the last statement.
+function M.equivalent(self, line)
+  if line then return self.vocabulary:lua_of(line) end
+  local last = self.typed[#self.typed]
+  return last and last.lua or nil
+end
+
+local HEAD = [[
+-- Typed at the REPL of kfhost. Run it: kfhost %s
+local _ENV = require "repl".words()
+
+]]
+
+-- A statement as a script writes it: a value that the REPL would show is printed.
+local function script_line(statement)
+  local lua = statement.lua
+  if lua:find "^equivalent%(" or lua:find "^save_script%(" or lua:find "^help%(" or lua:find "^history%(" then
+    return nil
+  end
+  if load("return " .. lua) then return ("_ = show(%s)"):format(lua) end
+  return lua
+end
+
+---Writes what was typed, and did not fail, as a script.
+function M.save_script(self, path)
+  if not path then fail "save needs a file" end
+  local lines = {}
+  for _, statement in ipairs(self.typed) do lines[#lines + 1] = script_line(statement) end
+  local text = HEAD:format(path) .. table.concat(lines, "\n") .. "\n"
+  require("fs").write(path, text)
+  return show.as_text({ path = path, lines = #lines }, ("%d statements in %s\n"):format(#lines, path))
+end
+
+-- The lines of a function in the file that it comes from.
+local function source_text(info, expression)
+  local text
+  if info.source:find "^@kfhost/" then text = require("scripts").source(info.source:sub(9))
+  elseif info.source:sub(1, 1) == "@" then text = require("fs").try.read(info.source:sub(2)) end
+  if not text then return show.as_text({}, ("%s was typed: %s:%d\n"):format(expression, info.short_src,
+    info.linedefined)) end
+  local lines, number = { ("-- %s:%d"):format(info.source:sub(2), info.linedefined) }, 0
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    number = number + 1
+    if number >= info.linedefined and number <= info.lastlinedefined then lines[#lines + 1] = line end
+  end
+  return show.as_text({}, table.concat(lines, "\n") .. "\n")
+end
+
+-- The last statement typed that defines a function of this name.
+local function typed_source(self, name)
+  local pattern = name:gsub("%W", "%%%0")
+  for index = #self.evaluator.statements, 1, -1 do
+    local source = self.evaluator.statements[index].source
+    local declared = source:find("function%s+" .. pattern .. "%s*%(")
+    if declared or source:find(pattern .. "%s*=%s*function") then return source end
+  end
+end
+
+---The source of a function.
+function M.source(self, expression)
+  local chunk = load("return " .. expression, "=source", "t", self.environment) or fail("'%s' is no Lua", expression)
+  local value = chunk()
+  local info = type(value) == "function" and debug.getinfo(value, "S") or nil
+  if not info then fail("%s is a %s, not a function", expression, type(value)) end
+  if info.what == "C" then return show.as_text({}, expression .. " is written in C\n") end
+  if info.source == self.evaluator.name then
+    local typed = typed_source(self, expression)
+    if typed then return show.as_text({}, typed .. "\n") end
+  end
+  return source_text(info, expression)
+end
+
+-- --- pipes and files -----------------------------------------------------------------------------------------
+
+local function whole_text(value)
+  if type(value) == "string" then return value .. "\n" end
+  return show.value(value, { lines = false })
+end
+
+---Runs a shell command; on a terminal it has the terminal.
+function M.shell(self, command)
+  io.stdout:flush()
+  local stdout = self.captured and "pipe" or "inherit"
+  local process = require("proc").spawn { shell = command, stdin = "inherit", stdout = stdout }
+  if self.captured then
+    for line in process:lines() do self.out(line .. "\n") end
+  end
+  local ended = process:wait()
+  if ended.code ~= 0 then
+    errors.raise { code = "Exit", message = ("'%s' ended with %s"):format(command,
+      ended.code and "exit code " .. ended.code or "signal " .. ended.signal), exit = ended.code }
+  end
+end
+
+---Hands the whole text of a value to a shell command.
+function M.pipe(self, command, value)
+  io.stdout:flush()
+  local process = require("proc").spawn {
+    shell = command, stdin = whole_text(value), stdout = self.captured and "pipe" or "inherit",
+  }
+  if self.captured then
+    for line in process:lines() do self.out(line .. "\n") end
+  end
+  local ended = process:wait()
+  if ended.code ~= 0 and ended.code ~= 1 then -- grep without a match
+    errors.raise { code = "Exit", message = ("'%s' ended with exit code %s"):format(command, ended.code or "?") }
+  end
+end
+
+---Writes the whole text of a value into a file.
+function M.redirect(_, path, value)
+  local text = whole_text(value)
+  require("fs").write(path, text)
+  local _, lines = text:gsub("\n", "")
+  return show.as_text({ path = path, bytes = #text }, ("%d lines in %s\n"):format(lines, path))
+end
+
+-- --- measuring --------------------------------------------------------------------------------------------------
+
+---Runs a function and says how long it took.
+function M.time(self, run)
+  local task = require "task"
+  local started, cpu = task.now(), os.clock()
+  local values = table.pack(run())
+  local text = show.values(values, self:showing())
+  self.out(text .. ("%.3f s, %.3f s of them computing\n"):format(task.now() - started, os.clock() - cpu))
+end
+
+local function traced_call(self, transport, method)
+  return function(_, options)
+    local task = require "task"
+    local started = task.now()
+    local ok, response = pcall(transport[method], transport, options)
+    local path = options.url:gsub("^%a+://[^/]+", "")
+    local size = ok and type(response.body) == "string" and (" %d bytes"):format(#response.body) or ""
+    self.out(("%s %s %s%s %.1f ms\n"):format(options.method or "GET", path, ok and response.status or "failed", size,
+      (task.now() - started) * 1000))
+    if not ok then error(response, 0) end
+    return response
+  end
+end
+
+---Runs a function and shows each request that it makes.
+function M.trace(self, run)
+  local client = self:client()
+  local transport = client.transport
+  client.transport = {
+    request = traced_call(self, transport, "request"), stream = traced_call(self, transport, "stream"),
+  }
+  local values = table.pack(pcall(run))
+  client.transport = transport
+  if not values[1] then error(values[2], 0) end
+  return table.unpack(values, 2, values.n)
+end
+
+-- --- own words -----------------------------------------------------------------------------------------------------
+
+---Makes a word stand for a line; without arguments, shows the aliases.
+function M.alias(self, name, line)
+  if name and line then
+    self.vocabulary:alias(name, line)
+    return
+  end
+  local rows = {}
+  for key, value in pairs(self.vocabulary.aliases) do
+    if not name or key == name then rows[#rows + 1] = { name = key, line = value } end
+  end
+  table.sort(rows, function(a, b) return a.name < b.name end)
+  return rows
+end
+
+---Adds a word that is written in Lua: command { name, summary, run = fn(…) }.
+function M.command(self, spec)
+  if type(spec) ~= "table" or type(spec.name) ~= "string" or type(spec.run) ~= "function" then
+    error("command { name = …, run = function(…) … end } expected", 3)
+  end
+  self.vocabulary:add(spec.name, {
+    group = "Own", arguments = spec.arguments, summary = spec.summary or "", flags = spec.flags,
+  })
+  self.environment[(spec.name:gsub("%-", "_"))] = spec.run
+end
+
+---Runs the startup file again.
+function M.reload(self)
+  local ok, problem = self:start()
+  if not ok then error(problem, 0) end
+end
+
+-- --- the session itself --------------------------------------------------------------------------------------------
+
+---Allows changes in the context for a time.
+function M.writable(self, duration)
+  local client = self:client()
+  local context = client.context or ""
+  if duration == "off" then self.writable_until[context] = nil
+  elseif duration then self.writable_until[context] = self.now() + require("task").seconds(duration) end
+  self:guard()
+  local may, till = self:may_write(), self.writable_until[context]
+  local text = ("context '%s' is %s%s\n"):format(context, may and "writable" or "read-only",
+    may and till and (" for %d s"):format(math.ceil(till - self.now())) or "")
+  return show.as_text({ context = context, writable = may }, text)
+end
+
+---The statements typed so far.
+function M.history(self, text)
+  local rows = {}
+  for _, statement in ipairs(self.evaluator.statements) do
+    if not text or statement.source:find(text, 1, true) then
+      rows[#rows + 1] = ("%4d  %s"):format(statement.number, statement.source)
+    end
+  end
+  return show.as_text(rows, table.concat(rows, "\n") .. (#rows > 0 and "\n" or ""))
+end
+
+---What runs in the background.
+function M.tasks(self)
+  local rows = {}
+  for _, forward in ipairs(self.forwarded) do
+    rows[#rows + 1] = { name = "port-forward", what = forward.text }
+  end
+  return rows
+end
+
+---Leaves after this line.
+function M.quit(self)
+  self.leaving = true
+end
+
+return M

@@ -1,0 +1,121 @@
+-- repl.evaluate: lines become statements, statements are run, and what they give is kept as _ and _1, _2, …
+-- Not for reading lines nor for printing (cmd.repl).
+--   local e = evaluate.new { environment = {} }; local statement = e:feed "1 + 1"; e:run(statement).values[1] -> 2
+
+local errors = require "errors"
+
+local M = {}
+
+---@class repl.Statement
+---@field number integer
+---@field source string what was typed
+---@field lua string the Lua it stands for
+---@field chunk function
+
+local evaluator = {}
+evaluator.__index = evaluator
+
+---@param options {environment: table, vocabulary: table?, name: string?}
+function M.new(options)
+  return setmetatable({
+    environment = options.environment, vocabulary = options.vocabulary, name = options.name or "=stdin",
+    lines = {}, count = 0, statements = {},
+  }, evaluator)
+end
+
+local function is_incomplete(problem)
+  return problem:sub(-5) == "<eof>"
+end
+
+-- The chunk of a text: an expression gives its values.
+function evaluator:compile(text)
+  local chunk = load("return " .. text, self.name, "t", self.environment)
+  if chunk then return chunk end
+  return load(text, self.name, "t", self.environment)
+end
+
+local function statement_of(self, source, lua, chunk)
+  self.lines = {}
+  return { number = self.count + 1, source = source, lua = lua, chunk = chunk }
+end
+
+-- What a wrong line of Lua may have been meant as.
+local function with_hint(self, problem)
+  local vocabulary = self.vocabulary
+  local first = self.lines[1] or ""
+  local name = vocabulary and require("repl.words").leading(first:match "^%s*(.*)$", vocabulary.known)
+  if not name then return problem end
+  return ("%s\n(read as Lua; ':%s' reads it as words)"):format(problem, first:match "^%s*(.-)%s*$")
+end
+
+---Takes one more line.
+---@param line string
+---@return repl.Statement|nil statement nil: more lines are needed, or the problem
+---@return any problem a text or an error; nil: more lines are needed, or it was empty
+function evaluator:feed(line)
+  local vocabulary = self.vocabulary
+  if #self.lines == 0 then
+    local kind = vocabulary and vocabulary:kind(line) or line:find "%S" and "lua" or "empty"
+    if kind == "empty" then return nil end
+    if kind == "words" then
+      local ok, lua = pcall(vocabulary.translate, vocabulary, line)
+      if not ok then return nil, lua end
+      local chunk, problem = self:compile(lua)
+      if not chunk then return nil, problem end
+      return statement_of(self, line, lua, chunk)
+    end
+    line = line:gsub("^%s*=", "", 1)
+  end
+  self.lines[#self.lines + 1] = line
+  local text = table.concat(self.lines, "\n")
+  local chunk, problem = self:compile(text)
+  if chunk then return statement_of(self, text, text, chunk) end
+  if is_incomplete(problem) then return nil end
+  problem = with_hint(self, problem)
+  self.lines = {}
+  return nil, problem
+end
+
+---Whether a statement has begun and needs more lines.
+---@return boolean
+function evaluator:pending()
+  return #self.lines > 0
+end
+
+---Gives up the statement that has begun: the problem of its end, or nil.
+---@return string?
+function evaluator:drop()
+  if #self.lines == 0 then return nil end
+  local _, problem = self:compile(table.concat(self.lines, "\n"))
+  self.lines = {}
+  return problem
+end
+
+local function with_traceback(problem)
+  if errors.is(problem) then return problem end
+  local text = debug.traceback(errors.text(problem), 2)
+  return (text:gsub("\n[^\n]*%[C%]: in function 'xpcall'.*$", ""):gsub("\nstack traceback:%s*$", ""))
+end
+
+---@class repl.Result
+---@field ok boolean
+---@field values table? with n
+---@field problem any
+
+---Runs a statement; its first value is _ and _NUMBER from now on.
+---@param statement repl.Statement
+---@return repl.Result
+function evaluator:run(statement)
+  self.count = self.count + 1
+  self.statements[#self.statements + 1] = statement
+  local results = table.pack(xpcall(statement.chunk, with_traceback))
+  if not results[1] then return { ok = false, problem = results[2] } end
+  local values = table.move(results, 2, results.n, 1, { n = results.n - 1 })
+  if values.n > 0 and values[1] ~= nil then
+    rawset(self.environment, "_", values[1])
+    rawset(self.environment, "_" .. self.count, values[1])
+  end
+  return { ok = true, values = values }
+end
+
+return M

@@ -1,0 +1,210 @@
+-- repl.session: what a REPL knows between two lines: its connection, its place, the rows shown last, may it write.
+-- Not for what the words do (the rooms named below), nor for the terminal (cmd.repl).
+--   local s = session.new { client = c, out = io.write }; s:line "pods"
+
+local errors = require "errors"
+local evaluate = require "repl.evaluate"
+local show = require "repl.show"
+local vocabulary = require "repl.vocabulary"
+
+local M = {}
+
+-- The room of each word; it is loaded when the word is first used.
+local ROOMS = {}
+for room, names in pairs {
+  basics = "show help shell pipe redirect source time trace alias command equivalent save_script history reload "
+    .. "writable quit tasks",
+  objects = "get rows ns ctx can_i whoami client",
+  watch = "watch",
+  relations = "describe why tree used_by",
+  explain = "explain",
+  streams = "logs exec port_forward forwards",
+  changes = "edit apply scale restart delete undo",
+  kubeflow = "run experiment allowed injected doctor",
+} do
+  for name in names:gmatch "%S+" do ROOMS[name] = "repl." .. room end
+end
+
+---@class repl.Session
+---@field environment table
+---@field vocabulary repl.Vocabulary
+---@field evaluator table
+---@field last table? the listing shown last
+local session = {}
+session.__index = session
+
+-- --- words as functions -------------------------------------------------------------------------------------
+
+-- A word of the environment: a function that a room has, bound to the session.
+local function word_of(self, name)
+  local spec = self.vocabulary.words[name]
+  if spec and spec.kind then
+    return function(...) return require("repl.objects").get(self, spec.kind, ...) end
+  end
+  local room = ROOMS[name]
+  if not room then return nil end
+  return function(...) return require(room)[name](self, ...) end
+end
+
+local function environment_of(self)
+  return setmetatable({ settings = self.settings }, { __index = function(environment, name)
+    local word = type(name) == "string" and word_of(self, name) or nil
+    if word then
+      rawset(environment, name, word)
+      return word
+    end
+    return _G[name]
+  end })
+end
+
+-- --- making one ------------------------------------------------------------------------------------------------
+
+local function to_stdout(text)
+  io.stdout:write(text)
+end
+
+---@param options {client: table?, connect: (fun(options: table): table)?, out: (fun(text: string))?,
+---  ask: (fun(question: string): boolean)?, interactive: boolean?, columns: (fun(): integer)?, now: (fun(): number)?}?
+---@return repl.Session
+function M.new(options)
+  options = options or {}
+  local self = setmetatable({
+    vocabulary = vocabulary.new(), out = options.out or to_stdout, ask = options.ask, typed = {}, undo_list = {},
+    interactive = options.interactive or false, width = options.columns, connected = options.client,
+    connect = options.connect or function(given) return require("kube").connect(given) end,
+    now = options.now or function() return require("task").now() end, writable_until = {}, forwarded = {},
+    settings = { writable = { "^lab", "^kind", "^minikube" }, production = { "prod" }, lines = 200 },
+  }, session)
+  self.environment = environment_of(self)
+  self.evaluator = evaluate.new { environment = self.environment, vocabulary = self.vocabulary }
+  return self
+end
+
+-- --- the cluster -------------------------------------------------------------------------------------------------
+
+local function matches_any(text, patterns)
+  for _, pattern in ipairs(patterns) do
+    if text:find(pattern) then return true end
+  end
+  return false
+end
+
+---The connection; the first use makes it.
+---@return table client
+function session:client()
+  if not self.connected then
+    self.connected = self.connect { context = self.context_name }
+    self.asked_readonly = self.connected.readonly
+  end
+  self:guard()
+  return self.connected
+end
+
+---Whether changes are allowed in the context of the connection now.
+---@return boolean
+function session:may_write()
+  if not self.connected or self.asked_readonly then return false end
+  local context = self.connected.context or ""
+  if matches_any(context, self.settings.writable) then return true end
+  local allowed = self.writable_until[context]
+  return allowed ~= nil and self.now() < allowed
+end
+
+---Writes the right to change into the connection, whose own guard rail then holds for raw calls too.
+function session:guard()
+  if self.connected then self.connected.readonly = not self:may_write() end
+end
+
+---Raises unless changes are allowed.
+---@param what string "delete pods"
+function session:check_write(what)
+  local client = self:client()
+  if self:may_write() then return end
+  errors.raise {
+    code = "Refused", context = client.context,
+    message = self.asked_readonly and ("%s: this connection is read-only (--readonly)"):format(what)
+      or ("%s: context '%s' is read-only; ':write 10m' allows changes for ten minutes"):format(what,
+        client.context or client.server),
+  }
+end
+
+---Leaves the connection for another context.
+---@param context string
+function session:switch(context)
+  local fresh = self.connect { context = context }
+  if self.connected and self.connected.close then self.connected:close() end
+  self.connected, self.context_name, self.last = fresh, context, nil
+  self.asked_readonly = fresh.readonly
+  self.caches = nil
+end
+
+-- --- talking -------------------------------------------------------------------------------------------------------
+
+---How a value is to be shown here.
+---@return repl.show.options
+function session:showing()
+  return { columns = self.width and self.width() or nil, lines = self.settings.lines, numbers = true }
+end
+
+---Asks before a change. Without anybody to ask the answer is no.
+---@param question string
+---@param yes boolean? it was answered before
+function session:confirm(question, yes)
+  if yes then return end
+  if not self.ask then
+    errors.raise { code = "Refused", message = question .. ": nobody is there to say yes; -y (yes = true) says it" }
+  end
+  if not self.ask(question .. "? [y/N] ") then errors.raise { code = "Refused", message = "nothing was changed" } end
+end
+
+-- --- lines -----------------------------------------------------------------------------------------------------------
+
+---Takes a line: runs the statement that it ends, and shows what that gives.
+---@param line string
+---@return boolean? ok nil: more lines are needed, or there was nothing to do
+---@return any problem
+function session:line(line)
+  local statement, problem = self.evaluator:feed(line)
+  if problem then return false, problem end
+  if not statement then return nil end
+  return self:run(statement)
+end
+
+---Runs a statement and shows what it gives.
+---@param statement repl.Statement
+---@return boolean ok, any problem
+function session:run(statement)
+  self:guard()
+  local result = self.evaluator:run(statement)
+  if not result.ok then return false, result.problem end
+  self.typed[#self.typed + 1] = statement
+  local values = result.values
+  if values.n == 0 or values.n == 1 and values[1] == nil and statement.lua ~= "nil" then return true end
+  local listing = type(values[1]) == "table" and rawget(values[1], "rows")
+  if listing then self.last = values[1] end
+  local ok, text = pcall(show.values, values, self:showing())
+  if not ok then return false, text end
+  self.out(text)
+  return true
+end
+
+---The path of the startup file, and where history lies.
+---@param name string
+---@return string?
+function M.file(name)
+  local home = os.getenv "HOME"
+  local folder = os.getenv "XDG_CONFIG_HOME" or home and home .. "/.config"
+  return folder and folder .. "/kfhost/" .. name or nil
+end
+
+---Runs the startup file, if there is one.
+---@return boolean ok, any problem
+function session:start()
+  local path = M.file "repl.lua"
+  if not path or not require("fs").exists(path) then return true end
+  local chunk, problem = loadfile(path, "t", self.environment)
+  if not chunk then return false, problem end
+  return pcall(chunk)
+end
+
+return M
