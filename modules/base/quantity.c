@@ -207,7 +207,8 @@ size_t kf_quantity_write(const struct kf_quantity *quantity, char out[KF_QUANTIT
 }
 
 bool kf_quantity_add(struct kf_quantity *sum, const struct kf_quantity *a, const struct kf_quantity *b, bool subtract) {
-  struct kf_quantity other = *b, result = {.format = a->amount.count == 0 ? b->format : a->format};
+  struct kf_quantity other = *b, result = {.fast = a->fast && b->fast};
+  result.format = a->amount.count == 0 ? b->format : a->format;
   if (subtract && other.amount.count > 0) other.amount.negative = !other.amount.negative;
   if (!kf_decimal_add(&result.amount, &a->amount, &other.amount)) return false;
   *sum = result;
