@@ -52,6 +52,10 @@ function kept:used() end
 ---Frees what the sandbox no longer reaches.
 function kept:collect() end
 
+---Does the collector's work for so many bytes now, when there is time, so that calls need not do it.
+---@param bytes integer what the calls before have taken
+function kept:tidy(bytes) end
+
 ---Ends it; further calls are misuse. Also when it is collected, or as a `<close>` variable.
 function kept:close() end
 

@@ -253,6 +253,8 @@ int kf_patch_diff(lua_State *L) {
   lua_newtable(L);
   luaL_setmetatable(L, KF_ARRAY);
   d.ops = lua_gettop(L);
+  luaL_getmetatable(L, KF_ARRAY);
+  d.list_mark = lua_topointer(L, -1);
   if (!kf_diff_walk(&d, 1, 2)) {  // read whole, so that what is wrong is said with its place
     lua_settop(L, d.ops);
     for (size_t i = lua_rawlen(L, d.ops); i > 0; i--) {

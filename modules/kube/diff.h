@@ -9,6 +9,7 @@ struct differ {
   int ops;  // stack index of the list
   size_t work;
   int depth;
+  const void *list_mark;  // that of marked lists
   char *path;
   size_t length, capacity;
 };

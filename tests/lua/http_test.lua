@@ -1,6 +1,8 @@
 -- http against server, over loopback.
 local test = require "test"
+local host = require "host"
 local http = require "http"
+local proc = require "proc"
 local server = require "server"
 local task = require "task"
 local x509 = require "x509"
@@ -145,4 +147,89 @@ test("an upgraded connection belongs to the handler", function()
   test.equal(head, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
   connection:write "hello"
   test.equal(connection:read(5), "HELLO")
+end)
+
+-- --- proxies --------------------------------------------------------------------------------------
+
+local function pass_on(from, to)
+  pcall(function()
+    for bytes in function() return from:read() end do to:write(bytes) end
+  end)
+  to:close()
+end
+
+-- A proxy; `seen` gets what it was asked for.
+local function start_proxy(seen)
+  return serve({}, function(request)
+    seen[#seen + 1] = request.method .. " " .. (request.method == "CONNECT" and request.path or request.headers.host)
+    if request.method ~= "CONNECT" then return { body = "from the proxy" } end
+    local there <close> = http.connect { url = "http://" .. request.path, proxy = "", timeout = 5 }
+    local here = request:upgrade { status = 200 }
+    local back = task.spawn(pass_on, there, here)
+    pass_on(here, there)
+    back:cancel()
+  end)
+end
+
+test("a request without TLS is sent to the proxy", function()
+  local seen = {}
+  local proxy <close> = start_proxy(seen)
+  local response = http.request { url = "http://nowhere.example/x", proxy = url(proxy), timeout = 5 }
+  test.equal(response.body, "from the proxy")
+  test.same(seen, { "GET nowhere.example" })
+end)
+
+test("a request with TLS goes through the proxy to the server, whose certificate is checked", function()
+  local ca = x509.authority { name = "test" }
+  local leaf = x509.issue(ca, { names = { "127.0.0.1" } })
+  local s <close> = serve({ certificate = leaf.certificate, key = leaf.key }, echo)
+  local seen = {}
+  local proxy <close> = start_proxy(seen)
+  local address = ("https://127.0.0.1:%d/a"):format(s.port)
+  local options = { url = address, proxy = url(proxy), ca = ca.certificate, timeout = 5 }
+  test.equal(http.request(options).body, "GET /a? ")
+  test.same(seen, { "CONNECT 127.0.0.1:" .. s.port })
+  options.ca = x509.authority { name = "other" }.certificate
+  test.raises("TLS", function() http.request(options) end)
+end)
+
+test("a proxy that does not answer is a connection error", function()
+  local s = serve({}, echo)
+  local address = url(s)
+  s:close()
+  local options = { url = "http://nowhere.example/", proxy = address, timeout = 5 }
+  test.raises("Connection", function() http.request(options) end)
+end)
+
+test("the environment's proxy is used for other hosts, never for this one", function()
+  local seen = {}
+  local proxy <close> = start_proxy(seen)
+  local s <close> = serve({}, function() return { body = "direct" } end)
+  local result = proc.run {
+    host.executable(), "-e", ([[
+      local http = require "http"
+      print(http.request { url = "http://nowhere.example/" }.body, http.request { url = %q }.body)
+    ]]):format(url(s)), env = { http_proxy = url(proxy), no_proxy = "other.example" }, timeout = 20,
+  }
+  test.equal(result.stdout, "from the proxy\tdirect\n")
+end)
+
+-- --- start-up -------------------------------------------------------------------------------------
+
+test("libcurl is mapped with the first request, not before", function()
+  local result = proc.run {
+    host.executable(), "-e", [[
+      local function is_mapped()
+        for line in io.lines "/proc/self/maps" do
+          if line:find("libcurl", 1, true) then return true end
+        end
+        return false
+      end
+      local http = require "http"
+      local before = is_mapped()
+      pcall(http.request, { url = "http://127.0.0.1:1/" })
+      print(before, is_mapped())
+    ]], timeout = 20,
+  }
+  test.equal(result.stdout, "false\ttrue\n")
 end)
