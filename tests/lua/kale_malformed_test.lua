@@ -85,3 +85,26 @@ test("kale compile of a broken notebook ends with 1 and names the place", functi
   test.equal(result.code, 1)
   assert(result.stderr:find("cell 1", 1, true), result.stderr)
 end)
+
+test("a Python file with bytes changed, lost or doubled is planned or refused with a reason", function()
+  local base, random = table.concat({
+    "# ---", "# jupyter:", "#   kubeflow_notebook: {timeout: 5}", "# ---", "# %% [imports]", "import math",
+    '# %% [step:a limit:cpu:1] note={"a": [1]} title', "xs = [math.pi]", "# %time y = 1", "# %% [markdown]", "# text",
+    '# %% tags=["step:b", "prev:a"]', "print(xs, \"\"\"", "# %%", "\"\"\")", "# kfhost: text", "# {}", "",
+  }, "\n"), new_random(11)
+  for _ = 1, 300 do
+    local text = base
+    for _ = 1, random(4) do
+      local at, kind = random(#text), random(3)
+      if kind == 1 then text = text:sub(1, at - 1) .. string.char(random(256) - 1) .. text:sub(at + 1)
+      elseif kind == 2 then text = text:sub(1, at - 1) .. text:sub(at + random(12))
+      else text = text:sub(1, at) .. text:sub(at) end
+    end
+    local ok, nb = pcall(notebook.parse, text, "a.py")
+    local made, result = ok, nb
+    if ok then made, result = pcall(plan.make, nb) end
+    if not made and not errors.is(result, "Notebook") then
+      error(("%s\nfor %s"):format(errors.text(result), text), 0)
+    end
+  end
+end)

@@ -265,3 +265,35 @@ test("each step gets its own parameters only", function()
   test.same({ names "a", names "b", names "c" }, { { "n" }, { "FOO", "foo_param" }, {} })
   test.equal(pipeline.root.inputDefinitions.parameters.FOO.defaultValue, 'a"b\nc')
 end)
+
+test("parameters are the constants that Python makes of them", function()
+  local made = plan_of {
+    { "pipeline-parameters", [[
+a = 'it\'s'; b = "tab\t\x41\u00e9\U0001F600\101\q"
+c = r'\n' 'x' "y"
+d = """two
+lines\
+joined"""
+e = -1_000; f = +.5; g = -0x10; h = 1e3; i = (3); j = -2.5e-3
+k: float = 2; l: int = -7; m: str = 'x'; n: bool = True
+o = None; p: int = None
+q = ""]] },
+    { "step:a", "print(a)" },
+  }
+  test.same(codes(made), {})
+  local values = {}
+  for _, parameter in ipairs(made.params) do values[parameter.name] = { parameter.type, parameter.default } end
+  test.same(values, {
+    a = { "str", "it's" }, b = { "str", "tab\tAé😀A\\q" }, c = { "str", "\\nxy" }, d = { "str", "two\nlinesjoined" },
+    e = { "int", -1000 }, f = { "float", 0.5 }, g = { "int", -16 }, h = { "float", 1000.0 }, i = { "int", 3 },
+    j = { "float", -0.0025 }, k = { "float", 2.0 }, l = { "int", -7 }, m = { "str", "x" }, n = { "bool", true },
+    o = { "str", json.null }, p = { "int", json.null }, q = { "str", "" },
+  })
+  for _, source in ipairs {
+    "x = 1, 2", "x = [1]", "x = y", "x = 1 + 1", "x = y = 1", "x, y = 1, 2", "x = f'a'", "x = b'a'", "x = 1j", "x: int",
+    "x: int = 'a'", "x: float = True", "x += 1", "print(1)", "x = '\\N{DASH}'", "x = not True", "x = -True", "x = ...",
+  } do
+    test.same({ source, codes(plan_of { { "pipeline-parameters", source }, { "step:a", "z = 1" } }) },
+      { source, { "parameter-not-constant@1" } })
+  end
+end)

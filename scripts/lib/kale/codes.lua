@@ -57,6 +57,10 @@ return {
     "for instance: rate = 0.1",
   },
   ["parameter-repeated"] = { "error", "parameter '{name}' is there twice" },
+  ["parameter-large"] = {
+    "warning", "parameter '{name}' is too large to arrive exactly: KFP's numbers have 53 bits",
+    "hand it over as a text",
+  },
   ["metric-not-print"] = { "error", "a metrics cell has lines print(name) only" },
   ["metric-unknown"] = { "error", "no step makes the metric '{name}'" },
   ["cell-dropped"] = {

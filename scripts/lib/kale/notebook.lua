@@ -90,6 +90,11 @@ end
 
 local function parse_python(text, path)
   local percent = require "kale.percent"
+  local _, bad = utf8.len(text)
+  if bad then
+    local _, lines = text:sub(1, bad - 1):gsub("\n", "")
+    fail(path, "line " .. lines + 1, "malformed UTF-8")
+  end
   local ok, parsed = pcall(percent.parse, text)
   if not ok then
     if not errors.is(parsed, "PYAST") then error(parsed, 0) end

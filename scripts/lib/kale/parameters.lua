@@ -14,17 +14,44 @@ local ESCAPES = {
   f = "\f", v = "\v",
 }
 
--- The value of a string literal, or nil for one that is no plain text (bytes, f-string, several).
+-- What stands after a backslash: the text it means, and how many bytes it takes; nil for what needs a table of names.
+local function escape(body, at)
+  local c = body:sub(at, at)
+  if c == "\n" then return "", 1 end
+  local octal = body:match("^[0-7][0-7]?[0-7]?", at)
+  if octal then return utf8.char(tonumber(octal, 8)), #octal end
+  for letter, digits in pairs { x = "^%x%x", u = "^%x%x%x%x", U = "^%x%x%x%x%x%x%x%x" } do
+    local hex = c == letter and body:match(digits, at + 1)
+    if hex then return utf8.char(tonumber(hex, 16)), 1 + #hex end
+  end
+  if c == "N" then return nil end
+  if ESCAPES[c] then return ESCAPES[c], 1 end
+  return "\\" .. c, 1
+end
+
+local function unescape(body)
+  local pieces, at = {}, 1
+  while true do
+    local backslash = body:find("\\", at, true)
+    if not backslash then break end
+    pieces[#pieces + 1] = body:sub(at, backslash - 1)
+    local text, size = escape(body, backslash + 1)
+    if not text then return nil end
+    pieces[#pieces + 1] = text
+    at = backslash + 1 + size
+  end
+  pieces[#pieces + 1] = body:sub(at)
+  return table.concat(pieces)
+end
+
+-- The value of a string literal, or nil for one that is no plain text (bytes, f-string).
 local function string_value(text)
   local prefix, quote, body = text:match "^([%a]*)(['\"])(.*)%2$"
-  if not prefix or prefix:lower():find "[bf]" then return nil end
+  if not prefix or prefix:lower():find "[bft]" then return nil end
   local triple = quote .. quote
   if body:sub(1, 2) == triple and body:sub(-2) == triple and #body >= 4 then body = body:sub(3, -3) end
   if prefix:lower():find "r" then return body end
-  local function character(hex) return utf8.char(tonumber(hex, 16)) end
-  local value = body:gsub("\\\r?\n", ""):gsub("\\x(%x%x)", character):gsub("\\u(%x%x%x%x)", character)
-    :gsub("\\([ntr\\'\"0abfv])", ESCAPES)
-  return value
+  return unescape(body)
 end
 
 local function integer_value(text)
@@ -50,6 +77,15 @@ local function constant(tree, python, node)
   if kind == "string" then
     local value = string_value(text)
     if value then return "str", value end
+  elseif kind == "concatenated_string" then
+    local pieces, at = {}, node + 1
+    while at < tree.next[node] do
+      local piece = tree.kind[at] == "string" and string_value(python:sub(tree.first[at], tree.last[at]))
+      if not piece then return nil end
+      pieces[#pieces + 1], at = piece, tree.next[at]
+    end
+    return "str", table.concat(pieces)
+  elseif (kind == "integer" or kind == "float") and text:find "[jJ]$" then return nil
   elseif kind == "integer" then return "int", integer_value(text)
   elseif kind == "float" then return "float", tonumber((text:gsub("_", ""))) + 0.0
   elseif TYPES[kind] then return "bool", kind == "true"
@@ -92,7 +128,7 @@ local function each_statement(cells_, report, fn)
     local parsed = source.parse(cell, report)
     local tree, at = parsed.tree, 2
     while at <= tree.count do
-      if tree.kind[at] ~= "comment" and tree.kind[at] ~= "ERROR" then fn(parsed, at) end
+      if tree.named[at] and tree.kind[at] ~= "comment" and tree.kind[at] ~= "ERROR" then fn(parsed, at) end
       at = tree.next[at]
     end
   end
@@ -115,6 +151,11 @@ function M.read(cells_, report)
       report("parameter-repeated", place)
     else
       parameter.cell, parameter.line = place.cell, place.line
+      -- KFP's numbers are doubles.
+      if parameter.type == "int" and math.abs(parameter.default == json.null and 0 or parameter.default) > 2 ^ 53 then
+        place.name = parameter.name
+        report("parameter-large", place)
+      end
       by_name[parameter.name] = parameter
       list[#list + 1] = parameter
     end
