@@ -54,6 +54,16 @@ test("every notebook but the messy one is without errors", function()
   end
 end)
 
+test("a KFP server has nothing against what becomes of them", function()
+  local ir, kfp = require "kale.ir", require "kfp"
+  for _, name in ipairs(fs.list(FOLDER)) do
+    local stem = name:match "^(.*)%.ipynb$"
+    if stem and stem ~= "messy" then
+      test.same({ stem, kfp.validate(ir.encode(ir.build((steps_of(stem))))) }, { stem, {} })
+    end
+  end
+end)
+
 test("check says of the messy notebook everything that is wrong with it", function()
   local result = proc.run { host.executable(), "kale", "check", fs.join(FOLDER, "messy.ipynb"), "--python",
     "/nowhere/python3" }

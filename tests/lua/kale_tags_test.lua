@@ -16,7 +16,7 @@ local function plan_of(cells, metadata)
     end
     document.cells[i] = { cell_type = cell[3] or "code", metadata = { tags = tags }, source = cell[2] }
   end
-  return plan.make(notebook.parse(json.encode(document), "a.ipynb"))
+  return plan.make(notebook.parse(json.encode(document), "nb.ipynb"))
 end
 
 local function codes(made)
@@ -215,6 +215,15 @@ test("names are legal everywhere and stay apart", function()
   assert(pipeline.root.dag.tasks["a-b"] and pipeline.root.dag.tasks["a-b-2"] and pipeline.root.dag.tasks.step)
   for key in pairs(pipeline.root.inputDefinitions.parameters) do assert(key:find "^[%a_][%w_]*$", key) end
   assert(pipeline.pipelineInfo.name:find "^[a-z0-9-]+$")
+end)
+
+test("no component bears the pipeline's name, which the SDK would take for that of a lone component", function()
+  local made = plan_of({ { "step:train", "x = 1" }, { "step:train_step prev:train", "print(x)" } },
+    { pipeline_name = "train" })
+  local pipeline = ir.build(made)
+  test.equal(pipeline.components["comp-train"], nil)
+  test.equal(pipeline.root.dag.tasks.train.componentRef.name, "comp-train-step-2")
+  assert(pipeline.components["comp-train-step-2"] and pipeline.deploymentSpec.executors["exec-train-step-2"])
 end)
 
 test("the same notebook gives the same bytes", function()

@@ -156,6 +156,16 @@ test("a step whose time is over is stopped, and fails", function()
   assert(result.error:find("did not end within 0.05 s", 1, true), result.error)
 end)
 
+test("a pipeline whose time is over is stopped, and fails", function()
+  local platform = { platforms = { kubernetes = { pipelineConfig = { activeDeadlineSeconds = 0.2 } } } }
+  local ir = pipeline_of { { "a", "exec tail -f /dev/null" }, { "b", "true", after = { "a" } } }
+  local result, states = run(ir, {}, platform)
+  test.same(states, { a = "cancelled", b = "skipped" })
+  test.equal(result.state, "failed")
+  assert(result.error:find("the pipeline did not end within 0.2 s", 1, true), result.error)
+  test.equal(run(pipeline_of { { "a", "true" } }, { root = fs.join(test.tmpdir(), "2") }, platform).state, "succeeded")
+end)
+
 test("limits hold for the steps", function()
   local _, states = run(pipeline_of { { "a", "ulimit -n > $0; [ $(ulimit -n) = 64 ]" } }, { rlimits = { files = 64 } })
   test.equal(states.a, "succeeded")

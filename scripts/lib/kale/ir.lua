@@ -188,7 +188,7 @@ local function retry_policy(retry)
   }
 end
 
-local function task(plan, step, keys)
+local function task(plan, step, keys, component_label)
   local parameters, artifacts, dependent = {}, {}, {}
   for _, name in ipairs(step.params) do
     parameters[parameter_key(name)] = { componentInputParameter = parameter_key(name) }
@@ -209,7 +209,7 @@ local function task(plan, step, keys)
   set_if_any(inputs, "artifacts", artifacts)
   local result = {
     taskInfo = { name = keys[step.name] },
-    componentRef = { name = "comp-" .. keys[step.name] },
+    componentRef = { name = "comp-" .. component_label },
     cachingOptions = is_cached(plan, step) and { enableCache = true } or json.object {},
     retryPolicy = retry_policy(step.options.retry),
   }
@@ -284,6 +284,29 @@ local function places_of(plan)
   return keys, places
 end
 
+-- What each task's component and executor are called: as the task, but none as the pipeline, whose file the
+-- SDK would then take for that of a lone component.
+local function labels_of(plan, places)
+  local name, labels = names.legal(plan.name, "pipeline", 124), {}
+  local function note(key)
+    if key ~= name then
+      labels[key] = key
+      return
+    end
+    local free, number = key .. "-step", 1
+    while places[free] do
+      number = number + 1
+      free = ("%s-step-%d"):format(key, number)
+    end
+    labels[key] = free
+  end
+  for key, place in pairs(places) do
+    note(key)
+    if place.group then note(place.group) end
+  end
+  return labels
+end
+
 ---The tasks of a plan's steps in the IR; those of inner notebooks after the task they are in: "inner/load".
 ---@param plan table of kale.plan
 ---@return table<string, string> task by step name
@@ -312,6 +335,7 @@ end
 function M.build(plan)
   diagnostics.check(plan.path, plan.diagnostics)
   local keys, places = places_of(plan)
+  local labels = labels_of(plan, places)
   local program = runtime_program()
   local runtime = {
     boot = bundle.text "kale/runtime/boot.py", program = hash.base64(hash.deflate(program)) .. ".",
@@ -324,14 +348,14 @@ function M.build(plan)
   end
   for _, step in ipairs(plan.steps) do
     local key = keys[step.name]
-    components["comp-" .. key] = component(step, key)
-    executors["exec-" .. key] = executor(plan, step, runtime)
-    tasks[key] = task(plan, step, keys)
-    step.key = key
+    components["comp-" .. labels[key]] = component(step, labels[key])
+    executors["exec-" .. labels[key]] = executor(plan, step, runtime)
+    tasks[key] = task(plan, step, keys, labels[key])
+    step.key, step.label = key, labels[key]
   end
   local is_nested = false
   for _, place in pairs(places) do is_nested = is_nested or place.group ~= nil end
-  if is_nested then nest.tasks(plan, places, tasks, components, root_parameter) end
+  if is_nested then nest.tasks(plan, places, labels, tasks, components, root_parameter) end
   local root = { dag = { tasks = tasks } }
   local parameters = root_parameters(plan)
   if next(parameters) then root.inputDefinitions = { parameters = parameters } end
@@ -342,7 +366,7 @@ function M.build(plan)
     },
     schemaVersion = SCHEMA_VERSION, sdkVersion = SDK_VERSION,
     components = components, deploymentSpec = { executors = executors }, root = root,
-  }, platform.build(plan, keys)
+  }, platform.build(plan)
 end
 
 ---@param ir table of M.build

@@ -1,6 +1,6 @@
 -- Makes of the steps of each inner notebook a pipeline of its own within the pipeline.
 -- Not for finding those notebooks: see kale.compose.
---   nest.tasks(plan, keys, places, tasks, components)
+--   nest.tasks(plan, places, labels, tasks, components, parameter_of)
 local json = require "json"
 
 local M = {}
@@ -67,12 +67,8 @@ function Nest:dependencies(task, group)
   task.dependentTasks = #inside > 0 and json.array(inside) or nil
 end
 
-local function definition_of(components, flat_key, group, name)
-  return components["comp-" .. flat_key][group].artifacts[name]
-end
-
 -- The task of a group and its component.
-local function finish(group, components)
+local function finish(group, components, labels)
   local parameters, artifacts, definitions = {}, {}, { parameters = {}, artifacts = {} }
   for name, parameter in pairs(group.params) do
     definitions.parameters[name] = parameter.definition
@@ -86,7 +82,8 @@ local function finish(group, components)
   for name, selector in pairs(group.outputs) do
     outputs[name] = { artifactSelectors = json.array { {
       producerSubtask = selector.producerSubtask, outputArtifactKey = selector.outputArtifactKey } } }
-    output_definitions[name] = definition_of(components, selector.from, "outputDefinitions", selector.outputArtifactKey)
+    local made_by = components["comp-" .. labels[selector.from]]
+    output_definitions[name] = made_by.outputDefinitions.artifacts[selector.outputArtifactKey]
   end
   local component = { dag = { tasks = group.tasks } }
   if next(outputs) then
@@ -99,9 +96,9 @@ local function finish(group, components)
   if next(parameters) then inputs.parameters = parameters end
   if next(artifacts) then inputs.artifacts = artifacts end
   table.sort(group.after)
-  components["comp-" .. group.key] = component
+  components["comp-" .. labels[group.key]] = component
   return {
-    taskInfo = { name = group.key }, componentRef = { name = "comp-" .. group.key },
+    taskInfo = { name = group.key }, componentRef = { name = "comp-" .. labels[group.key] },
     inputs = next(inputs) and inputs or nil, dependentTasks = #group.after > 0 and json.array(group.after) or nil,
     cachingOptions = json.object {},
   }
@@ -110,10 +107,11 @@ end
 ---Moves the tasks of inner notebooks into components of their own.
 ---@param plan table of kale.plan
 ---@param places table<string, {group: string?, inner: string?}> where each task of the flat pipeline belongs
+---@param labels table<string, string> what components are called, by tasks
 ---@param tasks table<string, table> the flat pipeline's; changed
 ---@param components table<string, table> changed
 ---@param parameter_of fun(parameter: table): string, table key and definition of a parameter
-function M.tasks(plan, places, tasks, components, parameter_of)
+function M.tasks(plan, places, labels, tasks, components, parameter_of)
   local nest = setmetatable({ owner = {}, places = places }, Nest)
   local groups, root_params = {}, {}
   for _, parameter in ipairs(plan.params) do root_params[parameter.name] = true end
@@ -144,7 +142,7 @@ function M.tasks(plan, places, tasks, components, parameter_of)
       groups[place.group].tasks[place.inner], tasks[key] = tasks[key], nil
     end
   end
-  for name, group in pairs(groups) do tasks[name] = finish(group, components) end
+  for name, group in pairs(groups) do tasks[name] = finish(group, components, labels) end
 end
 
 return M

@@ -1,6 +1,6 @@
 -- The platform document: what a step asks of Kubernetes that the pipeline itself has no place for.
 -- Not for resources and environment: those are in the container, see kale.ir.
---   local document = platform.build(plan, keys)  -- nil when nothing asks for it
+--   local document = platform.build(plan)  -- nil when nothing asks for it
 local json = require "json"
 
 local M = {}
@@ -69,14 +69,13 @@ local function executor(plan, step)
   return config
 end
 
----@param plan table of kale.plan
----@param keys table<string, string> of kale.ir
+---@param plan table of kale.plan; its steps have the label of their executor
 ---@return table? document nil when no step asks for anything
-function M.build(plan, keys)
+function M.build(plan)
   local executors = {}
   for _, step in ipairs(plan.steps) do
     local config = executor(plan, step)
-    if next(config) ~= nil then executors["exec-" .. keys[step.name]] = config end
+    if next(config) ~= nil then executors["exec-" .. step.label] = config end
   end
   local kubernetes = {}
   if next(executors) then kubernetes.deploymentSpec = { executors = executors } end

@@ -107,6 +107,16 @@ function Run:stop(failed)
   end
 end
 
+-- The time limit of the whole pipeline: nothing is started after it, and what runs is stopped.
+function Run:watch(seconds)
+  if not seconds then return nil end
+  return task.spawn(function()
+    task.sleep(seconds)
+    self.late = ("the pipeline did not end within %g s"):format(seconds)
+    self:stop()
+  end)
+end
+
 -- --- one step ------------------------------------------------------------------------------------------
 
 function Run:attempt(job, prepared)
@@ -463,11 +473,18 @@ function M.run(ir, options, platform)
     begun = task.now(), started = os.date "!%Y-%m-%dT%H:%M:%SZ", saved = -SAVE_INTERVAL,
     cache_folder = options.cache_root or fs.join(fs.dirname(context.root), "cache"),
   }, Run)
-  if ((((platform or {}).platforms or {}).kubernetes or {}).pipelineConfig or {}).workspace then
+  local pipeline_config = (((platform or {}).platforms or {}).kubernetes or {}).pipelineConfig or {}
+  if pipeline_config.workspace then
     fs.mkdir(context.names.workspace_path, { parents = true })
   end
   local scope = { parameters = params, artifacts = {}, results = {}, jobs = {} }
+  local watch = run:watch(pipeline_config.activeDeadlineSeconds)
   local ok, state, problem = pcall(run.dag, run, dag, scope, "")
+  if watch then
+    watch:cancel()
+    pcall(watch.wait, watch)
+  end
+  if run.late then state, problem = "failed", run.late end
   if not ok then
     run:cancel()
     if errors.is(state, "Cancelled") then return run:result({}, nil) end
