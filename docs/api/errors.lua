@@ -2,6 +2,8 @@
 -- Every code that an error table of the program can have. Besides these: the names of errno ("ENOENT").
 
 ---@alias kfhost.code string
+---| "Aborted" # the server gave it up: another request was in the way
+---| "AlreadyExists" # there is something of that name already
 ---| "Ambiguous" # a short name may mean several things
 ---| "Auth" # credentials cannot be had: a plugin, a token file
 ---| "BadReview" # what should be an AdmissionReview is none
@@ -14,14 +16,19 @@
 ---| "Config" # a setting of a policy is unknown, missing or of the wrong type
 ---| "Connection" # a connection cannot be made, or broke
 ---| "Deadlock" # every task waits for another one
+---| "Denied" # a policy of the mesh lets nobody through who asks like this
 ---| "Exit" # a command of the shell ended with an error: see the field exit
 ---| "Expired" # a version of the cluster's state is too old (410)
 ---| "Expression" # a condition or selector of a pipeline that cannot be read or evaluated
+---| "FailedPrecondition" # not as things stand
 ---| "GRPC" # a call failed: see the field status
 ---| "Image" # no local command for a container's image
+---| "Internal" # the server broke, or calls a mistake in the request so
+---| "InvalidArgument" # a value that the server, or a filter, cannot take
 ---| "JSON" # a text is not JSON, or a value cannot be written as JSON
 ---| "JSONPath" # a JSONPath template that is malformed, or does not fit the object
 ---| "Kubeconfig" # a kubeconfig that is no kubeconfig, or names what is not there
+---| "Login" # a login page came back instead of an answer
 ---| "Memory" # code in a sandbox needs more memory than it was given
 ---| "Metrics" # a log that cannot be read as metrics
 ---| "NoTest" # a test run found no test
@@ -29,9 +36,11 @@
 ---| "NotFound" # there is nothing of that name
 ---| "Notebook" # a file is no notebook, or a notebook has errors
 ---| "Object" # a document is no Kubernetes object
+---| "OutOfRange" # a value beyond what there is
 ---| "PYAST" # a Python source that cannot be read: malformed UTF-8, a zero byte
 ---| "Parameter" # a pipeline's parameter is missing, unknown or of the wrong type
 ---| "Patch" # a patch that cannot be applied: index of the operation and its path
+---| "PermissionDenied" # the caller may not do it
 ---| "Pipeline" # an IR that is no pipeline, or does not fit together
 ---| "Policy" # the tests of policies fail
 ---| "Proto" # bytes that are no message of Protocol Buffers
@@ -39,6 +48,7 @@
 ---| "Quantity" # a text is no quantity, or a quantity has too many digits for what is asked
 ---| "Refused" # a guard rail is in the way: read-only, no approval, too many writes
 ---| "Regex" # a text is no regular expression
+---| "ResourceExhausted" # too many requests
 ---| "SQLite" # a database refuses: see the field reason
 ---| "Script" # code in a sandbox raised something that is no error table
 ---| "Selector" # a label or field selector that cannot be understood
@@ -48,6 +58,10 @@
 ---| "Template" # a trial template that cannot be filled in
 ---| "Timeout" # it did not end in time
 ---| "TooLarge" # a text does not fit into shared memory
+---| "Unauthenticated" # nobody knows who is calling
+---| "Unavailable" # the server is away
+---| "Unimplemented" # the server has no such method
+---| "Unknown" # the server does not say what went wrong
 ---| "Unsupported" # an IR asks for what cannot be run on this machine yet
 ---| "Usage" # a command line that cannot be understood
 ---| "Value" # a value that cannot be copied into or out of a sandbox

@@ -40,6 +40,21 @@ function M.validate(ir, options)
   return require "kfp.validate".validate(ir, options)
 end
 
+---Begins a pipeline that is built task by task; see kfp.build.
+---@param name string
+---@param options table?
+---@return table builder
+function M.pipeline(name, options)
+  return require "kfp.build".pipeline(name, options)
+end
+
+---The client of a KFP server; see kfp.client.
+---@param options table? endpoint, namespace, token_file | token | cookie | user | dex, context, timeout
+---@return table client # raises "Auth"
+function M.connect(options)
+  return require "kfp.client".connect(options)
+end
+
 M.try = require "errors".try(M)
 
 return M

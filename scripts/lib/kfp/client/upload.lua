@@ -1,0 +1,84 @@
+-- Uploading a pipeline once: its versions are named by what is in them. A part of kfp.client.
+local errors = require "errors"
+local hash = require "hash"
+local query = require "kfp.client.query"
+local reply = require "kfp.client.reply"
+
+local M = {}
+
+---A form with one file.
+---@param name string of the file
+---@param text string
+---@return string body, string content_type
+function M.form(name, text)
+  local boundary = "kfhost-" .. hash.sha256(text):sub(1, 24)
+  while text:find(boundary, 1, true) do boundary = boundary .. "x" end
+  local head = ('--%s\r\nContent-Disposition: form-data; name="uploadfile"; filename="%s"\r\n'
+    .. "Content-Type: application/octet-stream\r\n\r\n"):format(boundary, name:gsub('["\r\n]', "_"))
+  return head .. text .. ("\r\n--%s--\r\n"):format(boundary), "multipart/form-data; boundary=" .. boundary
+end
+
+local function text_of(ir)
+  return type(ir) == "string" and ir or require "yaml".encode(ir)
+end
+
+local function name_of(ir, options)
+  if options.name then return options.name end
+  local decoded = type(ir) == "string" and require "kfp".decode(ir) or ir
+  return decoded.pipelineInfo.name
+end
+
+-- A refused request may mean that somebody else was faster.
+local function find_pipeline(client, name, options)
+  local found, problem = client.pipelines.try:by_name(name, { namespace = options.namespace })
+  if found then return found end
+  if not errors.is(problem, "NotFound") then error(problem, 0) end
+end
+
+local function ensure_pipeline(client, name, options)
+  local pipeline = find_pipeline(client, name, options)
+  if pipeline then return pipeline end
+  local made, problem = client.pipelines.try:create {
+    name = name, display_name = options.display_name or name, namespace = options.namespace,
+    description = options.description,
+  }
+  if made then return made end
+  if not errors.is(problem, "AlreadyExists") then error(problem, 0) end
+  return find_pipeline(client, name, options) or error(problem, 0)
+end
+
+local function find_version(client, pipeline_id, name)
+  return client.versions:page({ pipeline_id = pipeline_id, filter = { name = name } })[1]
+end
+
+local function send_version(client, pipeline_id, name, text, options)
+  local body, kind = M.form("pipeline.yaml", text)
+  local path = "/apis/v2beta1/pipelines/upload_version" .. query.encode {
+    name = name, pipelineid = pipeline_id, description = options.description,
+  }
+  local response, request = client:send("POST", path, { body = body, headers = { ["Content-Type"] = kind } })
+  return reply.value(response, request)
+end
+
+---@param client kfp.Client
+---@param ir string|table
+---@param options {name: string?, description: string?, namespace: string?}
+---@return {pipeline_id: string, version_id: string, name: string, created: boolean}
+function M.upload(client, ir, options)
+  local text = text_of(ir)
+  options = setmetatable({ namespace = options.namespace or client.namespace }, { __index = options })
+  local pipeline = ensure_pipeline(client, name_of(ir, options), options)
+  local name = "sha256-" .. hash.sha256(text):sub(1, 20)
+  local version, created = find_version(client, pipeline.pipeline_id, name), false
+  if not version then
+    local problem
+    version, problem = errors.try { send = send_version }.send(client, pipeline.pipeline_id, name, text, options)
+    created = version ~= nil
+    if not version and not errors.is(problem, "AlreadyExists") then error(problem, 0) end
+    version = version or find_version(client, pipeline.pipeline_id, name) or error(problem, 0)
+  end
+  return { pipeline_id = pipeline.pipeline_id, version_id = version.pipeline_version_id, name = name,
+    created = created }
+end
+
+return M
