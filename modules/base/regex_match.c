@@ -101,7 +101,11 @@ static bool in_set(const struct kf_regex *regex, uint32_t index, uint32_t charac
   return false;
 }
 
+// What stands for the character behind the end: nothing reads it.
+#define PAST_END UINT32_MAX
+
 static bool reads(const struct kf_regex *regex, struct kf_regex_step step, uint32_t character) {
+  if (character == PAST_END) return false;
   switch (step.op) {
     case KF_RE_CHAR: return step.x == character;
     case KF_RE_SET: return in_set(regex, step.x, character);
@@ -143,7 +147,7 @@ static bool run(struct machine *m, size_t from, ptrdiff_t *found) {
       add(m, &m->now, 0, at);
     } else if (m->now.count == 0) break;
     size_t length = 1;
-    uint32_t character = at < m->length ? character_at(m, at, &length) : UINT32_MAX;
+    uint32_t character = at < m->length ? character_at(m, at, &length) : PAST_END;
     m->next.count = 0;
     if (step_all(m, character, at + length, found)) matched = true;
     struct list read = m->now;

@@ -100,7 +100,7 @@ end
 
 for _, algorithm in ipairs { "random", "tpe", "multivariate-tpe", "cmaes", "bayesianoptimization" } do
   test(algorithm .. " keeps to the space, also with failures and four at a time", function()
-    local trials = optimize(algorithm, 28, { parallel = 4, fail = true, seed = 3 })
+    local trials = optimize(algorithm, 20, { parallel = 4, fail = true, seed = 3 })
     for _, trial in ipairs(trials) do check_values(as_map(trial.assignments)) end
   end)
 
@@ -115,14 +115,14 @@ end
 for _, algorithm in ipairs(MODELS) do
   test(algorithm .. " finds more than random does", function()
     local model, random = {}, {}
-    for seed = 1, 5 do
-      local _, a = optimize(algorithm, 40, { seed = seed })
-      local _, b = optimize("random", 40, { seed = seed })
+    for seed = 1, 3 do
+      local _, a = optimize(algorithm, 28, { seed = seed })
+      local _, b = optimize("random", 28, { seed = seed })
       model[seed], random[seed] = a, b
     end
     table.sort(model)
     table.sort(random)
-    assert(model[3] < random[3], ("median %g against %g"):format(model[3], random[3]))
+    assert(model[2] < random[2], ("median %g against %g"):format(model[2], random[2]))
   end)
 end
 

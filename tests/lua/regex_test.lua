@@ -30,6 +30,12 @@ test("the leftmost match is found, the first alternative wins", function()
   end
 end)
 
+test("nothing is read behind the end of a text", function()
+  test.equal(find("(?m).^(?)*x?", "a") or "none", "none")
+  test.equal(find("a.?$", "xa"), "2-2()")
+  test.equal(find("a.\\b", "xa") or "none", "none")
+end)
+
 test("Katib's default filter splits names and values", function()
   local filter = regex.compile [[([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)]]
   local at, found, text = 1, {}, "epoch 1 accuracy=0.91, val-loss = -1e-3"

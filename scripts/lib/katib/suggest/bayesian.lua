@@ -122,9 +122,9 @@ end
 
 -- A trial that is not over counts as if it came out as the process expects.
 local function believe(levels, points, targets, pending)
+  local process = #pending > 0 and core.gp(points, targets, levels)
   for _, point in ipairs(pending) do
-    local mean = core.gp(points, targets, levels):predict(point)
-    points[#points + 1], targets[#targets + 1] = point, mean
+    points[#points + 1], targets[#targets + 1] = point, (process:predict(point))
   end
 end
 
