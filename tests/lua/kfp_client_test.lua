@@ -581,3 +581,25 @@ test("the way is walked to the first thing that is wrong", function()
     "ok endpoint, ok identity, ok server, ok namespace, NO list runs, NO review")
   test.equal(diagnose(alone, { token_file = "/nowhere/token" }), "ok endpoint, NO token, NO server")
 end)
+
+-- --- over the network -------------------------------------------------------------------------------------
+
+test("the client talks HTTP to a server, and says when nobody is there", function()
+  local server = require "server"
+  local seen = {}
+  local listening <close> = server.listen { handler = function(request)
+    seen[#seen + 1] = request.method .. " " .. request.path .. " " .. (request.headers.authorization or "")
+    if request.path:find "/runs$" then
+      return { status = 200, headers = { ["content-type"] = "application/json" }, body = '{"runs":[{"run_id":"1"}]}' }
+    end
+    return { status = 404, headers = { ["content-type"] = "application/json" },
+      body = '{"code":5,"message":"long","details":[{"code":5,"message":"short"}]}' }
+  end }
+  local address = "http://127.0.0.1:" .. listening.port
+  local k = client.connect { endpoint = address, token = "t", environment = nothing }
+  test.equal(k.runs:list {}().run_id, "1")
+  test.equal(test.raises("NotFound", function() k.runs:get "a b" end).message, "short")
+  test.same(seen, { "GET /apis/v2beta1/runs Bearer t", "GET /apis/v2beta1/runs/a%20b Bearer t" })
+  listening:close()
+  test.raises("Connection", function() k.runs:create {} end)
+end)
