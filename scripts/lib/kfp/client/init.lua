@@ -33,8 +33,8 @@ local TRANSIENT = { [429] = true, [502] = true, [503] = true, [504] = true }
 local TRIES, LONGEST_PAUSE = 4, 10
 
 -- What may be sent again without harm, and whether it is worth it.
-local function may_repeat(request, response, problem, try)
-  if try >= TRIES or request.method ~= "GET" then return false end
+local function may_repeat(client, request, response, problem, try)
+  if try >= (client.options.tries or TRIES) or request.method ~= "GET" then return false end
   if problem then return errors.is(problem, "Connection") end
   return TRANSIENT[response.status] == true
 end
@@ -51,12 +51,12 @@ end
 ---@return {status: integer, headers: table, body: string} response, table request
 function Client:send(method, path, options)
   options = options or {}
-  for try = 1, TRIES do
+  for try = 1, math.huge do
     local request = { method = method, url = self.endpoint .. path, body = options.body, headers = auth.headers(self),
       timeout = options.timeout or self.options.timeout or "60s" }
     for name, value in pairs(options.headers or {}) do request.headers[name] = value end
     local ok, response = pcall(self.transport, request)
-    if not may_repeat(request, response, not ok and response, try) then
+    if not may_repeat(self, request, response, not ok and response, try) then
       if not ok then error(response, 0) end
       return response, request
     end
@@ -122,7 +122,8 @@ end
 
 ---Connects; nothing is sent before the first call, but for a login at Dex.
 ---@param options table? endpoint, namespace, token_file | token | cookie | user | dex {user, password, connector},
----  context (of a kubeconfig), timeout, ca, insecure, transport (a function request -> response, for tests)
+---  context (of a kubeconfig), timeout, tries (of a question; 4), ca, insecure, transport (a function request ->
+---  response, for tests)
 ---@return kfp.Client # raises "Auth"
 function M.connect(options)
   local given = {}
