@@ -97,6 +97,11 @@ function Resource:page(options, token) end
 
 ---@class kfp.Runs: kfp.Resource also :terminate :retry :archive :unarchive
 local Runs = {}
+---Starts a run exactly once: looked for by its id before and after each attempt, taken over when it is there.
+---@param run table with run_id
+---@param options {kube: table?, namespace: string?}? kube: a client, to take a second workflow away
+---@return table run, "created"|"adopted" how # raises what the server refuses for good
+function Runs:start(run, options) end
 ---Waits until a run is over, in whatever state; lives through a server that is away for up to 10 min.
 ---@param id string
 ---@param options {timeout: number|string|nil, on_state: fun(state: string, run: table)?}?

@@ -603,3 +603,94 @@ test("the client talks HTTP to a server, and says when nobody is there", functio
   listening:close()
   test.raises("Connection", function() k.runs:create {} end)
 end)
+
+-- --- starting once ----------------------------------------------------------------------------------------
+
+-- A server as the real one: the same id twice is refused, yet makes a second workflow. `fate` says for each POST what
+-- happens to it: "cut" commits and loses the answer, "lost" never arrives, a number is an answer's status.
+local function moody(fates)
+  local s = { runs = {}, workflows = {}, posts = 0 }
+  function s.transport(request)
+    if request.method == "GET" then
+      local id = request.url:match "/runs/([^/]+)$"
+      local hidden = s.posts < (s.hidden_until or 0)
+      if s.runs[id] and not hidden then return answer(200, s.runs[id]) end
+      return answer(404, { code = 5, message = "no such run" })
+    end
+    s.posts = s.posts + 1
+    local fate, run = fates[s.posts], json.decode(request.body)
+    if fate == "lost" then errors.raise { code = "Connection", message = "refused" } end
+    if type(fate) == "number" then return answer(fate, "{}") end
+    local name = ("wf-%d"):format(s.posts)
+    s.workflows[name] = { metadata = { name = name, creationTimestamp = ("2026-01-01T00:00:%02dZ"):format(s.posts),
+      labels = { ["pipeline/runid"] = run.run_id } } }
+    if s.runs[run.run_id] then
+      return answer(500, { code = 13, message = "Duplicate entry 'x' for key 'PRIMARY'" })
+    end
+    s.runs[run.run_id] = { run_id = run.run_id, state = "PENDING" }
+    if fate == "cut" then errors.raise { code = "Connection", message = "reset" } end
+    return answer(200, { run_id = run.run_id, state = "PENDING" })
+  end
+  s.kube = {
+    list = function(_, _, options)
+      local list = {}
+      for _, workflow in pairs(s.workflows) do
+        local wanted = "pipeline/runid=" .. workflow.metadata.labels["pipeline/runid"]
+        if options.labels == wanted then list[#list + 1] = workflow end
+      end
+      return list
+    end,
+    delete = function(_, _, name) s.workflows[name] = nil end,
+  }
+  return s
+end
+
+local function start(s, id)
+  local k = connect(s.transport)
+  local starting = task.spawn(function()
+    return k.runs:start({ run_id = id, display_name = "x" }, { kube = s.kube, namespace = "team" })
+  end)
+  for _ = 1, 100 do
+    if starting:status() ~= "running" then break end
+    test.advance(1)
+  end
+  return starting:wait(1)
+end
+
+local function count(map)
+  local n = 0
+  for _ in pairs(map) do n = n + 1 end
+  return n
+end
+
+test("an answer that is lost 100 times leaves 100 runs and 100 workflows", function()
+  local fates = {}
+  for i = 1, 100 do fates[i] = "cut" end
+  local s = moody(fates)
+  for i = 1, 100 do
+    local run, how = start(s, "id-" .. i)
+    test.same({ run.run_id, how }, { "id-" .. i, "adopted" })
+  end
+  test.same({ count(s.runs), count(s.workflows), s.posts }, { 100, 100, 100 })
+end)
+
+test("a run that never arrived is sent again, one that is there is taken over", function()
+  local s = moody { "lost", 503, "ok" }
+  local _, how = start(s, "a")
+  test.same({ how, s.posts, count(s.workflows) }, { "created", 3, 1 })
+  _, how = start(s, "a")
+  test.same({ how, s.posts }, { "adopted", 3 })
+end)
+
+test("what a second attempt left behind is taken away: the older workflow stays", function()
+  local s = moody { "cut", "ok" }
+  s.hidden_until = 2 -- the server does not show the run at first
+  local _, how = start(s, "a")
+  test.same({ how, s.posts, count(s.workflows), s.workflows["wf-1"] ~= nil }, { "adopted", 2, 1, true })
+end)
+
+test("a refusal for good is one at once", function()
+  local s = moody { 400 }
+  test.raises("InvalidArgument", function() start(s, "a") end)
+  test.equal(s.posts, 1)
+end)

@@ -206,6 +206,10 @@ for _, name in ipairs { "wait", "logs", "metrics", "artifacts", "artifact", "tas
   runs[name] = function(self, ...) return require "kfp.client.runs"[name](self, ...) end
 end
 
+function runs:start(run, options)
+  return require "kfp.client.start".start(self, run, options)
+end
+
 local KINDS = {
   pipelines = kind("pipelines", "pipelines", pipelines), versions = kind("versions", "pipeline_versions", versions),
   experiments = kind("experiments", "experiments", experiments), runs = kind("runs", "runs", runs),

@@ -1,0 +1,102 @@
+-- Starting a run exactly once, although the server does not promise it: with an id of our own it is looked for before
+-- and after each attempt; what a second attempt left behind is taken away. A part of kfp.client.
+--   local run, how = k.runs:start({ run_id = id, display_name = "trial" }, { kube = c, namespace = "team" })
+local errors = require "errors"
+local task = require "task"
+
+local M = {}
+
+local LOOK, BUDGET, PATIENCE = 10, 600, 60
+
+-- The server, or the way to it, is not there at the moment: nobody knows whether the run was made.
+local PASSING = { Connection = true, TLS = true, Timeout = true, Unavailable = true, ResourceExhausted = true }
+local PASSING_STATUS = { [429] = true, [502] = true, [503] = true, [504] = true }
+
+-- Refusals that end by themselves while a pod's network and rights come up.
+local EARLY = { Denied = true, Unauthenticated = true }
+
+local function is_passing(problem, since)
+  if PASSING[problem.code] or PASSING_STATUS[problem.status] then return true end
+  return EARLY[problem.code] and task.now() - since < PATIENCE
+end
+
+local function is_duplicate(problem)
+  local text = (problem.message or "") .. " " .. (problem.details or "")
+  return problem.code == "AlreadyExists" or text:find("Duplicate entry", 1, true) ~= nil
+end
+
+-- nil when the server says that there is no such run, or cannot say anything.
+local function look(runs, id)
+  local run, problem = errors.try(runs):get(id)
+  return run, problem
+end
+
+local function look_for_a_while(runs, id)
+  local deadline = task.now() + LOOK
+  while true do
+    local run = look(runs, id)
+    if run or task.now() >= deadline then return run end
+    task.sleep(1)
+  end
+end
+
+-- A second attempt makes a second workflow even where the run is refused: the first one stays.
+local function remove_younger(options, id)
+  local kube = options.kube
+  if not kube then return 0 end
+  local where = { namespace = options.namespace, labels = "pipeline/runid=" .. id }
+  local workflows = kube:list("workflows.argoproj.io", where)
+  table.sort(workflows, function(a, b)
+    local x, y = a.metadata.creationTimestamp or "", b.metadata.creationTimestamp or ""
+    return x < y or (x == y and a.metadata.name < b.metadata.name)
+  end)
+  for i = 2, #workflows do
+    kube:delete("workflows.argoproj.io", workflows[i].metadata.name, { namespace = options.namespace })
+  end
+  return math.max(#workflows - 1, 0)
+end
+
+local function adopt(runs, id, options, attempts)
+  local run = look_for_a_while(runs, id)
+  if not run then return nil end
+  if attempts > 1 then remove_younger(options, id) end
+  return run, "adopted"
+end
+
+-- The run of an id that is there already; waits while the server cannot say.
+local function find_first(runs, id, began)
+  while true do
+    local run, problem = look(runs, id)
+    if run or problem.code == "NotFound" then return run end
+    if not is_passing(problem, began) or task.now() - began > BUDGET then error(problem, 0) end
+    task.sleep(1)
+  end
+end
+
+---Starts a run once, or takes over the one that is there.
+---@param runs table
+---@param run table with run_id
+---@param options {kube: table?, namespace: string?}? kube: a client, to take a second workflow away
+---@return table run, "created"|"adopted" how # raises what the server refuses for good
+function M.start(runs, run, options)
+  options = options or {}
+  local id, began, attempts = run.run_id, task.now(), 0
+  if type(id) ~= "string" or id == "" then error("run_id expected", 2) end
+  local found = find_first(runs, id, began)
+  if found then return found, "adopted" end
+  while true do
+    attempts = attempts + 1
+    local made, problem = errors.try(runs):create(run)
+    if made then
+      if attempts > 1 then remove_younger(options, id) end
+      return made, "created"
+    end
+    local known = is_duplicate(problem) or is_passing(problem, began)
+    if not known then error(problem, 0) end
+    local taken, how = adopt(runs, id, options, is_duplicate(problem) and 2 or attempts)
+    if taken then return taken, how end
+    if task.now() - began > BUDGET then error(problem, 0) end
+  end
+end
+
+return M
