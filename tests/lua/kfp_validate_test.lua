@@ -149,6 +149,13 @@ test("a pipeline without a fault has no findings", function()
   test.same(kfp.validate(yaml.decode(PIPELINE)), {})
 end)
 
+test("a condition that is right has no findings", function()
+  test.same(kfp.validate(with(function(_, t)
+    t.make.triggerPolicy = { condition = "parseJson(inputs.parameter_values['rate'])['k'] == 1 && "
+      .. "double(inputs.parameter_values['rate']) < 0.5" }
+  end)), {})
+end)
+
 test("what the server takes although it cannot work is a warning with its place", function()
   for sentence, case in pairs {
     ["no image"] = { function(_, _, e) e["exec-use"].container.image = nil end,
@@ -175,6 +182,9 @@ test("what the server takes although it cannot work is a warning with its place"
     ["no name to be shown"] = { function(_, t) t.make.taskInfo = nil end, "root.dag.tasks.make.taskInfo.name" },
     ["a condition over an input that is not there"] = { function(_, t)
       t.make.triggerPolicy = { condition = "inputs.parameter_values['x'] == 'a'" }
+    end, "root.dag.tasks.make.triggerPolicy.condition" },
+    ["a condition that is no CEL"] = { function(_, t)
+      t.make.triggerPolicy = { condition = "inputs.parameter_values['rate'] == 'it's'" }
     end, "root.dag.tasks.make.triggerPolicy.condition" },
     ["items that are no list"] = { function(_, t)
       t.make.parameterIterator = { itemInput = "rate", items = { raw = "1" } }

@@ -146,9 +146,7 @@ end
 local function check_condition(warn, path, task)
   local condition = (task.triggerPolicy or {}).condition
   if not condition then return end
-  local ok, cel = pcall(require, "cel")
-  local _, problem
-  if ok then _, problem = cel.try.compile(condition) end
+  local _, problem = require "cel".try.compile(condition, { variables = { "inputs" }, functions = { "parseJson" } })
   if problem then warn(path .. ".triggerPolicy.condition", problem.message) end
   for name in condition:gmatch "parameter_values%['([^']+)'%]" do
     if not ((task.inputs or {}).parameters or {})[name] then
