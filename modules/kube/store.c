@@ -241,8 +241,9 @@ static bool join_term(struct store *s, struct entry *entry, const char *index, s
 // The owners' uids: every member "uid" of the references.
 static bool join_owners(struct store *s, struct entry *entry, struct kf_text owners) {
   static const char name[] = "\"uid\":\"";
+  if (!owners.text) return true;
   const char *at = owners.text, *end = owners.text + owners.length;
-  while (at && (at = memmem(at, (size_t)(end - at), name, sizeof name - 1))) {
+  while ((at = memmem(at, (size_t)(end - at), name, sizeof name - 1))) {
     at += sizeof name - 1;
     struct kf_text uid = {at, (size_t)(kf_json_string_end(at, end) - at)};
     if (!join_term(s, entry, "owner", uid)) return false;
@@ -251,9 +252,10 @@ static bool join_owners(struct store *s, struct entry *entry, struct kf_text own
 }
 
 static bool join_label(struct store *s, struct entry *entry, const char *index, struct kf_text labels) {
+  if (!labels.text) return true;
   const char *wanted = index + strlen("label:"), *at = labels.text, *end = labels.text + labels.length;
   struct kf_text key, value;
-  while (at && kf_next_label(&at, end, &key, &value))
+  while (kf_next_label(&at, end, &key, &value))
     if (key.length == strlen(wanted) && memcmp(key.text, wanted, key.length) == 0)
       return join_term(s, entry, index, value);
   return true;

@@ -4,6 +4,7 @@
 
 local core = require "kube.core"
 local errors = require "errors"
+local host = require "host"
 local json = require "json"
 local objects = require "kube.objects"
 local options_of = require "kube.options"
@@ -79,10 +80,26 @@ function M.stream_items(client, request, on_item)
   return list
 end
 
+-- While a list grows, all of it is in use: looking for garbage often would double the time.
+local growing, usual_pause = 0, nil
+
+local function while_growing(run, ...)
+  if host.gc_stress() then return run(...) end
+  if growing == 0 then usual_pause = collectgarbage("setpause", 400) end
+  growing = growing + 1
+  local ok, result = pcall(run, ...)
+  growing = growing - 1
+  if growing == 0 then collectgarbage("setpause", usual_pause) end
+  if not ok then error(result, 0) end
+  return result
+end
+
 -- One answer: its items, decoded, and the list around them.
 local function fetch(client, request)
   local items = json.array {}
-  local list = M.stream_items(client, request, function(text) items[#items + 1] = json.decode(text) end)
+  local list = while_growing(M.stream_items, client, request, function(text)
+    items[#items + 1] = json.decode(text, { duplicates = "last" })
+  end)
   local mark = kind_mark(list)
   if mark then
     for _, item in ipairs(items) do

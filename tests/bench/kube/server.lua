@@ -1,6 +1,6 @@
 -- A server with many pods, for the bench of the client: lists (whole or in pages), tables, one watch with events.
 -- Not an API server: it knows pods and nothing else.
---   kfhost tests/bench/kube_server.lua PODS with|without EVENTS   prints its port
+--   kfhost tests/bench/kube/server.lua PODS with|without EVENTS   prints its port
 local json = require "json"
 local server = require "server"
 local task = require "task"
