@@ -38,6 +38,7 @@ struct kf_scheduler {
   struct host *host;
   struct kf_task *current;  // the task that runs now
   struct kf_task *main;
+  struct kf_task *foreground;  // what SIGINT cancels instead of everything, or NULL
   struct kf_task *ready_first, *ready_last;
   struct kf_task *live;
   bool collect;  // a task failed unheard: see whether anyone can still wait for it

@@ -151,6 +151,7 @@ static void end_task(lua_State *L, struct kf_task *task, bool failed) {
   task->done = true;
   task->failed = failed;
   task->waiter = NULL;
+  if (task->scheduler->foreground == task) task->scheduler->foreground = NULL;
   unlink_task(task);
   if (failed && task->cancelled && is_cancellation(L, -1)) task->seen = true;
   if (failed && !task->seen && task != task->scheduler->main) keep_failure(L, task);
@@ -270,6 +271,7 @@ void kf_task_forget_failure(lua_State *L, struct kf_task *task) {
 // --- signals -----------------------------------------------------------------------------------
 
 static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t foreground_interrupted;
 static struct host *interrupted_host;  // signals carry no argument
 static int wake_pipe[2] = {-1, -1};
 
@@ -277,18 +279,39 @@ static int wake_pipe[2] = {-1, -1};
 static void interrupt_hook(lua_State *L, lua_Debug *activation) {
   (void)activation;
   lua_sethook(L, NULL, 0, 0);
-  kf_fail(L, "Cancelled", "interrupted by signal %d", (int)interrupted);
+  kf_fail(L, "Cancelled", "interrupted by signal %d", (int)(interrupted ? interrupted : SIGINT));
+}
+
+// [-0, +0, -] a signal handler's part: the Lua code that runs gets the error as soon as it can.
+static void interrupt_running(void) {
+  if (interrupted_host && interrupted_host->running)
+    lua_sethook(interrupted_host->running, interrupt_hook,
+                LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
+
+// Whether the signal is for the task in the foreground alone.
+static bool interrupt_foreground(int signal) {
+  struct kf_scheduler *scheduler = interrupted_host ? interrupted_host->scheduler : NULL;
+  if (signal != SIGINT || !scheduler || !scheduler->foreground) return false;
+  foreground_interrupted = 1;
+  if (scheduler->current == scheduler->foreground) interrupt_running();
+  return true;
 }
 
 void kf_interrupt(int signal) {
   int saved = errno;
-  if (interrupted) _exit(128 + signal);  // the second time: at once
-  interrupted = signal;
-  if (interrupted_host && interrupted_host->running)
-    lua_sethook(interrupted_host->running, interrupt_hook,
-                LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+  if (!interrupt_foreground(signal)) {
+    if (interrupted) _exit(128 + signal);  // the second time: at once
+    interrupted = signal;
+    interrupt_running();
+  }
   if (write(wake_pipe[1], "!", 1) < 0) errno = saved;
   errno = saved;
+}
+
+void kf_task_set_foreground(lua_State *L, struct kf_task *task) {
+  kf_host(L)->scheduler->foreground = task;
+  foreground_interrupted = 0;
 }
 
 int kf_interrupted(void) {
@@ -346,6 +369,8 @@ static bool run_tasks(struct kf_scheduler *scheduler, bool only_main) {
   struct kf_loop *loop = scheduler->host->loop;
   for (;;) {
     run_ready(scheduler);
+    if (foreground_interrupted && scheduler->foreground) kf_task_cancel(scheduler->foreground);
+    foreground_interrupted = 0;
     if (must_cancel(scheduler)) cancel_all(scheduler);
     bool over = only_main ? scheduler->main->done : !scheduler->live;
     if (over && (only_main || !kf_loop_awaited(loop))) return true;

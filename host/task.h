@@ -95,6 +95,8 @@ int kf_run_isolated(lua_State *L, int nargs, struct kf_leftovers *left);
 
 // From a signal handler: all tasks are to be cancelled, because of `signal`.
 void kf_interrupt(int signal);
+// [-0, +0, -] from now on SIGINT cancels this task and nothing else; NULL: all of them again.
+void kf_task_set_foreground(lua_State *L, struct kf_task *task);
 // The signal that interrupted the program, or 0.
 int kf_interrupted(void);
 

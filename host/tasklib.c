@@ -119,6 +119,13 @@ static int l_current(lua_State *L) {
   return 1;
 }
 
+// task.foreground(task | nil)   SIGINT cancels that task and nothing else
+static int l_foreground(lua_State *L) {
+  struct kf_task *task = lua_isnoneornil(L, 1) ? NULL : luaL_checkudata(L, 1, KF_TYPE_TASK);
+  kf_task_set_foreground(L, task && !task->done ? task : NULL);
+  return 0;
+}
+
 // task.seconds("1h30m") -> 5400.0
 static int l_seconds(lua_State *L) {
   lua_pushnumber(L, kf_check_seconds(L, 1));
@@ -133,7 +140,7 @@ static const luaL_Reg event_methods[] = {
 
 static const luaL_Reg functions[] = {
     {"spawn", l_spawn},     {"sleep", l_sleep},     {"now", l_now},     {"event", l_event},
-    {"current", l_current}, {"seconds", l_seconds}, {NULL, NULL}};
+    {"current", l_current}, {"seconds", l_seconds}, {"foreground", l_foreground}, {NULL, NULL}};
 
 static void set_methods(lua_State *L, const char *type, const luaL_Reg *list) {
   luaL_newmetatable(L, type);

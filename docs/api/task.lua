@@ -35,6 +35,9 @@ function core.now() end
 function core.event() end
 ---@return task.Task?
 function core.current() end
+---SIGINT cancels that task, and nothing else, until it has ended or this is called with nil.
+---@param t task.Task?
+function core.foreground(t) end
 ---@param duration number|string "1h30m", "500ms", 2.5
 ---@return number seconds
 function core.seconds(duration) end

@@ -10,6 +10,7 @@ local M = {
   event = core.event,
   current = core.current,
   seconds = core.seconds,
+  foreground = core.foreground,
 }
 
 ---Runs a function with a time limit; at its end the function is cancelled.

@@ -1,0 +1,252 @@
+// The Lua module `edit`: a terminal in raw mode whose keys a task waits for. libtermkey knows what the
+// bytes mean; the line that is edited, and how it is drawn, is Lua's (scripts/lib/repl/line.lua).
+//
+// The descriptor is watched only while a task waits for a key, and the terminal is as it was found
+// while a command runs: then Ctrl-C is the signal again.
+#include "error.h"
+#include "state.h"
+#include "task.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <termkey.h>
+#include <unistd.h>
+
+#define TYPE_TERMINAL "kfhost.edit.terminal"
+#define ESCAPE_WAIT 0.05  // seconds after ESC until it is the key Escape and not the start of another
+
+enum { PASTE_START = 200, PASTE_END = 201 };
+
+struct terminal {
+  struct kf_watch input, resize;
+  struct kf_waiter waiter;
+  struct kf_timer escape;
+  TermKey *keys;
+  struct termios found;
+  struct kf_loop *loop;
+  double deadline;
+  bool raw, ended, resized, forced, pasting, open;
+};
+
+static struct terminal *check_terminal(lua_State *L) {
+  struct terminal *terminal = luaL_checkudata(L, 1, TYPE_TERMINAL);
+  if (!terminal->open) kf_fail(L, "Closed", "the terminal is closed");
+  return terminal;
+}
+
+// --- modes --------------------------------------------------------------------------------------
+
+static void put(const char *sequence) {
+  ssize_t written = write(STDOUT_FILENO, sequence, strlen(sequence));
+  (void)written;  // a terminal that is gone ends the input too
+}
+
+static void enter_raw(struct terminal *terminal) {
+  if (terminal->raw || tcgetattr(STDIN_FILENO, &terminal->found) != 0) return;
+  struct termios mode = terminal->found;
+  mode.c_iflag &= ~(tcflag_t)(ICRNL | INLCR | IXON | BRKINT | ISTRIP);
+  mode.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG | IEXTEN);
+  mode.c_cc[VMIN] = 0;
+  mode.c_cc[VTIME] = 0;
+  tcsetattr(STDIN_FILENO, TCSADRAIN, &mode);
+  terminal->raw = true;
+  put("\033[?2004h");  // a paste is told from typing
+}
+
+static void leave_raw(struct terminal *terminal) {
+  if (!terminal->raw) return;
+  put("\033[?2004l");
+  tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal->found);
+  terminal->raw = false;
+}
+
+// --- events ---------------------------------------------------------------------------------------
+
+static void on_escape(struct kf_timer *timer) {
+  struct terminal *terminal =
+      (struct terminal *)(void *)((char *)timer - offsetof(struct terminal, escape));
+  terminal->forced = true;
+  kf_wake(&terminal->waiter);
+}
+
+static void on_input(struct kf_watch *watch, int events) {
+  (void)events;
+  struct terminal *terminal = (struct terminal *)(void *)((char *)watch - offsetof(struct terminal, input));
+  char bytes[256];  // libtermkey has room for as many
+  size_t room = termkey_get_buffer_remaining(terminal->keys);
+  ssize_t count = read(STDIN_FILENO, bytes, room < sizeof bytes ? room : sizeof bytes);
+  if (count > 0) termkey_push_bytes(terminal->keys, bytes, (size_t)count);
+  else if (count == 0 || (errno != EAGAIN && errno != EINTR)) terminal->ended = true;
+  kf_wake(&terminal->waiter);
+}
+
+static void on_resize(struct kf_watch *watch, int events) {
+  (void)events;
+  struct terminal *terminal = (struct terminal *)(void *)((char *)watch - offsetof(struct terminal, resize));
+  terminal->resized = true;
+  kf_wake(&terminal->waiter);
+}
+
+static void start_watching(struct terminal *terminal) {
+  terminal->input = (struct kf_watch){.ready = on_input};
+  terminal->resize = (struct kf_watch){.ready = on_resize, .quiet = true};
+  kf_watch_start(terminal->loop, &terminal->input, STDIN_FILENO, KF_READ);
+  kf_watch_start(terminal->loop, &terminal->resize, SIGWINCH, KF_SIGNAL);
+}
+
+static void stop_watching(struct terminal *terminal) {
+  kf_watch_stop(terminal->loop, &terminal->input);
+  kf_watch_stop(terminal->loop, &terminal->resize);
+  kf_timer_stop(terminal->loop, &terminal->escape);
+}
+
+// --- keys -----------------------------------------------------------------------------------------
+
+// The number of a sequence CSI number ~ that libtermkey has no name for; 0 for others.
+static long paste_mark(struct terminal *terminal, TermKeyKey *key) {
+  long numbers[4];
+  size_t count = 4;
+  unsigned long command;
+  if (key->type != TERMKEY_TYPE_UNKNOWN_CSI) return 0;
+  if (termkey_interpret_csi(terminal->keys, key, numbers, &count, &command) != TERMKEY_RES_KEY) return 0;
+  return command == '~' && count == 1 ? numbers[0] : 0;
+}
+
+// [-0, +2, m] pushes what a key is called: "text" and the character, or its name and nil.
+static int push_key(lua_State *L, struct terminal *terminal, TermKeyKey *key) {
+  if (key->type == TERMKEY_TYPE_UNICODE && key->modifiers == 0) {
+    lua_pushstring(L, terminal->pasting ? "paste" : "text");
+    lua_pushstring(L, key->utf8);
+    return 2;
+  }
+  char name[64];
+  termkey_strfkey(terminal->keys, name, sizeof name, key, TERMKEY_FORMAT_ALTISMETA);
+  const char *pasted = strcmp(name, "Enter") == 0 || strcmp(name, "C-j") == 0 ? "\n" : "\t";
+  bool is_text = terminal->pasting && (*pasted == '\n' || strcmp(name, "Tab") == 0);
+  lua_pushstring(L, is_text ? "paste" : name);
+  if (is_text) lua_pushstring(L, pasted);
+  else lua_pushnil(L);
+  return 2;
+}
+
+// [-0, +2|+0, m] pushes the next key that has come, if one has.
+static int next_key(lua_State *L, struct terminal *terminal) {
+  TermKeyKey key;
+  TermKeyResult result;
+  for (;;) {
+    result = terminal->forced ? termkey_getkey_force(terminal->keys, &key) : termkey_getkey(terminal->keys, &key);
+    if (result != TERMKEY_RES_KEY) break;
+    long mark = paste_mark(terminal, &key);
+    if (mark != PASTE_START && mark != PASTE_END) return push_key(L, terminal, &key);
+    terminal->pasting = mark == PASTE_START;
+  }
+  terminal->forced = false;
+  if (result == TERMKEY_RES_AGAIN && terminal->escape.slot == 0) {
+    terminal->escape.fire = on_escape;
+    kf_timer_start(terminal->loop, &terminal->escape, kf_loop_now(terminal->loop) + ESCAPE_WAIT);
+  }
+  return 0;
+}
+
+// [-0, +2|+0, m] pushes what there is to tell, if there is anything.
+static int push_event(lua_State *L, struct terminal *terminal) {
+  if (terminal->resized) {
+    terminal->resized = false;
+    lua_pushliteral(L, "resize");
+    lua_pushnil(L);
+    return 2;
+  }
+  int count = next_key(L, terminal);
+  if (count || !terminal->ended) return count;
+  lua_pushnil(L);
+  lua_pushnil(L);
+  return 2;
+}
+
+static int after_wait(lua_State *L, int status, lua_KContext context) {
+  (void)status, (void)context;
+  struct terminal *terminal = lua_touserdata(L, 1);
+  struct kf_waiter *waiter = &terminal->waiter;
+  if (waiter->result == KF_CANCELLED || waiter->result == KF_TIMEOUT) stop_watching(terminal);
+  if (!kf_waited(L, waiter)) {
+    lua_pushliteral(L, "timeout");
+    return 1;
+  }
+  int count = push_event(L, terminal);
+  if (!count) return kf_wait(L, waiter, terminal->deadline, 0, after_wait);
+  stop_watching(terminal);
+  return count;
+}
+
+// terminal:key([timeout]) -> name, text   waits: "text" c, "paste" c, a key such as "C-a", "resize",
+// "timeout"; nil when the input has ended
+static int l_key(lua_State *L) {
+  struct terminal *terminal = check_terminal(L);
+  terminal->deadline = kf_deadline(L, 2);
+  lua_settop(L, 1);
+  enter_raw(terminal);
+  int count = push_event(L, terminal);
+  if (count) return count;
+  terminal->waiter = (struct kf_waiter){0};
+  start_watching(terminal);
+  return kf_wait(L, &terminal->waiter, terminal->deadline, 0, after_wait);
+}
+
+// --- the terminal ------------------------------------------------------------------------------------
+
+// terminal:suspend()   the terminal as it was found, for what runs now
+static int l_suspend(lua_State *L) {
+  leave_raw(check_terminal(L));
+  return 0;
+}
+
+static int l_close(lua_State *L) {
+  struct terminal *terminal = luaL_checkudata(L, 1, TYPE_TERMINAL);
+  if (!terminal->open) return 0;
+  terminal->open = false;
+  stop_watching(terminal);
+  leave_raw(terminal);
+  termkey_destroy(terminal->keys);
+  terminal->keys = NULL;
+  return 0;
+}
+
+// edit.open() -> terminal
+static int l_open(lua_State *L) {
+  struct terminal *terminal = lua_newuserdatauv(L, sizeof *terminal, 0);
+  *terminal = (struct terminal){.loop = kf_host(L)->loop};
+  luaL_setmetatable(L, TYPE_TERMINAL);
+  if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
+    return kf_fail(L, "ENOTTY", "standard input and output are no terminal");
+  const char *name = getenv("TERM");
+  terminal->keys = termkey_new_abstract(name && *name ? name : "dumb", TERMKEY_FLAG_UTF8);
+  if (!terminal->keys) return luaL_error(L, "not enough memory");
+  termkey_set_canonflags(terminal->keys, TERMKEY_CANON_DELBS);
+  terminal->open = true;
+  return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"key", l_key}, {"suspend", l_suspend}, {"close", l_close}, {NULL, NULL}};
+
+static const luaL_Reg functions[] = {{"open", l_open}, {NULL, NULL}};
+
+int luaopen_kf_edit(lua_State *L);
+
+int luaopen_kf_edit(lua_State *L) {
+  luaL_newmetatable(L, TYPE_TERMINAL);
+  lua_newtable(L);
+  luaL_setfuncs(L, methods, 0);
+  lua_setfield(L, -2, "__index");
+  lua_pushcfunction(L, l_close);
+  lua_setfield(L, -2, "__gc");
+  lua_pushcfunction(L, l_close);
+  lua_setfield(L, -2, "__close");
+  lua_pop(L, 1);
+  luaL_newlib(L, functions);
+  return 1;
+}

@@ -1,0 +1,113 @@
+-- repl.history: the lines typed before, per context: suggestions, search, and what is not kept.
+-- Not for statements and their values (repl.evaluate).
+--   local h = history.new { "pods", "pods -n x" }; h:suggest "po" -> "pods -n x"
+
+local M = {}
+
+local MOST <const> = 2000
+
+local history = {}
+history.__index = history
+
+---@param lines string[]? the oldest first
+---@param path string? where lines are added
+---@return table
+function M.new(lines, path)
+  local self = setmetatable({ lines = {}, path = path }, history)
+  for _, line in ipairs(lines or {}) do self:remember(line) end
+  return self
+end
+
+-- Lines of a file: a line break within is written as a backslash and n.
+local function unescape(line) return (line:gsub("\\(.)", function(c) return c == "n" and "\n" or c end)) end
+local function escape(line) return (line:gsub("[\\\n]", { ["\\"] = "\\\\", ["\n"] = "\\n" })) end
+
+---The history of a file, which need not exist.
+---@param path string
+---@return table
+function M.load(path)
+  local text, lines = require("fs").try.read(path), {}
+  for line in (text or ""):gmatch "[^\n]+" do lines[#lines + 1] = unescape(line) end
+  return M.new(lines, path)
+end
+
+-- A line with a secret's value, or that begins with a blank, is not kept.
+local SECRETS = { "token", "password", "passwd", "secret", "credential", "apikey", "api_key", "bearer" }
+
+---Whether a line may be kept.
+---@param line string
+---@return boolean
+function M.may_keep(line)
+  if line:find "^%s" or not line:find "%S" then return false end
+  local lower = line:lower()
+  for _, word in ipairs(SECRETS) do
+    if lower:find(word .. "%w*[\"']?%]?%s*[=:]%s*[%w\"']") or lower:find(word .. "%s+[%w+/_.-]*%d[%w+/_.-]*") then
+      return false
+    end
+  end
+  return true
+end
+
+---Adds a line in memory; an equal older one goes.
+---@param line string
+function history:remember(line)
+  for index = #self.lines, 1, -1 do
+    if self.lines[index] == line then
+      table.remove(self.lines, index)
+      break
+    end
+  end
+  self.lines[#self.lines + 1] = line
+  if #self.lines > MOST then table.remove(self.lines, 1) end
+end
+
+---Adds a line that was typed, and keeps it on disk.
+---@param line string
+function history:add(line)
+  if not M.may_keep(line) then return end
+  self:remember(line)
+  if not self.path then return end
+  local fs = require "fs"
+  if not fs.exists(self.path) then
+    fs.try.mkdir(fs.dirname(self.path), { parents = true, mode = 448 })
+    fs.try.write(self.path, "", { mode = 384 })
+  end
+  fs.try.append(self.path, escape(line) .. "\n")
+end
+
+---The youngest line that begins so and is longer.
+---@param text string
+---@return string?
+function history:suggest(text)
+  if text == "" then return nil end
+  for index = #self.lines, 1, -1 do
+    local line = self.lines[index]
+    if #line > #text and line:sub(1, #text) == text and not line:find("\n", 1, true) then return line end
+  end
+end
+
+---The next older (step -1) or younger (1) line that begins so, from a place on.
+---@param prefix string
+---@param from integer #lines + 1 is the line being typed
+---@param step -1|1
+---@return integer? place, string? line
+function history:step(prefix, from, step)
+  local index = from + step
+  while index >= 1 and index <= #self.lines do
+    local line = self.lines[index]
+    if line:sub(1, #prefix) == prefix then return index, line end
+    index = index + step
+  end
+end
+
+---The youngest line before a place that contains a text.
+---@param text string
+---@param from integer
+---@return integer? place, string? line
+function history:search(text, from)
+  for index = math.min(from - 1, #self.lines), 1, -1 do
+    if self.lines[index]:find(text, 1, true) then return index, self.lines[index] end
+  end
+end
+
+return M
