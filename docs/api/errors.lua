@@ -27,6 +27,7 @@
 ---| "InvalidArgument" # a value that the server, or a filter, cannot take
 ---| "JSON" # a text is not JSON, or a value cannot be written as JSON
 ---| "JSONPath" # a JSONPath template that is malformed, or does not fit the object
+---| "KFP" # what the lab's Pipelines API refuses; never leaves it
 ---| "Kubeconfig" # a kubeconfig that is no kubeconfig, or names what is not there
 ---| "Login" # a login page came back instead of an answer
 ---| "Memory" # code in a sandbox needs more memory than it was given

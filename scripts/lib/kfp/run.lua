@@ -392,10 +392,12 @@ end
 
 -- The run was interrupted: what runs is stopped, what waits never starts.
 function Run:cancel()
+  self.ending = {}
   self.stopping = true
   for _, job in ipairs(self.jobs) do
     if job.thread and not ENDED[job.state] then
       job.thread:cancel()
+      self.ending[#self.ending + 1] = job.thread
       job.state = "cancelled"
     elseif job.state == "pending" then
       job.state = "skipped"
@@ -460,7 +462,7 @@ end
 ---  a cached step; on_event(event): type "task", "line" or "note"
 ---@param platform table? the platform document
 ---@return table result state; outputs: the pipeline's; metrics: of all steps; tasks {name, task, kind, state, seconds,
----  exit, log, error, outputs, metrics}; params; error
+---  exit, log, error, outputs, metrics}; params; error; when it was cancelled, ending: tasks that still end their steps
 ---  raises "Pipeline", "Parameter", "Image" or "Unsupported"
 function M.run(ir, options, platform)
   platform = platform or options.platform
@@ -487,7 +489,11 @@ function M.run(ir, options, platform)
   if run.late then state, problem = "failed", run.late end
   if not ok then
     run:cancel()
-    if errors.is(state, "Cancelled") then return run:result({}, nil) end
+    if errors.is(state, "Cancelled") then
+      local result = run:result({}, nil)
+      result.ending = run.ending
+      return result
+    end
     run:result({}, nil)
     error(state, 0)
   end

@@ -33,7 +33,8 @@ local function waits_for(task, path)
       local input = task.inputs[group][key]
       local source = input.taskOutputParameter or input.taskOutputArtifact or input.taskFinalStatus
       if source and source.producerTask then
-        list[#list + 1] = { name = source.producerTask, path = ("%s.inputs.%s.%s"):format(path, group, key) }
+        list[#list + 1] = { name = source.producerTask, producer = true,
+          path = ("%s.inputs.%s.%s"):format(path, group, key) }
       end
     end
   end
@@ -90,7 +91,9 @@ local function check_dag(state, dag, path)
     local place = path .. ".tasks." .. name
     check_task(state, tasks[name], place)
     for _, edge in ipairs(waits_for(tasks[name], place)) do
-      if not tasks[edge.name] then state:error(edge.path, "invalid dependency %s", edge.name) end
+      if not tasks[edge.name] then
+        state:error(edge.path, edge.producer and 'unknown producer task "%s"' or "invalid dependency %s", edge.name)
+      end
     end
   end
   local circle = find_circle(tasks, path)

@@ -39,13 +39,9 @@ local function read(text, add)
     return {}
   end
   local documents, problem
-  if text:find "^%s*{" then
-    local document
-    document, problem = json.try.decode(text)
-    documents = { document }
-  else
-    documents, problem = require "yaml".try.decode_all(text)
-  end
+  local document = text:find "^%s*{" and json.try.decode(text)
+  if document then documents = { document }
+  else documents, problem = require "yaml".try.decode_all(text) end
   if problem then
     add("error", problem.path or "", "upload", "failed to parse pipeline spec: " .. problem.message)
     return {}
@@ -101,14 +97,33 @@ local function has(list, value)
   return false
 end
 
+local KINDS = { STRING = "string", BOOLEAN = "bool", LIST = "list", STRUCT = "struct" }
+
+-- The server's words for a value of another type.
+local function unfit(name, kind)
+  if not KINDS[kind] then
+    return ("input parameter %s requires type double or integer, but the parameter value is not of number value type")
+      :format(name)
+  end
+  return ("input parameter %s requires type %s, but the input parameter is not of %s value type"):format(name,
+    KINDS[kind], KINDS[kind])
+end
+
+local function check_names(definitions, values, add)
+  local unknown = {}
+  for name in pairs(values) do
+    if not definitions[name] then unknown[#unknown + 1] = name end
+  end
+  if #unknown == 0 then return end
+  table.sort(unknown)
+  local names = table.concat(unknown, ", ")
+  add("error", "root.inputDefinitions.parameters." .. unknown[1], "create",
+    "parameter(s) provided are not required by pipeline: " .. names)
+end
+
 local function check_values(ir, values, add)
   local definitions = (ir.root.inputDefinitions or {}).parameters or {}
-  for name in pairs(values) do
-    if not definitions[name] then
-      add("error", "root.inputDefinitions.parameters." .. name, "create",
-        "input parameter " .. name .. " is not defined")
-    end
-  end
+  check_names(definitions, values, add)
   for name, definition in pairs(definitions) do
     local path, value = "root.inputDefinitions.parameters." .. name, values[name]
     -- A fraction passes for an integer when a run is created.
@@ -119,11 +134,12 @@ local function check_values(ir, values, add)
       add("error", path, "create",
         ("parameter %s is not optional, yet has neither default value nor user provided value"):format(name))
     elseif value ~= nil and fits and not fits(value) then
-      add("error", path, "create", ("%s is no %s"):format(json.encode(value), definition.parameterType))
+      add("error", path, "create", unfit(name, kind))
     elseif value ~= nil and kind ~= definition.parameterType and not lint.FITS.NUMBER_INTEGER(value) then
       add("warning", path, "run", ("%s is no NUMBER_INTEGER"):format(json.encode(value)))
     elseif value ~= nil and #(definition.literals or {}) > 0 and not has(definition.literals, value) then
-      add("error", path, "create", ("%s is none of the literals"):format(json.encode(value)))
+      add("error", path, "create", ("input parameter %s: the value %s does not match any of the allowed literal values")
+        :format(name, json.encode(value)))
     end
   end
 end

@@ -1,0 +1,223 @@
+-- lab.kfp.runs: runs of the KFP API: created, followed, ended.
+-- Not for executing them (lab.kfp.engine).
+--   runs.create(state, request)
+
+local body = require "lab.kfp.body"
+local experiments = require "lab.kfp.experiments"
+local failure = require "lab.kfp.failure"
+local json = require "json"
+local kfp = require "kfp"
+local lists = require "lab.kfp.lists"
+local pipelines = require "lab.kfp.pipelines"
+local states = require "lab.kfp.state"
+
+local M = {}
+
+local FINAL = { SUCCEEDED = true, FAILED = true, SKIPPED = true, CANCELED = true }
+
+---@return table shown
+function M.show(run)
+  local shown = {}
+  for _, field in ipairs { "experiment_id", "run_id", "display_name", "storage_state", "description", "pipeline_spec",
+    "pipeline_version_reference", "runtime_config", "service_account", "created_at", "scheduled_at", "finished_at",
+    "state", "error", "recurring_run_id", "state_history" } do
+    shown[field] = run[field]
+  end
+  if run.task_details and #run.task_details > 0 then shown.run_details = { task_details = run.task_details } end
+  return shown
+end
+
+---A run has a new state; the same one again changes nothing.
+function M.set_state(run, state, problem)
+  if run.state == state then return end
+  run.state = state
+  run.state_history = run.state_history or json.array {}
+  table.insert(run.state_history, { update_time = states.now(), state = state })
+  if FINAL[state] then run.finished_at = states.now() end
+  run.error = problem and { code = 13, message = problem } or nil
+end
+
+---@return table run raises 404
+function M.find(state, id, before)
+  local chain = before and ("%s: Failed to fetch run %s"):format(before, id) or ("Failed to fetch run %s"):format(id)
+  return state.runs[id] or failure.missing("Run", id, chain)
+end
+
+-- --- what is run --------------------------------------------------------------------------------------------
+
+local CREATE = "Failed to create a run"
+
+local function version_of(state, reference)
+  if reference.pipeline_version_id then return state.versions[reference.pipeline_version_id] end
+  local versions = pipelines.versions_of(state, reference.pipeline_id)
+  return versions[#versions]
+end
+
+local function unwrapped(spec)
+  if spec.pipeline_spec then return spec.pipeline_spec, spec.platform_spec end
+  return spec, nil
+end
+
+-- The spec and the reference of a run or a recurring run.
+---@return table spec, table? platform, table? reference
+function M.source(state, given, what)
+  if given.pipeline_spec then
+    local spec, platform = unwrapped(given.pipeline_spec)
+    return spec, platform, nil
+  end
+  local reference = given.pipeline_version_reference
+  if not reference then
+    failure.internal(what .. ": InternalServerError: Failed to fetch a template: empty pipeline spec manifest")
+  end
+  local version = version_of(state, reference)
+  if not version then
+    failure.internal(("%s: InternalServerError: Failed to fetch a pipeline version: ResourceNotFoundError: %s not "
+      .. "found"):format(what, reference.pipeline_version_id or reference.pipeline_id))
+  end
+  local spec, platform = unwrapped(version.pipeline_spec)
+  return spec, platform, { pipeline_id = reference.pipeline_id, pipeline_version_id = version.pipeline_version_id }
+end
+
+local function is_about_parameters(finding, spec)
+  local name = finding.path:match "^root%.inputDefinitions%.parameters%.(.+)$"
+  local known = spec.root and spec.root.inputDefinitions and spec.root.inputDefinitions.parameters or {}
+  return name ~= nil and known[name] ~= nil or finding.message:find "^parameter%(s%) provided" ~= nil
+    or finding.message:find "is not optional, yet" ~= nil
+end
+
+---Refuses a spec that the server refuses when a run is made of it; and values that do not fit.
+function M.check(spec, given, what)
+  local parameters = given.runtime_config and given.runtime_config.parameters or {}
+  for _, finding in ipairs(kfp.validate(spec, { parameters = parameters })) do
+    if finding.severity == "error" and finding.stage ~= "run" then
+      if finding.stage == "create" and is_about_parameters(finding, spec) then
+        failure.invalid(what, finding.message)
+      end
+      failure.internal(("%s: InternalServerError: Failed to generate the ExecutionSpec: %s"):format(what,
+        finding.message))
+    end
+  end
+end
+
+local function namespace_of(state, experiment)
+  return state.multi_user and experiment.namespace or state.namespace
+end
+
+---@return table run raises what the server answers
+function M.create(state, request)
+  local given = body.decode(request.body, body.RUN)
+  if given.plugins_output then
+    failure.raise(10, "plugins_output is output only", CREATE .. ": BadRequestError: plugins_output is output only")
+  end
+  if (given.display_name or "") == "" then
+    failure.internal(CREATE .. ": InternalServerError: Run name cannot be empty")
+  end
+  local experiment_id = given.experiment_id or request.query.experiment_id or state.default_experiment
+  local experiment = experiments.find(state, experiment_id or "", CREATE .. ": Failed to fetch experiment")
+  request.allow("create", "runs", experiment.namespace)
+  local spec, platform, reference = M.source(state, given, CREATE)
+  M.check(spec, given, CREATE)
+  local id = given.run_id or states.uuid()
+  if state.runs[id] then
+    failure.internal(("%s: InternalServerError: Failed to store run %s: Error 1062 (23000): Duplicate entry '%s' for "
+      .. "key 'run_details.PRIMARY'"):format(CREATE, id, id))
+  end
+  local now = states.now()
+  local run = { experiment_id = experiment.experiment_id, run_id = id, display_name = given.display_name,
+    storage_state = "AVAILABLE", description = given.description, pipeline_spec = given.pipeline_spec,
+    pipeline_version_reference = reference, runtime_config = given.runtime_config, created_at = now,
+    service_account = given.service_account or (state.multi_user and "default-editor" or "pipeline-runner"),
+    scheduled_at = now, finished_at = states.EPOCH, recurring_run_id = given.recurring_run_id,
+    namespace = namespace_of(state, experiment), spec = spec, platform = platform, task_details = json.array {} }
+  M.set_state(run, "PENDING")
+  experiment.last_run_created_at = now
+  state.runs[id] = run
+  if state.engine then state.engine:start(run) end
+  return M.show(run)
+end
+
+function M.get(state, request)
+  local run = M.find(state, request.id)
+  request.allow("get", "runs", run.namespace)
+  return M.show(run)
+end
+
+function M.list(state, request)
+  local id, namespace = request.query.experiment_id, request.query.namespace
+  if id and id ~= "" then
+    local experiment = experiments.find(state, id, "Failed to list runs: Failed to fetch experiment")
+    request.allow("list", "runs", experiment.namespace)
+  elseif state.multi_user then
+    request.allow("list", "runs", namespace or "")
+  end
+  local rows = states.rows(state.runs, function(run)
+    if id and id ~= "" then return run.experiment_id == id end
+    return not state.multi_user or run.namespace == namespace
+  end)
+  return lists.page(rows, request.query, lists.RUN)
+end
+
+-- --- what is done with a run ----------------------------------------------------------------------------------
+
+function M.archive(state, request)
+  local run = M.find(state, request.id,
+    ("Failed to archive a run: Failed to archive run %s as it failed to be retrieved"):format(request.id))
+  request.allow("archive", "runs", run.namespace)
+  run.storage_state = "ARCHIVED"
+  return {}
+end
+
+function M.unarchive(state, request)
+  local run = M.find(state, request.id, "Failed to unarchive a run")
+  request.allow("unarchive", "runs", run.namespace)
+  local experiment = state.experiments[run.experiment_id]
+  if experiment and experiment.storage_state == "ARCHIVED" then
+    local short = ("experiment %s must be un-archived first"):format(run.experiment_id)
+    failure.raise(9, short, ("Failed to unarchive a run: Failed to unarchive run %s as %s"):format(run.run_id, short))
+  end
+  run.storage_state = "AVAILABLE"
+  return {}
+end
+
+function M.terminate(state, request)
+  local run = M.find(state, request.id, ("Failed to terminate a run: Failed to terminate run %s due to error "
+    .. "fetching the run"):format(request.id))
+  request.allow("terminate", "runs", run.namespace)
+  if run.state == "CANCELING" then
+    failure.invalid(("Failed to terminate a run: Failed to terminate run %s"):format(run.run_id),
+      ("Failed to terminate a run %s. Row not found"):format(run.run_id))
+  end
+  if FINAL[run.state] then
+    failure.internal(("Failed to terminate a run: InternalServerError: Failed to terminate run %s due to error "
+      .. "terminating its workflow"):format(run.run_id))
+  end
+  M.set_state(run, "CANCELING")
+  if state.engine then state.engine:stop(run) end
+  return {}
+end
+
+function M.retry(state, request)
+  local run = M.find(state, request.id, ("Failed to retry a run: Failed to retry run %s due to error fetching the run")
+    :format(request.id))
+  request.allow("retry", "runs", run.namespace)
+  local before = ("Failed to retry a run: Failed to retry run %s: BadRequestError: "):format(run.run_id)
+  if run.state ~= "FAILED" then
+    local short = run.state == "PENDING" and "The workflow status is empty" or "Workflow must be Failed/Error to retry"
+    failure.raise(10, short, before .. short .. ": workflow cannot be retried")
+  end
+  M.set_state(run, "RUNNING")
+  run.finished_at = states.EPOCH
+  if state.engine then state.engine:start(run) end
+  return {}
+end
+
+function M.delete(state, request)
+  local run = M.find(state, request.id,
+    ("Failed to delete a run: Failed to delete run %s as it does not exist"):format(request.id))
+  request.allow("delete", "runs", run.namespace)
+  if state.engine then state.engine:stop(run) end
+  state.runs[request.id] = nil
+  return {}
+end
+
+return M

@@ -1,0 +1,18 @@
+#!/bin/sh
+# The judge of KFP servers against the lab's: run.sh KFHOST PYTHON (one that has the KFP SDK).
+set -eu
+here=$(dirname "$0")
+root=$(mktemp -d)
+mkfifo "$root/port"
+"$1" "$here/serve.lua" "$root/runs" >"$root/port" 2>"$root/log" &
+server=$!
+trap 'kill "$server" 2>/dev/null; rm -rf "$root"' EXIT
+read -r port <"$root/port"
+code=0
+KFP_ENDPOINT="http://127.0.0.1:$port" KFP_DRIVE=self timeout 300 "$2" "$here/judge.py" >"$root/judged" 2>&1 || code=$?
+cat "$root/judged"
+[ "$code" -eq 0 ] || cat "$root/log"
+# "N/M checks hold" as the sums that ./dev counts.
+tail -n 1 "$root/judged" | sed -n 's|^\([0-9]*\)/\([0-9]*\) checks hold$|\1 \2|p' |
+  { read -r held all && echo "$held passed, $((all - held)) failed"; }
+exit "$code"

@@ -1,0 +1,124 @@
+-- The lab's KFP API in process: what a client sees of a run's life, and what is refused.
+local test = require "test"
+local api = require "lab.kfp.api"
+local engines = require "lab.kfp.engine"
+local json = require "json"
+local states = require "lab.kfp.state"
+
+local V2 = "/apis/v2beta1"
+
+local function call(state, method, path, body, headers)
+  local plain, query = path:match "^([^?]*)%??(.*)$"
+  local response = api.handle(state, { method = method, path = V2 .. plain, query = query, headers = headers or {},
+    body = body and json.encode(body) or "" })
+  return json.try.decode(response.body), response.status
+end
+
+local function pipeline(command)
+  return { pipelineInfo = { name = "hello" }, schemaVersion = "2.1.0", sdkVersion = "kfp-2.15.2",
+    components = { ["comp-say"] = { executorLabel = "exec-say" } },
+    deploymentSpec = { executors = { ["exec-say"] = { container = { image = "alpine:3", command = { "sh", "-c" },
+      args = { command } } } } },
+    root = { dag = { tasks = { say = { taskInfo = { name = "say" }, componentRef = { name = "comp-say" } } } } } }
+end
+
+local function new_state(options)
+  options = options or {}
+  options.engine = engines.new { root = test.tmpdir(), images = { ["alpine:*"] = { command = {} } } }
+  return states.new(options)
+end
+
+-- The run when it has ended.
+local function settle(state, id)
+  local running = state.runs[id].task
+  if running then pcall(running.wait, running) end
+  return call(state, "GET", "/runs/" .. id)
+end
+
+test("a run is pending, runs, and succeeds with its tasks", function()
+  local state = new_state()
+  local run = call(state, "POST", "/runs", { display_name = "one", pipeline_spec = pipeline "true" })
+  test.equal(run.state, "PENDING")
+  test.equal(run.finished_at, "1970-01-01T00:00:00Z")
+  run = settle(state, run.run_id)
+  test.equal(run.state, "SUCCEEDED")
+  local history = {}
+  for i, entry in ipairs(run.state_history) do history[i] = entry.state end
+  test.same(history, { "PENDING", "RUNNING", "SUCCEEDED" })
+  test.equal(run.run_details.task_details[1].display_name, "say")
+end)
+
+test("a step that fails fails its run; a retry runs it again", function()
+  local state = new_state()
+  local run = call(state, "POST", "/runs", { display_name = "one", pipeline_spec = pipeline "exit 3" })
+  test.equal(settle(state, run.run_id).state, "FAILED")
+  test.equal(select(2, call(state, "POST", ("/runs/%s:retry"):format(run.run_id), {})), 200)
+  test.equal(settle(state, run.run_id).state, "FAILED")
+end)
+
+test("a run that is told to end is canceling, then failed", function()
+  local state = new_state()
+  local run = call(state, "POST", "/runs", { display_name = "one", pipeline_spec = pipeline "exec sleep 600" })
+  test.equal(select(2, call(state, "POST", ("/runs/%s:terminate"):format(run.run_id), {})), 200)
+  test.equal(call(state, "GET", "/runs/" .. run.run_id).state, "CANCELING")
+  test.equal(select(2, call(state, "POST", ("/runs/%s:terminate"):format(run.run_id), {})), 400)
+  test.equal(settle(state, run.run_id).state, "FAILED")
+end)
+
+test("the same run_id twice is a duplicate entry", function()
+  local state = new_state()
+  local id = "11111111-2222-4333-8444-555555555555"
+  local body = { display_name = "one", run_id = id, pipeline_spec = pipeline "true" }
+  test.equal(call(state, "POST", "/runs", body).run_id, id)
+  local answer, status = call(state, "POST", "/runs", body)
+  test.equal(status, 500)
+  test.equal(answer.message:find("Duplicate entry", 1, true) ~= nil, true)
+  settle(state, id)
+end)
+
+test("reports move a run's state where no engine runs it", function()
+  local state = states.new {}
+  local run = call(state, "POST", "/runs", { display_name = "one", pipeline_spec = pipeline "true" })
+  local function report(phase)
+    local text = json.encode { apiVersion = "argoproj.io/v1alpha1", kind = "Workflow", metadata = { name = "w",
+      namespace = "kubeflow", uid = "u", labels = { ["pipeline/runid"] = run.run_id } }, status = { phase = phase } }
+    return select(2, call(state, "POST", "/workflows", text))
+  end
+  test.equal(report "Running", 200)
+  test.equal(call(state, "GET", "/runs/" .. run.run_id).state, "RUNNING")
+  test.equal(report "Succeeded", 200)
+  test.equal(call(state, "GET", "/runs/" .. run.run_id).state, "SUCCEEDED")
+end)
+
+test("in multi-user mode a user is known by header or token, and may what the review says", function()
+  local state = states.new { multi_user = true }
+  state.review_token = function(token) return token == "good" and "system:serviceaccount:team-a:default-editor" end
+  state.review_access = function(user, _, _, namespace)
+    return namespace == "team-a" and (user == "alice" or user == "system:serviceaccount:team-a:default-editor")
+  end
+  local body = { display_name = "e", namespace = "team-a" }
+  local function status(headers) return select(2, call(state, "POST", "/experiments", body, headers)) end
+  test.equal(status {}, 401)
+  test.equal(status { ["kubeflow-userid"] = "" }, 401)
+  test.equal(status { ["kubeflow-userid"] = "bob" }, 403)
+  test.equal(status { ["kubeflow-userid"] = "alice" }, 200)
+  body.display_name = "f"
+  test.equal(status { authorization = "Bearer bad" }, 401)
+  test.equal(status { authorization = "Bearer good" }, 200)
+  body.display_name = "g"
+  test.equal(status { ["kubeflow-userid"] = "bob", authorization = "Bearer good" }, 403)
+end)
+
+test("a page's token carries sort and filter, and fits no other", function()
+  local state = states.new {}
+  for i = 1, 5 do call(state, "POST", "/experiments", { display_name = "many-" .. i }) end
+  local filter = '{"predicates":[{"operation":"IS_SUBSTRING","key":"name","string_value":"many"}]}'
+  local encoded = filter:gsub("[^%w]", function(c) return ("%%%02X"):format(c:byte()) end)
+  local page = call(state, "GET", "/experiments?page_size=3&sort_by=name&filter=" .. encoded)
+  test.equal(page.total_size, 5)
+  local rest = call(state, "GET", "/experiments?page_token=" .. page.next_page_token:gsub("=", "%%3D"))
+  test.equal(rest.experiments[1].display_name, "many-4")
+  test.equal(rest.next_page_token, nil)
+  test.equal(select(2, call(state, "GET", "/experiments?sort_by=created_at&page_token="
+    .. page.next_page_token:gsub("=", "%%3D"))), 400)
+end)
