@@ -1,0 +1,155 @@
+-- doctor.katib: experiments whose trials cannot be measured, end wrongly, or never end.
+-- A room of checks; see doctor.
+
+local kube = require "kube"
+local world = require "doctor.world"
+
+local M = {}
+
+local get, list = world.get, world.list
+local INJECTION <const> = "katib.kubeflow.org/metrics-collector-injection"
+
+local function collector_of(experiment)
+  return get(experiment, "spec", "metricsCollectorSpec", "collector", "kind") or "StdOut"
+end
+
+local COLLECTORS_IN_PODS = {
+  StdOut = true, File = true, TensorFlowEvent = true, PrometheusMetric = true, Custom = true,
+}
+
+local function is_over(experiment)
+  for _, condition in ipairs(list(get(experiment, "status", "conditions"))) do
+    local over = condition.type == "Succeeded" or condition.type == "Failed"
+    if over and condition.status == "True" then return true end
+  end
+  return false
+end
+
+---The namespace of an experiment has the label by which Katib's webhook finds its pods.
+function M.namespace_label(w)
+  for _, experiment in ipairs(w:of "Experiment") do
+    local place = experiment.metadata.namespace
+    local namespace = w.namespaces[place]
+    local needs = COLLECTORS_IN_PODS[collector_of(experiment)] and not is_over(experiment)
+    if namespace and needs and w:labels_of(place)[INJECTION] ~= "enabled" then
+      w:add("katib-injection-label", "error", namespace, {
+        what = ("the label %s: enabled is missing, and experiment %s runs here"):format(INJECTION,
+          experiment.metadata.name),
+        why = "no collector is put into the trials' pods, so no metric arrives and no trial succeeds",
+        fix = ("kubectl label namespace %s %s=enabled"):format(place, INJECTION),
+      })
+    end
+  end
+end
+
+-- The containers of an experiment's trials, and of trials' jobs.
+local function trial_pods(w)
+  local found = {}
+  for _, pod in ipairs(w.pods) do
+    local object = pod.object
+    local owner = list(object.metadata.ownerReferences)[1]
+    if object.kind == "Experiment" or object.kind == "Job" and owner and owner.kind == "Trial" then
+      found[#found + 1] = pod
+    end
+  end
+  return found
+end
+
+local function primary_name(pod)
+  if pod.object.kind == "Experiment" then return get(pod.object, "spec", "trialTemplate", "primaryContainerName") end
+  return pod.labels["katib.kubeflow.org/primary-container"] or get(pod.spec, "containers", 1, "name")
+end
+
+---Katib's wrapper knows sh and bash by these names only.
+function M.shell(w)
+  for _, pod in ipairs(trial_pods(w)) do
+    local primary = primary_name(pod)
+    local collected = pod.object.kind ~= "Experiment" or COLLECTORS_IN_PODS[collector_of(pod.object)]
+    for _, container in ipairs(list(pod.spec.containers)) do
+      local command = list(container.command)
+      local path = command[1] or ""
+      if collected and (primary == nil or container.name == primary) and command[2] == "-c"
+        and (path:find "/sh$" or path:find "/bash$") then
+        w:add("trial-shell", "error", pod.object, {
+          what = ("the command of container %s begins with %s -c"):format(container.name, path),
+          why = "Katib joins all words with blanks into another sh -c: quotes are lost, and the shell gets one word",
+          fix = ("write it as %s -c"):format(path:match "[^/]+$"),
+        })
+      end
+    end
+  end
+end
+
+local OLD_KALE = { "create_and_wait_kfp_run", "kale.common.katibutils", "kale.common.kfputils", "kfputils" }
+
+local function old_kale_word(container)
+  for _, field in ipairs { "command", "args" } do
+    for _, text in ipairs(list(container[field])) do
+      for _, word in ipairs(OLD_KALE) do
+        if type(text) == "string" and text:find(word, 1, true) then return word end
+      end
+    end
+  end
+end
+
+---Trials that an older Kale wrote.
+function M.older_kale(w)
+  for _, pod in ipairs(trial_pods(w)) do
+    for _, container in ipairs(list(pod.spec.containers)) do
+      local word = old_kale_word(container)
+      if word then
+        w:add("older-kale", "warning", pod.object, {
+          what = ("container %s runs an older Kale's program (%s)"):format(container.name, word),
+          why = "it asks every 30 s, dies at the first question that fails, and leaves its run behind when it is told"
+            .. " to stop",
+          fix = "kfhost kale tune writes the experiment anew; for those that exist: kfhost policy serve kale-trial",
+        })
+      end
+    end
+  end
+end
+
+-- Whether the webhook of Katib gives its collector a security context.
+local function injects_security_context(w)
+  local map = w:find("ConfigMap", "kubeflow", "katib-config")
+  local text = get(map, "data", "katib-config.yaml")
+  return type(text) == "string" and text:find "injectSecurityContext:%s*true" ~= nil
+end
+
+---Pods of trials pass the level that their namespace enforces, and so does the collector beside them.
+function M.restricted(w)
+  for _, experiment in ipairs(w:of "Experiment") do
+    local place = experiment.metadata.namespace
+    local level = w:labels_of(place)["pod-security.kubernetes.io/enforce"]
+    local collector = COLLECTORS_IN_PODS[collector_of(experiment)] and not is_over(experiment)
+    if level == "restricted" and collector and not injects_security_context(w) then
+      w:add("collector-restricted", "error", w.namespaces[place], {
+        what = ("it enforces restricted, and the collector in the trials of %s has no securityContext"):format(
+          experiment.metadata.name),
+        why = "the pods of trials are refused: violates PodSecurity restricted",
+        fix = "kfhost policy serve pod-security, or injectSecurityContext: true in ConfigMap kubeflow/katib-config, or"
+          .. (" kubectl label --overwrite namespace %s pod-security.kubernetes.io/enforce=baseline"):format(place),
+      })
+    end
+  end
+end
+
+-- A job whose pod breaks the level itself is refused whatever the collector does.
+---@param w doctor.World
+function M.pod_security(w)
+  for _, pod in ipairs(w.pods) do
+    local level = w:labels_of(pod.namespace)["pod-security.kubernetes.io/enforce"]
+    local refused = level and pod.object.kind == "Job"
+      and w:event(pod.object, "FailedCreate", "violates PodSecurity")
+    if refused then
+      local violations = kube.pod_security({ spec = pod.spec, metadata = pod.template.metadata }, level)
+      local first = violations[1]
+      w:add("pod-security", "error", pod.object, {
+        what = ("its pods are refused at level %s%s"):format(level, first and ": " .. first.message or ""),
+        why = "the job makes no pod, and goes on trying", fix = "kfhost policy serve pod-security",
+      })
+    end
+  end
+end
+
+return M

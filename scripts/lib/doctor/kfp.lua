@@ -1,0 +1,211 @@
+-- doctor.kfp: may the pods of profiles call Kubeflow Pipelines, and do they show a token that it takes.
+-- A room of checks; see doctor.
+
+local istio = require "istio"
+local world = require "doctor.world"
+
+local M = {}
+
+local get, list = world.get, world.list
+local AUDIENCE <const> = "pipelines.kubeflow.org"
+local KUBEFLOW <const> = "kubeflow"
+local USE_POLICY <const> = "kfhost policy serve kfp-access"
+
+-- --- tokens --------------------------------------------------------------------------------------------
+
+-- The audience that this Pipelines asks for.
+local function wanted_audience(w)
+  local deployment = w:find("Deployment", KUBEFLOW, "ml-pipeline")
+  for _, container in ipairs(list(get(deployment, "spec", "template", "spec", "containers"))) do
+    for _, variable in ipairs(list(container.env)) do
+      if variable.name == "TOKEN_REVIEW_AUDIENCE" and variable.value then return variable.value end
+    end
+  end
+  return AUDIENCE
+end
+
+-- The projected tokens of a list of volumes: {name, audience, path}.
+local function tokens_of(volumes)
+  local found = {}
+  for _, volume in ipairs(list(volumes)) do
+    for _, source in ipairs(list(get(volume, "projected", "sources"))) do
+      local token = get(source, "serviceAccountToken")
+      if token then found[#found + 1] = { name = volume.name, audience = token.audience, path = token.path } end
+    end
+  end
+  return found
+end
+
+local TOKEN_PLACES = { "pipelines", "kfhost/kfp" }
+
+local function is_token_place(path)
+  for _, place in ipairs(TOKEN_PLACES) do
+    if path:find(place, 1, true) then return true end
+  end
+  return false
+end
+
+-- Where a container expects its token: the path of the variable, or the place where kale trial looks.
+local function expected_path(container)
+  for _, variable in ipairs(list(container.env)) do
+    if variable.name == "KF_PIPELINES_SA_TOKEN_PATH" then return variable.value end
+    if variable.name == "KFHOST_TRIAL" then return "/var/run/secrets/kfhost/kfp/token" end
+  end
+end
+
+local function is_mounted(container, path, tokens)
+  for _, mount in ipairs(list(container.volumeMounts)) do
+    for _, token in ipairs(tokens) do
+      if token.name == mount.name and path:sub(1, #mount.mountPath) == mount.mountPath then return true end
+    end
+  end
+  return false
+end
+
+local function missing_token(pod)
+  local tokens = tokens_of(pod.spec.volumes)
+  for _, container in ipairs(world.containers(pod)) do
+    local path = expected_path(container)
+    if path and not is_mounted(container, path, tokens) then
+      return ("container %s expects a token at %s, and no volume brings one"):format(container.name, path)
+    end
+  end
+  local labelled = pod.labels["access-ml-pipeline"] == "true" and not pod.is_template
+  if labelled and #tokens == 0 then return "the label access-ml-pipeline asks for a token, and the pod has none" end
+end
+
+---A pod that is to call Pipelines has a token.
+function M.token_volume(w)
+  for _, pod in ipairs(w.pods) do
+    local what = missing_token(pod)
+    if what then
+      w:add("no-token", "error", pod.object, {
+        what = what, why = "Pipelines in a cluster of several users answers 401 to whoever shows no token",
+        fix = USE_POLICY .. " keeps the PodDefault access-ml-pipeline in each profile; then make the pod again",
+      })
+    end
+  end
+end
+
+-- The names of volumes that a token for Pipelines may be in: mounted where one is looked for.
+local function token_mounts(containers, mounts)
+  local names = {}
+  for _, container in ipairs(list(containers)) do
+    for _, mount in ipairs(list(container.volumeMounts)) do
+      if is_token_place(mount.mountPath or "") then names[mount.name] = true end
+    end
+  end
+  for _, mount in ipairs(list(mounts)) do
+    if is_token_place(mount.mountPath or "") then names[mount.name] = true end
+  end
+  return names
+end
+
+local function check_audience(w, object, volumes, names)
+  local wanted = wanted_audience(w)
+  for _, token in ipairs(tokens_of(volumes)) do
+    if names[token.name] and token.audience ~= wanted then
+      w:add("wrong-audience", "error", object, {
+        what = ("the token in volume %s is for %s, and Pipelines takes %s"):format(token.name,
+          token.audience or "the API server", wanted),
+        why = "Pipelines reviews each token for its own audience and answers 401 to any other",
+        fix = ("set serviceAccountToken.audience to %s"):format(wanted),
+      })
+    end
+  end
+end
+
+---Tokens that are mounted for Pipelines are for its audience.
+function M.audience(w)
+  for _, pod in ipairs(w.pods) do
+    check_audience(w, pod.object, pod.spec.volumes, token_mounts(world.containers(pod)))
+  end
+  for _, default in ipairs(w:of "PodDefault") do
+    local spec = list(default.spec)
+    check_audience(w, default, spec.volumes, token_mounts(nil, spec.volumeMounts))
+  end
+end
+
+-- --- the way through the mesh ----------------------------------------------------------------------------
+
+local function has_mesh(w)
+  return w:find("Deployment", "istio-system", "istiod") ~= nil or #w:of "AuthorizationPolicy" > 0
+end
+
+local LABELS <const> = { app = "ml-pipeline" }
+
+-- Whether the account of a profile gets through to Pipelines, and why not.
+local function passes(w, profile)
+  local request = {
+    source = { principal = ("cluster.local/ns/%s/sa/default-editor"):format(profile) }, method = "GET",
+    path = "/apis/v2beta1/runs", host = "ml-pipeline.kubeflow.svc.cluster.local:8888", port = 8888, headers = {},
+    protocol = "http",
+  }
+  local workload = { namespace = KUBEFLOW, labels = LABELS, ports = { [8888] = "http" } }
+  return istio.allowed(w.objects, workload, request)
+end
+
+local function selects_pipelines(w)
+  for _, policy in ipairs(w:of "AuthorizationPolicy") do
+    local selector = get(policy, "spec", "selector")
+    local everywhere = selector == nil and #list(get(policy, "spec", "rules")) > 0
+    if policy.metadata.namespace == KUBEFLOW and (everywhere or world.selects(selector, LABELS)) then return true end
+  end
+  return false
+end
+
+---Some policy says who may call Pipelines, and it lets the profiles in.
+function M.access(w)
+  local service = w:find("Service", KUBEFLOW, "ml-pipeline")
+  if not service or not has_mesh(w) or next(w:profiles()) == nil then return end
+  if not selects_pipelines(w) then
+    w:add("kfp-policy-absent", "error", service, {
+      what = "no AuthorizationPolicy is for app=ml-pipeline",
+      why = "the mesh either refuses every profile's pods (403 RBAC: access denied), or lets anyone name any user",
+      fix = USE_POLICY,
+    })
+    return
+  end
+  for name in pairs(w:profiles()) do
+    local allowed, why = passes(w, name)
+    if allowed == false then
+      w:add("kfp-refused", "error", w.namespaces[name] or ("Namespace " .. name), {
+        what = ("default-editor may not call ml-pipeline: %s%s"):format(why.stage,
+          why.policy and " (" .. why.policy .. (why.rule and ", rule " .. why.rule or "") .. ")" or ""),
+        why = "notebooks, trials and pipelines of this profile get 403 RBAC: access denied",
+        fix = USE_POLICY,
+      })
+    end
+  end
+end
+
+local function adds_identity(value)
+  if type(value) == "table" then
+    for key, inner in pairs(value) do
+      local name = key == "key" or key == "header" or key == "name" or key == "inlineCode" or key == "inline_code"
+        or key == "inlineString" or key == "inline_string"
+      if name and type(inner) == "string" and inner:lower():find("kubeflow-userid", 1, true) then return true end
+      if adds_identity(inner) then return true end
+    end
+  end
+  return false
+end
+
+---No EnvoyFilter writes somebody's identity into requests.
+function M.forged_header(w)
+  for _, filter in ipairs(w:of "EnvoyFilter") do
+    local outbound = require("json").encode(list(get(filter, "spec", "configPatches"))):find("OUTBOUND", 1, true)
+    if filter.metadata.namespace ~= "istio-system" and outbound and adds_identity(get(filter, "spec", "configPatches"))
+    then
+      w:add("forged-header", "error", filter, {
+        what = "it sets the header kubeflow-userid on what pods of its namespace send",
+        why = "each such pod acts in Pipelines as that person, whoever made the pod",
+        fix = ("kubectl delete envoyfilter -n %s %s; pods show tokens instead: %s"):format(filter.metadata.namespace,
+          filter.metadata.name, USE_POLICY),
+      })
+    end
+  end
+end
+
+
+return M

@@ -1,0 +1,93 @@
+-- doctor.namespaces: profiles and their owners, quotas, bindings, and what cannot go away.
+-- A room of checks; see doctor.
+
+local kube = require "kube"
+local time = require "kube.time"
+local world = require "doctor.world"
+
+local M = {}
+
+local get, list = world.get, world.list
+local STUCK <const> = 300 -- seconds that a deletion may take
+
+---Quotas that leave no room.
+function M.quotas(w)
+  for _, quota in ipairs(w:of "ResourceQuota") do
+    local used, full = list(get(quota, "status", "used")), {}
+    for resource, hard in pairs(list(get(quota, "status", "hard"))) do
+      local have, most = used[resource], kube.quantity(hard)
+      if have and most:sign() > 0 and kube.quantity(have) >= most then
+        full[#full + 1] = ("%s %s of %s"):format(resource, have, hard)
+      end
+    end
+    table.sort(full)
+    if #full > 0 then
+      w:add("quota-full", "warning", quota, {
+        what = "nothing is left of " .. table.concat(full, ", "),
+        why = "new pods and claims of this namespace are refused: exceeded quota",
+        fix = ("raise spec.resourceQuotaSpec of profile %s, or delete what is done"):format(quota.metadata.namespace),
+      })
+    end
+  end
+end
+
+---Objects whose deletion waits for a finalizer that nobody takes off.
+function M.finalizers(w)
+  for _, object in ipairs(w.objects) do
+    local metadata = object.metadata
+    local since = metadata.deletionTimestamp and time.parse(metadata.deletionTimestamp)
+    local finalizers = list(metadata.finalizers)
+    if object.kind == "Namespace" and #finalizers == 0 then finalizers = list(get(object, "spec", "finalizers")) end
+    if since and #finalizers > 0 and w.now - since > STUCK then
+      w:add("stuck-finalizer", "warning", object, {
+        what = ("its deletion was asked for %s ago, and %s holds it"):format(time.age(w.now - since),
+          table.concat(finalizers, ", ")),
+        why = "the object, and the namespace around it, never goes away",
+        fix = "find the controller that owns the finalizer and let it work; if it is gone for good: kubectl patch"
+          .. " --type json -p '[{\"op\":\"remove\",\"path\":\"/metadata/finalizers\"}]'",
+      })
+    end
+  end
+end
+
+-- Whether the roles of a binding are Kubeflow's, which its own services look up by user.
+local ROLES = { ["kubeflow-edit"] = true, ["kubeflow-view"] = true, ["kubeflow-admin"] = true }
+
+---Bindings for groups only: Pipelines and the dashboard ask by user.
+function M.group_bindings(w)
+  for _, binding in ipairs(w:of "RoleBinding") do
+    local subjects = list(binding.subjects)
+    local groups = 0
+    for _, subject in ipairs(subjects) do
+      local accounts = (subject.name or ""):find "^system:serviceaccounts"
+      if subject.kind == "Group" and not accounts then groups = groups + 1 end
+    end
+    if w:profiles()[binding.metadata.namespace] and ROLES[get(binding, "roleRef", "name")] and groups > 0
+      and groups == #subjects then
+      w:add("group-binding", "warning", binding, {
+        what = ("all its subjects are groups (%s)"):format(subjects[1].name),
+        why = "Pipelines, Katib's UI and the dashboard ask by the user's name alone: members of the group get 403",
+        fix = ("bind users: kfhost -c 'apply -f FILE' with one RoleBinding a contributor in %s"):format(
+          binding.metadata.namespace),
+      })
+    end
+  end
+end
+
+---The owner that a profile names is the one that its namespace says.
+function M.owners(w)
+  for name, profile in pairs(w:profiles()) do
+    local owner = get(profile, "spec", "owner", "name")
+    local namespace = w.namespaces[name]
+    local said = get(namespace, "metadata", "annotations", "owner")
+    if namespace and owner and said ~= owner then
+      w:add("owner-mismatch", "error", namespace, {
+        what = ("its annotation owner says %s, its profile %s"):format(said or "nothing", owner),
+        why = "the profile controller leaves such a namespace alone: no bindings, no policies, condition Failed",
+        fix = ("kubectl annotate --overwrite namespace %s owner=%s"):format(name, owner),
+      })
+    end
+  end
+end
+
+return M

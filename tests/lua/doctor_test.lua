@@ -1,0 +1,387 @@
+-- The doctor: each fault is found and named, one at a time and all at once; a healthy Kubeflow and harmless
+-- variations of it give no finding.
+local test = require "test"
+local doctor = require "doctor"
+local hash = require "hash"
+local json = require "json"
+local kubeflow = dofile "tests/lua/support/kubeflow.lua"
+local report = require "doctor.report"
+local x509 = require "x509"
+
+local object, NOW = kubeflow.object, kubeflow.NOW
+
+local function examine(k)
+  return doctor.examine(k.objects, { now = NOW })
+end
+
+local function codes(findings)
+  local list = {}
+  for index, finding in ipairs(findings) do list[index] = finding.code .. " " .. finding.where end
+  return list
+end
+
+-- --- faults -----------------------------------------------------------------------------------------------
+
+local function pod_of(k) return kubeflow.trial_pod(k.experiment) end
+
+local function event(about, reason, message)
+  return object("v1", "Event", about.metadata.namespace, about.metadata.name .. ".1", {
+    involvedObject = { kind = about.kind, name = about.metadata.name, namespace = about.metadata.namespace },
+    reason = reason, message = message, type = "Warning",
+  })
+end
+
+-- name, what breaks it, and the finding that names it
+local FAULTS = {
+  { "no token volume", "no-token Pod team-a/notebook-0", function(k)
+    k:get("Pod", "team-a", "notebook-0").spec.volumes = {}
+  end },
+  { "wrong audience", "wrong-audience PodDefault team-a/access-ml-pipeline", function(k)
+    k:get("PodDefault", "team-a", "access-ml-pipeline").spec.volumes = { kubeflow.token_volume "istio-ca" }
+  end },
+  { "KFP policy absent", "kfp-policy-absent Service kubeflow/ml-pipeline", function(k)
+    k:remove("AuthorizationPolicy", "kubeflow", "ml-pipeline")
+  end },
+  { "forged-header EnvoyFilter", "forged-header EnvoyFilter team-a/add-header", function(k)
+    k:add(object("networking.istio.io/v1alpha3", "EnvoyFilter", "team-a", "add-header", { spec = { configPatches = { {
+      applyTo = "VIRTUAL_HOST", match = { context = "SIDECAR_OUTBOUND" },
+      patch = { operation = "MERGE", value = { request_headers_to_add = { {
+        header = { key = "kubeflow-userid", value = "user@example.com" }, append = true } } } },
+    } } } }))
+  end },
+  { "STRICT in kubeflow", "strict-mtls PeerAuthentication kubeflow/default", function(k)
+    k:add(object("security.istio.io/v1", "PeerAuthentication", "kubeflow", "default", {
+      spec = { mtls = { mode = "STRICT" } } }))
+    k:add(object("v1", "Pod", "team-a", "plain", { labels = { ["sidecar.istio.io/inject"] = "false" },
+      spec = { containers = { { name = "main" } } } }))
+  end },
+  { "wrong caBundle", "wrong-ca MutatingWebhookConfiguration katib.kubeflow.org", function(k)
+    local other = x509.authority { name = "other", not_before = NOW - 1e6, not_after = NOW + 1e7 }
+    k:get("MutatingWebhookConfiguration", nil, "katib.kubeflow.org").webhooks[1].clientConfig.caBundle =
+      hash.base64(other.certificate)
+  end },
+  { "expired certificate", "certificate-expired MutatingWebhookConfiguration kfp", function(k)
+    local old = x509.issue(kubeflow.authority, { name = "x", names = { "kfp.kubeflow.svc" }, not_before = NOW - 1e6,
+      not_after = NOW - 10 })
+    k:add(object("v1", "Secret", "kubeflow", "kfp-cert", { data = { ["tls.crt"] = hash.base64(old.certificate) } }))
+    k:add(object("v1", "Service", "kubeflow", "kfp", { spec = {} }))
+    k:add(object("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", nil, "kfp", {
+      webhooks = { kubeflow.webhook("kfp.kubeflow.org", "kfp", {}) } }))
+  end },
+  { "a webhook before what it depends on", "webhook-order MutatingWebhookConfiguration apod.mutator.keeyzar.de",
+    function(k)
+      k:add(object("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", nil, "apod.mutator.keeyzar.de", {
+        webhooks = { kubeflow.webhook("apod.mutator.keeyzar.de", "katib-controller") } }))
+    end },
+  { "native sidecar without waitAllProcesses: false", "collector-waits Experiment team-a/native", function(k)
+    k:get("ConfigMap", "kubeflow", "katib-config").data = {}
+    kubeflow.trial_pod(k:add(kubeflow.experiment "native")).metadata.labels = {}
+  end },
+  { "no label for Katib's injection", "katib-injection-label Namespace team-a", function(k)
+    k:get("Namespace", nil, "team-a").metadata.labels["katib.kubeflow.org/metrics-collector-injection"] = nil
+  end },
+  { "a /bin/sh -c trial", "trial-shell Experiment team-a/tune", function(k)
+    pod_of(k).spec.containers[1].command = { "/bin/sh", "-c" }
+  end },
+  { "one experiment name in two namespaces", "experiment-name Experiment team-b/tune", function(k)
+    k:add(kubeflow.experiment("tune", "team-b"))
+  end },
+  { "ReadWriteMany Pending", "rwx-pending PersistentVolumeClaim team-a/shared", function(k)
+    k:add(object("v1", "PersistentVolumeClaim", "team-a", "shared", { spec = { accessModes = { "ReadWriteMany" } },
+      status = { phase = "Pending" } }))
+  end },
+  { "multi-attach", "multi-attach Pod team-a/second", function(k)
+    local pod = k:add(object("v1", "Pod", "team-a", "second", { spec = { containers = { { name = "istio-proxy" } } },
+      status = { phase = "Pending" } }))
+    k:add(event(pod, "FailedAttachVolume", 'Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) a'))
+  end },
+  { "quota full", "quota-full ResourceQuota team-a/kf-resource-quota", function(k)
+    k:get("ResourceQuota", "team-a", "kf-resource-quota").status.used.cpu = "10000m"
+  end },
+  { "restricted level against the collector", "collector-restricted Namespace team-a", function(k)
+    k:get("Namespace", nil, "team-a").metadata.labels["pod-security.kubernetes.io/enforce"] = "restricted"
+  end },
+  { "PodDefault conflict", "poddefault-conflict PodDefault team-a/other", function(k)
+    k:add(object("kubeflow.org/v1alpha1", "PodDefault", "team-a", "other", { spec = {
+      selector = { matchLabels = { ["access-ml-pipeline"] = "true" } },
+      env = { { name = "KF_PIPELINES_SA_TOKEN_PATH", value = "/elsewhere" } } } }))
+  end },
+  { "PodDefaults that meet in a pod", "poddefault-conflict PodDefault team-a/second", function(k)
+    k:get("Pod", "team-a", "notebook-0").metadata.labels.gpu = "true"
+    k:add(object("kubeflow.org/v1alpha1", "PodDefault", "team-a", "second", { spec = {
+      selector = { matchLabels = { gpu = "true" } },
+      volumes = { { name = "volume-kf-pipeline-token", emptyDir = {} } } } }))
+  end },
+  { "stuck finalizer", "stuck-finalizer Trial team-a/old", function(k)
+    local trial = k:add(object("kubeflow.org/v1beta1", "Trial", "team-a", "old", { spec = {} }))
+    trial.metadata.deletionTimestamp, trial.metadata.finalizers = "2026-09-01T00:00:00Z", { "clean-metrics-in-db" }
+  end },
+  { "group-only RoleBinding", "group-binding RoleBinding team-a/contributors", function(k)
+    k:add(object("rbac.authorization.k8s.io/v1", "RoleBinding", "team-a", "contributors", {
+      roleRef = { kind = "ClusterRole", name = "kubeflow-edit" }, subjects = { { kind = "Group", name = "data" } } }))
+  end },
+  { "Profile owner mismatch", "owner-mismatch Namespace team-a", function(k)
+    k:get("Profile", nil, "team-a").spec.owner.name = "other@example.com"
+  end },
+  { "an older Kale's trial job", "older-kale Experiment team-a/old-kale", function(k)
+    local old = k:add(kubeflow.experiment "old-kale")
+    local container = kubeflow.trial_pod(old).spec.containers[1]
+    container.command = { "python3 -u -c 'from kale.common.katibutils import create_and_wait_kfp_run'" }
+    container.args, container.env = nil, {}
+  end },
+}
+
+for _, fault in ipairs(FAULTS) do
+  local name, expected, break_it = table.unpack(fault)
+  test("found: " .. name, function()
+    local k = kubeflow.new()
+    break_it(k)
+    local findings = examine(k)
+    test.same(codes(findings), { expected })
+    for _, field in ipairs { "what", "why", "fix", "severity", "code", "where" } do
+      assert(#findings[1][field] > 3, field)
+    end
+  end)
+end
+
+test("all faults at once are all found", function()
+  local k, expected = kubeflow.new(), {}
+  for _, fault in ipairs(FAULTS) do
+    fault[3](k)
+    expected[fault[2]] = true
+  end
+  for _, code in ipairs(codes(examine(k))) do expected[code] = nil end
+  test.same(expected, {})
+end)
+
+-- --- health ------------------------------------------------------------------------------------------------
+
+local function label(k, key, value) k:get("Namespace", nil, "team-a").metadata.labels[key] = value end
+local function claim(k, name, modes, phase)
+  return k:add(object("v1", "PersistentVolumeClaim", "team-a", name, { spec = { accessModes = modes },
+    status = { phase = phase } }))
+end
+local function pod(k, name, spec, phase)
+  spec.containers = spec.containers or { { name = "istio-proxy" } }
+  return k:add(object("v1", "Pod", "team-a", name, { spec = spec, status = { phase = phase or "Running" } }))
+end
+local function data_user(node)
+  return { nodeName = node, volumes = { { name = "d", persistentVolumeClaim = { claimName = "data" } } } }
+end
+
+local HARMLESS = {
+  ["as it is"] = function() end,
+  ["no Kubeflow at all"] = function(k) k.objects = { object("v1", "Namespace", nil, "default") } end,
+  ["no mesh"] = function(k)
+    for _, entry in ipairs { { "AuthorizationPolicy", "kubeflow", "ml-pipeline" },
+      { "AuthorizationPolicy", "istio-system", "global-deny-all" }, { "Deployment", "istio-system", "istiod" } } do
+      k:remove(table.unpack(entry))
+    end
+  end,
+  ["no profile yet"] = function(k) k:remove("Profile", nil, "team-a") end,
+  ["no experiment"] = function(k) k:remove("Experiment", "team-a", "tune") end,
+  ["STRICT, but all pods have a sidecar"] = function(k)
+    k:remove("Experiment", "team-a", "tune")
+    k:add(object("security.istio.io/v1", "PeerAuthentication", "kubeflow", "default", {
+      spec = { mtls = { mode = "STRICT" } } }))
+  end,
+  ["PERMISSIVE in kubeflow"] = function(k)
+    k:add(object("security.istio.io/v1", "PeerAuthentication", "kubeflow", "default", {
+      spec = { mtls = { mode = "PERMISSIVE" } } }))
+  end,
+  ["STRICT in another namespace"] = function(k)
+    k:add(object("security.istio.io/v1", "PeerAuthentication", "team-b", "default", {
+      spec = { mtls = { mode = "STRICT" } } }))
+  end,
+  ["STRICT for another workload"] = function(k)
+    k:add(object("security.istio.io/v1", "PeerAuthentication", "kubeflow", "minio", {
+      spec = { selector = { matchLabels = { app = "minio" } }, mtls = { mode = "STRICT" } } }))
+  end,
+  ["STRICT for the mesh, PERMISSIVE for Pipelines"] = function(k)
+    k:add(object("security.istio.io/v1", "PeerAuthentication", "istio-system", "default", {
+      spec = { mtls = { mode = "STRICT" } } }))
+    k:add(object("security.istio.io/v1", "PeerAuthentication", "kubeflow", "kfp", {
+      spec = { selector = { matchLabels = { app = "ml-pipeline" } }, mtls = { mode = "PERMISSIVE" } } }))
+  end,
+  ["an EnvoyFilter that adds another header"] = function(k)
+    k:add(object("networking.istio.io/v1alpha3", "EnvoyFilter", "team-a", "trace", { spec = { configPatches = { {
+      applyTo = "VIRTUAL_HOST", match = { context = "SIDECAR_OUTBOUND" },
+      patch = { operation = "MERGE", value = { request_headers_to_add = { { header = { key = "x-trace" } } } } },
+    } } } }))
+  end,
+  ["the gateway's filter that sets the identity"] = function(k)
+    k:add(object("networking.istio.io/v1alpha3", "EnvoyFilter", "istio-system", "login", { spec = { configPatches = { {
+      applyTo = "HTTP_FILTER", match = { context = "GATEWAY" },
+      patch = { value = { headers = { { header = { key = "kubeflow-userid" } } } } } } } } }))
+  end,
+  ["a webhook that sorts last"] = function(k)
+    k:add(object("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", nil, "zz-kfhost", {
+      labels = { ["app.kubernetes.io/managed-by"] = "kfhost" },
+      webhooks = { kubeflow.webhook("trial-sidecar.kfhost.io", "katib-controller") } }))
+  end,
+  ["a webhook that sorts first and is called again"] = function(k)
+    local hook = kubeflow.webhook("trial-sidecar.kfhost.io", "katib-controller")
+    hook.reinvocationPolicy = "IfNeeded"
+    k:add(object("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", nil, "a-kfhost", {
+      labels = { ["app.kubernetes.io/managed-by"] = "kfhost" }, webhooks = { hook } }))
+  end,
+  ["a webhook by URL"] = function(k)
+    local hook = kubeflow.webhook("x.example.com", "x")
+    hook.clientConfig = { url = "https://127.0.0.1:1/x", caBundle = hook.clientConfig.caBundle }
+    k:add(object("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", nil, "x", {
+      webhooks = { hook } }))
+  end,
+  ["a webhook that fails open without its service"] = function(k)
+    local hook = kubeflow.webhook("x.example.com", "gone")
+    hook.failurePolicy = "Ignore"
+    k:add(object("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", nil, "x", {
+      webhooks = { hook } }))
+  end,
+  ["old and new authority in one bundle"] = function(k)
+    local old = x509.authority { name = "old", not_before = NOW - 1e7, not_after = NOW - 1e6 }
+    k:get("MutatingWebhookConfiguration", nil, "katib.kubeflow.org").webhooks[1].clientConfig.caBundle =
+      hash.base64(old.certificate .. kubeflow.authority.certificate)
+  end,
+  ["a certificate that ends tomorrow"] = function(k)
+    k:get("Secret", "kubeflow", "katib-webhook-cert").data["tls.crt"] =
+      hash.base64(kubeflow.certificate(NOW + 86400).certificate)
+  end,
+  ["sh -c and bash -c"] = function(k) pod_of(k).spec.containers[1].command = { "bash", "-c" } end,
+  ["a trial without a shell"] = function(k) pod_of(k).spec.containers[1].command = { "kfhost", "kale", "trial" } end,
+  ["/bin/sh -c in a container that is not measured"] = function(k)
+    table.insert(pod_of(k).spec.containers, { name = "helper", command = { "/bin/sh", "-c" }, args = { "sleep 1" } })
+  end,
+  ["a Push collector in a restricted namespace without Katib's label"] = function(k)
+    label(k, "katib.kubeflow.org/metrics-collector-injection", nil)
+    label(k, "pod-security.kubernetes.io/enforce", "restricted")
+    k.experiment.spec.metricsCollectorSpec = { collector = { kind = "Push" } }
+  end,
+  ["baseline enforced, restricted warned of"] = function(k)
+    label(k, "pod-security.kubernetes.io/enforce", "baseline")
+    label(k, "pod-security.kubernetes.io/warn", "restricted")
+  end,
+  ["an experiment that is over in a namespace that changed"] = function(k)
+    label(k, "katib.kubeflow.org/metrics-collector-injection", nil)
+    k.experiment.status = { conditions = { { type = "Succeeded", status = "True" } } }
+  end,
+  ["two experiments of different names"] = function(k) k:add(kubeflow.experiment "tune-2") end,
+  ["a ReadWriteMany claim that is bound"] = function(k) claim(k, "shared", { "ReadWriteMany" }, "Bound") end,
+  ["a ReadWriteOnce claim that waits for its first pod"] = function(k)
+    claim(k, "new", { "ReadWriteOnce" }, "Pending")
+  end,
+  ["a ReadWriteMany claim of a file server, on its way"] = function(k)
+    k:add(object("storage.k8s.io/v1", "StorageClass", nil, "nfs", { provisioner = "nfs.csi.k8s.io" }))
+    claim(k, "shared", { "ReadWriteMany" }, "Pending").spec.storageClassName = "nfs"
+  end,
+  ["two pods of one node share a claim"] = function(k) pod(k, "second", data_user "node-1") end,
+  ["a pod of another node that has ended"] = function(k) pod(k, "done", data_user "node-2", "Succeeded") end,
+  ["a quota of nothing that nobody uses"] = function(k)
+    local status = k:get("ResourceQuota", "team-a", "kf-resource-quota").status
+    status.hard["requests.nvidia.com/gpu"], status.used["requests.nvidia.com/gpu"] = "0", "0"
+  end,
+  ["a quota that is nearly full"] = function(k)
+    k:get("ResourceQuota", "team-a", "kf-resource-quota").status.used.cpu = "9999m"
+  end,
+  ["PodDefaults for different pods"] = function(k)
+    k:add(object("kubeflow.org/v1alpha1", "PodDefault", "team-a", "other", { spec = {
+      selector = { matchLabels = { gpu = "true" } },
+      env = { { name = "KF_PIPELINES_SA_TOKEN_PATH", value = "/x" } } } }))
+  end,
+  ["PodDefaults for the same pods that agree"] = function(k)
+    k:add(object("kubeflow.org/v1alpha1", "PodDefault", "team-a", "other", { spec = {
+      selector = { matchLabels = { ["access-ml-pipeline"] = "true" } }, env = { { name = "MORE", value = "1" } } } }))
+  end,
+  ["a deletion that has just begun"] = function(k)
+    local trial = k:add(object("kubeflow.org/v1beta1", "Trial", "team-a", "going", { spec = {} }))
+    trial.metadata.finalizers = { "clean-metrics-in-db" }
+    trial.metadata.deletionTimestamp = os.date("!%Y-%m-%dT%H:%M:%SZ", NOW - 60)
+  end,
+  ["finalizers of what nobody deletes"] = function(k)
+    k:get("PersistentVolumeClaim", "team-a", "data").metadata.finalizers = { "kubernetes.io/pvc-protection" }
+  end,
+  ["a group and a user in one binding"] = function(k)
+    local bound = k:get("RoleBinding", "team-a", "namespaceAdmin")
+    table.insert(bound.subjects, { kind = "Group", name = "data" })
+  end,
+  ["a binding of a group to a role of the site"] = function(k)
+    k:add(object("rbac.authorization.k8s.io/v1", "RoleBinding", "team-a", "auditors", {
+      roleRef = { kind = "Role", name = "read-logs" }, subjects = { { kind = "Group", name = "audit" } } }))
+  end,
+  ["a token for the API server beside that for Pipelines"] = function(k)
+    table.insert(k:get("Pod", "team-a", "notebook-0").spec.volumes, { name = "api", projected = { sources = { {
+      serviceAccountToken = { path = "token" } } } } })
+  end,
+  ["another audience that this Pipelines asks for"] = function(k)
+    k:add(object("apps/v1", "Deployment", "kubeflow", "ml-pipeline", { spec = { template = { spec = { containers = { {
+      name = "api", env = { { name = "TOKEN_REVIEW_AUDIENCE", value = "kfp.site" } } } } } } } }))
+    k:remove("Experiment", "team-a", "tune")
+    k:get("PodDefault", "team-a", "access-ml-pipeline").spec.volumes = { kubeflow.token_volume "kfp.site" }
+    k:get("Pod", "team-a", "notebook-0").spec.volumes[1] = kubeflow.token_volume "kfp.site"
+  end,
+}
+
+for name, vary in pairs(HARMLESS) do
+  test("nothing is found: " .. name, function()
+    local k = kubeflow.new()
+    vary(k)
+    test.same(codes(examine(k)), {})
+  end)
+end
+
+-- --- a cluster ---------------------------------------------------------------------------------------------
+
+test("the doctor reads a cluster and sends nothing but questions", function()
+  local r = dofile("tests/lua/support/repl.lua").new()
+  r:make { apiVersion = "v1", kind = "Secret", metadata = { name = "s", namespace = "default" },
+    data = { password = "eA==", ["tls.crt"] = "eA==" } }
+  local methods, transport = {}, r.client.transport
+  r.client.transport = { stream = transport.stream, request = transport.request }
+  for _, name in ipairs { "request", "stream" } do
+    r.client.transport[name] = function(_, options)
+      methods[options.method or "GET"] = true
+      return transport[name](transport, options)
+    end
+  end
+  local objects, refused = require("doctor.collect").all(r.client)
+  test.same({ methods, refused }, { { GET = true }, {} })
+  local secret
+  for _, one in ipairs(objects) do
+    assert(one.kind and one.metadata.name, "each object says what it is")
+    if one.kind == "Secret" then secret = one end
+  end
+  test.same(secret.data, { ["tls.crt"] = "eA==" })
+  test.same(doctor.examine(objects), {})
+end)
+
+-- --- reports -------------------------------------------------------------------------------------------------
+
+test("a namespace's findings can be had alone", function()
+  local k = kubeflow.new()
+  for _, fault in ipairs(FAULTS) do fault[3](k) end
+  local findings = doctor.examine(k.objects, { now = NOW, namespace = "team-b" })
+  for _, finding in ipairs(findings) do
+    assert(finding.namespace == nil or finding.namespace == "team-b", finding.where)
+  end
+  test.equal(findings[#findings].where, "Experiment team-b/tune")
+end)
+
+test("the report is text, JSON or a page, and the exit code says the worst", function()
+  local k = kubeflow.new()
+  test.equal(report.text(examine(k)), "Nothing is wrong that the doctor knows of.\n")
+  test.equal(report.exit_code {}, 0)
+  k:get("ResourceQuota", "team-a", "kf-resource-quota").status.used.cpu = "10"
+  local findings = examine(k)
+  test.equal(report.exit_code(findings), 3)
+  test.equal(report.text(findings), [[
+warning quota-full  ResourceQuota team-a/kf-resource-quota
+  nothing is left of cpu 10 of 10
+  why: new pods and claims of this namespace are refused: exceeded quota
+  fix: raise spec.resourceQuotaSpec of profile team-a, or delete what is done
+
+0 errors, 1 warning
+]])
+  test.equal(json.decode(report.json(findings)).findings[1].code, "quota-full")
+  k:get("Profile", nil, "team-a").spec.owner.name = "<script>"
+  assert(report.html(examine(k)):find("its profile &lt;script&gt;", 1, true))
+  test.equal(report.exit_code(examine(k)), 1)
+end)
