@@ -5,6 +5,7 @@
 ---| "Aborted" # the server gave it up: another request was in the way
 ---| "AlreadyExists" # there is something of that name already
 ---| "Ambiguous" # a short name may mean several things
+---| "Apply" # a configuration for server-side apply that does not fit its type: path
 ---| "Auth" # credentials cannot be had: a plugin, a token file
 ---| "BadReview" # what should be an AdmissionReview is none
 ---| "Base64" # a text is not Base64

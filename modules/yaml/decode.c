@@ -190,6 +190,8 @@ static void push_tagged(lua_State *L, struct decoder *d, const char *tag, const 
     fail(L, d, lua_pushfstring(L, "'%s' is no %s", text, strrchr(tag, ':') + 1));
   else if (has_tag(tag, "bool") && scalar.kind != KF_SCALAR_TRUE && scalar.kind != KF_SCALAR_FALSE)
     fail(L, d, lua_pushfstring(L, "'%s' is no bool", text));
+  else if (has_tag(tag, "null") && scalar.kind != KF_SCALAR_NULL)
+    fail(L, d, lua_pushfstring(L, "'%s' is no null", text));
   else if (has_tag(tag, "null")) kf_push_null(L);
   else if (has_tag(tag, "int") || has_tag(tag, "bool")) push_resolved(L, d, text, size);
   else lua_pushlstring(L, text, size);
@@ -243,7 +245,7 @@ static void stringify_key(lua_State *L, struct decoder *d, yaml_mark_t mark) {
     else lua_pushlstring(L, text, kf_number_write(text, lua_tonumber(L, -1)));
     break;
   case LUA_TTABLE: fail_at(L, d, mark, "a list or a mapping cannot be a key"); break;
-  default: lua_pushliteral(L, "null");
+  default: fail_at(L, d, mark, "null cannot be a key"); break;
   }
   lua_replace(L, -2);
 }

@@ -104,7 +104,7 @@ struct kf_scalar kf_scalar_resolve(const char *text, size_t size) {
     scalar.kind = isnan(scalar.number) ? KF_SCALAR_INTEGER : KF_SCALAR_DOUBLE;
   } else if (is_float(compact)) {
     scalar.number = strtod(compact, NULL);
-    scalar.kind = isfinite(scalar.number) ? KF_SCALAR_DOUBLE : KF_SCALAR_NOT_FINITE;
+    scalar.kind = isfinite(scalar.number) ? KF_SCALAR_DOUBLE : KF_SCALAR_TEXT;  // 1e400 is no number of Go's
   }
   return scalar;
 }

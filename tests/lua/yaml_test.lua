@@ -29,8 +29,17 @@ test("blocks and flows are read", function()
 end)
 
 test("keys become texts", function()
-  test.equal(as_json "1: a\ntrue: b\n1.5: c\n~: d\n", '{"1":"a","1.5":"c","null":"d","true":"b"}')
+  test.equal(as_json "1: a\ntrue: b\n1.5: c\n", '{"1":"a","1.5":"c","true":"b"}')
   test.equal(as_json "y: 1", '{"true":1}')
+  for _, text in ipairs { "~: d", "? \n: 1", "null: 1" } do
+    test.raises("YAML", function() yaml.decode(text) end)
+  end
+end)
+
+test("a number beyond all doubles is a text, and !!null takes only what is null", function()
+  test.equal(as_json "a: 1e400", '{"a":"1e400"}')
+  test.equal(as_json "a: !!null ~", '{"a":null}')
+  test.raises("YAML", function() yaml.decode "a: !!null x" end)
 end)
 
 test("a key that is there twice is an error with its place", function()

@@ -10,6 +10,7 @@ local PARTS = {
   quantity = { "kube.core", "quantity" },
   selector = { "kube.selectors", "labels" },
   jsonpath = { "kube.core", "jsonpath" },
+  apply = { "kube.apply" },
   pod_security = { "kube.pod_security" },
   field_selector = { "kube.selectors", "fields" },
 }

@@ -1,0 +1,52 @@
+// Any bytes as YAML: refused with a place, or read to a value that our own text of it gives again.
+#include "state.h"
+
+#include <lauxlib.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int luaopen_kf_json(lua_State *L);
+int luaopen_kf_yaml(lua_State *L);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const char compare[] =
+    "local text = ...\n"
+    "local values, err = yaml.try.decode_all(text)\n"
+    "if err then\n"
+    "  assert(err.code == 'YAML' and err.line >= 1 and err.column >= 1 and err.document >= 1, tostring(err))\n"
+    "  return\n"
+    "end\n"
+    "for _, value in ipairs(values) do\n"
+    "  local again, encoded = yaml.try.encode(value)\n"
+    "  if again then\n"
+    "    local back = yaml.decode(again)\n"
+    "    assert(json.encode(back, {sort = true}) == json.encode(value, {sort = true}), again)\n"
+    "  else\n"
+    "    assert(encoded.code == 'YAML', tostring(encoded))\n"
+    "  end\n"
+    "end\n";
+
+static lua_State *start(void) {
+  static struct host host;
+  lua_State *L = kf_state_new(&host);
+  if (!L) abort();
+  luaL_requiref(L, "json", luaopen_kf_json, 1);
+  luaL_requiref(L, "yaml", luaopen_kf_yaml, 1);
+  lua_settop(L, 0);
+  if (luaL_loadstring(L, compare) != LUA_OK) abort();
+  return L;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  static lua_State *L;
+  if (!L) L = start();
+  lua_settop(L, 1);
+  lua_pushvalue(L, 1);
+  lua_pushlstring(L, (const char *)data, size);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+    fprintf(stderr, "%s\n", luaL_tolstring(L, -1, NULL));
+    abort();
+  }
+  return 0;
+}
