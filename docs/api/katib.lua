@@ -1,7 +1,7 @@
 ---@meta katib
--- Katib without a cluster: judges experiments, fills trial templates in, reads metrics, suggests values,
--- decides what comes next. Pure functions. Trials are API objects, or {name, state, value, assignments} for
--- short. katib.try.NAME returns nil and the error instead of raising.
+-- Katib: judges experiments, fills trial templates in, reads metrics, suggests values, decides what comes next;
+-- and the client of one. All else are pure functions. Trials are API objects, or {name, state, value, assignments}
+-- for short. katib.try.NAME returns nil and the error instead of raising.
 
 local katib = {}
 
@@ -66,5 +66,46 @@ function katib.suggest(experiment, trials, n, options) end
 ---@param trials table[] each with history = {{name, value, timestamp}, …}
 ---@return {name: string, value: string, comparison: string, startStep: integer}[] of medianstop
 function katib.stop_rules(experiment, trials) end
+
+---@class katib.Client
+local Client = {}
+---@param name string
+---@return table
+function Client:get(name) end
+---@return table[]
+function Client:list() end
+---Creates an experiment, unless something is wrong with it.
+---@param experiment table
+---@param options {unchecked: boolean?, everywhere: boolean?}? everywhere: look for the name in all namespaces, too
+---@return table experiment, katib.Finding[] warnings # raises "Experiment" with `findings`
+function Client:create(experiment, options) end
+---@param name string
+---@param options table? see kube
+function Client:delete(name, options) end
+---@param name string
+---@param most integer the new maxTrialCount
+---@return table # raises "Experiment" when Katib would not restart it
+function Client:resume(name, most) end
+---Ends an experiment soon: one more trial begins, those that run come to their end.
+---@param name string
+---@return table
+function Client:stop(name) end
+---@param name string
+---@return table[] rows {name, state, values, metrics, objective, started, ended, trial}, oldest first
+function Client:trials(name) end
+---@param trial string
+---@param metric string?
+---@return {name: string, value: string, timestamp: string}[] from the database manager
+function Client:history(trial, metric) end
+---@param name string
+---@param options {timeout: number|string|nil, on_change: fun(rows: table[], experiment: table)?}?
+---@return table experiment, {type: string, reason: string, message: string} condition # raises "Timeout"
+function Client:wait(name, options) end
+
+---Experiments in a cluster.
+---@param options {client: table?, context: string?, namespace: string?, database: string|function|nil}?
+---  client: of kube.connect; database: "host:port" of the database manager
+---@return katib.Client
+function katib.connect(options) end
 
 return katib

@@ -1,5 +1,5 @@
--- Katib without a cluster: judges experiments, fills trial templates in, reads metrics, suggests, decides.
--- Not for talking to a cluster. Pure functions: the same arguments, the same answer.
+-- Katib: judges experiments, fills trial templates in, reads metrics, suggests, decides; and the client of one.
+-- All but the client are pure functions: the same arguments, the same answer.
 --   for _, finding in ipairs(katib.validate(experiment)) do print(finding.path, finding.message) end
 local M = {}
 
@@ -131,6 +131,13 @@ end
 ---@return {name: string, value: string, comparison: string, startStep: integer}[]
 function M.stop_rules(experiment, trials)
   return require "katib.status".stop_rules(experiment, trials)
+end
+
+---Experiments in a cluster; see katib.client.
+---@param options {client: table?, context: string?, namespace: string?, database: string|function|nil}?
+---@return table client
+function M.connect(options)
+  return require "katib.client".connect(options)
 end
 
 M.try = require "errors".try(M)
