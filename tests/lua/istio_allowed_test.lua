@@ -531,6 +531,18 @@ local CASES = {
   ["the request says that it is TCP"] = {
     { deny(to { methods = { "PUT" } }) }, { protocol = "tcp" }, "no deny team/p 1",
   },
+  ["a port of a pod says by its name what it speaks"] = {
+    { deny(to { paths = { "/x" } }) }, { port = 3306 }, "no deny team/p 1",
+    workload = { ports = { { containerPort = 80, name = "http" }, { containerPort = 3306, name = "mysql-db" } } },
+  },
+  ["a port of a pod with a protocol of layer 4 only"] = {
+    { deny(to { paths = { "/x" } }) }, { port = 3306 }, "yes allow",
+    workload = { ports = { { containerPort = 3306, protocol = "TCP" } } },
+  },
+  ["a port of a service says by appProtocol what it speaks"] = {
+    { deny(to { paths = { "/x" } }) }, { port = 80 }, "no deny team/p 1",
+    workload = { ports = { { port = 80, name = "http", appProtocol = "tcp" } } },
+  },
   ["tokens mean nothing on a TCP port"] = {
     { request_authentication("r", { RULE }) }, { token = "invalid", port = 5432 }, "yes allow",
   },

@@ -79,13 +79,34 @@ end
 
 -- --- the request ---------------------------------------------------------------------------------------------
 
+-- Names of protocols that are no HTTP, as ports of services begin with them.
+local NO_HTTP = { tcp = true, tls = true, mongo = true, mysql = true, redis = true, postgres = true }
+
+-- What a port of a pod or service says of itself: appProtocol before its name. Its protocol TCP is layer 4 and says
+-- nothing.
+local function protocol_of(port)
+  if type(port) ~= "table" then return port end
+  local said = port.appProtocol or port.name
+  local word = said and said:lower():match "^[^-]+"
+  if word and (NO_HTTP[word] or word:find "^http" or word:find "^grpc") then return word end
+  return port.protocol ~= "TCP" and port.protocol or nil
+end
+
+-- Ports by their number, or as the list of a pod or service.
+local function declared_protocol(ports, number)
+  local direct = ports[number] or ports[tostring(number)]
+  local numbered = type(direct) == "table" and (direct.port or direct.containerPort or direct.number)
+  if direct and (not numbered or numbered == number) then return protocol_of(direct) end
+  for _, port in ipairs(ports) do
+    if type(port) == "table" and (port.containerPort or port.targetPort or port.port or port.number) == number then
+      return protocol_of(port)
+    end
+  end
+end
+
 local function speaks_http(workload, request)
-  local protocol = request.protocol
-  local port = request.port
-  local declared = (workload.ports or {})[port] or (workload.ports or {})[tostring(port)]
-  if type(declared) == "table" then declared = declared.protocol end
-  protocol = protocol or declared or "http"
-  return protocol:lower() ~= "tcp"
+  local protocol = request.protocol or declared_protocol(workload.ports or {}, request.port) or "http"
+  return not NO_HTTP[protocol:lower()]
 end
 
 local function facts_of(workload, request, options)
