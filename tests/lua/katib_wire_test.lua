@@ -5,11 +5,12 @@ local katib = require "katib"
 local test = require "test"
 
 local FOLDER = "tests/fixtures/wire-katib"
+local judged = {}
 
 local function records(pattern)
   local list = {}
   for _, file in ipairs(fs.list(FOLDER)) do
-    if file:find "%.json$" and file:find(pattern) then list[#list + 1] = json.decode(fs.read(FOLDER .. "/" .. file)) end
+    if file:find "^%d.*%.json$" and file:find(pattern) then list[#list + 1] = json.decode(fs.read(FOLDER .. "/" .. file)) end
   end
   assert(#list > 0, "no fixture matches " .. pattern)
   return list
@@ -25,6 +26,7 @@ for _, record in ipairs(records "^%d+%-%a+%-") do
   local body = request.body
   local writes = type(body) == "table" and body.kind == "Experiment" and request.method == "POST"
   if writes and not is_conflict(record) then
+    judged[#judged + 1] = record.name
     test(record.name .. ": refused in the same words, or stored the same", function()
       local denial = katib.denial(katib.validate(body))
       if record.response.status == 201 then
@@ -114,6 +116,7 @@ end
 for _, record in ipairs(records "%-suggestion%-validate%-") do
   local unknown = record.name:find "unknown%-algorithm"
   if not unknown then
+    judged[#judged + 1] = record.name
     test(record.name .. ": the settings are judged in the same words", function()
       local settings = require "katib.settings"
       local problem
@@ -246,4 +249,17 @@ test("the recorded stop rule is the mean of the first values", function()
   for i, value in ipairs { "0.6", "0.7", "0.9" } do history[i] = { name = "accuracy", value = value } end
   test.same(katib.stop_rules(experiment, { { state = "Succeeded", history = history } }), rules.earlyStoppingRules)
   test.same(katib.stop_rules(experiment, { { state = "Running", history = history } }), {})
+end)
+
+test("exactly the exchanges of the manifest were judged, and each is in a class", function()
+  local manifest, class = json.decode(fs.read(FOLDER .. "/manifest.json")), {}
+  table.sort(judged)
+  test.same(judged, manifest.judged)
+  for name, list in pairs(manifest) do
+    for _, exchange in ipairs(list) do class[exchange] = name end
+  end
+  for _, file in ipairs(fs.list(FOLDER)) do
+    local exchange = file:match "^(%d.+)%.json$"
+    if exchange and not class[exchange] then error(exchange .. " is in no class") end
+  end
 end)
