@@ -10,7 +10,8 @@ local judged = {}
 local function records(pattern)
   local list = {}
   for _, file in ipairs(fs.list(FOLDER)) do
-    if file:find "^%d.*%.json$" and file:find(pattern) then list[#list + 1] = json.decode(fs.read(FOLDER .. "/" .. file)) end
+    local wanted = file:find "^%d.*%.json$" and file:find(pattern)
+    if wanted then list[#list + 1] = json.decode(fs.read(FOLDER .. "/" .. file)) end
   end
   assert(#list > 0, "no fixture matches " .. pattern)
   return list
