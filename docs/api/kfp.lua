@@ -131,7 +131,8 @@ function Runs:artifact(id, node, name) end
 ---Errors have gRPC's codes ("NotFound", "PermissionDenied", …); "Denied", "Login", "Protocol" are words of what
 ---stands in front of KFP.
 ---@param options table? endpoint, namespace, token_file | token | cookie | user | dex {user, password, connector},
----  context, timeout, tries (of a question; 4), ca, insecure, transport (a function request -> response)
+---  context, kube (a client, for diagnose), timeout, tries (of a question; 4), ca, insecure, transport (a function
+---  request -> response)
 ---@return kfp.Client # raises "Auth"
 function kfp.connect(options) end
 

@@ -586,15 +586,23 @@ test("the way is walked to the first thing that is wrong", function()
   local good = token { sub = "s", aud = { "pipelines.kubeflow.org" }, exp = 2000 }
   local function now() return 1000 end
   test.equal(diagnose(alone), "ok endpoint, ok identity, ok server, ok list runs")
-  test.equal(diagnose(multi, { token = good, now = now, namespace = "team" }),
-    "ok endpoint, ok token, ok server, ok namespace, ok list runs, ok review")
+  local function kube(allowed)
+    return { request = function(_, _, _, options)
+      test.equal(options.body.spec.resourceAttributes.resource, "runs")
+      return { status = 201, body = json.encode { status = { allowed = allowed } } }
+    end }
+  end
+  test.equal(diagnose(multi, { token = good, now = now, namespace = "team", kube = kube(true) }),
+    "ok endpoint, ok token, ok server, ok namespace, ok list runs, ok create runs")
+  test.equal(diagnose(multi, { token = good, now = now, namespace = "team", kube = kube(false) }),
+    "ok endpoint, ok token, ok server, ok namespace, ok list runs, NO create runs")
   test.equal(diagnose(multi, { token = token { exp = 999 }, now = now, namespace = "team" }),
-    "ok endpoint, NO token, ok server, ok namespace, ok list runs, ok review")
+    "ok endpoint, NO token, ok server, ok namespace, ok list runs")
   test.equal(diagnose(multi, { token = token { aud = "api", exp = 2000 }, now = now }),
     "ok endpoint, NO token, ok server, NO namespace")
   test.equal(diagnose(denied), "ok endpoint, ok identity, NO server")
   test.equal(diagnose(refused, { user = "bob", namespace = "team" }),
-    "ok endpoint, ok identity, ok server, ok namespace, NO list runs, NO review")
+    "ok endpoint, ok identity, ok server, ok namespace, NO list runs")
   test.equal(diagnose(alone, { token_file = "/nowhere/token" }), "ok endpoint, NO token, NO server")
 end)
 

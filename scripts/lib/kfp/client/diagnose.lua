@@ -92,17 +92,29 @@ local function check_namespace(client, health, add)
   return false
 end
 
--- What the caller may do: the only review that servers answer is that of v1beta1.
+local REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+-- KFP's own review (v1beta1/auth) asks about viewers only; what it asks Kubernetes for a run, one can ask oneself.
+local function check_review(client, add)
+  local kube = client.options.kube
+  if not kube then return end
+  local body = { apiVersion = "authorization.k8s.io/v1", kind = "SelfSubjectAccessReview", spec = {
+    resourceAttributes = {
+      namespace = client.namespace, verb = "create", group = "pipelines.kubeflow.org", version = "v1beta1",
+      resource = "runs",
+    },
+  } }
+  local response = kube:request("POST", REVIEW, { body = body })
+  local answer = type(response.body) == "string" and json.try.decode(response.body) or response.body
+  local allowed = type(answer) == "table" and (answer.status or {}).allowed == true
+  add("create runs", allowed, allowed and "allowed" or "Kubernetes says that the caller may not create runs",
+    not allowed and FIXES.PermissionDenied or nil)
+end
+
 local function check_rights(client, health, add)
   local pages, problem = client.runs.try:page({ page_size = 1 })
   add("list runs", pages ~= nil, pages and "allowed" or problem.message, not pages and FIXES[problem.code] or nil)
-  if not health.multi_user then return end
-  local asked = { namespace = client.namespace, resources = "VIEWERS", verb = "CREATE" }
-  local review, refused = errors.try(client):request("GET", "/apis/v1beta1/auth", { query = asked })
-  local odd = refused and (refused.code == "NotFound" or refused.code == "InvalidArgument")
-  if not odd then
-    add("review", review ~= nil, review and "allowed" or refused.message, refused and FIXES[refused.code] or nil)
-  end
+  if health.multi_user then check_review(client, add) end
 end
 
 ---@param client kfp.Client

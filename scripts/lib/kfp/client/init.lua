@@ -122,8 +122,8 @@ end
 
 ---Connects; nothing is sent before the first call, but for a login at Dex.
 ---@param options table? endpoint, namespace, token_file | token | cookie | user | dex {user, password, connector},
----  context (of a kubeconfig), timeout, tries (of a question; 4), ca, insecure, transport (a function request ->
----  response, for tests)
+---  context (of a kubeconfig), kube (a client, for diagnose), timeout, tries (of a question; 4), ca, insecure,
+---  transport (a function request -> response, for tests)
 ---@return kfp.Client # raises "Auth"
 function M.connect(options)
   local given = {}
