@@ -222,6 +222,23 @@ test("of more than ten updaters the oldest become one", function()
   test.equal(names[1], "ancient-changes")
 end)
 
+test("kubectl may change what its client-side apply set and nobody changed since", function()
+  local type_ = apply.type_of "v1/ConfigMap"
+  local live = decode '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"x":"1","y":"1"}}'
+  live.metadata.annotations = { ["kubectl.kubernetes.io/last-applied-configuration"] =
+    '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"x":"1","y":"0"}}' }
+  live = updated(nil, live, "kubectl-client-side-apply", { type = type_ })
+  local function try(manager, data)
+    local config = decode(('{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":%s}'):format(data))
+    local object, conflicts = apply.apply(live, config, { manager = manager, type = type_ })
+    return object and text(object.data) or apply.message(conflicts)
+  end
+  local refused = 'Apply failed with 1 conflict: conflict with "kubectl-client-side-apply" using v1: .data.'
+  test.equal(try("kubectl", '{"x":"2"}'), '{"x":"2","y":"1"}')
+  test.equal(try("kubectl", '{"y":"2"}'), refused .. "y")
+  test.equal(try("other", '{"x":"2"}'), refused .. "x")
+end)
+
 test("neither the live object nor the configuration changes", function()
   local live, config = applied(nil, deployment(FULL), "one"), deployment '{"replicas":3}'
   local before_live, before_config = text(live), text(config)

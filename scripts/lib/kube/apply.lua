@@ -113,8 +113,8 @@ local function printed(m)
   return text
 end
 
--- Takes from all managers but one what changed; returns conflicts instead unless forced.
-local function take_over(managers, own, change, force)
+-- Takes from all managers but one what changed; returns conflicts instead unless forced, or allowed.
+local function take_over(managers, own, change, force, allowed)
   local changed, conflicts = fields.union(change.modified, change.added), {}
   local keys = {}
   for key in pairs(managers) do keys[#keys + 1] = key end
@@ -124,8 +124,10 @@ local function take_over(managers, own, change, force)
     local set = key ~= own and fields.intersection(m.set, changed)
     if set and not fields.is_empty(set) then
       fields.each(set, function(path)
-        conflicts[#conflicts + 1] = { manager = printed(m), field = fields.text(path),
-          message = "conflict with " .. printed(m) }
+        if not allowed or not fields.has(allowed, path) then
+          conflicts[#conflicts + 1] = { manager = printed(m), field = fields.text(path),
+            message = "conflict with " .. printed(m) }
+        end
       end)
     end
   end
@@ -251,6 +253,19 @@ local function managers_of_apply(live, config, options)
   return managers
 end
 
+local LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+-- Who comes to server-side apply from kubectl's own apply may change what that set and nobody changed since.
+local function allowed_to_kubectl(live, config, options)
+  local annotations = live and live.metadata and live.metadata.annotations
+  local last = options.manager == "kubectl" and annotations and json.try.decode(annotations[LAST_APPLIED] or "")
+  if type(last) ~= "table" or last.apiVersion ~= config.apiVersion then return nil end
+  local change = walk.compare(last, without_managers(live), options.type)
+  local set = walk.fields(last, options.type)
+  for _, changed in pairs(change) do set = fields.difference(set, changed) end
+  return set
+end
+
 local function check_config(config)
   if config.metadata and config.metadata.managedFields ~= nil then
     errors.raise { code = "Apply", message = "metadata.managedFields must be nil" }
@@ -279,7 +294,7 @@ function M.apply(live, config, options)
   managers[key] = entry
   local object = prune(merged, managers, old and old.set, options.type)
   local change = filtered(walk.compare(bare, object, options.type), reset)
-  local conflicts = take_over(managers, key, change, options.force)
+  local conflicts = take_over(managers, key, change, options.force, allowed_to_kubectl(live, config, options))
   if conflicts then return nil, conflicts end
   entry.set = fields.difference(entry.set, STRIPPED)
   local same = live and walk.equal(bare, object)

@@ -31,6 +31,15 @@ function M.insert(set, path)
   if #path > 0 then set.members[path[#path]] = true end
 end
 
+---Whether the path is a member.
+function M.has(set, path)
+  for i = 1, #path - 1 do
+    set = set.children[path[i]]
+    if not set then return false end
+  end
+  return set.members[path[#path]] == true
+end
+
 ---@param make fun(inA: boolean?, inB: boolean?): boolean? whether an element is in the result
 local function combine(a, b, make, alone)
   local result = M.new()
