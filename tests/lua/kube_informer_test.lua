@@ -271,6 +271,89 @@ test("pauses between tries grow from 0.8 to 30 seconds, and a watch that closes 
   assert(pause(#moments - 1) >= 29.9 and pause(#moments - 1) <= 30.1, pause(#moments - 1))
 end)
 
+test("a server that streams its list is in sync at the bookmark that ends it, also after a cut", function()
+  local cluster = clusters.new()
+  for n = 1, 5 do cluster:put("n", "a" .. n) end
+  local cut = true
+  local c = connect(cluster, function(what, query)
+    assert(what == "watch", "there is no list")
+    if cut and query.sendInitialEvents then
+      cut = false
+      return { kind = "cut", after = 3 }
+    end
+  end)
+  local told, handler = recorder()
+  local i <close> = c:informer { kind = "configmaps", streaming = true, handler = handler }
+  local t = task.spawn(i.sync, i, 30)
+  test.advance(5)
+  t:wait()
+  test.equal(#i:list(), 5)
+  cluster:remove("n", "a1")
+  test.advance(1)
+  test.equal(i:stats().lists, 0)
+  test.equal(told[#told], "n/a1:gone")
+  test.equal(#told, 6)
+  -- the bookmark that ends the beginning does not arm the rule of dead streams
+  test.equal(i:stats().armed, false)
+end)
+
+test("what a streamed list does not mention is gone", function()
+  local cluster = clusters.new()
+  for n = 1, 3 do cluster:put("n", "a" .. n) end
+  local opened = 0
+  local c = connect(cluster, function(_, query)
+    if not query.sendInitialEvents then
+      opened = opened + 1
+      if opened == 1 then
+        cluster:remove("n", "a2")
+        cluster:compact()
+      end
+    elseif opened == 0 then
+      return { kind = "end", after = 4 }
+    end
+  end)
+  local i <close> = c:informer { kind = "configmaps", streaming = true }
+  local t = task.spawn(i.sync, i, 30)
+  test.advance(30)
+  t:wait()
+  test.equal(#i:list(), 2)
+  test.equal(i:stats().synthetic_deletes, 1)
+end)
+
+test("a server that cannot stream its list is asked for pages", function()
+  local cluster = clusters.new()
+  cluster:put("n", "a")
+  local c = connect(cluster, function(_, query)
+    return query.sendInitialEvents and { kind = "status", status = 422, reason = "Invalid" } or nil
+  end)
+  local i <close> = c:informer { kind = "configmaps", streaming = true }
+  i:sync(10)
+  test.equal(i:stats().lists, 1)
+end)
+
+test("a kind that comes later is found by an informer that waits for it", function()
+  local cluster, there = clusters.new(), false
+  local function discovery(_, path)
+    if path ~= "/api" and path ~= "/apis" then return nil end
+    local items = {}
+    if path == "/apis" and there then
+      items[1] = { metadata = { name = "ex.io" }, versions = { { version = "v1", resources = { {
+        resource = "configmaps", responseKind = { kind = "Gadget" }, scope = "Namespaced", singularResource = "gadget",
+        shortNames = {}, verbs = {} } } } } }
+    end
+    return { status = 200, headers = {}, body = require("json").encode {
+      kind = "APIGroupDiscoveryList", items = require("json").array(items) } }
+  end
+  local c = connect(cluster, nil, discovery)
+  cluster:put("n", "a")
+  local i <close> = c:informer { kind = "gadget" }
+  test.raises("NotFound", function() i:sync(10) end)
+  there = true
+  test.advance(60)
+  i:sync(10)
+  test.equal(i:get("n", "a").metadata.name, "a")
+end)
+
 test("sync says at once what keeps it from succeeding, and that the time is up", function()
   local cluster = clusters.new()
   local c = connect(cluster, function() return { kind = "status", status = 403, reason = "Forbidden" } end)

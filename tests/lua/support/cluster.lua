@@ -205,8 +205,20 @@ local function spoil(watch, text)
   return text
 end
 
+-- All objects as events, and the bookmark that ends them.
+local function beginning(self)
+  local lines = {}
+  for _, key in ipairs(sorted_keys(self)) do
+    lines[#lines + 1] = json.encode { type = "ADDED", object = self.objects[key] } .. "\n"
+  end
+  lines[#lines + 1] = json.encode { type = "BOOKMARK", object = { kind = "ConfigMap", apiVersion = "v1", metadata = {
+    resourceVersion = tostring(self.version), annotations = { ["k8s.io/initial-events-end"] = "true" } } } } .. "\n"
+  return lines
+end
+
 local function watch_stream(self, query, fault)
   local version = tonumber(query.resourceVersion)
+  local first = query.sendInitialEvents == "true" and beginning(self) or {}
   local watch = {
     version = version or self.version, bookmarks = query.allowWatchBookmarks == "true", fault = fault,
     bookmark_at = task.now() + BOOKMARK_EVERY, wake = task.event(),
@@ -221,7 +233,7 @@ local function watch_stream(self, query, fault)
       raise("Connection", "the connection was reset")
     end
     if watch.ended then return nil end
-    local text = wait_for_text(self, watch, timeout)
+    local text = table.remove(first, 1) or wait_for_text(self, watch, timeout)
     return text and spoil(watch, text)
   end
   function stream.close()
