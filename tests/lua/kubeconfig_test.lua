@@ -260,6 +260,23 @@ for _, case in ipairs(BAD_PLUGINS) do
   end)
 end
 
+test("a plugin's fields may be null, and its command may lie beside the file", function()
+  local folder = test.tmpdir()
+  plugin(folder, credential { token = "t" })
+  local path = write(folder, "config", [[
+current-context: c
+contexts: [{name: c, context: {cluster: k, user: u}}]
+clusters: [{name: k, cluster: {server: "https://s", tls-server-name: null}}]
+users:
+- name: u
+  user:
+    exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin, args: null, env: null, installHint: null,
+      interactiveMode: Never, provideClusterInfo: false}
+]])
+  local context = kube.kubeconfig(path):context()
+  test.equal(exec_plugin.run(context.user.exec, context, "allow").token, "t")
+end)
+
 test("a plugin that is not there says how to get it", function()
   local a = new_auth { exec = { apiVersion = "client.authentication.k8s.io/v1beta1", command = "no-such-plugin",
     installHint = "get it from your administrator" } }

@@ -78,6 +78,14 @@ local function given(value)
   return value
 end
 
+-- `env: null` and the like are as good as nothing; a command with a / lies beside the file.
+local function clean_exec(exec, directory)
+  local copy = json.object {}
+  for name, field in pairs(exec) do copy[name] = given(field) end
+  if type(copy.command) == "string" and copy.command:find "/" then copy.command = fs.join(directory, copy.command) end
+  return copy
+end
+
 local function clean(kind, value, directory)
   local copy = json.object {}
   for name, field in pairs(value) do
@@ -85,12 +93,7 @@ local function clean(kind, value, directory)
     if FIELDS[kind][name] == "file" and field then field = fs.join(directory, field) end
     copy[name] = field
   end
-  local exec = copy.exec
-  if exec and type(exec.command) == "string" and exec.command:find "/" then
-    copy.exec = json.object {}
-    for name, field in pairs(exec) do copy.exec[name] = field end
-    copy.exec.command = fs.join(directory, exec.command)
-  end
+  if copy.exec then copy.exec = clean_exec(copy.exec, directory) end
   return copy
 end
 

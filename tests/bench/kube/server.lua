@@ -65,7 +65,7 @@ local function pod(index, version)
       managedFields = managed and managed_fields() or nil,
     },
     spec = {
-      containers = { container("main", managed and 8 or 20), container("wait", managed and 3 or 8) },
+      containers = { container("main", managed and 5 or 23), container("wait", managed and 2 or 10) },
       restartPolicy = "Never", terminationGracePeriodSeconds = 30, dnsPolicy = "ClusterFirst",
       serviceAccountName = "default-editor", nodeName = "node-" .. index % 90, schedulerName = "default-scheduler",
       tolerations = { { key = "node.kubernetes.io/not-ready", operator = "Exists", effect = "NoExecute",
