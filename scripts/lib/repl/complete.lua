@@ -38,6 +38,7 @@ end
 ---@param namespace string?
 ---@return {names: string[], labels: table<string, boolean>}
 function M.known(self, kind, namespace)
+  if not self.connected then pcall(self.client, self) end -- asks nobody yet
   local all = cache_of(self).names
   namespace = namespace or self.connected and self.connected.namespace
   local key = (namespace or "") .. "/" .. kind

@@ -59,6 +59,11 @@ end
 
 -- --- making one ------------------------------------------------------------------------------------------------
 
+-- What a connection has to say: warnings as lines; what was written the words say themselves.
+local function to_stderr(record)
+  if record.event ~= "write" then io.stderr:write(record.message or require("json").encode(record), "\n") end
+end
+
 local function to_stdout(text)
   io.stdout:write(text)
 end
@@ -71,7 +76,10 @@ function M.new(options)
   local self = setmetatable({
     vocabulary = vocabulary.new(), out = options.out or to_stdout, ask = options.ask, typed = {}, undo_list = {},
     interactive = options.interactive or false, width = options.columns, connected = options.client,
-    connect = options.connect or function(given) return require("kube").connect(given) end,
+    connect = options.connect or function(given)
+      given.log = to_stderr
+      return require("kube").connect(given)
+    end,
     now = options.now or function() return require("task").now() end, writable_until = {}, forwarded = {},
     settings = { writable = { "^lab", "^kind", "^minikube" }, production = { "prod" }, lines = 200 },
   }, session)

@@ -151,7 +151,7 @@ function M.grid(titles, rows, options)
   local texts = {}
   for index = 1, math.min(#rows, most or #rows) do
     local row = {}
-    for column = 1, #titles do row[column] = cell(rows[index][column]) end
+    for column = 1, titles[1] and #titles or #rows[index] do row[column] = cell(rows[index][column]) end
     texts[index] = row
   end
   local text = term.table(texts, { header = titles[1] and titles or nil, columns = options.columns or 100000 })

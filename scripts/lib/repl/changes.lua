@@ -1,0 +1,306 @@
+-- repl.changes: words that change the cluster: each shows what it would change, asks, and can be taken back.
+-- Not for reading. The connection's own guard rail holds beneath this (kube.guard).
+--   changes.scale(session, "deploy/web", 3)
+
+local diff = require "diff"
+local errors = require "errors"
+local fs = require "fs"
+local objects = require "repl.objects"
+local show = require "repl.show"
+local yaml = require "yaml"
+
+local M = {}
+
+local function fail(format, ...)
+  errors.raise { code = "Usage", message = format:format(...) }
+end
+
+local function title(object)
+  return object.kind .. "/" .. object.metadata.name
+end
+
+-- --- what would change ----------------------------------------------------------------------
+
+-- The object of a reference as it is now, whatever was shown before.
+local function current_of(self, reference)
+  return self:client():get(reference.kind, reference.name, { namespace = reference.namespace })
+end
+
+-- What the server sets by itself is no change of ours.
+local function comparable(object)
+  if not object then return "" end
+  local mask = require "kube.mask"
+  local copy = mask.object(object)
+  local metadata = {}
+  for key, value in pairs(copy.metadata or {}) do
+    if key ~= "managedFields" and key ~= "resourceVersion" and key ~= "generation" and key ~= "uid"
+      and key ~= "creationTimestamp" then
+      metadata[key] = value
+    end
+  end
+  copy.metadata, copy.status = metadata, nil
+  return yaml.encode(copy, { sort = true })
+end
+
+---The difference between two objects as text, secrets masked; empty when there is none.
+---@param before table?
+---@param after table?
+---@return string
+function M.difference(before, after)
+  local old, new = comparable(before), comparable(after)
+  if old == new then return "" end
+  return diff.unified(old, new, { from = before and "now" or "nothing", to = after and "then" or "nothing" })
+end
+
+-- Shows the change, asks, and makes it; it can be undone.
+local function change(self, options, given)
+  if given.difference == "" then return show.as_text({}, given.name .. ": nothing changes\n") end
+  if given.difference then self.out(given.difference) end
+  self:confirm(given.question, options.yes)
+  local result = given.run()
+  if given.undo then self.undo_list[#self.undo_list + 1] = { text = given.undone, run = given.undo } end
+  return show.as_text(type(result) == "table" and { object = result } or {}, given.done .. "\n")
+end
+
+-- --- apply ----------------------------------------------------------------------
+
+local function read_objects(path)
+  local list = {}
+  for _, document in ipairs(yaml.decode_all(fs.read(path))) do
+    if type(document) == "table" and document.kind then
+      if document.kind == "List" then table.move(document.items, 1, #document.items, #list + 1, list)
+      else list[#list + 1] = document end
+    end
+  end
+  if #list == 0 then fail("there is no object in %s", path) end
+  return list
+end
+
+local function current(client, object, namespace)
+  return client.try:get(object.apiVersion .. "/" .. object.kind, object.metadata.name, {
+    namespace = object.metadata.namespace or namespace,
+  })
+end
+
+local function put_back(client, before)
+  return function()
+    local copy = {}
+    for key, value in pairs(before) do copy[key] = value end
+    local metadata = {}
+    for key, value in pairs(before.metadata) do
+      if key ~= "resourceVersion" and key ~= "managedFields" and key ~= "uid" then metadata[key] = value end
+    end
+    copy.metadata = metadata
+    return client:update(copy)
+  end
+end
+
+local function take_away(client, object)
+  return function()
+    client:delete(object.apiVersion .. "/" .. object.kind, object.metadata.name, {
+      namespace = object.metadata.namespace, uid = object.metadata.uid,
+    })
+  end
+end
+
+-- One object of a file: the dry run says what would be.
+local function apply_one(self, object, options)
+  local client = self:client()
+  local before = current(client, object, options.namespace)
+  local given = { namespace = options.namespace, force = options.force }
+  local dry = { namespace = options.namespace, force = options.force, dry_run = true }
+  local after = client:apply(object, dry)
+  local applied
+  return change(self, options, {
+    name = title(object), difference = M.difference(before, after),
+    question = ("%s %s"):format(before and "change" or "create", title(object)),
+    run = function()
+      applied = client:apply(object, given)
+      return applied
+    end,
+    done = title(object) .. (before and " changed" or " created"),
+    undone = title(object) .. (before and " is as it was" or " deleted"),
+    undo = before and put_back(client, before) or function() return take_away(client, applied)() end,
+  })
+end
+
+---Server-side apply of the objects of a file: apply { file = "x.yaml" }, apply("x.yaml"), or of an object.
+function M.apply(self, ...)
+  local given, options = objects.arguments(...)
+  self:check_write "apply"
+  local source = options.file or given[1] or fail "apply needs a file (-f FILE) or an object"
+  local list = type(source) == "table" and { source } or read_objects(source)
+  local texts = {}
+  for index, object in ipairs(list) do texts[index] = show.value(apply_one(self, object, options)) end
+  return show.as_text({ count = #list }, table.concat(texts))
+end
+
+-- --- patches ----------------------------------------------------------------------
+
+-- A patch of one object, shown and asked before.
+local function patch(self, reference, body, options, words)
+  local client = self:client()
+  local before = current_of(self, reference)
+  local where = { namespace = before.metadata.namespace, type = "merge", dry_run = true }
+  local after = client:patch(reference.kind, reference.name, body, where)
+  return change(self, options, {
+    name = title(before), difference = M.difference(before, after), question = words.question,
+    run = function()
+      return client:patch(reference.kind, reference.name, body, { namespace = where.namespace, type = "merge" })
+    end,
+    done = words.done, undone = title(before) .. " is as it was", undo = words.undo and words.undo(before),
+  })
+end
+
+---Changes the number of replicas: scale("deploy/web", 3).
+function M.scale(self, ...)
+  local given, options = objects.arguments(...)
+  local count = math.tointeger(tonumber(table.remove(given))) or fail "scale KIND/NAME N: N is a number"
+  self:check_write "scale"
+  local list, texts = objects.references(given, nil, options), {}
+  for index, reference in ipairs(list) do
+    local name = reference.kind .. "/" .. reference.name
+    texts[index] = show.value(patch(self, reference, { spec = { replicas = count } }, options, {
+      question = ("scale %s to %d"):format(name, count), done = ("%s scaled to %d"):format(name, count),
+      undo = function(before)
+        local replicas = before.spec.replicas
+        return function()
+          return self:client():patch(reference.kind, reference.name, { spec = { replicas = replicas } }, {
+            namespace = before.metadata.namespace, type = "merge",
+          })
+        end
+      end,
+    }))
+  end
+  return show.as_text({ count = #list }, table.concat(texts))
+end
+
+---Starts the pods of a workload anew, as kubectl rollout restart does.
+function M.restart(self, ...)
+  local given, options = objects.arguments(...)
+  self:check_write "restart"
+  local stamp = os.date("!%Y-%m-%dT%H:%M:%SZ", (self.clock or os.time)())
+  local list, texts = objects.references(given, nil, options), {}
+  for index, reference in ipairs(list) do
+    local annotations = { ["kubectl.kubernetes.io/restartedAt"] = stamp }
+    local name = reference.kind .. "/" .. reference.name
+    local body = { spec = { template = { metadata = { annotations = annotations } } } }
+    texts[index] = show.value(patch(self, reference, body, options, {
+      question = "restart " .. name, done = name .. " restarts",
+    }))
+  end
+  return show.as_text({ count = #list }, table.concat(texts))
+end
+
+-- --- delete ----------------------------------------------------------------------
+
+local MOST_NAMES <const> = 20
+
+---Deletes objects, after a question that says how many and which.
+function M.delete(self, ...)
+  local given, options = objects.arguments(...)
+  self:check_write "delete"
+  local client, list, names = self:client(), objects.references(given, nil, options), {}
+  for index, reference in ipairs(list) do
+    local object = current_of(self, reference)
+    reference.uid, reference.namespace = object.metadata.uid, object.metadata.namespace
+    local place = object.metadata.namespace and object.metadata.namespace .. "/" or ""
+    names[index] = ("  %s %s%s\n"):format(object.kind, place, object.metadata.name)
+  end
+  self.out(table.concat(names, "", 1, math.min(#names, MOST_NAMES)))
+  if #names > MOST_NAMES then self.out(("  … and %d more\n"):format(#names - MOST_NAMES)) end
+  self:confirm(("delete %s"):format(#list == 1 and "this object" or ("these %d objects"):format(#list)), options.yes)
+  for _, reference in ipairs(list) do
+    client:delete(reference.kind, reference.name, { namespace = reference.namespace, uid = reference.uid })
+  end
+  return show.as_text({ count = #list }, ("%d deleted\n"):format(#list))
+end
+
+-- --- edit ----------------------------------------------------------------------
+
+---The command of the editor; a startup file may replace it.
+---@return string
+function M.editor()
+  return os.getenv "KUBE_EDITOR" or os.getenv "VISUAL" or os.getenv "EDITOR" or "vi"
+end
+
+local function run_editor(path)
+  local process = require("proc").spawn {
+    shell = M.editor() .. " '" .. path:gsub("'", "'\\''") .. "'", stdin = "inherit", stdout = "inherit",
+  }
+  local ended = process:wait()
+  if ended.code ~= 0 then
+    errors.raise { code = "Exit", message = ("the editor ended with %s"):format(ended.code or "a signal"),
+      exit = ended.code }
+  end
+end
+
+-- The text after the editor, with what the server said of the last try above it; nil when nothing was changed.
+local function edited(path, text, problem)
+  local note = problem and "# " .. errors.text(problem):gsub("\n", "\n# ") .. "\n" or ""
+  fs.write(path, note .. text, { mode = 384 })
+  run_editor(path)
+  local after = fs.read(path):gsub("^# [^\n]*\n", "")
+  while after:find "^# " do after = after:gsub("^# [^\n]*\n", "") end
+  return after
+end
+
+-- What the person changed, put onto the object as it is now.
+local function merged(client, reference, base, mine)
+  local kube = require "kube"
+  local operations = kube.patch.diff(base, mine)
+  local now = client:get(reference.kind, reference.name, { namespace = base.metadata.namespace })
+  local kept = {}
+  for _, operation in ipairs(operations) do
+    if operation.path ~= "/metadata/resourceVersion" then kept[#kept + 1] = operation end
+  end
+  return kube.patch.json(now, require("json").array(kept))
+end
+
+---Changes an object in $EDITOR; what the server refuses comes back into the editor.
+function M.edit(self, ...)
+  local given, options = objects.arguments(...)
+  local list = objects.references(given, nil, options)
+  if #list > 1 then fail("one object is expected, %d are named", #list) end
+  self:check_write "edit"
+  local client, reference = self:client(), list[1]
+  local base = current_of(self, reference)
+  local path = fs.join(fs.tmpdir "kfhost-edit", base.metadata.name .. ".yaml")
+  local start = show.yaml(base)
+  local text, problem = start, nil
+  for _ = 1, 5 do
+    local after = edited(path, text, problem)
+    if after == start or problem and after == text then return show.as_text({}, "nothing changes\n") end
+    text = after
+    local ok, result = pcall(function()
+      local mine = yaml.decode(text)
+      local wanted = merged(client, reference, base, mine)
+      client:update(wanted, { kind = reference.kind, dry_run = true, namespace = base.metadata.namespace })
+      return change(self, options, {
+        name = title(base), difference = M.difference(base, wanted), question = "change " .. title(base),
+        run = function()
+          return client:update(wanted, { kind = reference.kind, namespace = base.metadata.namespace })
+        end,
+        done = title(base) .. " changed", undone = title(base) .. " is as it was", undo = put_back(client, base),
+      })
+    end)
+    if ok then return result end
+    if errors.is(result, "Cancelled") or errors.is(result, "Refused") then error(result, 0) end
+    problem = result
+  end
+  error(problem, 0)
+end
+
+-- --- undo ----------------------------------------------------------------------
+
+---Takes the last create, change or scale back.
+function M.undo(self, options)
+  local last = self.undo_list[#self.undo_list] or fail "there is nothing to undo"
+  self:check_write "undo"
+  self:confirm("undo: " .. last.text, options and options.yes)
+  last.run()
+  table.remove(self.undo_list)
+  return show.as_text({}, last.text .. "\n")
+end
+
+return M

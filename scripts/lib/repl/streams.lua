@@ -1,0 +1,116 @@
+-- repl.streams: what pods print, commands in them, and ports to them.
+-- Not for objects. Each function gets the session first.
+--   streams.logs(session, "web-0", { follow = true })
+
+local errors = require "errors"
+local objects = require "repl.objects"
+local show = require "repl.show"
+local term = require "term"
+
+local M = {}
+
+local function fail(format, ...)
+  errors.raise { code = "Usage", message = format:format(...) }
+end
+
+-- --- logs -------------------------------------------------------------------------------------------------
+
+local COLOURS = { "cyan", "green", "yellow", "magenta", "blue", "red" }
+
+-- The text of one log, a line at a time, given to `say`.
+local function read_log(self, query, say)
+  local client = self:client()
+  if query.follow then
+    for line in client:logs(query) do say(line) end
+    return
+  end
+  for line in (client:logs(query):gsub("\n$", "") .. "\n"):gmatch "(.-)\n" do say(line) end
+end
+
+-- pods, and the container that a second plain word names
+local function pods_of(self, given, options)
+  if #given == 2 and type(given[1]) == "string" and type(given[2]) == "string" and not given[2]:find "/"
+    and not options.container then
+    local pod = self:client().try:get("pods", given[2], { namespace = options.namespace })
+    if not pod then options.container = table.remove(given) end
+  end
+  if #given == 0 and options.labels then
+    local found = self:client():list("pods", { namespace = options.namespace, labels = options.labels })
+    for index, pod in ipairs(found) do given[index] = pod end
+    if #found == 0 then fail("no pod has the labels %s", options.labels) end
+  end
+  return objects.references(given, "pods", options)
+end
+
+---What containers printed: of one pod or several, followed, filtered.
+function M.logs(self, ...)
+  local given, options = objects.arguments(...)
+  local list = pods_of(self, given, options)
+  local expression = options.grep and require("regex").compile(options.grep)
+  local readers = {}
+  for index, pod in ipairs(list) do
+    local prefix = #list > 1 and term.style(pod.name, COLOURS[(index - 1) % #COLOURS + 1]) .. " " or ""
+    readers[index] = function()
+      read_log(self, {
+        pod = pod.name, namespace = pod.namespace, container = options.container, follow = options.follow,
+        previous = options.previous, tail = options.tail, since = options.since, timestamps = options.timestamps,
+        all_containers = options.all_containers,
+      }, function(line)
+        if not expression or expression:matches(line) then self.out(prefix .. line .. "\n") end
+      end)
+    end
+  end
+  if options.follow then require("task").all(readers)
+  else for _, read in ipairs(readers) do read() end end
+end
+
+-- --- exec ---------------------------------------------------------------------------------------------------
+
+---Runs a command in a container; what it prints is shown while it comes.
+function M.exec(self, pod, ...)
+  local given, options = objects.arguments(...)
+  if not pod or #given == 0 then fail "exec POD COMMAND…" end
+  self:check_write "exec"
+  local reference = objects.references({ pod }, "pods", options)[1]
+  for index, word in ipairs(given) do given[index] = tostring(word) end
+  given.n = nil
+  local ended = self:client():exec {
+    pod = reference.name, namespace = reference.namespace, container = options.container, command = given,
+    tty = options.tty, stdout = function(text) self.out(text) end,
+    stderr = function(text) io.stderr:write(text) end,
+  }
+  if ended.code ~= 0 then
+    errors.raise { code = "Exit", message = ("the command ended with exit code %d"):format(ended.code),
+      exit = ended.code }
+  end
+end
+
+-- --- ports ----------------------------------------------------------------------------------------------------
+
+---A local port to a pod's, until the REPL ends.
+function M.port_forward(self, pod, ports, options)
+  local from, to = tostring(ports or ""):match "^(%d+):(%d+)$"
+  if not from then
+    from = tostring(ports or ""):match "^%d+$" or fail "port-forward POD LOCAL:REMOTE"
+    to = from
+  end
+  self:check_write "port-forward"
+  local reference = objects.references({ pod }, "pods", options or {})[1]
+  local forward = self:client():port_forward {
+    pod = reference.name, namespace = reference.namespace, local_port = math.tointeger(tonumber(from)),
+    port = math.tointeger(tonumber(to)),
+  }
+  local text = ("127.0.0.1:%d to %s port %s"):format(forward.port, reference.name, to)
+  self.forwarded[#self.forwarded + 1] = { forward = forward, text = text }
+  return show.as_text({}, text .. "\n")
+end
+
+---The ports that are forwarded.
+function M.forwards(self)
+  local rows = {}
+  for index, forward in ipairs(self.forwarded) do rows[index] = { name = forward.text } end
+  if #rows == 0 then return show.as_text({}, "no port is forwarded\n") end
+  return rows
+end
+
+return M

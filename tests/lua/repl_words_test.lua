@@ -1,0 +1,236 @@
+-- The words of the REPL that explain and that change, over a lab in this process.
+local test = require "test"
+local fs = require "fs"
+local kubeflow = require "repl.kubeflow"
+local support = dofile "tests/lua/support/repl.lua"
+
+local function contains(text, ...)
+  for _, piece in ipairs { ... } do
+    if not text:find(piece, 1, true) then error(("%q is not in:\n%s"):format(piece, text), 2) end
+  end
+end
+
+local function deployment(name, replicas)
+  local metadata = { name = name, namespace = "default" }
+  return { apiVersion = "apps/v1", kind = "Deployment", metadata = metadata, spec = {
+    replicas = replicas, selector = { matchLabels = { app = name } },
+    template = { metadata = { labels = { app = name } },
+      spec = { containers = { { name = "main", image = "x" } } } } } }
+end
+
+local function owned_by(object)
+  return { { apiVersion = object.apiVersion, kind = object.kind, name = object.metadata.name,
+    uid = object.metadata.uid, controller = true } }
+end
+
+-- A deployment, its replica set and two pods, one of which waits.
+local function with_tree(options)
+  local r = support.new(options)
+  local top = r:make(deployment("web", 2))
+  local set = r:make { apiVersion = "apps/v1", kind = "ReplicaSet",
+    metadata = { name = "web-1", namespace = "default", ownerReferences = owned_by(top) },
+    spec = { selector = { matchLabels = { app = "web" } }, template = deployment("web").spec.template } }
+  r:make(support.pod("web-1-a", { owners = owned_by(set), status = { phase = "Running" } }))
+  r:make(support.pod("web-1-b", { owners = owned_by(set), spec = {
+    containers = { { name = "main", image = "x", envFrom = { { configMapRef = { name = "settings" } } } } },
+    volumes = { { name = "d", persistentVolumeClaim = { claimName = "data" } } } },
+    status = { phase = "Pending", containerStatuses = { { name = "main", image = "x", imageID = "", ready = false,
+      restartCount = 0, state = { waiting = { reason = "ImagePullBackOff", message = "no such image" } } } } } }))
+  return r
+end
+
+-- --- relations ---------------------------------------------------------------------------------------------
+
+test("tree shows the owners above and all that is below", function()
+  test.equal(with_tree():type "tree pod/web-1-b", [[
+Deployment/web  0/2
+└─ ReplicaSet/web-1  0/1
+   ├─ Pod/web-1-a  Running
+   └─ Pod/web-1-b  ImagePullBackOff  <
+]])
+end)
+
+test("why names what a pod waits for, what it lacks, and what events say", function()
+  local r = with_tree()
+  r:make { apiVersion = "v1", kind = "PersistentVolumeClaim", metadata = { name = "data", namespace = "default" },
+    spec = { accessModes = { "ReadWriteMany" }, resources = { requests = { storage = "1Gi" } } } }
+  r:make { apiVersion = "v1", kind = "Event", metadata = { name = "e", namespace = "default" }, type = "Warning",
+    reason = "FailedScheduling", message = "0/1 nodes are available",
+    involvedObject = { kind = "Pod", name = "web-1-b", namespace = "default" } }
+  contains(r:type "why pod/web-1-b", "Pod/web-1-b  ImagePullBackOff\n",
+    "container main: waits: ImagePullBackOff no such",
+    "missing: ConfigMap/settings (envFrom of main)", "claim data: Pending, ReadWriteMany",
+    "event FailedScheduling: 0/1 nodes are available")
+  contains(r:type "why deploy/web", "Pod/web-1-b container main: waits")
+  contains(r:type "why cm/kube-root-ca.crt", "")
+end)
+
+test("used-by finds pods and templates", function()
+  local r = with_tree()
+  r:make { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "settings", namespace = "default" }, data = {} }
+  contains(r:type "used-by cm/settings", "Pod/web-1-b", "envFrom of main")
+  r:make { apiVersion = "v1", kind = "Secret", metadata = { name = "idle", namespace = "default" } }
+  test.equal(r:type "used-by secret/idle", "nothing uses Secret/idle\n")
+end)
+
+test("describe is the object with owner, children and events", function()
+  contains(with_tree():type "describe rs/web-1", "kind: ReplicaSet", "Owner\n  Deployment/web\n", "Pod/web-1-b",
+    "Events\n  none")
+end)
+
+-- --- fields --------------------------------------------------------------------------------------------------
+
+test("?kind and ?kind.field explain, and a wrong field has near names", function()
+  local r = support.new()
+  contains(r:type "?pods", "Pod  v1, in a namespace", "names: pods", "spec", "PodSpec")
+  contains(r:type "?pods.spec.containers", "Pod.spec.containers  []Container", "image", "required")
+  contains(r:type "?deploy.spec.replica", "did you mean replicas")
+  contains(r:type "?describe", "describe KIND/NAME")
+end)
+
+-- --- changes --------------------------------------------------------------------------------------------------
+
+test("scale shows the difference, asks, and can be undone", function()
+  local r = with_tree()
+  contains(r:type "scale deploy/web 5", "-  replicas: 2\n+  replicas: 5\n", "deploy/web scaled to 5")
+  test.same(r.asked, { "scale deploy/web to 5? [y/N] " })
+  test.equal(r.client:get("deployments", "web").spec.replicas, 5)
+  contains(r:type "undo", "is as it was")
+  test.equal(r.client:get("deployments", "web").spec.replicas, 2)
+  contains(r:type "undo", "there is nothing to undo")
+  contains(r:type "scale deploy/web 2", "nothing changes")
+end)
+
+test("without a yes nothing is changed", function()
+  local r = with_tree { answer = false }
+  contains(r:type "scale deploy/web 5", "nothing was changed")
+  contains(r:type "delete pod/web-1-a", "Pod default/web-1-a", "nothing was changed")
+  test.equal(r.client:get("deployments", "web").spec.replicas, 2)
+  test.equal(#r.client:list "pods", 2)
+  r.session.ask = nil
+  contains(r:type "delete pod/web-1-a", "nobody is there to say yes")
+end)
+
+test("rows are deleted together after one question that counts them", function()
+  local r = with_tree()
+  r:type "pods"
+  contains(r:type "1..2 delete", "Pod default/web-1-a\n  Pod default/web-1-b\n", "2 deleted")
+  test.same(r.asked, { "delete these 2 objects? [y/N] " })
+end)
+
+test("edit puts what was changed onto the object as it is now; a refusal comes back into the editor", function()
+  local r = support.new()
+  r:make { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "a", namespace = "default" },
+    data = { k = "old" } }
+  local editor = test.tmpdir() .. "/editor"
+  fs.write(editor, '#!/bin/sh\nsed -i "s/k: old/k: new/" "$1"\n', { mode = 493 })
+  local changes = require "repl.changes"
+  local usual <const> = changes.editor
+  changes.editor = function() return editor end
+  contains(r:type "edit cm/a", "-  k: old\n+  k: new", "ConfigMap/a changed")
+  test.equal(r.client:get("configmaps", "a").data.k, "new")
+  contains(r:type "edit cm/a", "nothing changes")
+  r:type "undo"
+  test.equal(r.client:get("configmaps", "a").data.k, "old")
+  fs.write(editor, [[
+#!/bin/sh
+if grep -q "^# " "$1"; then sed -i 's/k: .1.$/k: "1"/' "$1"; else sed -i 's/k: old/k: [1]/' "$1"; fi
+]], { mode = 493 })
+  contains(r:type "edit cm/a", "ConfigMap/a changed")
+  test.equal(r.client:get("configmaps", "a").data.k, "1")
+  changes.editor = usual
+end)
+
+test("restart changes the template's annotation", function()
+  local r = with_tree()
+  contains(r:type "restart deploy/web", "kubectl.kubernetes.io/restartedAt", "deploy/web restarts")
+end)
+
+test("a context that is not a lab's is read-only until :write, for words and for raw calls", function()
+  local r = support.new { context = "prod-1" }
+  contains(r:type "delete pod/x", "context 'prod-1' is read-only; ':write 10m'")
+  contains(r:type "client():delete('pods', 'x')", "read-only")
+  contains(r:type ":write", "context 'prod-1' is read-only\n")
+  contains(r:type ":write 10m", "is writable for 600 s")
+  contains(r:type "client():delete('pods', 'x')", "NotFound")
+  r.time = 601
+  contains(r:type "client():delete('pods', 'x')", "read-only")
+  contains(r:type ":write 10m\n:write off", "read-only")
+  r:type "settings.writable = { '^prod' }"
+  contains(r:type ":write", "writable\n")
+end)
+
+-- --- watch, logs ------------------------------------------------------------------------------------------------
+
+test("watch prints a listing again only when it changed", function()
+  local r = with_tree()
+  local once = r:type "pods"
+  local task = require "task"
+  local watching = task.spawn(function() r.session:line "watch pods --count 3" end)
+  r.printed = {}
+  test.advance(1)
+  r.client:delete("pods", "web-1-a")
+  test.advance(3)
+  watching:wait()
+  test.equal(#r.printed, 2)
+  test.equal(r.printed[1], once)
+  assert(not r.printed[2]:find "web%-1%-a")
+end)
+
+test("changed cells are marked, ages are not", function()
+  local watch = require "repl.watch"
+  local function row(...) return { key = "a", ages = 2, ... } end
+  local _, now = watch.marked({ row("a", "1s", "Pending") })
+  local rows = watch.marked({ row("a", "2s", "Running") }, now)
+  test.equal(#rows[1], 3)
+  local text = require("term").style("Running", "bold yellow")
+  test.same(rows[1], { "a", "2s", text })
+end)
+
+-- --- Kubeflow -----------------------------------------------------------------------------------------------------
+
+local function workflow()
+  local function node(name, kind, phase, children)
+    return { name = name, displayName = name:match "[^.]+$", type = kind, phase = phase, children = children }
+  end
+  return { kind = "Workflow", metadata = { name = "run" }, status = { phase = "Running", nodes = {
+    run = node("run", "DAG", "Running", { "a" }), a = node("run.load", "Pod", "Succeeded", { "g" }),
+    g = node("run.group", "DAG", "Running", { "b", "c" }), b = node("run.train", "Pod", "Running", { "d" }),
+    c = node("run.check", "Pod", "Failed", { "d" }), d = node("run.report", "Pod", "Omitted") } } }
+end
+
+test("a run is drawn with the states of its steps, groups left out", function()
+  test.equal(require("repl.show").tree(kubeflow.graph(workflow())), [[
+run  Running
+└─ ✓ load
+   ├─ ▶ train  Running
+   │  └─ - report  Omitted
+   └─ ✗ check  Failed
+      └─ - report  Omitted  (above)
+]])
+end)
+
+test("an experiment is drawn as a curve over its trials", function()
+  test.equal(kubeflow.spark { 1, 2, 3 }, "▁▅█")
+  test.same(kubeflow.curve({ 0, 1 }, 10, 3), { "         1 │ ●", "           │", "         0 │●" })
+  local function trial(name, value)
+    return { metadata = { name = name, creationTimestamp = name }, spec = { parameterAssignments = { { name = "lr",
+      value = "0.1" } } }, status = { conditions = { { type = "Succeeded", status = "True" } },
+      observation = { metrics = { { name = "acc", latest = value } } } } }
+  end
+  local text = kubeflow.experiment_text({ metadata = { name = "tune" }, spec = { objective = { type = "maximize",
+    objectiveMetricName = "acc" } } }, { trial("b", "0.9"), trial("a", "0.5") })
+  test.equal(text, "tune  Created, maximize acc\n▁█\nTRIAL  STATE      ACC  PARAMETERS\n"
+    .. "a      Succeeded  0.5  lr=0.1\nb      Succeeded  0.9  lr=0.1\n")
+end)
+
+test("allowed and injected? say why", function()
+  local r = support.new()
+  r:make(support.pod "web")
+  r:make { apiVersion = "v1", kind = "Service", metadata = { name = "api", namespace = "default" },
+    spec = { selector = { app = "api" }, ports = { { port = 80 } } } }
+  contains(r:type "allowed web -> api GET /x", "allowed (", "the pod has no sidecar")
+  contains(r:type "injected? web", "no: ")
+  contains(r:type "allowed web api", "allowed POD -> SERVICE")
+  contains(r:type "doctor", "Nothing is wrong")
+end)
