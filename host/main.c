@@ -30,7 +30,7 @@ struct arguments {
 
 static const char usage[] =
     "usage: kfhost [OPTIONS] SCRIPT.lua [ARG…] | COMMAND [ARG…] | -e CODE | -i | -c LINE\n"
-    "options: --scripts DIR  --gc-stress; kfhost help lists the commands\n"
+    "options: --scripts DIR  --lab  --gc-stress; kfhost help lists the commands\n"
     "cluster: --kubeconfig FILE  --context NAME  --namespace NAME  --as USER  --as-group GROUP\n"
     "         --readonly  --dry-run  --approve  --exec-plugins allow|deny|NAME\n";
 
@@ -253,6 +253,15 @@ static size_t find_connection_option(const char *option) {
   return index;
 }
 
+// --lab: the rest of the line is run by `kfhost lab run`. The words have one place for each of ours.
+static void run_in_lab(struct arguments *arguments) {
+  static char *words[4096] = {(char *)"lab", (char *)"run"};
+  int count = 2;
+  for (int i = 1; i < arguments->count && count < 4095; i++) words[count++] = arguments->words[i];
+  arguments->words = words;
+  arguments->count = count;
+}
+
 // Takes the options before the first word. 0, or the exit code of a usage error.
 static int parse(struct arguments *arguments, struct host *host) {
   while (arguments->count > 0 && arguments->words[0][0] == '-' && arguments->words[0][1]) {
@@ -275,6 +284,9 @@ static int parse(struct arguments *arguments, struct host *host) {
       if (value) kf_scripts_prepend(value);
     } else if (strcmp(option, "--help") == 0 || strcmp(option, "-h") == 0) {
       arguments->words[0] = (char *)"help";
+      return 0;
+    } else if (strcmp(option, "--lab") == 0) {
+      run_in_lab(arguments);
       return 0;
     } else if (strcmp(option, "--version") == 0) {
       arguments->words[0] = (char *)"version";

@@ -18,6 +18,7 @@ return cli.main {
     { "--state DIR", "keep its objects there; without it they end with the lab" },
     { "--nodes N", "simulated nodes, 3 without it; with 0 nothing is scheduled and no pod runs" },
     { "--time-scale X", "make waiting shorter: 0.01 makes a minute 0.6 seconds" },
+    { "--plain-pods", "do not make namespaces for pods" },
     { "--detach", "return when it is ready; lab down stops it" },
     { "--json", "say where it is as JSON" },
   },
@@ -25,7 +26,7 @@ return cli.main {
     return require("lab.command").up {
       profile = args.profile or "plain", port = integer(args.port, "--port"), kubeconfig = args.kubeconfig,
       state = args.state, nodes = integer(args.nodes, "--nodes"), time_scale = tonumber(args.time_scale or 1),
-      detach = args.detach, json = args.json,
+      detach = args.detach, json = args.json, plain_pods = args.plain_pods,
     }
   end,
 }(...)

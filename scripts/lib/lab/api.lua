@@ -120,6 +120,9 @@ local function run_resource(ctx)
 end
 
 local function run(ctx)
+  local faults = ctx.cluster.fault_controller
+  local met = faults and #faults.list > 0 and faults:meet(ctx.request)
+  if met then return met end
   ctx.cluster.auth:identify(ctx)
   ctx.cluster.rbac:check(ctx)
   if ctx.route.resource then return run_resource(ctx) end

@@ -124,11 +124,26 @@ local function read_applied(ctx)
   return object
 end
 
+-- An applied object must fit its type as it stands: nothing is dropped from it.
+local function check_declared(ctx, object)
+  local resource = ctx.resource
+  if resource.custom then return end
+  local unknown = require("lab.types").check(resource, object)
+  if #unknown == 0 then return end
+  local where = resource.namespaced and object.metadata.namespace .. "/" .. object.metadata.name
+    or "/" .. object.metadata.name
+  local texts = {}
+  for i, path in ipairs(unknown) do texts[i] = ("%s: field not declared in schema"):format("." .. path) end
+  status.plain_500(("failed to create typed patch object (%s; %s, Kind=%s): %s"):format(where, object.apiVersion,
+    object.kind, #texts == 1 and texts[1] or "errors:\n  " .. table.concat(texts, "\n  ")))
+end
+
 local function apply(ctx, options)
   check_apply(ctx)
   local force = require("lab.route").is_on(ctx.query, "force")
   local applied = read_applied(ctx)
   local resource = ctx.resource
+  check_declared(ctx, applied)
   local namespace = resource.namespaced and ctx.route.namespace or nil
   ctx.applying = true
   if not ctx.cluster:collection(resource):get(namespace, ctx.route.name) then

@@ -52,6 +52,7 @@ function M.start(options)
     url = ("https://127.0.0.1:%d"):format(listening.port), token = cluster.auth.admin_token,
   }, running)
   cluster.port = listening.port
+  cluster.control = function(ctx) return require("lab.control").run(self, ctx) end
   require("lab.controllers").start(cluster, options)
   return self
 end
@@ -84,5 +85,6 @@ function running:close()
   require("lab.controllers").stop(self.cluster)
   self.server:close()
 end
+running.__close = running.close
 
 return M

@@ -39,7 +39,7 @@ local function faults(pod, level, version, short)
   if #found == 0 then return nil end
   local texts = {}
   for i, fault in ipairs(found) do
-    texts[i] = short and fault.check_text or fault.message
+    texts[i] = short and fault.reason or fault.message
   end
   return table.concat(texts, ", ")
 end
