@@ -204,3 +204,72 @@ test("a deployment makes pods, and a new template passes them on", function()
     test.equal(#sets, 2)
   end)
 end)
+
+-- --- storage ----------------------------------------------------------------------------------------------
+
+local CLAIMS = "/api/v1/namespaces/default/persistentvolumeclaims"
+
+local function claim(name, mode, class)
+  return { metadata = { name = name }, spec = { accessModes = { mode }, storageClassName = class,
+    resources = { requests = { storage = "1Gi" } } } }
+end
+
+local function with_claim(name, script, node)
+  return { nodeSelector = node and { ["kubernetes.io/hostname"] = node } or nil,
+    volumes = { { name = "v", persistentVolumeClaim = { claimName = name } } },
+    containers = { shell(script, { volumeMounts = { { name = "v", mountPath = "/data" } } }) } }
+end
+
+local function events(call, reason)
+  local list = {}
+  for _, event in ipairs(call("GET", "/api/v1/namespaces/default/events").items) do
+    if event.reason == reason then list[#list + 1] = event.message end
+  end
+  return list
+end
+
+test("what one pod writes to a claim the next one reads", function()
+  with_lab({}, function(cluster, call)
+    call("POST", CLAIMS, claim("c", "ReadWriteMany", "standard"))
+    call("POST", PODS, pod("writer", with_claim("c", "echo kept > $KFHOST_ROOT/data/x")))
+    phase(call, "writer", "Succeeded")
+    call("POST", PODS, pod("reader", with_claim("c", "cat $KFHOST_ROOT/data/x")))
+    phase(call, "reader", "Succeeded")
+    test.equal(log(cluster, "reader"), "kept\n")
+  end)
+end)
+
+test("vSphere: a shared claim on a block class stays pending, with the driver's text", function()
+  with_lab({ profile = "vsphere", time_scale = 0.001 }, function(_, call)
+    call("POST", CLAIMS, claim("c", "ReadWriteMany"))
+    local text = eventually("the driver refuses", function() return events(call, "ProvisioningFailed")[1] end)
+    test.equal(text:find('failed to provision volume with StorageClass "vsan-default-storage-policy": rpc error: '
+      .. "code = DeadlineExceeded desc = failed to create volume", 1, true), 1)
+    test.equal(call("GET", CLAIMS .. "/c").status.phase, "Pending")
+  end)
+end)
+
+test("vSphere: two pods on two nodes that share a claim: multi-attach, until the first ends", function()
+  with_lab({ profile = "vsphere", nodes = 2 }, function(_, call)
+    call("POST", CLAIMS, claim("c", "ReadWriteOnce"))
+    call("POST", PODS, pod("a", with_claim("c", "while ! test -e $KFHOST_ROOT/data/end; do sleep 0.02; done", "lab-1")))
+    phase(call, "a", "Running")
+    call("POST", PODS, pod("b", with_claim("c", "exit 0", "lab-2")))
+    local text = eventually("it is told", function() return events(call, "FailedAttachVolume")[1] end)
+    local volume = call("GET", CLAIMS .. "/c").spec.volumeName
+    test.equal(text, ('Multi-Attach error for volume "%s" Volume is already used by pod(s) a'):format(volume))
+    call("DELETE", PODS .. "/a", { gracePeriodSeconds = 0 })
+    phase(call, "b", "Succeeded")
+  end)
+end)
+
+test("a late class binds when a pod comes", function()
+  with_lab({ profile = "vsphere" }, function(_, call)
+    call("POST", CLAIMS, claim("c", "ReadWriteOnce", "vsan-default-storage-policy-latebinding"))
+    eventually("it waits", function() return events(call, "WaitForFirstConsumer")[1] end)
+    test.equal(call("GET", CLAIMS .. "/c").status.phase, "Pending")
+    call("POST", PODS, pod("p", with_claim("c", "exit 0")))
+    phase(call, "p", "Succeeded")
+    test.equal(call("GET", CLAIMS .. "/c").status.phase, "Bound")
+  end)
+end)

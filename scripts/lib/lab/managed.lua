@@ -273,7 +273,8 @@ local function refuse(conflicts)
     if #conflict.paths == 1 then
       groups[#groups + 1] = ("%s: %s"):format(text, conflict.paths[1])
     else
-      groups[#groups + 1] = ("%s:\n- %s"):format(text:gsub("^conflict", "conflicts"), table.concat(conflict.paths, "\n- "))
+      groups[#groups + 1] = ("%s:\n- %s"):format((text:gsub("^conflict", "conflicts")),
+        table.concat(conflict.paths, "\n- "))
     end
   end
   status.raise(409, "Conflict", ("Apply failed with %d conflict%s: %s"):format(count, count == 1 and "" or "s",

@@ -6,6 +6,9 @@ local M = {}
 
 local ALL = { "namespaces", "collector", "quotas", "disruption", "replicasets", "deployments", "jobs", "endpoints" }
 
+-- What only a lab with nodes has.
+local OF_NODES = { "lab.controllers.volumes", "lab.scheduler", "lab.nodes" }
+
 ---Starts the controllers of a cluster.
 ---@param cluster lab.Cluster
 ---@param options table
@@ -15,7 +18,7 @@ function M.start(cluster, options)
     cluster.controllers[#cluster.controllers + 1] = require("lab.controllers." .. name).start(cluster, options)
   end
   if options.nodes == 0 then return end
-  for _, name in ipairs { "lab.scheduler", "lab.nodes" } do
+  for _, name in ipairs(OF_NODES) do
     cluster.controllers[#cluster.controllers + 1] = require(name).start(cluster, options)
   end
 end

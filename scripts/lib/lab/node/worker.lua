@@ -224,6 +224,16 @@ end
 
 -- --- the pod --------------------------------------------------------------------------------------------
 
+-- A volume of one node waits until no other node uses it.
+local function attach_all(self)
+  while self.cluster.volumes do
+    local problem = self.cluster.volumes:attach(self.pod)
+    if not problem then return end
+    base.event(self.cluster, about(self), "Warning", "FailedAttachVolume", problem, "attachdetach-controller")
+    self:sleep(1)
+  end
+end
+
 local function mount_all(self)
   local told
   while true do
@@ -319,6 +329,7 @@ local function live(self)
   end
   self.start_time = self.start_time or self.cluster:time()
   self:publish()
+  attach_all(self)
   mount_all(self)
   if self.nodes.start_delay then self:sleep(self.nodes.start_delay) end
   local success = run_init(self)
