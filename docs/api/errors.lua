@@ -31,6 +31,7 @@
 ---| "JSONPath" # a JSONPath template that is malformed, or does not fit the object
 ---| "KFP" # what the lab's Pipelines API refuses; never leaves it
 ---| "Kubeconfig" # a kubeconfig that is no kubeconfig, or names what is not there
+---| "Lab" # a lab refuses what only a lab can do
 ---| "Login" # a login page came back instead of an answer
 ---| "Memory" # code in a sandbox needs more memory than it was given
 ---| "Metrics" # a log that cannot be read as metrics
