@@ -41,12 +41,14 @@ function M.new(options)
     options = options, store = store.new { revision = 0 }, registry = registry.new(), skew = 0,
     faults = {}, log = {},
   }, cluster)
+  local kept = options.state
+  if kept then self.store.journal = function(event, collection) kept:keep(event, collection) end end
   self.auth = require("lab.auth").new(self, options)
   self.rbac = require("lab.rbac").new(self)
   self.crds = require("lab.crd").new(self)
   self.admission = require("lab.admission").new(self)
   require("lab.rules").attach(self)
-  require("lab.bootstrap").run(self)
+  if kept and not kept:is_empty() then kept:load(self) else require("lab.bootstrap").run(self) end
   return self
 end
 

@@ -68,9 +68,11 @@ function M.table(ctx, kind)
     value = parse_json(ctx, text, kind)
   elseif media == "application/yaml" then
     value = parse_yaml(text, kind)
+  elseif media == "application/vnd.kubernetes.protobuf" then
+    value = require("lab.protobuf").decode(text)
   else
     status.raise(415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types "
-      .. "include: application/json, application/yaml")
+      .. "include: application/json, application/yaml, application/vnd.kubernetes.protobuf")
   end
   if type(value) ~= "table" or json.is_array(value) then
     status.bad_request("the object provided is unrecognized (must be of type %s): couldn't get version/kind; "
@@ -130,19 +132,6 @@ function M.report(ctx, unknown, fail)
   for _, text in ipairs(texts) do ctx.warnings[#ctx.warnings + 1] = text end
 end
 
--- The same object without nulls: to Go a null is the same as an absent field.
-local function without_nulls(value)
-  for key, inner in pairs(value) do
-    if inner == json.null then
-      value[key] = nil
-    elseif type(inner) == "table" then
-      without_nulls(inner)
-    end
-  end
-  return value
-end
-M.without_nulls = without_nulls
-
 ---Checks an object of a built-in kind against its type.
 ---@param ctx lab.Context
 ---@param resource lab.Resource
@@ -152,7 +141,6 @@ function M.typed(ctx, resource, object, fail)
   local unknown = types.check(resource, object)
   if #unknown > 1 and ctx.request.body then unknown = scan.in_order(ctx.request.body, unknown) end
   M.report(ctx, unknown, fail)
-  without_nulls(object)
   return object
 end
 

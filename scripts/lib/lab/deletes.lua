@@ -133,9 +133,14 @@ function M.mark_or_remove(ctx, record, object, options)
   local finalizers = finalizers_for(object, policy_of(ctx, resource, options))
   object.metadata.finalizers = #finalizers > 0 and finalizers or nil
   if not keeps(resource, object, grace) then
-    if ctx.dry_run then return true, record.bytes end
-    remove(ctx, resource, record, object)
-    return true, record.bytes
+    local bytes = record.bytes
+    if resource.stored == "pods" then -- the answer says how it was deleted
+      local shown = store.object(record)
+      mark(ctx, shown, 0)
+      bytes = store.encode(shown)
+    end
+    if not ctx.dry_run then remove(ctx, resource, record, object) end
+    return true, bytes
   end
   local changed = mark(ctx, object, grace)
   if rules.on_delete then rules.on_delete(object, ctx) end

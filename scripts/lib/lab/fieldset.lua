@@ -22,6 +22,13 @@ same = function(a, b)
 end
 M.same = same
 
+-- "f:" .. name, made once.
+local F = setmetatable({}, { __index = function(self, name)
+  local text = "f:" .. name
+  rawset(self, name, text)
+  return text
+end })
+
 local function is_empty(tree) return next(tree) == nil end
 M.is_empty = is_empty
 
@@ -99,7 +106,7 @@ local function every(s, value)
   tree["."] = {}
   if parts == "members" then
     for name, inner in pairs(value) do
-      if inner ~= json.null then tree["f:" .. name] = every(shape.child(s, name), inner) end
+      if inner ~= json.null then tree[F[name]] = every(shape.child(s, name), inner) end
     end
   else
     local item_shape = shape.item(s)
@@ -125,7 +132,7 @@ function M.applied(s, value)
       local below, declared = shape.child(s, name)
       local sub = M.applied(below, inner)
       if not declared and not is_empty(sub) then sub["."] = {} end
-      tree["f:" .. name] = sub
+      tree[F[name]] = sub
     end
   else
     local item_shape = shape.item(s)
@@ -164,22 +171,22 @@ local function compare_members(s, a, b, built_in)
       if old == nil and built_in and PRESENT[name] and type(value) == "table" then
         old = json.is_array(value) and json.array {} or json.object {}
         if next(value) == nil and not json.is_array(value) then
-          put(added, "f:" .. name, {})
+          put(added, F[name], {})
         end
       end
       if old == nil then
-        put(added, "f:" .. name, every(inner, value))
+        put(added, F[name], every(inner, value))
       else
         local x, y, z = compare(inner, old, value, built_in)
-        put(added, "f:" .. name, x)
-        put(changed, "f:" .. name, y)
-        put(removed, "f:" .. name, z)
+        put(added, F[name], x)
+        put(changed, F[name], y)
+        put(removed, F[name], z)
       end
     end
   end
   for name, old in pairs(a) do
     if (b[name] == nil or b[name] == json.null) and old ~= json.null then
-      put(removed, "f:" .. name, every(shape.child(s, name), old))
+      put(removed, F[name], every(shape.child(s, name), old))
     end
   end
   return added, changed, removed

@@ -155,10 +155,12 @@ function M.list(ctx)
   local c = ctx.cluster:collection(ctx.resource)
   local namespace = ctx.route.namespace
   local limit = M.integer(ctx, "limit")
-  if limit and limit <= 0 then limit = nil end
+  -- Version 0 is served from a cache that knows no pages.
+  if limit and limit <= 0 or first(ctx, "resourceVersion") == "0" and first(ctx, "continue") == "" then limit = nil end
   local selection = selectors.of(ctx)
   local records, revision, start = snapshot(ctx, c, namespace)
   local meta = { resourceVersion = ("%d"):format(revision) }
+  if ctx.resource.custom then meta.continue = "" end
   if selection.all and not limit and not start then return answer.list(ctx, records, meta) end
   local list, after = page(records, start and start_at(records, start) or 1, limit, selection)
   if after <= #records then

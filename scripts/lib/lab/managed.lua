@@ -69,13 +69,6 @@ local function read(object)
   return list
 end
 
--- FieldsV1 as it is written: trees are objects, empty ones too.
-local function as_objects(tree)
-  local out = json.object {}
-  for key, value in pairs(tree) do out[key] = as_objects(value) end
-  return out
-end
-
 local function write(object, list)
   local entries = json.array {}
   table.sort(list, function(a, b)
@@ -87,7 +80,7 @@ local function write(object, list)
   for _, entry in ipairs(list) do
     if entry.set and next(entry.set) then
       entries[#entries + 1] = { manager = entry.manager, operation = entry.operation, apiVersion = entry.apiVersion,
-        time = entry.time, fieldsType = "FieldsV1", fieldsV1 = as_objects(entry.set), subresource = entry.subresource }
+        time = entry.time, fieldsType = "FieldsV1", fieldsV1 = entry.set, subresource = entry.subresource }
     end
   end
   object.metadata.managedFields = #entries > 0 and entries or nil

@@ -84,9 +84,19 @@ local function is_word(text)
   return text:match "^[%w][-%w_.]*$" ~= nil and text:match "[%w]$" ~= nil
 end
 
+local NOTHING = {}
+local good = {} -- names that were found to be right
+local good_count = 0
+
+local function remember(text)
+  if good_count > 5000 then good, good_count = {}, 0 end
+  good[text], good_count = true, good_count + 1
+end
+
 ---@param text string
 ---@return string[] what is wrong with it as a qualified name, "example.com/name"
 function M.qualified_faults(text)
+  if good[text] then return NOTHING end
   local faults = {}
   local prefix, name = text:match "^(.-)/(.*)$"
   if name and name:find "/" then
@@ -107,12 +117,14 @@ function M.qualified_faults(text)
     faults[#faults + 1] = "name part must be no more than 63 bytes"
   end
   if not is_word(name) then faults[#faults + 1] = NAME_PART end
+  if #faults == 0 then remember(text) end
   return faults
 end
 
 ---@param text string
 ---@return string[] what is wrong with it as a label's value
 function M.value_faults(text)
+  if text == "" or #text <= 63 and is_word(text) then return NOTHING end
   local faults = {}
   if #text > 63 then faults[#faults + 1] = "must be no more than 63 bytes" end
   if text ~= "" and not is_word(text) then faults[#faults + 1] = LABEL_VALUE end
@@ -142,7 +154,11 @@ local MOST_ANNOTATIONS = 262144
 local function check_annotations(annotations, causes)
   local size = 0
   for _, name in ipairs(sorted_names(annotations)) do
-    for _, fault in ipairs(M.qualified_faults(name:lower())) do causes:invalid("metadata.annotations", name, fault) end
+    if not good[name] then
+      for _, fault in ipairs(M.qualified_faults(name:lower())) do
+        causes:invalid("metadata.annotations", name, fault)
+      end
+    end
     size = size + #name + #annotations[name]
   end
   if size > MOST_ANNOTATIONS then causes:too_long("metadata.annotations", MOST_ANNOTATIONS) end

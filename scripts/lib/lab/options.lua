@@ -51,7 +51,8 @@ local function parse_delete_body(ctx)
   local body = ctx.request.body
   if not body or body == "" then return nil end
   local media = (ctx.headers["content-type"] or ""):match "^[^;]*"
-  local decode = media:find "yaml" and require("yaml").decode or json.decode
+  local decode = media:find "yaml" and require("yaml").decode
+    or media:find "protobuf" and require("lab.protobuf").decode or json.decode
   local ok, value = pcall(decode, body)
   if not ok or type(value) ~= "table" then
     local text = body:match "^%s*{%s*$" and "unexpected end of JSON input" or "invalid character"

@@ -64,7 +64,7 @@ local function strict_failure(document)
     local causes = status.causes()
     causes:invalid("patch", json.encode(document, { sort = true }), text)
     local raised = status.invalid_status({ group = "", kind = "" }, "", causes)
-    raised.body.details = json.object {}
+    raised.body.details = { causes = raised.body.details.causes }
     error(raised, 0)
   end
 end

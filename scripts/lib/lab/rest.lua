@@ -102,6 +102,7 @@ end
 local ANSWERS_OBJECT = {
   pods = true, persistentvolumeclaims = true, persistentvolumes = true, serviceaccounts = true, podtemplates = true,
   resourcequotas = true, services = true, ["storage.k8s.io/storageclasses"] = true,
+  ["apiextensions.k8s.io/customresourcedefinitions"] = true,
   ["storage.k8s.io/csidrivers"] = true,
   ["storage.k8s.io/csinodes"] = true, ["storage.k8s.io/volumeattachments"] = true,
 }

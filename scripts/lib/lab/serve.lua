@@ -22,9 +22,13 @@ local LARGEST = 4 * 1048576 -- above what the API itself refuses with a Status
 local running = {}
 running.__index = running
 
--- An authority that lasts as long as this lab.
-local function certificates()
+-- An authority that lasts as long as this lab, or its state.
+local function certificates(kept)
   local authority = x509.authority { name = "kfhost lab" }
+  if kept then
+    local key = kept:fact("ca_key", function() return authority.key end)
+    authority = { certificate = kept:fact("ca", function() return authority.certificate end), key = key }
+  end
   local pair = x509.issue(authority, {
     name = "kube-apiserver", usage = "server",
     names = { "127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
@@ -38,9 +42,12 @@ end
 ---@return lab.Running
 function M.start(options)
   options = options or {}
-  local authority, pair = certificates()
+  local kept = options.state and require("lab.state").open(options.state) or nil
+  local authority, pair = certificates(kept)
   local cluster = api.new {
-    ca = authority.certificate, admin_token = options.token, on_error = options.on_error,
+    ca = authority.certificate, on_error = options.on_error, state = kept,
+    admin_token = kept and kept:fact("admin_token", function() return hash.random_hex(16) end) or options.token,
+    token_secret = kept and kept:token_secret() or nil,
   }
   cluster.port = options.port
   local listening = server.listen {
@@ -48,7 +55,8 @@ function M.start(options)
     max_body = LARGEST, handler = function(request) return cluster:handle(request) end,
   }
   local self = setmetatable({
-    cluster = cluster, server = listening, port = listening.port, ca = authority.certificate, authority = authority,
+    cluster = cluster, state = kept, server = listening, port = listening.port, ca = authority.certificate,
+    authority = authority,
     url = ("https://127.0.0.1:%d"):format(listening.port), token = cluster.auth.admin_token,
   }, running)
   cluster.port = listening.port
@@ -84,6 +92,11 @@ function running:close()
   self.cluster.closing = true
   require("lab.controllers").stop(self.cluster)
   self.server:close()
+  if self.state then
+    self.cluster.store.journal = nil
+    self.state:close()
+    self.state = nil
+  end
 end
 running.__close = running.close
 

@@ -131,6 +131,11 @@ local encode_options = { sort = true }
 ---@return string?
 function M.item_name(shape, item)
   if shape.list == "set" then return "v:" .. json.encode(item, encode_options) end
+  local keys = shape.keys or {}
+  if #keys == 1 and type(item) == "table" and type(item[keys[1]]) == "string" then
+    local value = item[keys[1]]
+    if not value:find '[%c"\\<>&\x80-\xff]' then return ('k:{"%s":"%s"}'):format(keys[1], value) end
+  end
   local key = json.object {}
   for _, name in ipairs(shape.keys or {}) do
     local value = type(item) == "table" and item[name]

@@ -218,7 +218,23 @@ function M.encode(object)
   return bytes
 end
 
+-- Fields that selectors ask for are the same for many objects: one table for all of these.
+local shared = setmetatable({}, { __mode = "v" })
+
+local function share(fields)
+  if not fields then return nil end
+  local parts = {}
+  for name, value in pairs(fields) do parts[#parts + 1] = name .. "=" .. value end
+  table.sort(parts)
+  local key = table.concat(parts, "\0")
+  local known = shared[key]
+  if known then return known end
+  shared[key] = fields
+  return fields
+end
+
 local function record_of(object, revision, bytes, fields)
+  fields = share(fields)
   local meta = object.metadata
   local labels = meta.labels
   if labels and next(labels) == nil then labels = nil end
@@ -274,6 +290,23 @@ function store:remove(c, previous, object)
   return record
 end
 
+---Puts back an object that was kept, without an event.
+function store:restore(name, object, bytes, revision, fields)
+  local c = self:collection(name)
+  local record = record_of(object, revision, bytes, fields)
+  local space = space_of(c, record.namespace or "")
+  space.records[record.name] = record
+  space.fresh = true
+  c.count = c.count + 1
+end
+
+---After the last restore: what was before is forgotten.
+---@param revision integer of the last write that was kept
+function store:restored(revision)
+  self.revision = math.max(self.revision, revision)
+  self:compact()
+end
+
 ---Forgets history, so that what is older than now has expired.
 function store:compact()
   self.base = self.revision
@@ -282,7 +315,7 @@ end
 
 -- --- objects --------------------------------------------------------------------------------------
 
-local decoded = setmetatable({}, { __mode = "k" })
+local decoded = setmetatable({}, { __mode = "kv" })
 
 ---A record's object, to be changed by the caller. It has no kind and apiVersion.
 ---@param record lab.Record

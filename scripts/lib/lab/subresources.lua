@@ -173,7 +173,6 @@ local function bind(ctx, name, target, metadata)
       end
       object.status.conditions = set_condition(object.status.conditions or json.array {}, {
         type = "PodScheduled", status = "True", lastProbeTime = json.null, lastTransitionTime = ctx.cluster:time(),
-        observedGeneration = object.metadata.generation,
       })
       return object
     end,

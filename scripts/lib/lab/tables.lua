@@ -57,10 +57,9 @@ local function convert(value, kind)
 end
 
 local function custom_cell(column, object, now)
-  local ok, found = pcall(require("kube").jsonpath, "{" .. column.jsonPath .. "}", object)
+  local ok, _, found = pcall(require("kube").jsonpath, "{" .. column.jsonPath .. "}", object)
   if not ok then return json.null end
-  local value = found
-  if type(found) == "table" and json.is_array(found) then value = found[1] end
+  local value = found[1]
   if value == json.null then value = nil end
   if column.type == "date" then
     if value == nil then return json.null end

@@ -38,14 +38,38 @@ end
 ---@field resource lab.Resource
 ---@field unknown string[]
 
+-- The names on the way down stand in the walk itself; a number is the index of an item.
+local function path_of(walk, last)
+  local parts = {}
+  for i = 1, walk.depth do
+    local step = walk[i]
+    if type(step) == "number" then
+      parts[#parts + 1] = ("[%d]"):format(step)
+    else
+      parts[#parts + 1] = (#parts > 0 and "." or "") .. step
+    end
+  end
+  if last then parts[#parts + 1] = (#parts > 0 and "." or "") .. last end
+  return table.concat(parts)
+end
+
+-- The same without indices, after the kind: how Go names a field.
+local function go_path(walk)
+  local parts = { walk.resource.kind }
+  for i = 1, walk.depth do
+    if type(walk[i]) ~= "number" then parts[#parts + 1] = walk[i] end
+  end
+  return table.concat(parts, ".")
+end
+
 local function refuse(walk, text)
   local r = walk.resource
   status.bad_request('%s in version "%s" cannot be handled as a %s: %s', r.kind, r.version, r.kind, text)
 end
 
-local function wrong_type(walk, value, field, names)
+local function wrong_type(walk, value, field)
   refuse(walk, ("json: cannot unmarshal %s into Go struct field %s of type %s"):format(
-    M.json_name(value), names, go_type(field)))
+    M.json_name(value), go_path(walk), go_type(field)))
 end
 
 local function check_time(walk, value, micro)
@@ -72,48 +96,65 @@ end
 
 local check_value
 
-local function check_struct(walk, value, name, path, names)
+local null = json.null
+
+-- Nulls go too: to Go a null is the same as an absent field.
+local function check_struct(walk, value, name)
   local known = schema.type(name)
   if not known then return end
   local fields = known.fields
+  local depth = walk.depth + 1
   for key, inner in pairs(value) do
     local field = fields[key]
-    local at = path == "" and key or path .. "." .. key
     if not field then
-      walk.unknown[#walk.unknown + 1] = at
+      walk.unknown[#walk.unknown + 1] = path_of(walk, key)
       value[key] = nil
-    elseif inner ~= json.null then
-      check_value(walk, inner, field, at, names .. "." .. key)
+    elseif inner == null then
+      value[key] = nil
+    else
+      walk[depth], walk.depth = key, depth
+      check_value(walk, inner, field)
+      walk.depth = depth - 1
     end
   end
 end
 
-check_value = function(walk, value, field, path, names)
+-- Members of a map or items of a list, by their keys.
+local function check_all(walk, value, field, offset)
+  local depth = walk.depth + 1
+  for key, one in pairs(value) do
+    if one == null then
+      if offset == 0 then value[key] = nil end
+    else
+      walk[depth], walk.depth = offset == 0 and key or key - offset, depth
+      check_value(walk, one, field)
+      walk.depth = depth - 1
+    end
+  end
+end
+
+check_value = function(walk, value, field)
   local kind = field.type
   local scalar = SCALARS[kind]
   if scalar then
-    if not scalar(value) then wrong_type(walk, value, field, names) end
+    if not scalar(value) then wrong_type(walk, value, field) end
   elseif kind == "struct" then
-    if not is_object(value) then wrong_type(walk, value, field, names) end
-    check_struct(walk, value, field.name, path, names)
+    if not is_object(value) then wrong_type(walk, value, field) end
+    check_struct(walk, value, field.name)
   elseif kind == "list" then
     if type(value) ~= "table" or not json.is_array(value) and next(value) ~= nil then
-      wrong_type(walk, value, field, names)
+      wrong_type(walk, value, field)
     end
-    for i, one in ipairs(value) do
-      if one ~= json.null then check_value(walk, one, field.of, ("%s[%d]"):format(path, i - 1), names) end
-    end
+    check_all(walk, value, field.of, 1)
   elseif kind == "map" then
-    if not is_object(value) then wrong_type(walk, value, field, names) end
-    for key, one in pairs(value) do
-      if one ~= json.null then check_value(walk, one, field.of, path .. "." .. key, names) end
-    end
+    if not is_object(value) then wrong_type(walk, value, field) end
+    check_all(walk, value, field.of, 0)
   elseif kind == "quantity" then
-    if type(value) ~= "string" and type(value) ~= "number" then wrong_type(walk, value, field, names) end
+    if type(value) ~= "string" and type(value) ~= "number" then wrong_type(walk, value, field) end
     local ok = pcall(quantities.tidy, value)
     if not ok then refuse(walk, quantities.PATTERN) end
   elseif kind == "time" or kind == "micro_time" then
-    if type(value) ~= "string" then wrong_type(walk, value, field, names) end
+    if type(value) ~= "string" then wrong_type(walk, value, field) end
     check_time(walk, value, kind == "micro_time")
   end
 end
@@ -125,8 +166,8 @@ end
 function M.check(resource, object)
   local version = resource.group == "" and resource.version or resource.group .. "/" .. resource.version
   local name = schema.kind(version .. "/" .. resource.kind)
-  local walk = { resource = resource, unknown = {} }
-  if name then check_struct(walk, object, name, "", resource.kind) end
+  local walk = { resource = resource, unknown = {}, depth = 0 }
+  if name then check_struct(walk, object, name) end
   return walk.unknown
 end
 

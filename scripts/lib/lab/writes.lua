@@ -73,7 +73,8 @@ local function validate(ctx, resource, object, old, subresource)
       rules.validate(object, causes, ctx, old)
     end
   end
-  status.check(resource, object.metadata.name, causes)
+  -- Events of both groups are one kind inside.
+  status.check(resource.stored == "events" and { group = "", kind = "Event" } or resource, object.metadata.name, causes)
   local rules = rules_of(ctx, resource)
   if rules.warn and not subresource then rules.warn(object, ctx.warnings, ctx) end
 end
@@ -101,7 +102,7 @@ local function system_fields(ctx, resource, object)
   if m.generateName and m.generateName ~= "" and (m.name or "") == "" then m.name = ids.name(m.generateName) end
   m.uid, m.creationTimestamp = ids.uid(), ctx.cluster:time()
   m.deletionTimestamp, m.deletionGracePeriodSeconds, m.resourceVersion = nil, nil, nil
-  m.generation = (resource.generation or resource.custom) and 1 or nil
+  if resource.generation or resource.custom then m.generation = 1 end
   meta.tidy(m)
 end
 
@@ -231,6 +232,7 @@ local function prepare_update(ctx, resource, object, old, subresource)
   end
   if rules.prepare_update then rules.prepare_update(object, old, ctx, subresource) end
   if old.metadata.generation and (resource.generation or resource.custom) and subresource ~= "status"
+    and subresource ~= "binding"
     and spec_differs(resource.custom and { status = has_status } or resource, object, old) then
     object.metadata.generation = old.metadata.generation + 1
   end

@@ -13,6 +13,7 @@ local M = {}
 ---@class lab.ControllerOptions
 ---@field name string
 ---@field on fun(collection: string, event: lab.Event, add: fun(key: string)) what a write means: keys to look at
+---@field pause number? seconds between a write and the look
 ---@field look fun(key: string, self: lab.Controller) brings one thing in order
 
 ---@class lab.Controller
@@ -27,6 +28,7 @@ local function run(self)
       self.wake:clear()
       self.wake:wait()
     else
+      if self.pause then task.sleep(self.pause) end -- what comes together is looked at once
       self.queued[key] = nil
       local ok, problem = pcall(self.look, key, self)
       if ok then
@@ -53,12 +55,18 @@ end
 function M.new(cluster, options)
   local self = setmetatable({
     cluster = cluster, name = options.name, look = options.look, queue = {}, queued = {}, failures = {}, timers = {},
-    wake = task.event(),
+    wake = task.event(), pause = options.pause,
   }, controller)
   local function add(key) self:add(key) end
   cluster.store:listen(function(collection, event)
     if not self.stopped then options.on(collection, event, add) end
   end)
+  -- What is there already is looked at as if it had just been written.
+  for name, c in pairs(cluster.store.collections) do
+    for _, record in ipairs(c:records()) do
+      options.on(name, { revision = record.revision, record = record, removed = false }, add)
+    end
+  end
   self.task = task.spawn(function()
     local ok, problem = pcall(run, self)
     if not ok and not errors.is(problem, "Cancelled") then error(problem, 0) end

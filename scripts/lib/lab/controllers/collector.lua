@@ -158,8 +158,9 @@ end
 ---@return lab.Controller
 function M.start(cluster)
   local graph = new_graph()
+  -- Owners first: what is there must be known before anybody is taken for an orphan.
   for name, c in pairs(cluster.store.collections) do
-    for _, record in ipairs(c:records()) do note(graph, name, { record = record }, function() end) end
+    for _, record in ipairs(c:records()) do graph.live[record.uid] = place(name, record) end
   end
   return base.new(cluster, {
     name = "collector",

@@ -295,7 +295,7 @@ end
 ---@return lab.Controller
 function M.start(cluster)
   return base.new(cluster, {
-    name = "deployments",
+    name = "deployments", pause = 0.01,
     on = function(collection, event, add)
       if collection == DEPLOYMENT then
         if not event.removed then add(event.record.key) end

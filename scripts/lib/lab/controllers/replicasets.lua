@@ -80,7 +80,7 @@ end
 ---@return lab.Controller
 function M.start(cluster)
   return base.new(cluster, {
-    name = "replicasets",
+    name = "replicasets", pause = 0.01,
     on = function(collection, event, add)
       if collection == SET then
         if not event.removed then add(event.record.key) end

@@ -123,11 +123,12 @@ function secrets.fields(object) return { type = object.type } end
 
 local function check_base64(data)
   for _, key in ipairs(meta.sorted_names(data or {})) do
+    local strange = data[key]:find "[^A-Za-z0-9+/=\r\n]"
     local ok, problem = pcall(hash.unbase64, data[key])
-    if not ok then
-      if not errors.is(problem) then error(problem, 0) end
+    if strange or not ok then
+      if not strange and not errors.is(problem) then error(problem, 0) end
       status.bad_request('Secret in version "v1" cannot be handled as a Secret: illegal base64 data at input byte %d',
-        problem.offset or 0)
+        strange and strange - 1 or problem.offset or 0)
     end
   end
 end

@@ -27,6 +27,15 @@ function pods.default(pod)
   pod.spec = pod.spec or {}
   podspec.default(pod.spec)
   podspec.requests_from_limits(pod.spec)
+  for _, condition in ipairs(pod.status and pod.status.conditions or {}) do
+    condition.lastProbeTime = condition.lastProbeTime or json.null
+    condition.lastTransitionTime = condition.lastTransitionTime or json.null
+  end
+  for _, field in ipairs { "initContainerStatuses", "containerStatuses" } do
+    for _, s in ipairs(pod.status and pod.status[field] or {}) do
+      s.state, s.lastState = s.state or json.object {}, s.lastState or json.object {}
+    end
+  end
   if pod.spec.enableServiceLinks == nil then pod.spec.enableServiceLinks = true end
 end
 
