@@ -306,3 +306,49 @@ test("discovery says the same in both forms, and 304 to who knows it", function(
   local _, old = call("GET", "/apis")
   test.equal(#old.groups, #groups.items)
 end)
+
+-- --- faults ---------------------------------------------------------------------------------------
+
+test("a fault is met as often as was asked for, and only where", function()
+  local cluster, call = lab()
+  local faults = require "lab.faults"
+  faults.command(cluster, { kind = "error", status = 429, retry_after = 7, count = 1, match = "configmaps" })
+  test.equal((call("GET", "/api/v1/namespaces")), 200)
+  local code, problem, response = call("GET", MAPS)
+  test.same({ code, problem.reason, response.headers["Retry-After"] }, { 429, "TooManyRequests", "7" })
+  test.equal((call("GET", MAPS)), 200)
+end)
+
+test("a watch under a fault ends in the middle of an event, or says nothing more", function()
+  local cluster, call = lab()
+  local faults = require "lab.faults"
+  local _, list = call("GET", MAPS)
+  call("POST", MAPS, map("a"))
+  local query = "watch=1&timeoutSeconds=1&resourceVersion=" .. list.metadata.resourceVersion
+  faults.command(cluster, { kind = "watch-half", count = 1 })
+  local text = {}
+  local _, _, response = call("GET", MAPS, nil, { query = query })
+  pcall(response.stream, { write = function(_, part) text[#text + 1] = part end })
+  test.equal((pcall(json.decode, table.concat(text))), false)
+  faults.command(cluster, { kind = "watch-silent", count = 1 })
+  text = {}
+  _, _, response = call("GET", MAPS, nil, { query = query })
+  local reader = task.spawn(response.stream, { write = function(_, part) text[#text + 1] = part end })
+  test.advance(2)
+  reader:wait()
+  test.same(text, {})
+end)
+
+test("a typed client's body in Protocol Buffers is read", function()
+  local cluster = lab()
+  -- k8s, 0, Unknown{ TypeMeta{v1, Namespace}, raw = Namespace{ metadata{ name = "x", labels = {a = b} } } }
+  local meta = "\10\1x" .. "\90\6" .. "\10\1a\18\1b"
+  local raw = "\10" .. string.char(#meta) .. meta
+  local kind = "\10\2v1\18\9Namespace"
+  local body = "k8s\0\10" .. string.char(#kind) .. kind .. "\18" .. string.char(#raw) .. raw
+  local response = cluster:handle { method = "POST", path = "/api/v1/namespaces", body = body, headers = {
+    ["content-type"] = "application/vnd.kubernetes.protobuf",
+    authorization = "Bearer " .. cluster.auth.admin_token } }
+  local made = json.decode(response.body)
+  test.same({ response.status, made.metadata.name, made.metadata.labels.a }, { 201, "x", "b" })
+end)

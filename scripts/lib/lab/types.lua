@@ -53,11 +53,11 @@ local function path_of(walk, last)
   return table.concat(parts)
 end
 
--- The same without indices, after the kind: how Go names a field.
+-- The same without indices and keys of maps, after the kind: how Go names a field.
 local function go_path(walk)
   local parts = { walk.resource.kind }
   for i = 1, walk.depth do
-    if type(walk[i]) ~= "number" then parts[#parts + 1] = walk[i] end
+    if type(walk[i]) ~= "number" and not walk.keys[i] then parts[#parts + 1] = walk[i] end
   end
   return table.concat(parts, ".")
 end
@@ -112,7 +112,7 @@ local function check_struct(walk, value, name)
     elseif inner == null then
       value[key] = nil
     else
-      walk[depth], walk.depth = key, depth
+      walk[depth], walk.keys[depth], walk.depth = key, false, depth
       check_value(walk, inner, field)
       walk.depth = depth - 1
     end
@@ -126,7 +126,7 @@ local function check_all(walk, value, field, offset)
     if one == null then
       if offset == 0 then value[key] = nil end
     else
-      walk[depth], walk.depth = offset == 0 and key or key - offset, depth
+      walk[depth], walk.keys[depth], walk.depth = offset == 0 and key or key - offset, true, depth
       check_value(walk, one, field)
       walk.depth = depth - 1
     end
@@ -166,7 +166,7 @@ end
 function M.check(resource, object)
   local version = resource.group == "" and resource.version or resource.group .. "/" .. resource.version
   local name = schema.kind(version .. "/" .. resource.kind)
-  local walk = { resource = resource, unknown = {}, depth = 0 }
+  local walk = { resource = resource, unknown = {}, depth = 0, keys = {} }
   if name then check_struct(walk, object, name) end
   return walk.unknown
 end
