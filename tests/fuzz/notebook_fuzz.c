@@ -1,5 +1,6 @@
-// Any bytes as a notebook: reader, tags and analysis give a plan, or an error table with code
-// "Notebook"; findings have a code, a message and a place that is in the notebook.
+// Any bytes as a notebook, JSON or Python in percent format: reader, tags and analysis give a plan,
+// or an error table with code "Notebook"; findings have a code, a message and a place that is in
+// the notebook.
 #include "state.h"
 
 #include <lauxlib.h>
@@ -12,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const char check[] =
     "local errors, notebook, plan = require 'errors', require 'kale.notebook', require 'kale.plan'\n"
     "return function(text)\n"
-    "  local ok, nb = pcall(notebook.parse, text, 'fuzz.ipynb')\n"
+    "  local name = text:find '^%s*[{[]' and 'fuzz.ipynb' or 'fuzz.py'\n"
+    "  local ok, nb = pcall(notebook.parse, text, name)\n"
     "  if not ok then assert(errors.is(nb, 'Notebook'), tostring(nb)) return end\n"
     "  local made, result = pcall(plan.make, nb)\n"
     "  if not made then\n"

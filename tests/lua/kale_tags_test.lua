@@ -191,6 +191,17 @@ test("volumes of the notebook are mounted, made and named in the environment", f
   test.same(inputs.annotations.runtimeValue.constant, { a = "b" })
 end)
 
+test("a volume's own empty settings leave those of the notebook, and keys that nobody knows are told", function()
+  local made = plan_of({ { "step:a", "x = 1" } }, { storage_class_name = "fast", volume_access_mode = "rwo", volumes = {
+    { name = "v", type = "new_pvc", mount_point = "/v", size = 1, size_type = "Gi", storage_class_name = "",
+      volume_access_mode = "", colour = "red", snapshot = false, snapshot_name = "" },
+  } })
+  test.same(codes(made), { "metadata-unknown@-" })
+  local inputs = ir.build(made).root.dag.tasks["create-v"].inputs.parameters
+  test.equal(inputs.storage_class_name.runtimeValue.constant, "fast")
+  test.same(inputs.access_modes.runtimeValue.constant, { "ReadWriteOnce" })
+end)
+
 test("two volumes cannot give the same variable", function()
   local made = plan_of({ { "step:a", "x = 1" } }, { volumes = {
     { name = "a.b", type = "pvc", mount_point = "/1", expose_as_env_var = true },

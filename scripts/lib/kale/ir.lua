@@ -98,6 +98,9 @@ local function cache_key(plan, step, spec, runtime)
       parts[#parts + 1] = entry["with"] and table.concat(entry["with"], " ")
     end
   end
+  for _, definition in ipairs(spec.definitions or {}) do
+    parts[#parts + 1] = definition.name .. ": " .. table.concat(definition.needs, " ")
+  end
   return hash.sha256(table.concat(parts, "\n"))
 end
 

@@ -66,6 +66,13 @@ local KEYS = {
   output_path = { text, nothing = { [".kale"] = true }, why = "kale compile -o says where to write" },
 }
 
+local function sorted_keys(map)
+  local keys = {}
+  for key in pairs(map) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return keys
+end
+
 -- --- volumes -------------------------------------------------------------------------------------------------
 
 local VOLUME_TYPES = { pv = "create", new_pvc = "create", pvc = "use" }
@@ -88,7 +95,16 @@ local function pairs_of(annotations)
   return result
 end
 
+local function storage_class_of(volume, metadata)
+  local own = volume.storage_class_name
+  return type(own) == "string" and own ~= "" and own or metadata.storage_class_name
+end
+
 local function environment_name(name) return "KALE_VOLUME_" .. name:upper():gsub("[^A-Z0-9]", "_") end
+
+local VOLUME_KEYS = {}
+for key in ([[name mount_point type size size_type annotations snapshot snapshot_name storage_class_name
+  volume_access_mode expose_as_env_var]]):gmatch "%S+" do VOLUME_KEYS[key] = true end
 
 local function read_volume(volume, metadata, report)
   local function wrong(wanted)
@@ -104,13 +120,17 @@ local function read_volume(volume, metadata, report)
   if not kind then return wrong "a 'type' of pvc, new_pvc or pv; clone needs Rok, which is gone" end
   if volume.snapshot == true then report("metadata-ignored", { key = "volumes." .. name .. ".snapshot",
     why = "Rok's snapshots are gone" }) end
-  local mode = volume.volume_access_mode or metadata.volume_access_mode or "rwm"
+  for _, key in ipairs(sorted_keys(volume)) do
+    if not VOLUME_KEYS[key] then report("metadata-unknown", { key = ("volumes.%s.%s"):format(name, key) }) end
+  end
+  local mode = volume.volume_access_mode
+  if mode == nil or mode == "" or mode == json.null then mode = metadata.volume_access_mode or "rwm" end
   local known_mode = access_mode(mode)
   if not known_mode then return wrong "a 'volume_access_mode' of rom, rwo or rwm" end
   if kind == "create" and volume.type == "new_pvc" and not volume_size(volume) then return wrong "a 'size'" end
   return {
     name = name, path = path, kind = kind, size = volume_size(volume), access_mode = known_mode,
-    storage_class = volume.storage_class_name or metadata.storage_class_name,
+    storage_class = storage_class_of(volume, metadata),
     volume = volume.type == "pv" and name or nil, annotations = pairs_of(volume.annotations),
     env = flag(volume.expose_as_env_var) and environment_name(name) or nil,
   }
@@ -168,13 +188,6 @@ local function read_security(given, report)
     elseif key ~= "enabled" then report("metadata-unknown", { key = "security_context." .. key }) end
   end
   return context
-end
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 ---@param nb table of kale.notebook
