@@ -142,6 +142,19 @@ test("a time limit counts for all tries together", function()
   test.equal(err.retry_after, 20)
 end)
 
+test("the connection's time limit counts for lists as well, for the head and for each piece", function()
+  for _, kind in ipairs { "silence", "stall" } do
+    local s <close> = server.start { handler = function()
+      return { headers = { ["Content-Type"] = "application/json" }, body = '{"kind":"PodList","items":[{},{}]}' }
+    end }
+    s:fail { kind = kind, after = 20, times = 2 }
+    local c = kube.connect { server = s.url, timeout = 0.05 }
+    test.raises("Timeout", function() c:list "pods" end)
+    test.raises("Timeout", function() c:each "pods" () end)
+    c:close()
+  end
+end)
+
 -- --- discovery ------------------------------------------------------------------------------------------
 
 local function aggregated(kinds)

@@ -28,7 +28,8 @@ function M.list_request(client, kind, options)
   return {
     method = "GET", verb = "list", path = rest.path(resource, namespace, options.name, options.subresource),
     resource = resource.plural, kind = resource.kind, namespace = namespace, query = options_of.read_query(options),
-    accept = options.metadata_only and PARTIAL or nil, timeout = options.timeout, transport = options.transport,
+    accept = options.metadata_only and PARTIAL or nil, timeout = options.timeout or client.timeout,
+    transport = options.transport,
   }, resource
 end
 
