@@ -61,7 +61,7 @@ local function repair(case, made)
 end
 
 local function make(case)
-  return plan.make(notebook.parse(json.encode(document_of(case)), case.id .. ".ipynb"), case.options)
+  return plan.make(notebook.parse(json.encode(document_of(case)), case.id .. ".ipynb"), { infer = case.infer })
 end
 
 local function has_errors(made)

@@ -63,10 +63,15 @@ def shape(statements, seed):
 
 
 def all_cuts(statements, seed, shapes):
-    """(name, blocks, whether missing edges are added) of all cuts of a program."""
+    """(name, blocks, how) of all cuts of a program; how: "" as it is, "repair": edges that the findings
+    ask for are added, "infer": edges follow data."""
     count = len(statements)
     for number, blocks in enumerate(pairs(count), 1):
-        yield "cut%d" % number, blocks, False
-    yield "singles", singles(count), False
+        yield "cut%d" % number, blocks, ""
+    yield "singles", singles(count), ""
     for number in range(shapes):
-        yield "shape%d" % number, shape(statements, "%s %d" % (seed, number)), True
+        blocks = shape(statements, "%s %d" % (seed, number))
+        infer = number % 4 == 3
+        for b in blocks if infer else ():
+            b["prev"] = []
+        yield "shape%d" % number, blocks, "infer" if infer else "repair"

@@ -141,9 +141,9 @@ class Run:
     def cases(self, programs):
         cases = []
         for program in programs:
-            for name, blocks, repair in all_cuts(program.statements, self.arguments.seed, self.arguments.shapes):
+            for name, blocks, how in all_cuts(program.statements, self.arguments.seed, self.arguments.shapes):
                 cases.append({"id": "%s/%s" % (program.name, name), "statements": program.statements,
-                              "blocks": blocks, "repair": repair})
+                              "blocks": blocks, "repair": how == "repair", "infer": how == "infer"})
         if self.arguments.sample:
             cases = random.Random(self.arguments.seed).sample(cases, min(self.arguments.sample, len(cases)))
         return cases

@@ -1,4 +1,5 @@
 """Says what values are, down to shared objects: two runs that show the same have the same values."""
+import os
 import types
 
 
@@ -53,5 +54,9 @@ class Shower:
 
 
 def show(**values):
-    for name, value in values.items():
-        print("%s = %s" % (name, Shower().text(value)))
+    """Prints the values, and writes them into the file that KF_SHOW names."""
+    lines = ["%s = %s" % (name, Shower().text(value)) for name, value in values.items()]
+    print("\n".join(lines))
+    if os.environ.get("KF_SHOW"):
+        with open(os.environ["KF_SHOW"], "w") as file:
+            file.write("\n".join(lines) + "\n")

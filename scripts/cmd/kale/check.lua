@@ -21,10 +21,11 @@ return cli.main {
     { "--python FILE", "the interpreter that is asked for syntax errors (python3)" },
     { "--json", "machine output" },
     { "--lsp", "machine output as the Language Server Protocol has it" },
+    { "--infer", "let edges follow data, too, where prev tags are missing" },
   },
   run = function(args)
     local nb = require "kale.notebook".read(args.notebook)
-    local plan = require "kale.plan".make(nb)
+    local plan = require "kale.plan".make(nb, { infer = args.infer })
     local problem = require "kale.pycheck".extend(plan, nb, args.python)
     if problem then io.stderr:write("syntax was checked by the parser alone: ", problem, "\n") end
     if args.lsp then

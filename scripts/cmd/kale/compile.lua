@@ -8,6 +8,7 @@ return cli.main {
   options = {
     { "-o, --output FILE", "where to write; standard output without it, or for -" },
     { "--debug-dump ROOM", "print what a room made: notebook cells steps analysis ir yaml" },
+    { "--infer", "let edges follow data, too, where prev tags are missing" },
   },
   run = function(args)
     local room = args.debug_dump
@@ -18,7 +19,7 @@ return cli.main {
     if large then collectgarbage "stop" else collectgarbage("setpause", 100) end  -- a small one stays small
     local ir = require "kale.ir"
     local diagnostics, term = require "kale.diagnostics", require "term"
-    local plan = require "kale.plan".read(args.notebook)
+    local plan = require "kale.plan".read(args.notebook, { infer = args.infer })
     for _, d in ipairs(plan.diagnostics) do
       local function style(text, how) return term.style(text, how, "stderr") end
       io.stderr:write(diagnostics.render(plan.path, d, style), "\n")

@@ -113,7 +113,7 @@ local function run_notebook(args, made)
   local follow, kale_run = require "kale.follow", require "kale.run"
   local images, limits = read_images(args.image), read_limits(args.rlimit)
   local run = kale_run.prepare(args.notebook, {
-    runs = args.runs, python = args.python, from = args.from, only = args.only,
+    runs = args.runs, python = args.python, from = args.from, only = args.only, infer = args.infer,
   })
   made.run = run
   if run.unchecked then io.stderr:write("syntax was checked by the parser alone: ", run.unchecked, "\n") end
@@ -159,6 +159,7 @@ return cli.main {
     { "--runs DIR", "where run directories lie; .kfhost/runs beside the notebook without it" },
     { "-q, --quiet", "do not show what the steps print; kfhost kale logs does" },
     { "--json", "one line of machine output at the end" },
+    { "--infer", "let edges follow data, too, where prev tags are missing" },
   },
   run = function(args)
     local errors = require "errors"

@@ -81,11 +81,12 @@ return cli.main {
     { "--svg FILE", "draw the graph into a file; - is standard output" },
     { "--deps", "say which name comes from where, and how it crosses" },
     { "--debug-dump ROOM", "print what a room made: notebook cells steps analysis ir yaml" },
+    { "--infer", "let edges follow data, too, where prev tags are missing" },
   },
   run = function(args)
     if args.debug_dump then return require("kale.dump").print(args.notebook, args.debug_dump) end
     local diagnostics, term = require "kale.diagnostics", require "term"
-    local plan = require "kale.plan".read(args.notebook)
+    local plan = require "kale.plan".read(args.notebook, { infer = args.infer })
     if args.json then
       print(as_json(plan))
     elseif args.svg == "-" then

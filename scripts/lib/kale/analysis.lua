@@ -65,6 +65,13 @@ function Resolver:use(step, name, moment)
   local seen = step.seen[name]
   if seen and seen <= moment then return end
   step.seen[name] = moment
+  -- A closure or a function with a state of its own may be called, directly or by another.
+  if self.learned.callables[name] then
+    step.late_changes[name] = "strong"
+    if not there_before(step, name, moment) and self:is_needed_after(step, name) then
+      want(step, name, { soft = true, why = "it may change when it is called" })
+    end
+  end
   for _, facts in ipairs(self.facts[name] or {}) do self:use_facts(step, facts, moment, name) end
   local local_facts = step.summary.facts[name]
   if local_facts then self:use_facts(step, local_facts, moment, name) end

@@ -243,9 +243,10 @@ end
 
 ---Reads a notebook and plans it.
 ---@param path string
+---@param options {infer: boolean?}? of M.make
 ---@return table plan # raises "Notebook" when the file is no notebook; mistakes in it are plan.diagnostics
-function M.read(path)
-  return M.make(notebook.read(path))
+function M.read(path, options)
+  return M.make(notebook.read(path), options)
 end
 
 return M

@@ -81,13 +81,14 @@ end
 
 ---Compiles a notebook into a new run directory.
 ---@param path string the notebook
----@param options {runs: string?, python: string?, from: string?, only: string?} runs: where run directories lie;
----  .kfhost/runs beside the notebook without it. python: who is asked for syntax errors. from, only: as of kale.choice
+---@param options {runs: string?, python: string?, from: string?, only: string?, infer: boolean?} runs: where run
+---  directories lie; .kfhost/runs beside the notebook without it. python: who is asked for syntax errors. from, only:
+---  as of kale.choice. infer: as of kale.plan
 ---@return {plan: table, directory: string, notebook: string, choose: function?, unchecked: string?} run unchecked: why
 ---  the interpreter was not asked # raises "Notebook" when it has errors
 function M.prepare(path, options)
   local nb = notebook.read(path)
-  local made = plan.make(nb)
+  local made = plan.make(nb, { infer = options.infer })
   local unchecked = require "kale.pycheck".extend(made, nb, options.python)
   local pipeline, platform = ir.build(made)
   local runs = history.folder(path, options.runs)
