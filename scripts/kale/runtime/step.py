@@ -122,6 +122,7 @@ def main(spec, executor_input):
         if exit.code not in (None, 0):
             raise
     except BaseException as error:
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         tell(error)
         sys.stdout.flush()
         sys.stderr.flush()

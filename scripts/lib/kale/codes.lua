@@ -108,7 +108,7 @@ return {
   ["star-import"] = {
     "warning", "names of 'import *' cannot be known: what is not found elsewhere is taken from it",
   },
-  ["magic-unknown"] = { "warning", "'{text}' is no magic that works in a step; it is left out" },
+  ["magic-unknown"] = { "warning", "'{text}' is a magic that works only where IPython is in the step's image" },
   ["relative-path"] = {
     "warning", "'{text}' is a file beside the notebook: in a cluster it is not in the step's image",
   },

@@ -5,79 +5,117 @@ local pyast = require "pyast"
 
 local M = {}
 
--- Magics that a step's runtime understands.
-local known = {
-  matplotlib = true, env = true, set_env = true, cd = true, pwd = true, pip = true, load_ext = true,
-  autoreload = true, config = true, reload_ext = true, who = true, whos = true, precision = true, pylab = false,
-}
+local function set(text)
+  local result = {}
+  for name in text:gmatch "%S+" do result[name] = true end
+  return result
+end
+
+-- Magics that every step understands, with IPython in its image or without.
+local KNOWN = set [[matplotlib env set_env cd pwd pip load_ext autoreload config reload_ext who whos who_ls precision
+  pylab run reset store history lsmagic xmode colors alias gui doctest_mode logstart logoff]]
 -- Magics whose argument is Python itself: it runs without them.
-local transparent = { time = true, timeit = true, prun = true }
-local transparent_cells = { time = true, timeit = true, capture = true, prun = true }
+local TRANSPARENT = set "time timeit prun memit mprun lprun"
+local TRANSPARENT_CELLS = set "time timeit prun memit"
+local SCRIPTS = {
+  bash = "/bin/bash", sh = "/bin/sh", ["!"] = "/bin/sh", perl = "perl", ruby = "ruby", python = "python3",
+  python3 = "python3",
+}
+local SHOWN = { html = "html", HTML = "html", svg = "svg", SVG = "svg", markdown = "markdown", latex = "latex",
+  javascript = "javascript", js = "javascript" }
 
 local function quoted(text)
-  return "'" .. text:gsub("[\\']", "\\%0"):gsub("\n", "\\n") .. "'"
+  return "'" .. text:gsub("[\\']", "\\%0"):gsub("\r", "\\r"):gsub("\n", "\\n") .. "'"
 end
 
--- Python for a line magic or a shell line without an assignment; nil when it is unknown.
+-- The argument of %timeit without its flags: -n 10, -r3, -o.
+local function without_flags(text)
+  local rest, count = text, 0
+  repeat
+    rest, count = rest:gsub("^%-[nrtcp]%s*%d+%s+", "")
+    if count == 0 then rest, count = rest:gsub("^%-[oqvcp]%s+", "") end
+  until count == 0
+  return rest
+end
+
+-- Python for a line magic or a shell line without an assignment, and whether every step understands it.
 local function line_magic(text)
-  if text:sub(1, 1) == "!" then return "get_ipython().system(" .. quoted(text:gsub("^!+%s*", "")) .. ")" end
-  local name, rest = text:match "^%%%s*([%w_]+)%s*(.*)$"
-  if not name then return nil end
-  if transparent[name] then return rest ~= "" and rest or "pass" end
-  if known[name] then return ("get_ipython().run_line_magic(%s, %s)"):format(quoted(name), quoted(rest)) end
-  return nil
+  if text:sub(1, 1) == "!" then return "get_ipython().system(" .. quoted(text:gsub("^!+%s*", "")) .. ")", true end
+  local name, rest = text:match "^%%+%s*([%w_]+)%s*(.*)$"
+  if not name then return nil, false end
+  if TRANSPARENT[name] then
+    rest = without_flags(rest)
+    return rest ~= "" and rest or "pass", true
+  end
+  return ("get_ipython().run_line_magic(%s, %s)"):format(quoted(name), quoted(rest)), KNOWN[name] or false
 end
 
-local function cell_magic(text)
+-- As many line ends as the text has, so that what follows stays in its place.
+local function padding(text)
+  return ("\n"):rep(select(2, text:gsub("\n", "")))
+end
+
+-- Python for a cell magic; the body of one that runs Python is translated, too.
+local function cell_magic(text, found)
   local first, body = text:match "^%%%%([^\n]*)\n?(.*)$"
   local name, rest = first:match "^%s*([%w_!]+)%s*(.*)$"
-  if name and transparent_cells[name] then return "\n" .. body end
-  if name == "bash" or name == "sh" or name == "!" then
-    local lines = select(2, body:gsub("\n", ""))
-    return "get_ipython().system(" .. quoted(body) .. ")" .. ("\n"):rep(lines)
+  local function call(method, ...)
+    local words = {}
+    for i, word in ipairs { ... } do words[i] = quoted(word) end
+    return ("get_ipython().%s(%s)"):format(method, table.concat(words, ", ")) .. padding(text)
   end
-  if name == "writefile" then
-    local lines = select(2, body:gsub("\n", ""))
-    return ("get_ipython().writefile(%s, %s)"):format(quoted(rest), quoted(body)) .. ("\n"):rep(lines)
+  if name and (TRANSPARENT_CELLS[name] or name == "capture") then
+    local python, inner = M.translate(body)
+    for _, finding in ipairs(inner) do
+      found[#found + 1] = { line = finding.line + 1, text = finding.text }
+    end
+    if name ~= "capture" then
+      local statement = without_flags(rest)
+      return (statement ~= "" and statement:sub(1, 1) ~= "-" and statement or "") .. "\n" .. python
+    end
+    local variable = rest:gsub("%-%-?[%w-]+", ""):match "[%a_][%w_]*"
+    return (variable and variable .. " = " or "") .. "get_ipython().start_capture()\n" .. python
+      .. "\nget_ipython().end_capture()"
   end
-  return nil
+  if SCRIPTS[name] then return call("script", SCRIPTS[name] .. " " .. rest, body) end
+  if name == "script" then return call("script", rest, body) end
+  if name == "writefile" or name == "file" then return call("writefile", rest, body) end
+  if SHOWN[name] then return call("show", SHOWN[name], body) end
+  found[#found + 1] = { line = 1, text = text:match "^[^\n]*" }
+  return call("run_cell_magic", name or "", rest, body)
 end
 
 ---@param source string a cell
 ---@return string source Python with the same lines
----@return {line: integer, text: string}[] unknown magics that were left out
+---@return {line: integer, text: string}[] unknown magics that work only where IPython is
 function M.translate(source)
   if not source:find "[%%!?]" then return source, {} end
-  local _, found = pyast.blank(source)
-  local pieces, at, unknown = {}, 1, {}
-  for _, magic in ipairs(found) do
+  local _, magics = pyast.blank(source)
+  local pieces, at, found = {}, 1, {}
+  for _, magic in ipairs(magics) do
     local text = source:sub(magic.first, magic.last)
     local target, value = text:match "^([%w_%., %*%(%)]-)%s*=%s*([%%!].*)$"
-    local python
+    local python, known
     if text:sub(1, 2) == "%%" then
-      python = cell_magic(text)
-    elseif target or magic.name then
-      value = value or text
-      local call = value:sub(1, 1) == "!" and "get_ipython().getoutput(" .. quoted(value:sub(2)) .. ")"
-        or line_magic(value)
-      python = call and (target and target .. " = " .. call or call)
-    elseif text:find "^%?" or text:find "%?%s*$" then
-      python = "pass"
+      python, known = cell_magic(text, found), true
+    elseif text:find "^%?" or text:find "%?%s*$" and not target then
+      python, known = "pass" .. padding(text), true
     else
-      python = line_magic(text)
+      value = target and value or text
+      if (target or magic.name) and value:sub(1, 1) == "!" then
+        python, known = "get_ipython().getoutput(" .. quoted(value:sub(2)) .. ")", true
+      else
+        python, known = line_magic(value)
+      end
+      python = python and (target and target .. " = " .. python or python) .. padding(text)
     end
-    if not python then
-      unknown[#unknown + 1] = { line = magic.line, text = text:match "^[^\n]*" }
-      python = "pass" .. ("\n"):rep(select(2, text:gsub("\n", "")))
-    end
+    if not known then found[#found + 1] = { line = magic.line, text = text:match "^[^\n]*" } end
     pieces[#pieces + 1] = source:sub(at, magic.first - 1)
-    pieces[#pieces + 1] = python
+    pieces[#pieces + 1] = python or "pass" .. padding(text)
     at = magic.last + 1
   end
   pieces[#pieces + 1] = source:sub(at)
-  local translated = table.concat(pieces)
-  if translated:find "get_ipython%(%)%.run_cell_magic" then return source, unknown end
-  return translated, unknown
+  return table.concat(pieces), found
 end
 
 return M
