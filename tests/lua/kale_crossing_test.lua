@@ -154,7 +154,7 @@ end)
 
 test("magics and shell lines run in the step; a line that goes on with % is none", function()
   local printed = run {
-    { "step:a", "%matplotlib inline\nlines = !printf 'a\\nb'\n!echo {lines[1]} $x_is_no_name\nx = (7\n%4)\nprint(lines, x)\n"
+    { "step:a", "%matplotlib inline\nlines = !printf 'a\\nb'\n!echo {lines[1]} $no_name\nx = (7\n%4)\nprint(lines, x)\n"
       .. "%env KF_X=1\nimport os\nprint(os.environ['KF_X'])" },
     { "", "%%capture got\nprint('hidden')" }, { "", "%%writefile f.txt\nwritten" }, { "", "%%bash\ncat f.txt" },
     { "step:b prev:a", "print(got.stdout, lines, x)" },

@@ -146,7 +146,7 @@ class Shell:
     """What get_ipython() gives: IPython's shell where there is one, and what every step can do without."""
 
     QUIET = {"matplotlib", "load_ext", "reload_ext", "autoreload", "config", "precision", "pylab", "xmode", "colors",
-             "reset", "logstart", "logoff", "store", "history", "lsmagic", "magic", "doctest_mode", "gui", "alias"}
+             "reset", "logstart", "logoff", "doctest_mode", "gui", "alias"}
 
     def __init__(self, namespace, notebook):
         self.user_ns, self.notebook = namespace, notebook

@@ -13,7 +13,7 @@ end
 
 -- Magics that every step understands, with IPython in its image or without.
 local KNOWN = set [[matplotlib env set_env cd pwd pip load_ext autoreload config reload_ext who whos who_ls precision
-  pylab run reset store history lsmagic xmode colors alias gui doctest_mode logstart logoff]]
+  pylab run reset xmode colors alias gui doctest_mode logstart logoff]]
 -- Magics whose argument is Python itself: it runs without them.
 local TRANSPARENT = set "time timeit prun memit mprun lprun"
 local TRANSPARENT_CELLS = set "time timeit prun memit"
@@ -30,11 +30,11 @@ end
 
 -- The argument of %timeit without its flags: -n 10, -r3, -o.
 local function without_flags(text)
-  local rest, count = text, 0
-  repeat
-    rest, count = rest:gsub("^%-[nrtcp]%s*%d+%s+", "")
-    if count == 0 then rest, count = rest:gsub("^%-[oqvcp]%s+", "") end
-  until count == 0
+  local rest, before = text, nil
+  while rest ~= before do
+    before = rest
+    rest = rest:gsub("^%-[nrtcp]%s*%d+%s+", ""):gsub("^%-[oqvcp]%s+", "")
+  end
   return rest
 end
 

@@ -1,0 +1,115 @@
+"""Values of libraries cross in their own formats, and IPython is used where it is. TAP.
+
+    build/libraries/bin/python tests/libraries/libraries_test.py
+"""
+import glob
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+KFHOST = os.path.join(ROOT, "build", "release", "kfhost")
+
+# what makes the value, what a later step prints of it, its format, what is printed
+VALUES = {
+    "a NumPy array": ("import numpy as np\nv = np.arange(6, dtype='f4').reshape(2, 3)",
+                      "print(v.dtype, v.sum(), v.shape)", "numpy.npy", "float32 15.0 (2, 3)\n"),
+    "a NumPy array of objects": ("import numpy as np\nv = np.array([{'a': 1}, None], dtype=object)",
+                                 "print(v[0], v.dtype)", "pickle", "{'a': 1} object\n"),
+    "a pandas frame": ("import pandas as pd\nv = pd.DataFrame({'a': [1, 2], 'b': ['x', None]})",
+                       "print(v.dtypes.to_dict(), v.b.isna().sum())", "pickle",
+                       "{'a': dtype('int64'), 'b': dtype('O')} 1\n"),
+    "a scikit-learn model": ("from sklearn.linear_model import LinearRegression\n"
+                             "v = LinearRegression().fit([[0], [1]], [1, 3])",
+                             "print(v.predict([[2]]).round(3))", "sklearn.joblib", "[5.]\n"),
+    "a scikit-learn model that holds a function": (
+        "from sklearn.preprocessing import FunctionTransformer\nk = 3\ndef times(x):\n    return [[c * k for c in r] for r in x]\n"
+        "v = FunctionTransformer(times)", "print(v.transform([[2]]))", "pickle", "[[6]]\n"),
+    "a polars frame": ("import polars as pl\nv = pl.DataFrame({'a': [1, 2]})", "print(v['a'].sum(), v.schema['a'])",
+                       "polars.ipc", "3 Int64\n"),
+    "an Arrow table": ("import pyarrow as pa\nv = pa.table({'a': [1, None]})", "print(v.num_rows, v.column('a').null_count)",
+                       "arrow.ipc", "2 1\n"),
+    "an ONNX model": ("from onnx import helper, TensorProto as T\n"
+                      "x, y = (helper.make_tensor_value_info(n, T.FLOAT, [1]) for n in 'xy')\n"
+                      "v = helper.make_model(helper.make_graph([helper.make_node('Abs', ['x'], ['y'])], 'g', [x], [y]))",
+                      "print(v.graph.node[0].op_type)", "onnx", "Abs\n"),
+    "a figure": ("import matplotlib.pyplot as plt\nv, axes = plt.subplots()\nlines = axes.plot([1, 2])",
+                 "print(len(v.axes))", "pickle", "1\n"),
+}
+
+results = []
+
+
+def test(description, function, *arguments):
+    try:
+        function(*arguments)
+        problem = None
+    except Exception as error:  # whatever it is, the next test goes on
+        problem = "%s: %s" % (type(error).__name__, error)
+    results.append(problem is None)
+    print("%s %d - %s" % ("not ok" if problem else "ok", len(results), description), flush=True)
+    if problem:
+        print("  " + problem.replace("\n", "\n  "))
+
+
+def run(directory, *cells):
+    """What the steps s0, s1 … of these cells print, and where the run is."""
+    made = []
+    for number, source in enumerate(cells):
+        tags = ["step:s%d" % number] + (["prev:s%d" % (number - 1)] if number else [])
+        made.append({"cell_type": "code", "metadata": {"tags": tags}, "outputs": [], "source": source})
+    path = os.path.join(directory, "n.ipynb")
+    with open(path, "w") as file:
+        json.dump({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": made}, file)
+    done = subprocess.run([KFHOST, "kale", "run", path, "--json", "--fresh", "--python", sys.executable],
+                          capture_output=True, text=True)
+    said = json.loads(done.stdout)
+    assert said["state"] == "succeeded", done.stderr
+    logs = []
+    for number in range(len(cells)):
+        with open(os.path.join(said["directory"], "s%d" % number, "log.txt")) as file:
+            logs.append(file.read())
+    return logs, said["directory"]
+
+
+def formats_below(directory):
+    """The formats of all artifacts of a run, by name."""
+    found = {}
+    for path in glob.glob(os.path.join(directory, "**", "v"), recursive=True):
+        with open(path, "rb") as file:
+            found["v"] = json.loads(file.readline())["type"]
+    return found
+
+
+def check_value(source, use, kind, printed):
+    with tempfile.TemporaryDirectory() as directory:
+        logs, where = run(directory, source, use)
+        assert logs[1] == printed, "%r is printed" % logs[1]
+        assert formats_below(where) == {"v": kind}, formats_below(where)
+
+
+def check_ipython():
+    with tempfile.TemporaryDirectory() as directory:
+        logs, where = run(directory, "x = 2\n%alias_magic t timeit\nfrom IPython.display import display, HTML\n"
+                          "display(HTML('<b>bold</b>'))\nprint(get_ipython().user_ns['x'], type(get_ipython().ast_node_interactivity))")
+        assert logs[0].splitlines()[-1] == "2 <class 'str'>", logs[0]
+        html = ""
+        for path in glob.glob(os.path.join(where, "**", "report"), recursive=True):
+            with open(path) as file:
+                html += file.read()
+        assert "<b>bold</b>" in html, html
+
+
+def main():
+    for name, value in VALUES.items():
+        test(name + " crosses", check_value, *value)
+    test("IPython is used where it is installed", check_ipython)
+    print("1..%d" % len(results))
+    print("%d passed, %d failed" % (sum(results), len(results) - sum(results)))
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
