@@ -25,15 +25,17 @@ VALUES = {
                              "v = LinearRegression().fit([[0], [1]], [1, 3])",
                              "print(v.predict([[2]]).round(3))", "sklearn.joblib", "[5.]\n"),
     "a scikit-learn model that holds a function": (
-        "from sklearn.preprocessing import FunctionTransformer\nk = 3\ndef times(x):\n    return [[c * k for c in r] for r in x]\n"
+        "from sklearn.preprocessing import FunctionTransformer\nk = 3\n"
+        "def times(x):\n    return [[c * k for c in r] for r in x]\n"
         "v = FunctionTransformer(times)", "print(v.transform([[2]]))", "pickle", "[[6]]\n"),
     "a polars frame": ("import polars as pl\nv = pl.DataFrame({'a': [1, 2]})", "print(v['a'].sum(), v.schema['a'])",
                        "polars.ipc", "3 Int64\n"),
-    "an Arrow table": ("import pyarrow as pa\nv = pa.table({'a': [1, None]})", "print(v.num_rows, v.column('a').null_count)",
-                       "arrow.ipc", "2 1\n"),
+    "an Arrow table": ("import pyarrow as pa\nv = pa.table({'a': [1, None]})",
+                       "print(v.num_rows, v.column('a').null_count)", "arrow.ipc", "2 1\n"),
     "an ONNX model": ("from onnx import helper, TensorProto as T\n"
                       "x, y = (helper.make_tensor_value_info(n, T.FLOAT, [1]) for n in 'xy')\n"
-                      "v = helper.make_model(helper.make_graph([helper.make_node('Abs', ['x'], ['y'])], 'g', [x], [y]))",
+                      "node = helper.make_node('Abs', ['x'], ['y'])\n"
+                      "v = helper.make_model(helper.make_graph([node], 'g', [x], [y]))",
                       "print(v.graph.node[0].op_type)", "onnx", "Abs\n"),
     "a figure": ("import matplotlib.pyplot as plt\nv, axes = plt.subplots()\nlines = axes.plot([1, 2])",
                  "print(len(v.axes))", "pickle", "1\n"),
@@ -93,7 +95,8 @@ def check_value(source, use, kind, printed):
 def check_ipython():
     with tempfile.TemporaryDirectory() as directory:
         logs, where = run(directory, "x = 2\n%alias_magic t timeit\nfrom IPython.display import display, HTML\n"
-                          "display(HTML('<b>bold</b>'))\nprint(get_ipython().user_ns['x'], type(get_ipython().ast_node_interactivity))")
+                          "display(HTML('<b>bold</b>'))\n"
+                          "print(get_ipython().user_ns['x'], type(get_ipython().ast_node_interactivity))")
         assert logs[0].splitlines()[-1] == "2 <class 'str'>", logs[0]
         html = ""
         for path in glob.glob(os.path.join(where, "**", "report"), recursive=True):
