@@ -42,7 +42,7 @@ local CHANGING = set [[append extend insert remove pop clear sort reverse update
   normal integers uniform standard_normal permutation permuted choice shuffle send throw execute commit seek read
   readline readlines insert_column add_module register_forward_hook load_weights set_weights push enqueue dequeue]]
 -- Methods after which an object holds what it was given.
-local KEEPING = set [[append extend insert add setdefault update appendleft extendleft put push enqueue fit register
+local KEEPING = set [[append extend insert add setdefault update appendleft extendleft put push enqueue register
   put_nowait]]
 -- Functions of libraries that do change what they are given; others hardly ever do.
 local LIBRARY_CHANGING = set [[shuffle heappush heappop heapify heapreplace heappushpop insort insort_left insort_right
@@ -87,7 +87,8 @@ end
 ---@param method string?
 ---@return boolean?
 function M.keeps_what_it_gets(parsed, method)
-  return KEEPING[method] or parsed.learned and parsed.learned.methods[method] ~= nil
+  local known = parsed.learned and parsed.learned.methods[method]
+  return KEEPING[method] or known and known.kept
 end
 
 -- --- what happens to a name that is read ----------------------------------------------------------------
@@ -150,32 +151,37 @@ end
 ---@param parsed table
 ---@param node integer
 ---@return "strong"|"weak"|nil
+---@return boolean? deep it is not the object itself that changes, but what it holds
 function M.change_at(parsed, node)
-  local tree, at = parsed.tree, node
+  local tree, at, level = parsed.tree, node, 0
   if parsed.learned and parsed.learned.iterators[text_of(parsed, node)] then return "strong" end
   while true do
     local parent = tree.parent[at]
     local kind, field = tree.kind[parent], tree.field[at]
     if kind == "attribute" and field == "object" then
       if parsed.learned and parsed.learned.getters[text_of(parsed, child(tree, parent, "attribute"))] then
-        return "strong"
+        return "strong", true
       end
-      at = parent
+      at, level = parent, level + 1
     elseif kind == "subscript" and field == "value" then
-      at = parent
+      at, level = parent, level + 1
     elseif kind == "parenthesized_expression" and at ~= node then
       at = parent
     elseif kind == "call" and field == "function" then
-      if at ~= node then return change_by_method(parsed, parent) end
+      if at ~= node then
+        local name = M.called(parsed, parent)
+        local own = level == 1 and not (parsed.learned and parsed.learned.methods[name])
+        return change_by_method(parsed, parent), not own
+      end
       -- A closure or an instance changes itself when it is called.
       local learned, name = parsed.learned, text_of(parsed, node)
       if not learned then return nil end
       local called_value = learned.stateful and M.is_value(parsed, name) and not PURE[name] and parsed.at[node]
-      return (learned.callables[name] or called_value) and "strong" or nil
+      return (learned.callables[name] or called_value) and "strong" or nil, true
     elseif kind == "assignment" or kind == "augmented_assignment" then
-      return field == "left" and at ~= node and "strong" or nil
+      return field == "left" and at ~= node and "strong" or nil, level > 1
     elseif kind == "delete_statement" or kind == "for_statement" and field == "left" then
-      return at ~= node and "strong" or nil
+      return at ~= node and "strong" or nil, level > 1
     elseif (kind == "expression_list" or kind == "pattern_list" or kind == "tuple_pattern") and at ~= node then
       at = parent  -- xs[0], ys[0] = …
     elseif kind == "argument_list" or kind == "keyword_argument" or kind == "list_splat" then
@@ -183,7 +189,7 @@ function M.change_at(parsed, node)
       while tree.kind[call] ~= "call" and call > 1 do call = tree.parent[call] end
       if tree.kind[call] ~= "call" then return nil end
       local change = change_by_call(parsed, call, at)
-      return change ~= "weak" and change or at == node and change or nil
+      return change ~= "weak" and change or at == node and change or nil, true
     else
       return nil
     end
@@ -223,7 +229,7 @@ local COPYING = set "comparison_operator list binary_operator unary_operator boo
 function M.is_value(parsed, name)
   local learned = parsed.learned
   if not learned or learned.callables[name] then return true end
-  return not (learned.imports[name] or learned.classes[name] or learned.functions[name])
+  return not (learned.imports[name] or learned.classes[name] or learned.functions[name] or learned.scalars[name])
 end
 
 local add_roots
@@ -364,18 +370,36 @@ function M.escapes(parsed, node, top)
   return true
 end
 
+-- What a change of one name of a pair means for the other: whether it changes, and in what it holds.
+-- {a, b}: a is b ("same"), a part of b ("part"), or holds b ("holds"); without a kind, any of them.
+local function passes(kind, forward, deep)
+  if kind == "same" then return true, deep end
+  if kind == "part" and forward or kind == "holds" and not forward then return true, true end
+  if kind == "part" or kind == "holds" then return deep, deep end
+  return true, true
+end
+
 ---A change of one name is a change of those that may share its object.
 ---@param found table<string, "strong"|"weak">
----@param aliases string[][]
-function M.spread(found, aliases)
+---@param aliases table[] pairs of names, with a kind
+---@param deep table<string, boolean>? names of which what they hold changes
+function M.spread(found, aliases, deep)
+  deep = deep or {}
   local more = #aliases > 0
   while more do
     more = false
     for _, pair in ipairs(aliases) do
       for i = 1, 2 do
-        local from, to = found[pair[i]], found[pair[3 - i]]
-        if from and from ~= to and to ~= "strong" then
-          found[pair[3 - i]] = from
+        local name, other = pair[i], pair[3 - i]
+        local change = found[name]
+        local passed, is_deep = false, false
+        if change then passed, is_deep = passes(pair.kind, i == 1, deep[name]) end
+        if passed and found[other] ~= change and found[other] ~= "strong" then
+          found[other] = change
+          more = true
+        end
+        if passed and is_deep and not deep[other] then
+          deep[other] = true
           more = true
         end
       end
@@ -421,6 +445,26 @@ function M.within(parsed, node)
   end
   M.spread(found, pairs_below(parsed, node))
   parsed.within[node] = found
+  return found
+end
+
+---The names that statements below a node make share an object with one.
+---@param parsed table
+---@param node integer
+---@param name string
+---@return table<string, "weak">
+function M.sharing(parsed, node, name)
+  local found = { [name] = "weak" }
+  local tree = parsed.tree
+  local pairs_found = pairs_below(parsed, node)
+  for at = node, tree.next[node] - 1 do
+    if tree.kind[at] == "call" and M.keeps_what_it_gets(parsed, (M.called(parsed, at))) then
+      local root, roots = M.root_name(parsed, at), {}
+      add_roots(parsed, child(tree, at, "arguments") or at, roots)
+      for _, other in ipairs(roots) do pairs_found[#pairs_found + 1] = { root, other } end
+    end
+  end
+  M.spread(found, pairs_found)
   return found
 end
 

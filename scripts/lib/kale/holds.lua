@@ -34,6 +34,21 @@ end
 
 local IMMEDIATE = { argument_list = true, keyword_argument = true }
 
+local SAME = { identifier = true, assignment = true }
+local PART = { subscript = true, attribute = true }
+local HOLDS = { list = true, tuple = true, set = true, dictionary = true, list_comprehension = true,
+  dictionary_comprehension = true, set_comprehension = true, argument_list = true }
+
+-- How what is bound and what it is bound to may share objects: as of changes.spread.
+local function kind_of(tree, left, right, parts)
+  local kind = tree.kind[right]
+  if parts then return "part" end
+  if HOLDS[kind] or tree.kind[left] ~= "identifier" and tree.kind[left] ~= "as_pattern_target" then
+    return kind ~= "tuple" and kind ~= "expression_list" and "holds" or nil
+  end
+  return SAME[kind] and "same" or PART[kind] and "part" or nil
+end
+
 ---Notes what a value's names and functions are to the names that it is bound to.
 ---@param walker table
 ---@param left integer
@@ -58,9 +73,9 @@ function M.bind(walker, left, right, parts)
   for _, target in ipairs(targets) do
     for _, root in ipairs(roots) do
       if root ~= target and changes.is_value(parsed, root) then
-        table.insert(walker.summary.aliases, { target, root })
-        local same = not parts and (tree.kind[right] == "identifier" or tree.kind[right] == "assignment")
-        if same then table.insert(walker.summary.same, { target, root }) end
+        local kind = kind_of(tree, left, right, parts)
+        table.insert(walker.summary.aliases, { target, root, kind = kind })
+        if kind == "same" then table.insert(walker.summary.same, { target, root }) end
       end
       entry(walker, target).names[root] = true
     end

@@ -99,6 +99,7 @@ local function study(fn, learned)
   local changed, returned = changes.within(parsed, body), changes.returned(parsed, body)
   parsed.within = nil
   local found = { changed = {}, returned = {}, returned_globals = {} }
+  local kept = fn.method and fn.parameters[1] and changes.sharing(parsed, body, fn.parameters[1])
   for number, name in ipairs(fn.parameters) do
     local place = fn.method and number - 1 or number
     if changed[name] == "strong" or changed[name] and not fn.method then
@@ -115,11 +116,15 @@ local function study(fn, learned)
     local name = uses.name[i]
     if uses.late[i] and returned[name] and not learned.imports[name] then found.returned_globals[name] = true end
   end
+  for number, name in ipairs(kept and fn.parameters or {}) do
+    if number > 1 and kept[name] then found.kept = true end
+  end
   local into = learned[fn.method and "methods" or "functions"][fn.name]
   local more = merge(into.changed, found.changed)
   more = merge(into.returned, found.returned) or more
   more = merge(into.returned_globals, found.returned_globals) or more
   if found.self and not into.self then into.self, more = true, true end
+  if found.kept and not into.kept then into.kept, more = true, true end
   return more
 end
 
@@ -224,6 +229,45 @@ local function note_value(parsed, name, right, learned, stateful)
   end
 end
 
+local SCALAR = { integer = true, float = true, string = true, ["true"] = true, ["false"] = true, none = true,
+  comparison_operator = true, not_operator = true, concatenated_string = true }
+local SCALAR_CALLS = set "len int float str round bool ord chr hash id repr ascii format time perf_counter range"
+
+-- Whether an expression's value is surely one that nothing can change in place.
+local function is_scalar(parsed, node)
+  local tree, kind = parsed.tree, parsed.tree.kind[node]
+  if SCALAR[kind] then return true end
+  if kind == "unary_operator" or kind == "parenthesized_expression" then return is_scalar(parsed, node + 2) end
+  if kind == "tuple" then
+    for part in children(tree, node) do
+      if tree.named[part] and not is_scalar(parsed, part) then return false end
+    end
+    return true
+  end
+  return kind == "call" and SCALAR_CALLS[changes.called(parsed, node)] == true
+end
+
+-- Names that are only ever bound to such values.
+local function find_scalars(groups, learned)
+  local bound = {}
+  for _, cells in ipairs(groups) do
+    for _, parsed in ipairs(cells) do
+      local tree, uses = parsed.tree, parsed.uses
+      for i = 1, uses.count do
+        local context, node = uses.context[i], uses.node[i]
+        if parsed.at[node] and (context == "store" or context == "definition" or context == "import") then
+          local parent = tree.parent[node]
+          local kind, right = tree.kind[parent], child(tree, parent, "right")
+          local plain = (kind == "assignment" or kind == "for_statement") and tree.field[node] == "left" and right
+          local scalar = plain and is_scalar(parsed, right) or false
+          if bound[uses.name[i]] ~= false then bound[uses.name[i]] = scalar end
+        end
+      end
+    end
+  end
+  for name, scalar in pairs(bound) do learned.scalars[name] = scalar or nil end
+end
+
 local function find_values(parsed, learned, stateful)
   local tree = parsed.tree
   for node = 1, tree.count do
@@ -244,7 +288,7 @@ end
 function M.all(groups)
   local learned = {
     functions = {}, methods = {}, imports = {}, makers = {}, classes = {}, generators = {}, iterators = {},
-    unsaved = {}, callables = {}, modules = {}, getters = {},
+    unsaved = {}, callables = {}, modules = {}, getters = {}, scalars = {},
   }
   local list = {}
   for _, cells in ipairs(groups) do
@@ -254,6 +298,7 @@ function M.all(groups)
       find_functions(parsed, list, learned)
     end
   end
+  find_scalars(groups, learned)
   for _, fn in ipairs(list) do
     learned[fn.method and "methods" or "functions"][fn.name] = { changed = {}, returned = {}, returned_globals = {} }
     if has(fn.parsed, fn.node, "yield") then learned.generators[(fn.method and "." or "") .. fn.name] = true end

@@ -106,7 +106,7 @@ end
 -- A change of one name is one of those that share its object; x += 1 makes a new object more often
 -- than not, so it counts for what is the very same object only.
 local function spread(summary)
-  changes.spread(summary.changes, summary.aliases)
+  changes.spread(summary.changes, summary.aliases, summary.deep)
   for name in pairs(summary.updated) do summary.changes[name] = "strong" end
   changes.spread(summary.updated, summary.same)
   for name in pairs(summary.updated) do summary.changes[name] = "strong" end

@@ -21,6 +21,7 @@ local M = {}
 ---@field maybe table<string, boolean> stored or deleted by what may not run
 ---@field gone table<string, boolean> deleted at the end
 ---@field changes table<string, "strong"|"weak"> names whose value may be changed in place
+---@field deep table<string, boolean> names of which not the value itself changes, but what it holds
 ---@field facts table<string, kale.Facts> of functions and classes by name
 ---@field nameless {at: integer, facts: kale.Facts}[] of lambdas that may be called at once
 ---@field definitions table<string, table> functions, classes, imports and constants at top level, as they end
@@ -43,7 +44,7 @@ function M.new(parsed)
     summary = {
       needs = {}, reads = {}, assigned_at = {}, stores = {}, maybe = {}, gone = {}, changes = {}, facts = {},
       nameless = {}, definitions = {}, all_definitions = {}, held = {}, aliases = {}, same = {}, updated = {},
-      stored_in = {}, given = {},      stars = {},
+      stored_in = {}, given = {}, deep = {},      stars = {},
     },
     assigned = assigned, top = assigned, parsed = parsed, clock = 0, guarded = 0,
   }, Walker)
@@ -116,8 +117,9 @@ function Walker:delete(name, node)
 end
 
 function Walker:note_change(name, node)
-  local change = changes.change_at(self.parsed, node)
+  local change, deep = changes.change_at(self.parsed, node)
   if change and self.summary.changes[name] ~= "strong" then self.summary.changes[name] = change end
+  if change and deep then self.summary.deep[name] = true end
 end
 
 local READING = { load = true, update = true, delete = true }
