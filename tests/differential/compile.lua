@@ -77,8 +77,8 @@ local function tasks_of(made)
   for i, step in ipairs(made.steps) do
     local key = keys[step.name]
     local task = built.root.dag.tasks[key]
-    local args = built.deploymentSpec.executors["exec-" .. key].container.args
-    local component = built.components["comp-" .. key]
+    local component = built.components[task.componentRef.name]
+    local args = built.deploymentSpec.executors[component.executorLabel].container.args
     local inputs, outputs = {}, json.array {}
     for name, input in pairs(task.inputs and task.inputs.artifacts or {}) do
       inputs[name] = { input.taskOutputArtifact.producerTask, input.taskOutputArtifact.outputArtifactKey }

@@ -201,7 +201,8 @@ test("names in capitals are no other names", function()
     { "pipeline-parameters", "FOO = 1\nfoo_param = 2\nfoo = 3" }, { "step:a", "print(FOO, foo_param, foo)" },
   }
   test.same(step_of(made, "a").params, { "FOO", "foo", "foo_param" })
-  local inputs = ir.build(made).components["comp-a"].inputDefinitions.parameters
+  local built = ir.build(made)
+  local inputs = built.components[built.root.dag.tasks.a.componentRef.name].inputDefinitions.parameters
   assert(inputs.FOO and inputs.foo and inputs.foo_param)
 end)
 
