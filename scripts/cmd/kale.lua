@@ -12,6 +12,8 @@ return cli.main {
     show = { "show the pipeline that a notebook makes", module = "cmd.kale.show" },
     check = { "list everything that is wrong in a notebook", module = "cmd.kale.check" },
     compile = { "write a notebook as a KFP v2 pipeline", module = "cmd.kale.compile" },
+    submit = { "send a notebook to Kubeflow Pipelines and follow its run", module = "cmd.kale.submit" },
+    trial = { "run one trial of an experiment (what a trial's pod runs)", module = "cmd.kale.trial" },
     run = { "run a notebook as a pipeline on this machine", module = "cmd.kale.run" },
   },
 }(...)

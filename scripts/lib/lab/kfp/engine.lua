@@ -14,14 +14,25 @@ local M = {}
 local Engine = {}
 Engine.__index = Engine
 
-local STATES = { succeeded = "SUCCEEDED", failed = "FAILED", cancelled = "FAILED", skipped = "SKIPPED",
-  cached = "SUCCEEDED" }
+local STATES = { running = "RUNNING", succeeded = "SUCCEEDED", failed = "FAILED", cancelled = "FAILED",
+  skipped = "SKIPPED", cached = "SUCCEEDED" }
 
-local function detail_of(run, one)
-  local now = states.now()
-  return { run_id = run.run_id, task_id = states.uuid(), display_name = one.name, create_time = now, start_time = now,
-    end_time = now, state = STATES[one.state] or "FAILED",
-    state_history = json.array { { update_time = now, state = STATES[one.state] or "FAILED" } } }
+-- A step has a new state: its details are made, or go on. Its log is found by pod_name, as a node's is.
+local function note_task(run, event)
+  local state, now = STATES[event.state], states.now()
+  if not state then return end
+  local detail
+  for _, one in ipairs(run.task_details) do
+    if one.pod_name == event.name then detail = one end
+  end
+  if not detail then
+    detail = { run_id = run.run_id, task_id = states.uuid(), display_name = event.name, pod_name = event.name,
+      create_time = now, start_time = now, state_history = json.array {} }
+    table.insert(run.task_details, detail)
+  end
+  detail.state = state
+  table.insert(detail.state_history, { update_time = now, state = state })
+  if state ~= "RUNNING" then detail.end_time = now end
 end
 
 local function finish(self, run, ok, result)
@@ -31,7 +42,6 @@ local function finish(self, run, ok, result)
     self.log(("run %s: %s"):format(run.run_id, errors.text(result)))
     return runs.set_state(run, "FAILED", errors.text(result))
   end
-  for _, one in ipairs(result.tasks or {}) do table.insert(run.task_details, detail_of(run, one)) end
   run.metrics = result.metrics
   runs.set_state(run, STATES[result.state], result.error and errors.text(result.error) or nil)
 end
@@ -43,6 +53,7 @@ local function run_pipeline(self, run)
     return kfp.run(run.spec, { root = root, jobs = self.jobs, images = self.images, cwd = self.cwd,
       params = run.runtime_config and run.runtime_config.parameters or {}, platform = run.platform,
       on_event = function(event)
+        if event.type == "task" then note_task(run, event) end
         if self.on_event then self.on_event(run, event) end
       end })
   end)

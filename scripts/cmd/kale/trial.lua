@@ -1,0 +1,25 @@
+-- kfhost kale trial: what the pod of a Katib trial runs.
+local cli = require "cli"
+
+local TOKEN = "/var/run/secrets/kfhost/kfp/token"
+
+return cli.main {
+  name = "kale trial",
+  summary = "Runs one trial: the pipeline with the trial's parameters, its metrics as lines.",
+  description = "KFHOST_TRIAL says which pipeline and experiment, KFHOST_P_1, KFHOST_P_2, … are the parameters. Exit "
+    .. "codes: 0 done, 1 the run failed, 2 usage, 3 refused, 4 no objective, 5 Pipelines was away too long, "
+    .. "143 cancelled.",
+  options = {
+    { "--cancel", "end the trial's run instead" },
+    { "--endpoint URL", "of the KFP API; KF_PIPELINES_ENDPOINT or the cluster without it" },
+  },
+  run = function(args)
+    local trial = require "kale.trial"
+    local spec = trial.read(os.getenv)
+    local token = require "fs".exists(TOKEN) and TOKEN or nil
+    local k = require "kfp".connect { endpoint = args.endpoint, namespace = spec.namespace, token_file = token,
+      tries = 1 }
+    if args.cancel then return trial.cancel(k, spec) end
+    return trial.run(k, spec, io.stdout)
+  end,
+}(...)

@@ -1,0 +1,187 @@
+-- kale.trial: what the pod of a Katib trial does: one run of the pipeline with the trial's parameters, its metrics
+-- as lines for the collector, and the right exit code.
+-- Not for making trials (Katib does) nor for experiments (kale tune).
+--   os.exit(trial.run(kfp.connect {}, trial.read(os.getenv), io.stdout))
+
+local errors = require "errors"
+local hash = require "hash"
+local json = require "json"
+local task = require "task"
+
+local M = {}
+
+M.CODES = { succeeded = 0, failed = 1, usage = 2, refused = 3, no_objective = 4, budget = 5, cancelled = 143 }
+
+local NAMESPACE = "6ba7b811-9dad-11d1-80b4-00c04fd430c8" -- of UUIDs that are made from names
+local FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2 -- seconds between looks: a metric is relayed within two
+local BUDGET = 600 -- seconds of failure without a break
+local START = 60 -- seconds in which the mesh in front may still say no
+local OBJECTIVE_WAIT = 30 -- seconds after the end in which the objective may still come
+
+-- --- what the pod was given -------------------------------------------------------------------------------
+
+local function usage(format, ...)
+  errors.raise { code = "Usage", message = format:format(...) }
+end
+
+-- Environment values are texts; the trial says what they stand for. A choice that Katib could not carry is tuned as
+-- c0, c1, …, and its table gives the real value.
+local function value_of(parameter, text)
+  if parameter.choices then
+    local value = parameter.choices[text]
+    if value == nil then usage("parameter %s: there is no choice '%s'", parameter.name, text) end
+    return value
+  end
+  local kind = parameter.type or "STRING"
+  if kind == "STRING" then return text end
+  if kind == "BOOLEAN" then return text:lower() == "true" end
+  local number = tonumber(text)
+  if not number then usage("parameter %s: '%s' is no number", parameter.name, text) end
+  return kind == "NUMBER_INTEGER" and math.tointeger(number) or number
+end
+
+---Reads KFHOST_TRIAL and KFHOST_P_1, KFHOST_P_2, …
+---@param environment fun(name: string): string?
+---@return table trial {trial, uid, pipeline_id, pipeline_version_id, experiment, namespace, objective, values};
+---  raises "Usage"
+function M.read(environment)
+  local text = environment "KFHOST_TRIAL"
+  if not text then usage "KFHOST_TRIAL is not set: this command runs in the pod of a trial" end
+  local trial, problem = json.try.decode(text)
+  if type(trial) ~= "table" then usage("KFHOST_TRIAL is no JSON: %s", problem and problem.message or text) end
+  for _, field in ipairs { "trial", "pipeline_id", "pipeline_version_id", "experiment" } do
+    if type(trial[field]) ~= "string" or trial[field] == "" then usage("KFHOST_TRIAL has no %s", field) end
+  end
+  trial.values = json.object {}
+  for i, parameter in ipairs(trial.parameters or {}) do
+    local value = environment("KFHOST_P_" .. i)
+    if not value then usage("KFHOST_P_%d (%s) is not set", i, parameter.name) end
+    trial.values[parameter.name] = value_of(parameter, value)
+  end
+  return trial
+end
+
+---The id of a trial's run: the same each time, so that a trial that starts again finds its run.
+---@param trial table
+---@return string uuid
+function M.run_id(trial)
+  return hash.uuid5(NAMESPACE, trial.uid or ("%s/%s"):format(trial.namespace or "", trial.trial))
+end
+
+-- --- readiness --------------------------------------------------------------------------------------------
+
+local PASSING = { Connection = true, TLS = true, Timeout = true, Unavailable = true, ResourceExhausted = true,
+  Protocol = true }
+local EARLY = { Denied = true, Unauthenticated = true, Login = true }
+
+-- Whether it may be better in a moment.
+local function passes(problem, since)
+  return PASSING[problem.code] or EARLY[problem.code] and task.now() - since < START
+end
+
+-- Asks until it is answered; what is final is raised, and so is "Budget" after ten minutes of failure.
+local function patient(ask)
+  local since, pause = task.now(), FIRST_PAUSE
+  while true do
+    local ok, value = pcall(ask)
+    if ok then return value end
+    if not errors.is(value) or not passes(value, since) then error(value, 0) end
+    if task.now() - since > BUDGET then
+      errors.raise { code = "Budget", message = "Pipelines did not answer for ten minutes", cause = value }
+    end
+    task.sleep(pause)
+    pause = math.min(pause * 2, LONGEST_PAUSE)
+  end
+end
+
+-- --- the run ----------------------------------------------------------------------------------------------
+
+local function start(k, trial)
+  patient(function() return k.versions:get(trial.pipeline_version_id, { pipeline_id = trial.pipeline_id }) end)
+  local experiment = patient(function() return k.experiments:ensure(trial.experiment) end)
+  return patient(function()
+    return k.runs:start { run_id = M.run_id(trial), experiment_id = experiment.experiment_id,
+      display_name = trial.trial, description = ("trial %s of experiment %s"):format(trial.trial, trial.experiment),
+      pipeline_version_reference = { pipeline_id = trial.pipeline_id,
+        pipeline_version_id = trial.pipeline_version_id },
+      runtime_config = { parameters = trial.values } }
+  end)
+end
+
+local function is_finite(value)
+  return type(value) == "number" and value == value and value ~= math.huge and value ~= -math.huge
+end
+
+-- Writes what is new among the metrics, a line each: a time, then name=value.
+local function relay(k, run_id, seen, out)
+  local ok, metrics = pcall(function() return (k.runs:metrics(run_id)) end)
+  if not ok then return end
+  for i = seen.count + 1, #metrics do
+    local one = metrics[i]
+    if is_finite(one.value) then
+      local time = one.time or os.date "!%Y-%m-%dT%H:%M:%SZ"
+      out:write(("%s %s=%s\n"):format(time, one.name, json.encode(one.value)))
+      seen.names[one.name] = true
+    end
+  end
+  seen.count = math.max(seen.count, #metrics)
+  out:flush()
+end
+
+local TERMINAL = { SUCCEEDED = true, FAILED = true, SKIPPED = true, CANCELED = true }
+
+local function follow(k, run, seen, out)
+  local pause = FIRST_PAUSE
+  while true do
+    local now = patient(function() return k.runs:get(run.run_id) end)
+    relay(k, run.run_id, seen, out)
+    if TERMINAL[now.state] then return now end
+    task.sleep(pause)
+    pause = math.min(pause * 1.5, LONGEST_PAUSE)
+  end
+end
+
+-- The objective may come a little after the end of the run.
+local function has_objective(k, trial, run, seen, out)
+  local deadline = task.now() + OBJECTIVE_WAIT
+  while trial.objective and not seen.names[trial.objective] do
+    if task.now() > deadline then return false end
+    task.sleep(LONGEST_PAUSE)
+    relay(k, run.run_id, seen, out)
+  end
+  return true
+end
+
+---Runs a trial to its end.
+---@param k table of kfp.connect
+---@param trial table of read
+---@param out file metrics go there
+---@return integer code of the process
+function M.run(k, trial, out)
+  local seen = { count = 0, names = {} }
+  local ok, run = pcall(start, k, trial)
+  if ok then ok, run = pcall(follow, k, run, seen, out) end
+  if not ok then
+    if not errors.is(run) then error(run, 0) end
+    if run.code == "Cancelled" then return M.CODES.cancelled end
+    io.stderr:write("kale trial: ", errors.text(run), "\n")
+    return run.code == "Budget" and M.CODES.budget or M.CODES.refused
+  end
+  if run.state ~= "SUCCEEDED" then
+    io.stderr:write(("kale trial: run %s ended %s\n"):format(run.run_id, run.state))
+    return M.CODES.failed
+  end
+  return has_objective(k, trial, run, seen, out) and M.CODES.succeeded or M.CODES.no_objective
+end
+
+---Ends the run of a trial, if there is one that is under way.
+---@param k table
+---@param trial table
+---@return integer code
+function M.cancel(k, trial)
+  local ok, problem = pcall(k.runs.terminate, k.runs, M.run_id(trial))
+  if ok or not errors.is(problem) then return 0 end
+  return (problem.code == "NotFound" or problem.code == "InvalidArgument" or problem.code == "Internal") and 0 or 1
+end
+
+return M

@@ -1,0 +1,101 @@
+-- A notebook at a KFP server: submitted, and run as a trial; the server is the lab's.
+local test = require "test"
+local fs = require "fs"
+local json = require "json"
+local kfp = require "kfp"
+local pipelines = require "lab.kfp.serve"
+local submit = require "kale.submit"
+local trial = require "kale.trial"
+
+local NOTEBOOK = [[# %% [pipeline-parameters]
+x = 2.0
+# %% [step:square]
+y = x * x
+# %% [step:judge prev:square]
+loss = y + 1
+# %% [pipeline-metrics]
+print(loss)
+]]
+
+local function with_server(use)
+  local directory = test.tmpdir()
+  local server = pipelines.start { root = directory .. "/runs" }
+  local ok, problem = pcall(use, kfp.connect { endpoint = server.url }, server, directory)
+  for _, run in pairs(server.state.runs) do
+    if run.task then pcall(run.task.wait, run.task) end
+  end
+  server:close()
+  if not ok then error(problem, 0) end
+end
+
+local function compiled(directory)
+  fs.write(directory .. "/square.py", NOTEBOOK)
+  return submit.compile(directory .. "/square.py")
+end
+
+test("a submitted notebook runs, and gives its metrics", function()
+  with_server(function(k, _, directory)
+    local run, uploaded = submit.start(k, compiled(directory), { params = { "x=3" } })
+    test.equal(uploaded.created, true)
+    test.equal(k.runs:wait(run.run_id).state, "SUCCEEDED")
+    local metrics = k.runs:metrics(run.run_id)
+    test.equal(metrics[1].name, "loss")
+    test.equal(metrics[1].value, 10)
+    local _, again = submit.start(k, compiled(directory), {})
+    test.equal(again.created, false)
+  end)
+end)
+
+-- What a trial's pod sees, and what it prints.
+local function run_trial(k, directory, changes)
+  local uploaded = k:upload(compiled(directory).text, { name = "square" })
+  local spec = { trial = "tune-abc", pipeline_id = uploaded.pipeline_id, pipeline_version_id = uploaded.version_id,
+    experiment = "tune", namespace = "team-a", objective = "loss",
+    parameters = { { name = "x", type = "NUMBER_DOUBLE" } } }
+  for field, value in pairs(changes or {}) do spec[field] = value end
+  local environment = { KFHOST_TRIAL = json.encode(spec), KFHOST_P_1 = "4.0" }
+  local lines = {}
+  local out = { write = function(_, text) lines[#lines + 1] = text end, flush = function() end }
+  local code = trial.run(k, trial.read(function(name) return environment[name] end), out)
+  return code, lines, spec
+end
+
+test("a trial runs the pipeline with its parameters and prints its metrics for the collector", function()
+  with_server(function(k, server, directory)
+    local code, lines, spec = run_trial(k, directory)
+    test.equal(code, 0)
+    test.equal(#lines, 1)
+    test.equal(lines[1]:match "^%d%d%d%d%-%d%d%-%d%dT[%d:.]+[Z+%-%d:]* loss=(.*)\n$", "17")
+    local count = 0
+    for id in pairs(server.state.runs) do
+      count = count + 1
+      test.equal(id, trial.run_id(spec))
+    end
+    test.equal(count, 1)
+    test.equal(run_trial(k, directory), 0) -- it starts again: its run is adopted
+    count = 0
+    for _ in pairs(server.state.runs) do count = count + 1 end
+    test.equal(count, 1)
+  end)
+end)
+
+test("an unknown version is refused; an objective that never comes is told", function()
+  with_server(function(k, _, directory)
+    test.equal(run_trial(k, directory, { pipeline_version_id = "11111111-1111-4111-8111-111111111111" }), 3)
+    test.equal(run_trial(k, directory, { objective = "never" }), 4)
+  end)
+end)
+
+test("what a trial's environment lacks is a usage error that names it", function()
+  local function read(values)
+    return test.raises("Usage", function() trial.read(function(name) return values[name] end) end).message
+  end
+  test.equal(read {}, "KFHOST_TRIAL is not set: this command runs in the pod of a trial")
+  test.equal(read { KFHOST_TRIAL = "{}" }, "KFHOST_TRIAL has no trial")
+  local spec = json.encode { trial = "t", pipeline_id = "p", pipeline_version_id = "v", experiment = "e",
+    parameters = { { name = "kind", choices = { c0 = "it's" } } } }
+  test.equal(read { KFHOST_TRIAL = spec }, "KFHOST_P_1 (kind) is not set")
+  test.equal(read { KFHOST_TRIAL = spec, KFHOST_P_1 = "c9" }, "parameter kind: there is no choice 'c9'")
+  local values = { KFHOST_TRIAL = spec, KFHOST_P_1 = "c0" }
+  test.equal(trial.read(function(name) return values[name] end).values.kind, "it's")
+end)
