@@ -13,6 +13,7 @@ return cli.main {
     check = { "list everything that is wrong in a notebook", module = "cmd.kale.check" },
     compile = { "write a notebook as a KFP v2 pipeline", module = "cmd.kale.compile" },
     submit = { "send a notebook to Kubeflow Pipelines and follow its run", module = "cmd.kale.submit" },
+    tune = { "find the best parameters of a notebook by a Katib experiment", module = "cmd.kale.tune" },
     trial = { "run one trial of an experiment (what a trial's pod runs)", module = "cmd.kale.trial" },
     run = { "run a notebook as a pipeline on this machine", module = "cmd.kale.run" },
   },

@@ -11,7 +11,7 @@ local M = {}
 
 ---Compiles; what is wrong is said on standard error.
 ---@param path string of a notebook
----@return {name: string, experiment: string, text: string, ir: table}? compiled nil when the notebook has errors
+---@return {name: string, experiment: string, text: string, ir: table, katib: table?}? compiled nil with errors
 function M.compile(path)
   local plan = plans.read(path)
   for _, one in ipairs(plan.diagnostics) do
@@ -21,8 +21,9 @@ function M.compile(path)
   if diagnostics.has_errors(plan.diagnostics) then return nil end
   local built = ir.build(plan)
   local metadata = plan.metadata or {}
-  return { name = built.pipelineInfo.name, experiment = metadata.experiment_name or built.pipelineInfo.name, ir = built,
-    text = ir.encode(built) }
+  local name = built.pipelineInfo.name
+  return { name = name, experiment = metadata.experiment_name or name, ir = built, text = ir.encode(built),
+    katib = metadata.katib_metadata }
 end
 
 local function random_uuid()
