@@ -1,0 +1,77 @@
+-- A notebook tuned from end to end in a lab of its own: experiment, trials, jobs, pods, runs, metrics.
+local test = require "test"
+local fs = require "fs"
+local host = require "host"
+local json = require "json"
+local proc = require "proc"
+local tune = require "kale.tune"
+
+local NOTEBOOK = [[# %% [pipeline-parameters]
+x = 2.0
+# %% [step:square]
+loss = (x - 3) * (x - 3)
+# %% [pipeline-metrics]
+print(loss)
+]]
+
+test("a notebook is tuned in the lab", function()
+  local path = test.tmpdir() .. "/square.py"
+  fs.write(path, NOTEBOOK)
+  local result = proc.run { host.executable(), "kale", "tune", path, "--lab", "--tune", "x=0..6/1", "--minimize",
+    "--objective", "loss", "--algorithm", "grid", "--trials", "3", "--parallel", "2", "--json" }
+  if result.code ~= 0 then error(result.stderr, 0) end
+  local said = json.decode(result.stdout)
+  test.equal(said.state, "Succeeded")
+  test.equal(said.trials, 3)
+  test.equal(said.succeeded, 3)
+  local x = tonumber(said.best.values.x)
+  test.equal(tonumber(said.best.metrics.loss), (x - 3) * (x - 3))
+  test.equal(x, 2.0) -- of 0, 1 and 2 the best
+end)
+
+local COMPILED = { ir = { root = { inputDefinitions = { parameters = { rate = { parameterType = "NUMBER_DOUBLE" },
+  kind = { parameterType = "STRING" } } } } } }
+
+local function experiment(words)
+  local settings = tune.settings(COMPILED, { tune = words, objective = "loss", direction = "minimize" })
+  return tune.experiment(settings, { pipeline_id = "p", version_id = "v" }, { name = "digits", namespace = "team-a",
+    image = "site/kfhost:1", kfp_experiment = "digits", definitions = COMPILED.ir.root.inputDefinitions.parameters })
+end
+
+test("the trial's template passes no sidecar, restricted pods, and values by environment only", function()
+  local spec = experiment({ "rate=0.1..0.5" }).spec
+  test.same(require "katib".try.validate(experiment { "rate=0.1..0.5" }), {})
+  local template = spec.trialTemplate
+  test.equal(template.retain, true)
+  test.same(template.trialParameters[2], { name = "trialName", reference = "${trialSpec.Name}" })
+  local job = template.trialSpec
+  test.equal(job.spec.backoffLimit, 0)
+  local pod = job.spec.template
+  test.equal(pod.metadata.labels["sidecar.istio.io/inject"], "false")
+  local container = pod.spec.containers[1]
+  test.same(container.args, { "exec kfhost kale trial" })
+  test.equal(container.env[1].value, "${trialParameters.rate}")
+  test.equal(pod.spec.volumes[1].projected.sources[1].serviceAccountToken.audience, "pipelines.kubeflow.org")
+  local refused = require "kube".pod_security({ spec = pod.spec, metadata = pod.metadata }, "restricted")
+  test.same(refused, {})
+end)
+
+test("choices that JSON text would break are tuned as codes, and their table travels", function()
+  local made = experiment { "kind=plain,it's,say \"no\"" }
+  test.same(made.spec.parameters[1].feasibleSpace.list, { "c0", "c1", "c2" })
+  local env = made.spec.trialTemplate.trialSpec.spec.template.spec.containers[1].env
+  test.same(json.decode(env[2].value).parameters[1].choices, { c0 = "plain", c1 = "it's", c2 = 'say "no"' })
+  test.same(experiment({ "kind=a,b" }).spec.parameters[1].feasibleSpace.list, { "a", "b" })
+end)
+
+test("equal names in two namespaces differ; one that is too long is refused", function()
+  test.equal(tune.name("digits", "team-a") ~= tune.name("digits", "team-b"), true)
+  test.raises("Usage", function() tune.name(("n"):rep(40), "team-a") end)
+end)
+
+test("what is not said is a usage error", function()
+  test.raises("Usage", function() tune.settings(COMPILED, {}) end)
+  test.raises("Usage", function() tune.settings(COMPILED, { tune = { "rate=0.1..0.5" } }) end)
+  test.raises("Usage", function() tune.settings(COMPILED, { tune = { "x=1..2" }, objective = "loss" }) end)
+  test.raises("Usage", function() tune.settings(COMPILED, { tune = { "rate=a..b" }, objective = "loss" }) end)
+end)
