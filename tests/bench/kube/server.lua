@@ -141,10 +141,15 @@ local DISCOVERY = {
   ["/version"] = '{"major":"1","minor":"37","gitVersion":"v1.37.2"}',
 }
 
+-- client-go asks for a list as a stream first, and then for pages.
+local NO_STREAMED_LIST = '{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422,'
+  .. '"message":"sendInitialEvents is forbidden"}'
+
 local function answer(request)
   if DISCOVERY[request.path] then return { headers = JSON, body = DISCOVERY[request.path] } end
   if request.path ~= "/api/v1/pods" then return { status = 404, body = "404 page not found\n" } end
   local query = request.query or ""
+  if query:find "sendInitialEvents" then return { status = 422, headers = JSON, body = NO_STREAMED_LIST } end
   if query:find "watch=" then return { headers = JSON, stream = events } end
   if (request.headers.accept or ""):find "as=Table" then return { headers = JSON, body = printed } end
   local limit = math.tointeger(query:match "limit=(%d+)")
