@@ -282,3 +282,15 @@ test("a test in a policy file that does not hold says what differs", function()
   test.same(require "policy.trial".tests(set)[1].problems,
     { "allowed is true", "object.spec.nodeName is nil, not n" })
 end)
+
+test("a file's tests are about its defaults, whatever the site has set", function()
+  local directory = test.tmpdir()
+  fs.write(directory .. "/site.lua", [[local policy = require "policy"
+    policy.config { name = { type = "string", default = "default" } }
+    policy.mutate { name = "m", match = { resource = "pods" },
+      apply = function(req) req.object.spec.nodeName = req.config.name end }
+    policy.test { name = "the default", object = { apiVersion = "v1", kind = "Pod", metadata = { name = "p" }, spec = {} },
+      expect = { object = { spec = { nodeName = "default" } } } }]])
+  local set = policy.load(directory .. "/site.lua", { configs = { site = { name = "site" } } })
+  test.same(require "policy.trial".tests(set)[1].problems, {})
+end)

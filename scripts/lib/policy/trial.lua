@@ -29,16 +29,24 @@ local function run_handler(set, handler)
   return writes
 end
 
+-- The set that a case asks: with the settings of the case or, without any, the defaults. What a site has set is not
+-- what a file's tests are about; only where a setting has no default does it stand in.
+local function set_for(set, case)
+  local configs = set.options.configs or {}
+  local site = configs[case.stem] or set.options.config
+  if not case.config and (site == nil or next(site) == nil) then return set end
+  local own = {}
+  for stem, config in pairs(configs) do own[stem] = config end
+  own[case.stem] = case.config or {}
+  local ok, loaded = pcall(policy.load, set.names, { configs = own, bypass_groups = set.options.bypass_groups })
+  if ok then return loaded end
+  if case.config then error(loaded, 0) end
+  return set
+end
+
 local function test_case(set, number)
   local case = raise_unless(set.box:call("test_case", STEP_SECONDS, number))
-  local asked = set
-  if case.config then  -- other settings: a set of its own
-    local configs = {}
-    for stem, config in pairs(set.options.configs or {}) do configs[stem] = config end
-    configs[case.stem] = case.config
-    local options = { configs = configs, bypass_groups = set.options.bypass_groups }
-    asked = policy.load(set.names, options)
-  end
+  local asked = set_for(set, case)
   asked:know(case.objects)
   local answer, writes
   if case.handler then writes = run_handler(asked, case.handler) else answer = asked:answer(case.review) end

@@ -72,7 +72,6 @@ local function repair(self, configuration)
 end
 
 function Cluster:look()
-  if not self.pem then return end
   for _, configuration in ipairs(expected(self)) do
     local ok, problem = pcall(repair, self, configuration)
     if not ok then
@@ -82,10 +81,21 @@ function Cluster:look()
   end
 end
 
-local function keep_looking(self)
+-- Registers what is to be registered, then keeps caBundle right; what fails is tried again.
+local function attend(self)
+  if not self.pem then return end
+  if not self.options.register or self.registered then return self:look() end
+  local ok, problem = pcall(self.register, self)
+  self.registered = ok
+  if ok then return end
+  if errors.is(problem, "Cancelled") or not errors.is(problem) then error(problem, 0) end
+  self.log(("not registered yet: %s"):format(errors.text(problem)))
+end
+
+local function keep_attending(self)
   while true do
+    attend(self)
     task.sleep(LOOK_PAUSE)
-    self:look()
   end
 end
 
@@ -93,12 +103,7 @@ end
 ---@param pem string
 function Cluster:authorities(pem)
   self.pem = pem
-  if self.options.register and not self.registered then
-    self.registered = true
-    self:register()
-  else
-    self:look()
-  end
+  attend(self)
 end
 
 -- --- the whole ------------------------------------------------------------------------------------------------
@@ -130,7 +135,7 @@ function M.start(set, client, options)
     task.spawn(publish_changes, self)
     if options.leader_election then task.spawn(lead, self) end
   end
-  task.spawn(keep_looking, self)
+  task.spawn(keep_attending, self)
   return self
 end
 
