@@ -113,12 +113,18 @@ end
 
 -- --- what is followed: one informer a resource --------------------------------------------------------------
 
+-- The text of an object; an item of a list knows its kind only by the list.
+local function text_of(object)
+  object.apiVersion, object.kind = object.apiVersion, object.kind
+  return json.encode(object)
+end
+
 -- The handlers of this set see the change at once; others are told by on_publish.
 local function publish(self, followed, key, object)
   local namespace, name = key:match "^(.-)/?([^/]+)$"
   if namespace == "" then namespace = nil end
   local change = { plural = followed.plural, group = followed.group, namespace = namespace, name = name,
-    text = object and json.encode(object) }
+    text = object and text_of(object) }
   local _, problem = self.set.box:call("publish", STEP_SECONDS, { change })
   if problem then raise(problem) end
   followed.texts[key] = change.text

@@ -84,9 +84,11 @@ end
 -- Registers what is to be registered, then keeps caBundle right; what fails is tried again.
 local function attend(self)
   if not self.pem then return end
+  if self.registering then return end
   if not self.options.register or self.registered then return self:look() end
+  self.registering = true
   local ok, problem = pcall(self.register, self)
-  self.registered = ok
+  self.registering, self.registered = false, ok
   if ok then return end
   if errors.is(problem, "Cancelled") or not errors.is(problem) then error(problem, 0) end
   self.log(("not registered yet: %s"):format(errors.text(problem)))
