@@ -289,7 +289,8 @@ test("a file's tests are about its defaults, whatever the site has set", functio
     policy.config { name = { type = "string", default = "default" } }
     policy.mutate { name = "m", match = { resource = "pods" },
       apply = function(req) req.object.spec.nodeName = req.config.name end }
-    policy.test { name = "the default", object = { apiVersion = "v1", kind = "Pod", metadata = { name = "p" }, spec = {} },
+    policy.test { name = "the default",
+      object = { apiVersion = "v1", kind = "Pod", metadata = { name = "p" }, spec = {} },
       expect = { object = { spec = { nodeName = "default" } } } }]])
   local set = policy.load(directory .. "/site.lua", { configs = { site = { name = "site" } } })
   test.same(require "policy.trial".tests(set)[1].problems, {})

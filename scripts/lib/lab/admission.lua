@@ -29,6 +29,11 @@ function M.new(cluster)
   return self
 end
 
+---Ends the connections to webhooks.
+function admission:close()
+  self.webhooks:close()
+end
+
 ---The registrations have changed.
 function admission:forget()
   self.webhooks:forget()

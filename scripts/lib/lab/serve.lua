@@ -91,6 +91,7 @@ end
 function running:close()
   self.cluster.closing = true
   require("lab.controllers").stop(self.cluster)
+  self.cluster.admission:close()
   self.server:close()
   if self.state then
     self.cluster.store.journal = nil

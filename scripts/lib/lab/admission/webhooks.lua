@@ -97,6 +97,12 @@ local function session_of(self)
   return self.session
 end
 
+---Ends the connections to webhooks.
+function webhooks:close()
+  if self.session then self.session:close() end
+  self.session = nil
+end
+
 local function post(self, entry, review)
   local url, refused = url_of(entry)
   if not url then return nil, "failed to call webhook: " .. refused end
