@@ -41,6 +41,7 @@ local function with_policies(lab, names, use)
   local ok, problem = pcall(use)
   process:stop()
   process:wait()
+  repeat until not process:read("stderr", "30s") -- its workers have ended, too
   if not ok then error(problem, 0) end
 end
 

@@ -55,7 +55,7 @@ local function run_controller(args)
       host = names[1], port = ports.webhook, register = args.register == "true",
       leader_election = args.leader_election, log = log })
   end
-  return require "policy.serve.controller".run {
+  local code = require "policy.serve.controller".run {
     names = names, certificate = pem(args.cert), key = pem(args.key), on_start = on_start,
     on_authorities = function(text)
       if args.ca_out then require "fs".write(args.ca_out, text) end
@@ -63,6 +63,8 @@ local function run_controller(args)
     end,
     synced = function() return not cluster or cluster:synced() end,
   }
+  if cluster then cluster:stop() end
+  return code
 end
 
 local function run_worker(args)

@@ -123,6 +123,10 @@ local function needs_cluster(description)
   return #rights.reads(description) + #description.watches + #description.schedules > 0
 end
 
+function Cluster:spawn(run)
+  self.tasks[#self.tasks + 1] = task.spawn(run, self)
+end
+
 ---@param set policy.Set
 ---@param client table of kube.connect
 ---@param options {name: string, namespace: string, host: string, port: integer, register: boolean,
@@ -130,15 +134,22 @@ end
 ---@return policy.Cluster
 function M.start(set, client, options)
   local self = setmetatable({ set = set, client = client, options = options, log = options.log,
-    changed = task.event() }, Cluster)
+    changed = task.event(), tasks = {} }, Cluster)
   if needs_cluster(set.description) then
     self.controller = controller.start(set, client, { log = options.log, wait_for_lead = options.leader_election,
       on_publish = function() self.changed:set() end })
-    task.spawn(publish_changes, self)
-    if options.leader_election then task.spawn(lead, self) end
+    self:spawn(publish_changes)
+    if options.leader_election then self:spawn(lead) end
   end
-  task.spawn(keep_attending, self)
+  self:spawn(keep_attending)
   return self
+end
+
+---Ends all of it.
+function Cluster:stop()
+  for _, one in ipairs(self.tasks) do one:cancel() end
+  if self.controller then self.controller:stop() end
+  self.client:close()
 end
 
 ---@return boolean whether what reviews may look at is known
