@@ -1,5 +1,5 @@
 ---@meta grpc
--- gRPC: unary calls, both sides; messages are bytes (see grpc.proto). The server is for HTTP/2 without TLS.
+-- gRPC: unary calls, both sides, with TLS or without; messages are bytes (see grpc.proto).
 
 local grpc = {}
 
@@ -17,6 +17,8 @@ function Client:close() end
 ---@field port integer
 local Server = {}
 function Server:close() end
+---@return integer count of open connections
+function Server:connections() end
 
 ---@param options { address: string, tls: boolean?, ca: string?, certificate: string?, key: string?,
 ---  server_name: string?, unix_socket: string? } address: "host:port"
@@ -25,7 +27,8 @@ function grpc.connect(options) end
 
 ---Serves methods; each call is a task of its own and may wait. A call whose client goes is cancelled.
 ---@param options { methods: table<string, fun(bytes: string, request: table): string>, address: string?,
----  port: integer?, path: string?, max_message: integer?, on_error: fun(err: any)? } methods: by "/package.Service/Method"
+---  port: integer?, path: string?, certificate: string?, key: string?, max_message: integer?, on_error: fun(err: any)? }
+---  methods: by "/package.Service/Method"
 ---@return grpc.Server
 function grpc.serve(options) end
 

@@ -249,6 +249,8 @@ static int l_close(lua_State *L) {
   free(server->path);
   server->path = NULL;
   kf_h2_close_all(server);
+  if (server->tls) SSL_CTX_free(server->tls);
+  server->tls = NULL;
   kf_hold_stop(server->loop, &server->hold);
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, server);
@@ -264,6 +266,11 @@ static int l_listen(lua_State *L) {
   lua_setiuservalue(L, 2, HANDLER);
   lua_getfield(L, 1, "max_body");
   server->max_body = (size_t)luaL_optinteger(L, -1, 4 << 20);
+  lua_getfield(L, 1, "certificate");
+  lua_getfield(L, 1, "key");
+  if (!lua_isnil(L, -2))
+    server->tls = kf_h2_context(L, luaL_checkstring(L, -2), luaL_checkstring(L, -1));
+  lua_settop(L, 3);
   lua_getfield(L, 1, "address");
   lua_getfield(L, 1, "port");
   lua_getfield(L, 1, "path");  // options server max address port path
@@ -279,6 +286,12 @@ static int l_listen(lua_State *L) {
   return 1;
 }
 
+// s:connections() -> how many are open
+static int l_connections(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)kf_h2_count(check(L)));
+  return 1;
+}
+
 static int l_index(lua_State *L) {
   struct h2_server *server = check(L);
   if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "port") == 0) {
@@ -290,7 +303,7 @@ static int l_index(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {{"close", l_close}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"close", l_close}, {"connections", l_connections}, {NULL, NULL}};
 static const luaL_Reg functions[] = {{"listen", l_listen}, {NULL, NULL}};
 
 int luaopen_kf_grpc(lua_State *L);

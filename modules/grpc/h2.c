@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { READ_SIZE = 65536, MOST_PAIRS = 128, HEADER_LIMIT = 65536 };
+enum { READ_SIZE = 65536, MOST_PAIRS = 128, HEADER_LIMIT = 65536, LEAVING_SECONDS = 2 };
 
 struct h2_connection {
   struct kf_watch watch;  // first
@@ -14,9 +14,12 @@ struct h2_connection {
   struct h2_connection *next, **link;
   nghttp2_session *session;
   struct h2_stream *streams;
+  SSL *ssl;
   int fd, events;
   struct kf_buffer out;   // taken from the session and not written
   size_t written;
+  struct kf_timer timer;  // while it is leaving
+  bool leaving;           // nothing more is sent; what still comes is thrown away
   bool busy;              // within the session: it must not be entered, or freed, again
 };
 
@@ -149,12 +152,11 @@ void kf_h2_answer(struct h2_stream *stream, const struct kf_buffer *headers) {
 void kf_h2_refuse(struct h2_stream *stream, bool whole) {
   struct h2_connection *connection = stream->connection;
   stream->answered = true;
+  int32_t last = stream->id > 1 ? stream->id - 2 : 0;  // streams up to this one go on
   if (whole)
-    nghttp2_session_terminate_session2(connection->session, stream->id > 1 ? stream->id - 2 : 0,
-                                       NGHTTP2_NO_ERROR);
-  else
-    nghttp2_submit_rst_stream(connection->session, NGHTTP2_FLAG_NONE, stream->id,
-                              NGHTTP2_REFUSED_STREAM);
+    nghttp2_submit_goaway(connection->session, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0);
+  nghttp2_submit_rst_stream(connection->session, NGHTTP2_FLAG_NONE, stream->id,
+                            NGHTTP2_REFUSED_STREAM);
   kf_h2_flush(connection);
 }
 
@@ -162,6 +164,9 @@ void kf_h2_refuse(struct h2_stream *stream, bool whole) {
 
 void kf_h2_close(struct h2_connection *connection) {
   kf_watch_stop(connection->server->loop, &connection->watch);
+  kf_timer_stop(connection->server->loop, &connection->timer);
+  if (connection->ssl && !connection->leaving && SSL_is_init_finished(connection->ssl)) SSL_shutdown(connection->ssl);
+  SSL_free(connection->ssl);
   close(connection->fd);
   *connection->link = connection->next;
   if (connection->next) connection->next->link = connection->link;
@@ -183,19 +188,40 @@ void kf_h2_close_all(struct h2_server *server) {
   }
 }
 
+size_t kf_h2_count(const struct h2_server *server) {
+  size_t count = 0;
+  for (const struct h2_connection *at = server->connections; at; at = at->next) count++;
+  return count;
+}
+
 static void listen_for(struct h2_connection *connection, int events) {
   if (events == connection->events) return;
   connection->events = events;
   kf_watch_start(connection->server->loop, &connection->watch, connection->fd, events);
 }
 
+// As kf_h2_read and kf_h2_write, with TLS or without.
+static long receive_bytes(struct h2_connection *connection, void *room, size_t size) {
+  if (connection->ssl) return kf_h2_read(connection->ssl, room, size);
+  ssize_t count = recv(connection->fd, room, size, 0);
+  if (count > 0) return count;
+  return count < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+}
+
+static long send_bytes(struct h2_connection *connection, const void *bytes, size_t length) {
+  if (connection->ssl) return kf_h2_write(connection->ssl, bytes, length);
+  ssize_t count = send(connection->fd, bytes, length, MSG_NOSIGNAL);
+  if (count >= 0) return count;
+  return errno == EAGAIN || errno == EINTR ? 0 : -1;
+}
+
 // Writes what was taken; false when the connection broke.
 static bool write_out(struct h2_connection *connection) {
   struct kf_buffer *out = &connection->out;
   while (connection->written < out->length) {
-    ssize_t count = send(connection->fd, out->data + connection->written,
-                         out->length - connection->written, MSG_NOSIGNAL);
-    if (count < 0) return errno == EAGAIN || errno == EINTR;
+    long count = send_bytes(connection, out->data + connection->written,
+                            out->length - connection->written);
+    if (count <= 0) return count == 0;
     connection->written += (size_t)count;
   }
   connection->written = out->length = 0;
@@ -215,30 +241,55 @@ static bool pump(struct h2_connection *connection) {
   return false;
 }
 
+static void on_time(struct kf_timer *timer) {
+  kf_h2_close((struct h2_connection *)(void *)((char *)timer - offsetof(struct h2_connection, timer)));
+}
+
+// Says that nothing follows and lets the client close: to close first, with input unread, would take
+// the last answers away from it.
+static void leave(struct h2_connection *connection) {
+  struct kf_loop *loop = connection->server->loop;
+  connection->leaving = true;
+  if (connection->ssl) SSL_shutdown(connection->ssl);
+  shutdown(connection->fd, SHUT_WR);
+  connection->timer.fire = on_time;
+  kf_timer_start(loop, &connection->timer, kf_loop_now(loop) + LEAVING_SECONDS);
+}
+
 bool kf_h2_flush(struct h2_connection *connection) {
-  if (connection->busy) return true;  // whoever is within will
+  if (connection->busy || connection->leaving) return true;  // whoever is within will
   connection->busy = true;
   bool fine = pump(connection);
   connection->busy = false;
-  bool over = !nghttp2_session_want_read(connection->session) &&
-              !nghttp2_session_want_write(connection->session) && connection->out.length == 0;
-  if (!fine || over) {
+  if (!fine) {
     kf_h2_close(connection);
     return false;
   }
+  bool over = !nghttp2_session_want_read(connection->session) &&
+              !nghttp2_session_want_write(connection->session) && connection->out.length == 0;
+  if (over) leave(connection);
   listen_for(connection, KF_READ | (connection->out.length > 0 ? KF_WRITE : 0));
+  return true;
+}
+
+// Hands what has come to the session; false when the connection broke.
+static bool take_input(struct h2_connection *connection) {
+  uint8_t bytes[READ_SIZE];
+  do {
+    long count = receive_bytes(connection, bytes, sizeof bytes);
+    if (count == 0) return true;
+    if (count > 0 && connection->leaving) continue;
+    if (count < 0 || nghttp2_session_mem_recv(connection->session, bytes, (size_t)count) < 0)
+      return false;
+  } while (connection->ssl && SSL_has_pending(connection->ssl));
   return true;
 }
 
 static void on_event(struct kf_watch *watch, int events) {
   struct h2_connection *connection = (struct h2_connection *)(void *)watch;
   if (events & KF_READ) {
-    uint8_t bytes[READ_SIZE];
-    ssize_t count = recv(connection->fd, bytes, sizeof bytes, 0);
-    bool nothing = count < 0 && (errno == EAGAIN || errno == EINTR);
     connection->busy = true;
-    bool fine = nothing || (count > 0 && nghttp2_session_mem_recv(connection->session, bytes,
-                                                                  (size_t)count) >= 0);
+    bool fine = take_input(connection);
     connection->busy = false;
     if (!fine) {
       kf_h2_close(connection);
@@ -268,11 +319,16 @@ static nghttp2_session *new_session(struct h2_connection *connection) {
 void kf_h2_open(struct h2_server *server, int fd) {
   struct h2_connection *connection = calloc(1, sizeof *connection);
   nghttp2_session *session = connection ? new_session(connection) : NULL;
-  if (!session) {
+  SSL *ssl = server->tls ? SSL_new(server->tls) : NULL;
+  if (!session || (server->tls && (!ssl || !SSL_set_fd(ssl, fd)))) {
+    nghttp2_session_del(session);
+    SSL_free(ssl);
     free(connection);
     close(fd);
     return;
   }
+  if (ssl) SSL_set_accept_state(ssl);
+  connection->ssl = ssl;
   connection->server = server;
   connection->session = session;
   connection->fd = fd;

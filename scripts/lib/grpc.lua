@@ -1,5 +1,5 @@
 -- gRPC without TLS or with it: unary calls, both sides; messages are bytes (see grpc.proto).
--- Not for streaming calls. The server speaks HTTP/2 without TLS only.
+-- Not for streaming calls.
 --   local c <close> = grpc.connect { address = "127.0.0.1:8080" }; local bytes = c:call("/pkg.Service/Method", bytes)
 
 local core = require "grpc.core"
@@ -165,12 +165,14 @@ end
 
 ---Serves methods; each call is a task of its own and may wait.
 ---@param options { methods: table<string, fun(bytes: string, request: table): string>, address: string?,
----  port: integer?, path: string?, max_message: integer?, on_error: fun(err: any)? }
+---  port: integer?, path: string?, certificate: string?, key: string?, max_message: integer?,
+---  on_error: fun(err: any)? }
 ---  methods: by "/package.Service/Method"
 ---@return grpc.Server # with port and close()
 function M.serve(options)
   return core.listen {
     address = options.address, port = options.port, path = options.path,
+    certificate = options.certificate, key = options.key,
     max_body = (options.max_message or MESSAGE_LIMIT) + 5,
     handler = function(request) return handle(options.methods, options.on_error, request) end,
   }

@@ -6,6 +6,7 @@ local grpc = require "grpc"
 local http = require "http"
 local proto = require "grpc.proto"
 local task = require "task"
+local x509 = require "x509"
 
 local ECHO = "/test.Echo/Say"
 
@@ -122,6 +123,77 @@ test("a server that ends every connection after a request is lived with", functi
   end)
   local session <close> = http.session { url = url, http2 = "prior", timeout = 5 }
   for _ = 1, 20 do test.equal(session:request({}).body, "fine") end
+end)
+
+local function tls_pair()
+  local ca = x509.authority { name = "test" }
+  local leaf = x509.issue(ca, { names = { "127.0.0.1" } })
+  return ca.certificate, leaf
+end
+
+test("requests at the same time share one connection with TLS", function()
+  local ca, leaf = tls_pair()
+  local now, most = 0, 0
+  local s <close> = core.listen {
+    certificate = leaf.certificate, key = leaf.key,
+    handler = function(request)
+      now = now + 1
+      most = math.max(most, now)
+      task.sleep(0.02)
+      now = now - 1
+      return { body = ("x"):rep(100000) .. request.path }
+    end,
+  }
+  local session <close> = http.session { ca = ca, timeout = 20 }
+  local requests = {}
+  for i = 1, 20 do
+    requests[i] = task.spawn(session.request, session, { url = ("https://127.0.0.1:%d/%d"):format(s.port, i) })
+  end
+  for i = 1, 20 do
+    local response = requests[i]:wait(20)
+    test.equal(response.version, "2")
+    test.equal(response.body, ("x"):rep(100000) .. "/" .. i)
+  end
+  test.equal(most > 10, true)
+  test.equal(s:connections(), 1)
+end)
+
+test("a refused stream and a GOAWAY are survived by the others of the connection", function()
+  local ca, leaf = tls_pair()
+  local refused = {}
+  local s <close> = core.listen {
+    certificate = leaf.certificate, key = leaf.key,
+    handler = function(request)
+      local way = request.headers.refuse
+      if way and not refused[request.path] then
+        refused[request.path] = true
+        return { refuse = way }
+      end
+      task.sleep(0.01)
+      return { body = request.path }
+    end,
+  }
+  local session <close> = http.session { ca = ca, timeout = 20 }
+  local requests = {}
+  for i = 1, 20 do
+    local way = i % 5 == 0 and "stream" or i == 13 and "connection" or nil
+    requests[i] = task.spawn(session.request, session,
+      { url = ("https://127.0.0.1:%d/%d"):format(s.port, i), headers = way and { refuse = way } })
+  end
+  for i = 1, 20 do
+    test.equal(requests[i]:wait(20).body, "/" .. i)
+  end
+end)
+
+test("gRPC with TLS", function()
+  local ca, leaf = tls_pair()
+  local s <close> = grpc.serve { certificate = leaf.certificate, key = leaf.key,
+    methods = { [ECHO] = function(bytes) return bytes end } }
+  local c <close> = grpc.connect { address = "127.0.0.1:" .. s.port, tls = true, ca = ca }
+  for _ = 1, 3 do test.equal(c:call(ECHO, "hello"), "hello") end
+  test.equal(s:connections(), 1)
+  local other <close> = grpc.connect { address = "127.0.0.1:" .. s.port, tls = true, ca = (tls_pair()) }
+  test.equal(test.raises("GRPC", function() other:call(ECHO, "") end).status, "UNAVAILABLE")
 end)
 
 -- --- messages -------------------------------------------------------------------------------------

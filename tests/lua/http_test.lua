@@ -1,5 +1,6 @@
 -- http against server, over loopback.
 local test = require "test"
+local fs = require "fs"
 local host = require "host"
 local http = require "http"
 local proc = require "proc"
@@ -233,3 +234,28 @@ test("libcurl is mapped with the first request, not before", function()
   }
   test.equal(result.stdout, "false\ttrue\n")
 end)
+
+-- --- leaks ----------------------------------------------------------------------------------------
+
+local LEAKS = {
+  server = 'require "server".listen { handler = function() end }',
+  stream = 'require "http".stream { url = "http://127.0.0.1:" .. arg_port }',
+  connection = 'require "http".connect { url = "http://127.0.0.1:" .. arg_port }:write "x"',
+}
+
+for name, code in pairs(LEAKS) do
+  test("a test that leaves a " .. name .. " open fails", function()
+    local s <close> = serve({}, function() return { stream = function(w) w:write "x" task.event():wait() end } end)
+    local directory = test.tmpdir()
+    local file = directory .. "/leak_test.lua"
+    fs.write(file, ([[
+      local arg_port = %d
+      local test = require "test"
+      test("leaks", function() %s end)
+      return arg_port
+    ]]):format(s.port, code))
+    local result = proc.run { host.executable(), "test", file, timeout = 20, stderr = "null" }
+    test.equal(result.code, 1)
+    test.equal(result.stdout:find("handles are still open", 1, true) ~= nil, true)
+  end)
+end

@@ -171,6 +171,91 @@ test("a locked process opens nothing and starts nothing, and still counts and se
   test.equal(result.stdout:find "\n1000000\ttrue\n" ~= nil, true)
 end)
 
+-- A service of a script: a controller that waits, workers that do what `work` says.
+local function start_script(work)
+  return proc.spawn { host.executable(), "-e", [[
+    local workers, task = require "workers", require "task"
+    local role = workers.role()
+    if not role then workers.supervise { address = "127.0.0.1", port = 0, operations_port = 0, workers = 1 } end
+    workers.ready()
+    if role == "worker" then ]] .. work .. [[ end
+    while not workers.draining() do task.sleep(0.02) end
+  ]], stderr = "pipe", stdout = "null" }
+end
+
+local function wait_for_line(process, pattern)
+  while true do
+    local line = process:read_line("stderr", 20) or error("nothing said " .. pattern)
+    local found = line:match(pattern)
+    if found then return found end
+  end
+end
+
+test("a worker that is busy for longer than it said is killed, whatever it does", function()
+  local process = start_script 'workers.begin(0.1, "a ", "loop") while true do end'
+  test.equal(wait_for_line(process, "was killed by signal 9 during (.-)\""), "a loop")
+  process:kill "TERM"
+  test.equal(process:wait(30).code, 143)
+end)
+
+test("what cannot start at all ends the service", function()
+  local process = start_script "os.exit(3)"
+  test.equal(wait_for_line(process, "worker %d+ ended with code (%d)"), "3")
+  process:kill "TERM"
+  test.equal(process:wait(30).code, 143)
+  local failing = proc.run { host.executable(), "-e", [[
+    local workers = require "workers"
+    if not workers.role() then
+      workers.supervise { address = "127.0.0.1", port = 0, operations_port = 0, workers = 1 }
+    end
+    os.exit(4)
+  ]], timeout = 20, stderr = "null" }
+  test.equal(failing.code, 1)
+end)
+
+-- Certificates that are two thirds through their life when they are made: renewed at once.
+local RENEWED_AT_ONCE = [[
+  local workers = require "workers"
+  if not workers.role() then
+    workers.supervise { address = "127.0.0.1", port = 0, operations_port = 0, workers = 1 }
+  elseif workers.role() == "controller" then
+    require "policy.serve.controller".run {
+      names = { "127.0.0.1" }, certificate_days = 100 / 86400, swap = 1,
+      on_start = function(_, ports) io.stderr:write("ports ", ports.webhook, " ", ports.operations, "\n") end,
+      on_authorities = function(text) require "fs".write(arg[1], text) end,
+    }
+  else
+    require "policy.serve.worker".run(require "policy".load(arg[2]), { audit = print })
+  end
+]]
+
+test("a certificate is renewed while connections go on", function()
+  local directory = test.tmpdir()
+  local ca = directory .. "/ca"
+  fs.write(directory .. "/serve.lua", RENEWED_AT_ONCE)
+  fs.write(directory .. "/site.lua", (LABEL:gsub("VALUE", "yes")))
+  local process = proc.spawn { host.executable(), directory .. "/serve.lua", ca, directory .. "/site.lua",
+    stderr = "pipe", stdout = "null", env = NO_LEAK_CHECK }
+  local port = wait_for_line(process, "ports (%d+)")
+  local function options(authorities)
+    return { url = ("https://127.0.0.1:%s/mutate"):format(port), ca = authorities, method = "POST", body = REVIEW,
+      headers = { ["Content-Type"] = "application/json" }, timeout = 20 }
+  end
+  local first = fs.read(ca)
+  local session <close> = http.session(options(first))
+  local renewed
+  repeat
+    test.equal(session:request({}).status, 200)
+    local newest = fs.read(ca):match "^.-END CERTIFICATE%-%-%-%-%-\n"
+    renewed = newest ~= first and pcall(http.request, options(newest))
+    task.sleep(0.01)
+  until renewed
+  test.equal(session:request({}).status, 200)
+  test.raises("TLS", function() http.request(options(first)) end)
+  process:kill "TERM"
+  test.equal(process:wait(30).code, 143)
+end)
+
 test("without a supervisor there is no role", function()
   test.equal(workers.role(), nil)
   test.raises("no supervisor", workers.ready)

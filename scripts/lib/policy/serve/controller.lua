@@ -118,8 +118,8 @@ function M.run(options)
     ready = function() return is_ready(state) end }
   local service <close> = server.listen { fd = workers.listener "operations", handler = answer.operations(health) }
   local ports = { webhook = workers.port "webhook", operations = service.port }
-  if options.on_start then options.on_start(state.bundle, ports) end
   if options.on_authorities and state.bundle.authorities then options.on_authorities(state.bundle.authorities) end
+  if options.on_start then options.on_start(state.bundle, ports) end
   workers.ready()
   while not workers.draining() do
     task.sleep(TICK)
