@@ -143,6 +143,63 @@ test("a reload replaces the policies without a refused connection; a broken one 
   service:stop()
 end)
 
+-- The workers of a service, by its processes: those that listen are children of the supervisor.
+local function children(parent)
+  local list = {}
+  for _, name in ipairs(fs.list "/proc") do
+    local stat = name:match "^%d+$" and fs.try.read("/proc/" .. name .. "/stat") or ""
+    if tonumber(stat:match "%) %u (%d+)") == parent then list[#list + 1] = tonumber(name) end
+  end
+  table.sort(list)
+  return list
+end
+
+test("under load only what a killed worker had is lost, and nothing is answered wrongly", function()
+  local service = start(LABEL:gsub("VALUE", "old"))
+  local allowed = { old = true }
+  local counts, going = { answered = 0, lost = 0 }, true
+  local clients = {}
+  for i = 1, 4 do
+    clients[i] = task.spawn(function()
+      while going do
+        local ok, value = pcall(service.value, service)
+        if ok then
+          test.equal(allowed[value], true)
+          counts.answered = counts.answered + 1
+        else
+          test.equal(value.code, "Connection")
+          counts.lost = counts.lost + 1
+        end
+      end
+    end)
+  end
+  local function answer_more()
+    local want = counts.answered + 20
+    while counts.answered < want do task.sleep(0.01) end
+  end
+  answer_more()
+  test.equal(counts.lost, 0)
+  for _ = 1, 2 do -- the newest child is a worker: the controller is the first
+    local list = children(service.process.pid)
+    proc.run { "kill", "-KILL", tostring(list[#list]) }
+    service:said "was killed by (signal 9)"
+    answer_more()
+  end
+  test.equal(counts.lost <= 2 * #clients, true)
+  service:wait_until_ready()
+  local lost = counts.lost
+  allowed.new = true
+  fs.write(service.file, (LABEL:gsub("VALUE", "new")))
+  service.process:kill "HUP"
+  service:said "(reloaded)"
+  answer_more()
+  while service:value() ~= "new" do task.sleep(0.01) end
+  test.equal(counts.lost, lost)
+  going = false
+  for _, client in ipairs(clients) do client:wait(20) end
+  service:stop()
+end)
+
 test("policies whose own tests fail are not served", function()
   local directory = test.tmpdir()
   fs.write(directory .. "/site.lua", LABEL .. [[
