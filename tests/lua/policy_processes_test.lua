@@ -115,7 +115,7 @@ test("a worker that is killed is named with its policy and review, and replaced"
     task.sleep(0.02)
     busy = busy_child(service.process.pid)
   until busy
-  proc.run { "kill", "-KILL", busy }
+  proc.run { shell = "kill -KILL " .. busy }
   test.equal(service:said "was killed by signal 9 during (.-)\"", "policy spin, review u-1")
   test.equal(request:wait(20), "Connection")
   repeat task.sleep(0.02) until service:get("/metrics").body:find "kfhost_policy_workers 2\n"
@@ -181,7 +181,7 @@ test("under load only what a killed worker had is lost, and nothing is answered 
   test.equal(counts.lost, 0)
   for _ = 1, 2 do -- the newest child is a worker: the controller is the first
     local list = children(service.process.pid)
-    proc.run { "kill", "-KILL", tostring(list[#list]) }
+    proc.run { shell = "kill -KILL " .. list[#list] }
     service:said "was killed by (signal 9)"
     answer_more()
   end
