@@ -9,10 +9,12 @@
 #include "supervise.h"
 #include "task.h"
 
+#include <link.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { EXIT_USAGE = 2, MAX_OPTIONS = 64 };
@@ -313,7 +315,24 @@ static void handle_signals(void) {
   signal(SIGPIPE, SIG_IGN);
 }
 
+// What the dynamic linker alone has read: its pages can go, and come back when they are used. Of the
+// libraries these are most of what a start holds, and TLS is not needed by most commands.
+static int drop_pages(struct dl_phdr_info *info, size_t size, void *data) {
+  (void)size, (void)data;
+  if (!strstr(info->dlpi_name, "libcrypto") && !strstr(info->dlpi_name, "libssl")) return 0;
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  for (int i = 0; i < info->dlpi_phnum; i++) {
+    const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+    if (part->p_type != PT_LOAD || (part->p_flags & PF_W)) continue;  // written ones would be lost
+    size_t start = (info->dlpi_addr + part->p_vaddr + page - 1) & ~(page - 1);
+    size_t end = (info->dlpi_addr + part->p_vaddr + part->p_memsz) & ~(page - 1);
+    if (end > start) madvise((void *)start, end - start, MADV_DONTNEED);
+  }
+  return 0;
+}
+
 int main(int argc, char **argv) {
+  dl_iterate_phdr(drop_pages, NULL);
   struct host host = {0};
   struct arguments arguments = {.count = argc - 1, .words = argv + 1};
   int code = parse(&arguments, &host);
