@@ -167,7 +167,8 @@ test("under load only what a killed worker had is lost, and nothing is answered 
           test.equal(allowed[value], true)
           counts.answered = counts.answered + 1
         else
-          test.equal(value.code, "Connection")
+          -- Killed in the middle of an answer, or of a handshake.
+          test.equal(value.code == "Connection" or value.code == "TLS", true)
           counts.lost = counts.lost + 1
         end
       end
