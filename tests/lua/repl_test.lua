@@ -144,6 +144,18 @@ test("an alias is a line that another may begin with, and never itself", functio
   test.equal(v:kind "bad", "words")
 end)
 
+test("every line of the guide is words that mean something", function()
+  local v, count = vocabulary.new(), 0
+  for row in require("fs").read("docs/guide/repl.md"):gmatch "\n| %l[^|]*|([^\n]*)|\n" do
+    for line in row:gsub("\\|", "|"):gmatch "`([^`]+)`" do
+      if v:kind(line) ~= "words" then error("not words: " .. line, 0) end
+      assert(load("return " .. v:translate(line)), line)
+      count = count + 1
+    end
+  end
+  assert(count >= 12, count)
+end)
+
 -- --- values as texts ----------------------------------------------------------------------------------------------
 
 test("values are shown as what they are", function()
