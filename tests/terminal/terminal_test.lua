@@ -51,6 +51,18 @@ function screen:wait(wanted)
   error(("%q never came; the screen is:\n%s"):format(wanted, seen), 2)
 end
 
+-- The screen with a text on it, once it stands still: it may be seen while it is drawn.
+function screen:settled(wanted)
+  local seen, same = self:wait(wanted), 0
+  for _ = 1, MOST_LOOKS do
+    local now = self:look()
+    same = now == seen and same + 1 or 0
+    seen = now
+    if same == 5 then return seen end
+  end
+  error("the screen does not stand still", 2)
+end
+
 function screen:clear()
   self:keys("C-u", "C-l")
   for _ = 1, MOST_LOOKS do
@@ -122,7 +134,7 @@ local function completion(s)
   s:keys "Tab"
   s:wait "alpha-1"
   s:keys("Tab", "Tab")
-  test.golden("terminal-completion.txt", s:wait "> get configmaps alpha-2")
+  test.golden("terminal-completion.txt", s:settled "> get configmaps alpha-2")
   s:keys("Enter", "Enter")
   s:wait "1  alpha-2"
   s:clear()
@@ -133,7 +145,7 @@ local function multi_line(s)
   s:line "return 2 * x"
   s:line "end"
   s:line "double(21)"
-  test.golden("terminal-lines.txt", s:wait "\n42\n")
+  test.golden("terminal-lines.txt", s:settled "\n42\n")
   s:clear()
 end
 
@@ -148,14 +160,14 @@ local function cancellation(s)
   s:keys "C-c"
   s:wait "waits\n^Ccancelled"
   s:line "x + 1"
-  test.golden("terminal-cancel.txt", s:wait "\n6\n")
+  test.golden("terminal-cancel.txt", s:settled "\n6\n")
   s:clear()
 end
 
 local function history(s)
   s:keys "C-r"
   s:type "doub"
-  test.golden("terminal-search.txt", s:wait "(search 'doub') double(21)")
+  test.golden("terminal-search.txt", s:settled "(search 'doub') double(21)")
   s:keys("C-g", "C-u")
   s:type "dou"
   s:wait "> double(21)" -- the suggestion
@@ -176,7 +188,7 @@ local function rows_and_edit(s)
   s:line "edit cm/beta"
   s:wait "change ConfigMap/beta? [y/N]"
   s:type "y"
-  test.golden("terminal-edit.txt", s:wait "ConfigMap/beta changed")
+  test.golden("terminal-edit.txt", s:settled "ConfigMap/beta changed")
   test.equal(s.client:get("configmaps", "beta").data.k, "new")
   s:clear()
 end
@@ -185,7 +197,7 @@ local function watching(s)
   s:line "watch pods"
   s:wait "q ends"
   s.client:create(pod "web-3")
-  test.golden("terminal-watch.txt", s:wait "web-3")
+  test.golden("terminal-watch.txt", s:settled "web-3")
   s:resize(50, 24)
   s:keys("/", "3", "Enter")
   for _ = 1, MOST_LOOKS do
@@ -197,7 +209,7 @@ local function watching(s)
   s:resize(40, 24)
   s:clear()
   s:type "x = 'a line that is longer than the forty columns'"
-  test.golden("terminal-resize.txt", s:wait "columns'")
+  test.golden("terminal-resize.txt", s:settled "columns'")
   s:keys("C-c")
   s:wait "^C"
 end
