@@ -75,3 +75,36 @@ test("what is not said is a usage error", function()
   test.raises("Usage", function() tune.settings(COMPILED, { tune = { "x=1..2" }, objective = "loss" }) end)
   test.raises("Usage", function() tune.settings(COMPILED, { tune = { "rate=a..b" }, objective = "loss" }) end)
 end)
+
+test("lab up --kubeflow says where Pipelines are, and asks the cluster who may", function()
+  local folder = test.tmpdir()
+  local process <close> = proc.spawn { host.executable(), "lab", "up", "--kubeflow", "--nodes", "0", "--json",
+    "--kubeconfig", folder .. "/config" }
+  local facts = json.decode(process:read_line("stdout", "30s"))
+  local http = require "http"
+  local health = json.decode(http.request { url = facts.kfp .. "/apis/v2beta1/healthz" }.body)
+  test.equal(health.multi_user, true)
+  local function list(token, namespace)
+    return http.request { url = facts.kfp .. "/apis/v2beta1/experiments?namespace=" .. namespace,
+      headers = { Authorization = token and "Bearer " .. token } }.status
+  end
+  local c = require "kube".connect { kubeconfig = folder .. "/config", log = function() end, cache = false }
+  local function token(audience)
+    return c:create({ apiVersion = "authentication.k8s.io/v1", kind = "TokenRequest",
+      metadata = { name = "default", namespace = "default" }, spec = { audiences = { audience } } },
+      { subresource = "token" }).status.token
+  end
+  local rbac = "rbac.authorization.k8s.io"
+  c:create { apiVersion = rbac .. "/v1", kind = "ClusterRole", metadata = { name = "kfp" },
+    rules = { { apiGroups = { "pipelines.kubeflow.org" }, resources = { "*" }, verbs = { "*" } } } }
+  c:create { apiVersion = rbac .. "/v1", kind = "RoleBinding", metadata = { name = "kfp", namespace = "default" },
+    roleRef = { apiGroup = rbac, kind = "ClusterRole", name = "kfp" },
+    subjects = { { kind = "ServiceAccount", name = "default", namespace = "default" } } }
+  test.equal(list(nil, "default"), 401)
+  test.equal(list(token "pipelines.kubeflow.org", "default"), 200)
+  test.equal(list(token "pipelines.kubeflow.org", "kubeflow"), 403)
+  test.equal(list(token "somewhere.else", "default"), 401)
+  c:close()
+  process:stop()
+  process:wait()
+end)

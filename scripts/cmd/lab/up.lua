@@ -19,6 +19,9 @@ return cli.main {
     { "--nodes N", "simulated nodes, 3 without it; with 0 nothing is scheduled and no pod runs" },
     { "--time-scale X", "make waiting shorter: 0.01 makes a minute 0.6 seconds" },
     { "--plain-pods", "do not make namespaces for pods" },
+    { "--kubeflow", "with Pipelines and Katib; pods share this machine's network then" },
+    { "--kfp MODE", "of Pipelines: who asks matters (multi), or not", choices = { "single", "multi" } },
+    { "--kfp-engine NAME", "local runs pipelines here, none waits for reports", choices = { "local", "none" } },
     { "--detach", "return when it is ready; lab down stops it" },
     { "--json", "say where it is as JSON" },
   },
@@ -27,6 +30,7 @@ return cli.main {
       profile = args.profile or "plain", port = integer(args.port, "--port"), kubeconfig = args.kubeconfig,
       state = args.state, nodes = integer(args.nodes, "--nodes"), time_scale = tonumber(args.time_scale or 1),
       detach = args.detach, json = args.json, plain_pods = args.plain_pods,
+      kubeflow = args.kubeflow, kfp = args.kfp, kfp_engine = args.kfp_engine,
     }
   end,
 }(...)

@@ -23,7 +23,8 @@ local function report(facts, as_json)
   if as_json then
     io.stdout:write(json.encode(facts, { sort = true }), "\n")
   else
-    io.stdout:write(("The lab serves %s\n\n  export KUBECONFIG=%s\n\n"):format(facts.server, facts.kubeconfig),
+    local kfp = facts.kfp ~= json.null and ("  export KF_PIPELINES_ENDPOINT=%s\n"):format(facts.kfp) or ""
+    io.stdout:write(("The lab serves %s\n\n  export KUBECONFIG=%s\n%s\n"):format(facts.server, facts.kubeconfig, kfp),
       "It is a lab for learning and tests, not Kubernetes. Whoever has that file may run processes as you.\n")
   end
   io.stdout:flush()
@@ -47,6 +48,9 @@ local function detach(options)
   add("--state", options.state)
   add("--nodes", options.nodes)
   add("--time-scale", options.time_scale)
+  add("--kfp", options.kfp)
+  add("--kfp-engine", options.kfp_engine)
+  if options.kubeflow then words[#words + 1] = "--kubeflow" end
   -- setsid lets it live when this program and its terminal are gone.
   local quoted = {}
   for i, word in ipairs(words) do quoted[i] = "'" .. word:gsub("'", "'\\''") .. "'" end
@@ -62,6 +66,12 @@ local function detach(options)
   errors.raise { code = "Timeout", message = "the lab did not start: " .. (fs.exists(log) and fs.read(log) or "") }
 end
 
+-- Pods share this machine's network then: that is how they reach Pipelines.
+local function add_kubeflow(running, options)
+  return require("lab.kubeflow").attach(running, { root = fs.tmpdir "kfhost-kfp", engine = options.kfp_engine,
+    multi_user = options.kfp ~= "single", log = function(text) io.stderr:write("lab: ", text, "\n") end })
+end
+
 ---@param options table
 ---@return integer exit code
 function M.up(options)
@@ -74,10 +84,14 @@ function M.up(options)
     report(detach(options), options.json)
     return 0
   end
+  if options.kubeflow then options.plain_pods = true end
   local running <close> = start(options)
+  local kubeflow = options.kubeflow and add_kubeflow(running, options)
   running:write_kubeconfig(options.kubeconfig)
-  report({ server = running.url, kubeconfig = options.kubeconfig, pid = host.pid(), kfp = json.null }, options.json)
+  report({ server = running.url, kubeconfig = options.kubeconfig, pid = host.pid(),
+    kfp = kubeflow and kubeflow.pipelines.url or json.null }, options.json)
   running.server:wait()
+  if kubeflow then kubeflow:close() end
   return 0
 end
 

@@ -9,6 +9,8 @@ local serve = require "lab.serve"
 
 local M = {}
 
+local AUDIENCE = "pipelines.kubeflow.org" -- of tokens, and the group that access reviews name
+
 ---@class lab.Kubeflow
 ---@field lab lab.Running
 ---@field pipelines lab.Pipelines
@@ -24,23 +26,55 @@ local function profile(client, name)
     { force = true })
 end
 
+-- Multi-user Pipelines ask the cluster who a token is, and what a user may.
+local function ask_cluster(client, state)
+  function state.review_token(token)
+    local review = client:create { apiVersion = "authentication.k8s.io/v1", kind = "TokenReview",
+      spec = { token = token, audiences = { AUDIENCE } } }
+    return review.status.authenticated and review.status.user.username or nil
+  end
+  function state.review_access(user, verb, resource, namespace)
+    local review = client:create { apiVersion = "authorization.k8s.io/v1", kind = "SubjectAccessReview",
+      spec = { user = user, resourceAttributes = { group = AUDIENCE, version = "v1beta1", verb = verb,
+        resource = resource, namespace = namespace } } }
+    return review.status.allowed == true
+  end
+end
+
+---Adds Pipelines and Katib to a lab that runs.
+---@param lab lab.Running
+---@param options {root: string, multi_user: boolean?, engine: "local"|"none"|nil, jobs: integer?, images: table?,
+---  log: fun(text: string)?}
+---@return lab.Kubeflow
+function M.attach(lab, options)
+  local function connect(manager)
+    return kube.connect { server = lab.url, token = lab.token, ca = lab.ca, manager = manager, log = function() end }
+  end
+  local client, controller = connect "kfhost", connect "katib-controller"
+  local own = pipelines.start { root = options.root, jobs = options.jobs, images = options.images,
+    engine = options.engine, multi_user = options.multi_user, log = options.log }
+  if options.multi_user then ask_cluster(client, own.state) end
+  client:apply({ apiVersion = "v1", kind = "Namespace", metadata = { name = "kubeflow" } }, { force = true })
+  return setmetatable({ lab = lab, pipelines = own, client = client, controller = controller,
+    katib = katib.start(controller, { log = options.log }) }, Kubeflow)
+end
+
+---A small Kubeflow of its own, with profile namespaces; whoever asks may do everything.
 ---@param options {root: string, jobs: integer?, images: table?, profiles: string[]?, log: fun(text: string)?}
 ---@return lab.Kubeflow
 function M.start(options)
-  local lab = serve.start { plain = true, plain_pods = true }
-  local quiet = function() end
-  local client = kube.connect { server = lab.url, token = lab.token, ca = lab.ca, manager = "kfhost", log = quiet }
-  local own = pipelines.start { root = options.root, jobs = options.jobs, images = options.images, log = options.log }
-  for _, name in ipairs(options.profiles or { "team-a" }) do profile(client, name) end
-  local controller = katib.start(kube.connect { server = lab.url, token = lab.token, ca = lab.ca,
-    manager = "katib-controller", log = quiet }, { log = options.log })
-  return setmetatable({ lab = lab, pipelines = own, client = client, katib = controller }, Kubeflow)
+  local self = M.attach(serve.start { plain_pods = true }, options)
+  self.owns_lab = true
+  for _, name in ipairs(options.profiles or { "team-a" }) do profile(self.client, name) end
+  return self
 end
 
 function Kubeflow:close()
   self.katib:stop()
   self.pipelines:close()
-  self.lab:close()
+  self.client:close()
+  self.controller:close()
+  if self.owns_lab then self.lab:close() end
 end
 
 return M
