@@ -40,6 +40,7 @@ struct process {
   struct rusage usage;
   double started, ended;
   double grace;
+  bool ends_group;  // its end is that of its group and of its streams
   struct kf_timer kill_timer;
   struct kf_gate changes;  // who waits for bytes, room or the end; all are woken by any change
   lua_State *L;            // the state's main thread, for letting go of the anchor
@@ -109,8 +110,32 @@ static void start_watching(struct stream *stream, int events) {
   kf_watch_start(stream->process->loop, &stream->watch, stream->fd, events);
 }
 
+// What is in the pipe still counts; whoever left the group and holds the other end does not.
+static void drain_stream(struct stream *stream) {
+  for (size_t total = 0; stream->fd >= 0 && total < BUFFER_LIMIT;) {
+    char *room = kf_buffer_reserve(&stream->buffer, READ_SIZE);
+    ssize_t count = room ? read(stream->fd, room, READ_SIZE) : 0;
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) break;
+    stream->buffer.length += (size_t)count;
+    total += (size_t)count;
+  }
+  close_stream(stream);
+}
+
+// The process has ended and is not reaped yet: until then its number still names its group.
+static void end_group(struct process *process) {
+  siginfo_t info = {0};
+  int options = WEXITED | WNOHANG | WNOWAIT;
+  if (waitid(P_PID, (id_t)process->pid, &info, options) < 0 || info.si_pid == 0) return;
+  kill(-process->pid, SIGKILL);
+  drain_stream(&process->streams[STDOUT]);
+  drain_stream(&process->streams[STDERR]);
+}
+
 static void take_exit(struct process *process) {
   if (process->exited) return;
+  if (process->ends_group) end_group(process);
   pid_t pid = wait4(process->pid, &process->status, WNOHANG, &process->usage);
   if (pid == 0 || (pid < 0 && errno == EINTR)) return;
   process->exited = true;
@@ -217,8 +242,8 @@ static void feed(lua_State *L, struct process *process, const struct command *co
   else queue_input(L, process, command->input, command->input_length);
 }
 
-// proc.spawn{ word, … | shell=, cwd, env, clear_env, stdin, stdout, stderr, grace, rlimits }
-// -> process
+// proc.spawn{ word, … | shell=, cwd, env, clear_env, stdin, stdout, stderr, grace, rlimits,
+// ends_group } -> process
 static int l_spawn(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
@@ -226,6 +251,9 @@ static int l_spawn(lua_State *L) {
   struct command command;
   kf_proc_read_command(L, 1, &command);
   process->grace = read_grace(L, 1);
+  lua_getfield(L, 1, "ends_group");
+  process->ends_group = lua_toboolean(L, -1);
+  lua_pop(L, 1);
   lua_pushvalue(L, 2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, process);
   int fds[STREAMS] = {-1, -1, -1};

@@ -70,6 +70,13 @@ test("the later of two makers in a row is taken", function()
   test.same(step_of(made, "b").ins, {})
 end)
 
+test("a name that del takes away is said to be deleted, not to lack an edge that is there", function()
+  test.same(codes(plan_of { { "step:a", "x = 1\ndel x" }, { "step:b prev:a", "print(x)" } }), { "name-deleted@2:1" })
+  test.same(codes(plan_of {
+    { "step:a", "x = 1" }, { "step:b prev:a", "del x" }, { "step:c prev:b", "print(x)" },
+  }), { "name-deleted@3:1" })
+end)
+
 test("a maker that does not come before is named with the missing tag", function()
   local made = plan_of { { "step:a", "x = 1" }, { "step:b", "print(x)" } }
   test.same(codes(made), { "missing-edge@2:1" })

@@ -218,6 +218,34 @@ test("an interrupted run stops its steps and says so", function()
   test.equal(json.decode(text[1]).state, "cancelled")
 end)
 
+test("exit() without an error ends the step, and what it has made crosses", function()
+  local path = write_notebook {
+    { "step:a", "import sys\nx = 1\nsys.exit(0)" }, { "", "x = 2" }, { "step:b prev:a", "print(x)" },
+  }
+  local printed, said = run(path)
+  test.equal(said.state, "succeeded")
+  assert(printed:find "^exit%(%) ends this step[^\n]*\n1\n$", printed)
+end)
+
+test("a step ends with its program, whatever that has left running", function()
+  local path = write_notebook {
+    { "step:a", "import subprocess\np = subprocess.Popen(['sleep', '1000'])\nprint(p.pid)" },
+  }
+  local printed, said = run(path)
+  test.equal(said.state, "succeeded")
+  local stat = fs.try.read("/proc/" .. printed:match "%d+" .. "/stat")
+  assert(not stat or stat:find "%) [ZX]", stat)
+end)
+
+test("--jobs below 1 is a wrong use, with the line for machines", function()
+  local path = write_notebook { { "step:a", "pass" } }
+  for _, jobs in ipairs { "0", "-1" } do
+    local _, said, result = run(path, "--jobs=" .. jobs)
+    test.equal(result.code, 2)
+    test.equal(said.state, "failed")
+  end
+end)
+
 test("a source larger than one argument may be is cut", function()
   local path = write_notebook { { "step:a", "x = '" .. ("é"):rep(200000) .. "'\nprint(len(x))" } }
   test.equal((run(path)), "200000\n")

@@ -234,6 +234,18 @@ test("children die with this program", function()
   test.equal(gone(pid), true)
 end)
 
+test("with ends_group, its end is that of its group and its streams", function()
+  local p <close> = proc.spawn {
+    "sh", "-c", "setsid sleep 100 & echo $!; (trap '' TERM; sleep 100) & echo $!; echo last", ends_group = true,
+  }
+  local left, killed = tonumber(p:read_line "stdout"), tonumber(p:read_line "stdout")
+  test.equal(read_all(p, "stdout"), "last\n")
+  test.equal(p:wait().code, 0)
+  test.equal(gone(killed), true)
+  test.equal(require("fs").exists("/proc/" .. left), true)
+  os.execute("kill " .. left)
+end)
+
 test("a process that still runs at the end of the program is stopped", function()
   local result = kfhost { "-e", [[print(require("proc").spawn { "sleep", "100", stdout = "null" }.pid)]] }
   test.equal(result.code, 0)

@@ -112,6 +112,7 @@ end
 local function run_notebook(args, made)
   local follow, kale_run = require "kale.follow", require "kale.run"
   local images, limits = read_images(args.image), read_limits(args.rlimit)
+  if args.jobs and args.jobs < 1 then cli.usage "--jobs: at least 1" end
   local run = kale_run.prepare(args.notebook, {
     runs = args.runs, python = args.python, from = args.from, only = args.only, infer = args.infer,
   })

@@ -91,6 +91,16 @@ def definitions_of(spec, notebook):
     return Definitions(known, lambda definition: notebook.run(definition, False))
 
 
+def run_cells(spec, notebook):
+    try:
+        for piece in spec["code"]:
+            notebook.run(piece, True)
+    except SystemExit as exit:
+        if exit.code not in (None, 0):
+            raise
+        print("exit() ends this step; what it has made is handed on", file=sys.stderr)
+
+
 def run_step(spec, executor_input):
     change_directory()
     install_packages()
@@ -106,8 +116,7 @@ def run_step(spec, executor_input):
     for piece in spec["setup"]:
         notebook.run(piece, False)
     load_values(spec, executor_input, namespace, definitions)
-    for piece in spec["code"]:
-        notebook.run(piece, True)
+    run_cells(spec, notebook)
     metrics = read_metrics(spec, namespace)
     Saver(spec, executor_input, namespace, definitions).save()
     write_outputs(executor_input, metrics, notebook.report.text())

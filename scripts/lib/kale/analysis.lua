@@ -249,7 +249,8 @@ function Resolver:missing(step, name, need)
   local other = self.first_maker[name]
   if other and other ~= step then
     if need.late and other.number > step.number then return end
-    self:complain("missing-edge", step, need, { name = name, from = other.name })
+    local before = has_bit(step.ancestors, other.number)
+    self:complain(before and "name-deleted" or "missing-edge", step, need, { name = name, from = other.name })
     return
   end
   if need.late and other then return end

@@ -77,6 +77,10 @@ return {
     "error", "'{name}' is made in step '{from}', which does not come before this step",
     "add the tag prev:{from}",
   },
+  ["name-deleted"] = {
+    "error", "'{name}' is made in step '{from}', and del takes it away before this step",
+    "leave the name, or make it again",
+  },
   ["two-producers"] = {
     "error", "'{name}' is made both in step '{from}' and in step '{other}', and neither comes after the other",
     "add prev:{from} to '{other}', or use two names",

@@ -87,7 +87,9 @@ local function constant(tree, python, node)
     return "str", table.concat(pieces)
   elseif (kind == "integer" or kind == "float") and text:find "[jJ]$" then return nil
   elseif kind == "integer" then return "int", integer_value(text)
-  elseif kind == "float" then return "float", tonumber((text:gsub("_", ""))) + 0.0
+  elseif kind == "float" then
+    local value = tonumber((text:gsub("_", ""))) + 0.0
+    if value < math.huge then return "float", value end  -- JSON has no infinity
   elseif TYPES[kind] then return "bool", kind == "true"
   elseif kind == "none" then return "none", json.null end
   return nil

@@ -466,6 +466,7 @@ end
 ---  raises "Pipeline", "Parameter", "Image" or "Unsupported"
 function M.run(ir, options, platform)
   platform = platform or options.platform
+  if options.jobs and options.jobs < 1 then error("jobs: at least 1 expected", 2) end
   local params = check.parameters(ir, options.params or {})
   local dag, containers = check.compile(ir, platform)
   images.check(containers, options)
