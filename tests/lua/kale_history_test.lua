@@ -103,6 +103,30 @@ test("--from runs a step and those after it, --only one alone", function()
   assert(wrong.stderr:find("there are a, b, c", 1, true), wrong.stderr)
 end)
 
+test("earlier runs are found by a relative path, and those of another notebook are not taken", function()
+  local here = new_folder()
+  here.write { { "step:a", "x = 1" }, { "step:b prev:a", "print('x is', x)" } }
+  local other = fs.join(here.folder, "other.ipynb")
+  fs.copy(here.path, other)
+  fs.write(other, (fs.read(other):gsub("x = 1", "x = 2")))
+  local function run_below(name, from)
+    local path = fs.join(fs.basename(here.folder), name)
+    return proc.run {
+      host.executable(), "kale", "run", path, "--json", "--python", PYTHON, from and "--from=" .. from,
+      cwd = fs.dirname(here.folder), stderr = "stdout",
+    }
+  end
+  test.equal(run_below "nb.ipynb".code, 0)
+  assert(run_below("other.ipynb", "b").stdout:find("has not run here yet", 1, true))
+  test.equal(run_below "other.ipynb".code, 0)
+  local again = run_below("nb.ipynb", "b")
+  test.equal(again.code, 0)
+  assert(again.stdout:find("x is 1", 1, true), again.stdout)
+  local steps = kale("logs", here.path, "b")
+  test.equal(steps.stdout, "x is 1\n")
+  test.equal(kale("logs", other, "b").stdout, "x is 2\n")
+end)
+
 test("a failing step shows its cell, line and last lines at once, while others still run", function()
   local here = new_folder()
   here.write {

@@ -114,7 +114,10 @@ test("parameters are typed, checked and bound", function()
   local given = { "--param", "n=-7", "--param", "rate=3", "--param", "name=it's \"q\"\n{{$}}", "-p", "fast=true" }
   test.equal((run(path, table.unpack(given))),
     "-7 3.0 'it\\'s \"q\"\\n{{$}}' True None\n")
-  for word, message in pairs { ["n=1.5"] = "an integer", ["m=1"] = "no parameter 'm'", ["n"] = "NAME=VALUE" } do
+  for word, message in pairs {
+    ["n=1.5"] = "an integer", ["rate=1e999"] = "a number", ["rate=nan"] = "a number",
+    ["m=1"] = "no parameter 'm'", ["n"] = "NAME=VALUE",
+  } do
     local result = kale("run", path, "--json", "-p", word)
     test.equal(result.code, 2)
     assert(result.stderr:find(message, 1, true), result.stderr)

@@ -312,7 +312,7 @@ q = ""]] },
   for _, source in ipairs {
     "x = 1, 2", "x = [1]", "x = y", "x = 1 + 1", "x = y = 1", "x, y = 1, 2", "x = f'a'", "x = b'a'", "x = 1j", "x: int",
     "x: int = 'a'", "x: float = True", "x += 1", "print(1)", "x = '\\N{DASH}'", "x = not True", "x = -True", "x = ...",
-    "x = 1e400", "x = -1e400",
+    "x = 1e400", "x = -1e400", "x = " .. ("9"):rep(400),
   } do
     test.same({ source, codes(plan_of { { "pipeline-parameters", source }, { "step:a", "z = 1" } }) },
       { source, { "parameter-not-constant@1" } })

@@ -3,7 +3,6 @@
 --   local choose = choice.new(plan, keys, runs, { from = "train" })
 local errors = require "errors"
 local fs = require "fs"
-local history = require "kale.history"
 
 local M = {}
 
@@ -40,7 +39,7 @@ end
 
 ---@param plan table of kale.plan
 ---@param keys table<string, string> tasks by steps
----@param runs string the folder of runs
+---@param runs string[] folders of the notebook's earlier runs, the newest first
 ---@param wanted {from: string?, only: string?}
 ---@return (fun(task: string): string, string?)? choose for kfp.run; nil when everything runs
 ---  raises "Usage" for a step that is not there, or that needs one which never ran
@@ -49,13 +48,13 @@ function M.new(plan, keys, runs, wanted)
   if wanted.from and wanted.only then usage "either --from or --only" end
   local first = find_step(plan, wanted.from or wanted.only)
   local chosen = wanted.from and followers(plan, first) or { [first.name] = true }
-  local paths, choices = history.list(runs), {}
+  local choices = {}
   for _, step in ipairs(plan.steps) do
     if chosen[step.name] then
       choices[keys[step.name]] = { "fresh" }
       for _, name in ipairs(step.after) do
         if not chosen[name] and not choices[keys[name]] then
-          local folder = earlier(paths, keys[name])
+          local folder = earlier(runs, keys[name])
           if not folder then usage("step '%s' needs '%s', which has not run here yet", step.name, name) end
           choices[keys[name]] = { "reuse", folder }
         end

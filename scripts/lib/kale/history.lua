@@ -13,16 +13,26 @@ local M = {}
 ---@return string
 function M.folder(notebook, runs) return runs or fs.join(fs.dirname(notebook), ".kfhost", "runs") end
 
+-- Whether a run is of a notebook. One that was moved since is known by its name.
+local function is_of(path, notebook)
+  local text = fs.try.read(fs.join(path, "steps.json"))
+  local known = (text and json.try.decode(text) or {}).notebook
+  if type(known) ~= "string" or known == (fs.try.realpath(notebook) or notebook) then return true end
+  return fs.basename(known) == fs.basename(notebook) and not fs.exists(known)
+end
+
 ---The folders of runs, the newest first.
 ---@param folder string
----@return string[] paths
-function M.list(folder)
+---@param notebook string? only the runs of this one
+---@return string[] paths absolute
+function M.list(folder, notebook)
+  folder = fs.try.realpath(folder) or folder
   local paths, begun = {}, {}
   for _, name in ipairs(fs.try.list(folder) or {}) do
     local path = fs.join(folder, name)
     -- The pipeline is written before anything runs.
     local stat = name ~= "latest" and fs.try.stat(fs.join(path, "pipeline.yaml"))
-    if stat and fs.exists(fs.join(path, "run.json")) then
+    if stat and fs.exists(fs.join(path, "run.json")) and (not notebook or is_of(path, notebook)) then
       paths[#paths + 1], begun[path] = path, stat.mtime
     end
   end
@@ -70,7 +80,7 @@ function M.find(words, runs)
     if not stat then
       errors.raise { code = "Usage", message = ("there is neither a run nor a notebook %s"):format(word) }
     elseif stat.type ~= "directory" then
-      paths = M.list(M.folder(word, runs))
+      paths = M.list(M.folder(word, runs), word)
       if #paths == 0 then errors.raise { code = "Usage", message = ("%s has no runs here"):format(word) } end
     end
     for i = #paths, 1, -1 do found[#found + 1] = M.read(paths[i]) end

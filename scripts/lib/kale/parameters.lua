@@ -86,7 +86,9 @@ local function constant(tree, python, node)
     end
     return "str", table.concat(pieces)
   elseif (kind == "integer" or kind == "float") and text:find "[jJ]$" then return nil
-  elseif kind == "integer" then return "int", integer_value(text)
+  elseif kind == "integer" then
+    local value = integer_value(text)
+    if value and value < math.huge then return "int", value end
   elseif kind == "float" then
     local value = tonumber((text:gsub("_", ""))) + 0.0
     if value < math.huge then return "float", value end  -- JSON has no infinity

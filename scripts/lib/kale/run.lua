@@ -21,7 +21,7 @@ local readers = {
   NUMBER_INTEGER = function(text) return math.tointeger(tonumber(text)) end,
   NUMBER_DOUBLE = function(text)
     local number = tonumber(text)
-    return number and number + 0.0
+    return number and number - number == 0 and number + 0.0 or nil  -- JSON has no infinity
   end,
   STRING = function(text) return text end,
   BOOLEAN = function(text)
@@ -92,7 +92,7 @@ function M.prepare(path, options)
   local unchecked = require "kale.pycheck".extend(made, nb, options.python)
   local pipeline, platform = ir.build(made)
   local runs = history.folder(path, options.runs)
-  local choose = choice.new(made, ir.task_names(made), runs, options)
+  local choose = choice.new(made, ir.task_names(made), history.list(runs, path), options)
   local directory = fs.realpath(new_directory(runs, pipeline.pipelineInfo.name))
   fs.write(fs.join(directory, "pipeline.yaml"), ir.encode(pipeline, platform))
   local known = { notebook = fs.realpath(path), steps = M.step_names(made) }

@@ -15,7 +15,7 @@ end
 
 local fits = {
   NUMBER_INTEGER = function(value) return type(value) == "number" and math.tointeger(value) ~= nil end,
-  NUMBER_DOUBLE = function(value) return type(value) == "number" end,
+  NUMBER_DOUBLE = function(value) return type(value) == "number" and value - value == 0 end,
   STRING = function(value) return type(value) == "string" end,
   BOOLEAN = function(value) return type(value) == "boolean" end,
   LIST = function(value) return type(value) == "table" and (json.is_array(value) or next(value) == nil) end,
@@ -27,7 +27,8 @@ local function check_parameter(name, definition, value)
   if fit and not fit(value) then
     errors.raise {
       code = "Parameter",
-      message = ("parameter '%s' is %s, not %s"):format(name, definition.parameterType, json.encode(value)),
+      message = ("parameter '%s' is %s, not %s"):format(name, definition.parameterType,
+        json.try.encode(value) or tostring(value)),
     }
   end
   local literals = definition.literals
