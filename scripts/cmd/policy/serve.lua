@@ -46,7 +46,7 @@ local function run_controller(args)
   local names = #args.name > 0 and args.name or { "localhost", "127.0.0.1" }
   local set = load(args)
   local client = args.cluster ~= "false" and connect(set)
-  local cluster
+  local cluster, authorities -- known before the cluster is followed
   local function on_start(_, ports)
     log(("webhooks on https://%s:%d, health on http://%s:%d"):format(args.address, ports.webhook, args.address,
       ports.operations))
@@ -54,11 +54,13 @@ local function run_controller(args)
     cluster = require "policy.serve.cluster".start(set, client, { name = args.release, namespace = args.own_namespace,
       host = names[1], port = ports.webhook, register = args.register == "true",
       leader_election = args.leader_election, log = log })
+    if authorities then cluster:authorities(authorities) end
   end
   local code = require "policy.serve.controller".run {
     names = names, certificate = pem(args.cert), key = pem(args.key), on_start = on_start,
     on_authorities = function(text)
       if args.ca_out then require "fs".write(args.ca_out, text) end
+      authorities = text
       if cluster then cluster:authorities(text) end
     end,
     synced = function() return not cluster or cluster:synced() end,
