@@ -124,18 +124,20 @@ static void drain_stream(struct stream *stream) {
 }
 
 // The process has ended and is not reaped yet: until then its number still names its group.
-static void end_group(struct process *process) {
+// False: it still runs.
+static bool end_group(struct process *process) {
   siginfo_t info = {0};
   int options = WEXITED | WNOHANG | WNOWAIT;
-  if (waitid(P_PID, (id_t)process->pid, &info, options) < 0 || info.si_pid == 0) return;
+  if (waitid(P_PID, (id_t)process->pid, &info, options) == 0 && info.si_pid == 0) return false;
   kill(-process->pid, SIGKILL);
   drain_stream(&process->streams[STDOUT]);
   drain_stream(&process->streams[STDERR]);
+  return true;
 }
 
 static void take_exit(struct process *process) {
   if (process->exited) return;
-  if (process->ends_group) end_group(process);
+  if (process->ends_group && !end_group(process)) return;
   pid_t pid = wait4(process->pid, &process->status, WNOHANG, &process->usage);
   if (pid == 0 || (pid < 0 && errno == EINTR)) return;
   process->exited = true;
