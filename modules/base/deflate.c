@@ -6,12 +6,13 @@
 
 enum { WINDOW = 32768, SHORTEST = 3, LONGEST = 258, TRIES = 48, SLOTS = 1 << 14 };
 
-// Earlier places with the same three bytes: the last one by hash, each one's predecessor.
+// Earlier places with the same three bytes: the last one by hash, how far before each one its predecessor
+// is, 0 for none that is near enough.
 struct matcher {
   const unsigned char *bytes;
   size_t size;
   int32_t last[SLOTS];
-  int32_t before[WINDOW];
+  uint16_t before[WINDOW];
 };
 
 struct bits {
@@ -70,30 +71,35 @@ static uint32_t slot_of(const unsigned char *at) {
 static void remember(struct matcher *m, size_t at) {
   if (at + SHORTEST > m->size) return;
   uint32_t slot = slot_of(m->bytes + at);
-  m->before[at % WINDOW] = m->last[slot];
+  int64_t distance = (int64_t)at - m->last[slot];
+  m->before[at % WINDOW] = (uint16_t)(m->last[slot] < 0 || distance > WINDOW ? 0 : distance);
   m->last[slot] = (int32_t)at;
 }
 
-static size_t common_length(const struct matcher *m, size_t a, size_t b) {
-  size_t most = m->size - b < LONGEST ? m->size - b : LONGEST, length = 0;
+static size_t common_length(const struct matcher *m, size_t a, size_t b, size_t most) {
+  size_t length = 0;
   while (length < most && m->bytes[a + length] == m->bytes[b + length]) length++;
   return length;
 }
 
 // The longest earlier text that goes on as here; its length, 0 for none.
 static size_t find(const struct matcher *m, size_t at, size_t *distance) {
-  size_t best = 0;
-  if (at + SHORTEST > m->size) return 0;
+  size_t best = 0, most = m->size - at < LONGEST ? m->size - at : LONGEST;
+  if (most < SHORTEST) return 0;
   int32_t place = m->last[slot_of(m->bytes + at)];
   for (int tries = TRIES; place >= 0 && at - (size_t)place < WINDOW && tries > 0; tries--) {
-    size_t length = common_length(m, (size_t)place, at);
-    if (length > best) {
-      best = length;
-      *distance = at - (size_t)place;
+    // A longer one goes on where the best ended; most places are done with by that byte.
+    if (m->bytes[(size_t)place + best] == m->bytes[at + best]) {
+      size_t length = common_length(m, (size_t)place, at, most);
+      if (length > best) {
+        best = length;
+        *distance = at - (size_t)place;
+      }
+      if (best == most) break;
     }
-    int32_t earlier = m->before[(size_t)place % WINDOW];
-    if (earlier >= place) break;  // its entry was taken over by a later place
-    place = earlier;
+    uint16_t before = m->before[(size_t)place % WINDOW];
+    if (before == 0) break;
+    place -= before;
   }
   return best >= SHORTEST ? best : 0;
 }
@@ -127,7 +133,6 @@ void kf_deflate(struct kf_buffer *out, const unsigned char *bytes, size_t size) 
   m->bytes = bytes;
   m->size = size;
   memset(m->last, -1, sizeof m->last);
-  memset(m->before, -1, sizeof m->before);
   struct bits bits = {.out = out};
   kf_buffer_add(out, "\x78\x9c", 2);
   put_bits(&bits, 3, 3);  // the last block, fixed codes
