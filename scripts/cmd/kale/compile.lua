@@ -16,7 +16,7 @@ return cli.main {
     -- The program ends soon: of a large notebook, collecting takes a sixth of the time.
     local stat = require "fs".try.stat(args.notebook)
     local large = stat and stat.size > 65536 and not require "host".gc_stress()
-    if large then collectgarbage "stop" else collectgarbage("setpause", 100) end  -- a small one stays small
+    if large then collectgarbage "stop" else collectgarbage("setpause", 150) end  -- a small one stays small
     local ir = require "kale.ir"
     local diagnostics, term = require "kale.diagnostics", require "term"
     local plan = require "kale.plan".read(args.notebook, { infer = args.infer })

@@ -114,32 +114,49 @@ end
 -- What xs += … takes new parts from, when it surely changes xs in place.
 M.PARTS = { list = true, tuple = true, dictionary = true, set = true, list_comprehension = true }
 
+-- What each kind of node below a statement binds: functions of (walker, node, first node of the statement).
+local BINDS = {}
+
+function BINDS.assignment(walker, node)
+  local tree = walker.parsed.tree
+  local right = child(tree, node, "right")
+  if right then M.bind(walker, child(tree, node, "left"), right) end
+end
+
+function BINDS.augmented_assignment(walker, node)
+  local tree = walker.parsed.tree
+  local right = child(tree, node, "right")
+  if M.PARTS[tree.kind[right]] then M.bind(walker, child(tree, node, "left"), right, true) end
+end
+
+function BINDS.named_expression(walker, node)
+  local tree = walker.parsed.tree
+  M.bind(walker, child(tree, node, "name"), child(tree, node, "value"))
+end
+
+function BINDS.as_pattern(walker, node)
+  local alias = child(walker.parsed.tree, node, "alias")
+  if alias then M.bind(walker, alias, node + 1) end
+end
+
+BINDS.call = note_kept
+
+function BINDS.lambda(walker, node, first)
+  if not may_be_called(walker.parsed.tree, node, first) then return end
+  table.insert(walker.summary.nameless, { at = walker.clock, facts = definitions.facts(walker, node) })
+end
+
 ---Notes the bindings of a statement and its lambdas.
 ---@param walker table
 ---@param first integer
 ---@param next integer
 function M.note(walker, first, next)
-  local parsed = walker.parsed
-  local tree, at = parsed.tree, first
+  local tree, at = walker.parsed.tree, first
+  local kinds = tree.kind
   while at < next do
-    local kind = tree.kind[at]
-    if kind == "assignment" then
-      local right = child(tree, at, "right")
-      if right then M.bind(walker, child(tree, at, "left"), right) end
-    elseif kind == "augmented_assignment" then
-      local right = child(tree, at, "right")
-      if M.PARTS[tree.kind[right]] then M.bind(walker, child(tree, at, "left"), right, true) end
-    elseif kind == "named_expression" then
-      M.bind(walker, child(tree, at, "name"), child(tree, at, "value"))
-    elseif kind == "as_pattern" and child(tree, at, "alias") then
-      M.bind(walker, child(tree, at, "alias"), at + 1)
-    elseif kind == "call" then
-      note_kept(walker, at)
-    elseif kind == "lambda" then
-      if may_be_called(tree, at, first) then
-        table.insert(walker.summary.nameless, { at = walker.clock, facts = definitions.facts(walker, at) })
-      end
-    end
+    local kind = kinds[at]
+    local note = BINDS[kind]
+    if note then note(walker, at, first) end
     local body = (kind == "function_definition" or kind == "lambda") and child(tree, at, "body")
     at = body and tree.next[body] or at + 1
   end

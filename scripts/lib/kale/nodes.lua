@@ -16,10 +16,11 @@ end
 ---@param field string
 ---@return integer?
 function M.child(tree, node, field)
-  local at = node + 1
-  while at < tree.next[node] do
-    if tree.field[at] == field then return at end
-    at = tree.next[at]
+  local next_of, field_of = tree.next, tree.field
+  local at, last = node + 1, next_of[node]
+  while at < last do
+    if field_of[at] == field then return at end
+    at = next_of[at]
   end
 end
 
@@ -28,11 +29,12 @@ end
 ---@param node integer
 ---@return fun(): integer?
 function M.children(tree, node)
-  local at = node + 1
+  local next_of = tree.next
+  local at, last = node + 1, next_of[node]
   return function()
-    if at >= tree.next[node] then return nil end
+    if at >= last then return nil end
     local current = at
-    at = tree.next[at]
+    at = next_of[at]
     return current
   end
 end
@@ -46,8 +48,10 @@ function M.occurrences(parsed, first, next)
   local at, list = parsed.at, {}
   for node = first, next - 1 do
     local known = at[node]
-    if type(known) == "table" then table.move(known, 1, #known, #list + 1, list)
-    elseif known then list[#list + 1] = known end
+    if known then
+      if type(known) == "table" then table.move(known, 1, #known, #list + 1, list)
+      else list[#list + 1] = known end
+    end
   end
   table.sort(list)
   return list
