@@ -136,15 +136,22 @@ static int find_segment(struct dl_phdr_info *info, size_t size, void *data) {
   return 1;  // the program itself comes first; only that is asked
 }
 
-// Copies a text from the program's file to a buffer of its size. A text that is read where it is
-// mapped would map up to a megabyte around it: the kernel maps what lies together in its cache.
-static bool read_from_file(const struct kf_embedded_file *file, char *buffer) {
-  struct place place = {(uintptr_t)file->begin, -1};
+// The program's own file, to be read at the place of an address; -1 when it is not to be had. What is
+// read where it is mapped would map up to a megabyte around it: the kernel maps what lies together in
+// its cache.
+static int open_at(const char *begin, off_t *offset) {
+  struct place place = {(uintptr_t)begin, -1};
   dl_iterate_phdr(find_segment, &place);
-  int fd = place.offset < 0 ? -1 : open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  *offset = place.offset;
+  return place.offset < 0 ? -1 : open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+}
+
+static bool read_from_file(const struct kf_embedded_file *file, char *buffer) {
+  off_t offset;
+  int fd = open_at(file->begin, &offset);
   if (fd < 0) return false;
   size_t size = (size_t)(file->end - file->begin);
-  bool whole = pread(fd, buffer, size, place.offset) == (ssize_t)size;
+  bool whole = pread(fd, buffer, size, offset) == (ssize_t)size;
   close(fd);
   return whole;
 }
@@ -153,6 +160,48 @@ static bool read_from_file(const struct kf_embedded_file *file, char *buffer) {
 static const char *push_text(lua_State *L, const struct kf_embedded_file *file) {
   char *buffer = lua_newuserdatauv(L, (size_t)(file->end - file->begin) + 1, 0);
   return read_from_file(file, buffer) ? buffer : file->begin;
+}
+
+// Where the reading of a chunk is; without a descriptor it is read where it is mapped.
+struct reading {
+  const char *at, *end;
+  int fd;
+  off_t offset;
+  char piece[4096];
+};
+
+static const char *read_piece(lua_State *L, void *data, size_t *size) {
+  (void)L;
+  struct reading *reading = data;
+  const char *at = reading->at;
+  *size = (size_t)(reading->end - at);
+  if (reading->fd >= 0) {
+    if (*size > sizeof reading->piece) *size = sizeof reading->piece;
+    ssize_t length = pread(reading->fd, reading->piece, *size, reading->offset);
+    if (length == (ssize_t)*size) at = reading->piece;
+    reading->offset += (off_t)*size;
+  }
+  reading->at += *size;
+  return *size > 0 ? at : NULL;
+}
+
+// [-0, +1, e] pushes the function of an embedded script
+static void load_embedded(lua_State *L, const struct kf_embedded_file *file) {
+  const char *name = lua_pushfstring(L, "@kfhost/%s", file->name);
+  int status;
+  if (file->chunk) {
+    struct reading reading = {.at = file->chunk, .end = file->chunk_end};
+    reading.fd = open_at(file->chunk, &reading.offset);
+    status = lua_load(L, read_piece, &reading, name, "b");
+    if (reading.fd >= 0) close(reading.fd);
+    lua_replace(L, -2);
+  } else {
+    const char *text = push_text(L, file);  // name owner
+    status = luaL_loadbufferx(L, text, (size_t)(file->end - file->begin), name, "t");
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+  }
+  if (status != LUA_OK) lua_error(L);
 }
 
 bool kf_scripts_load(lua_State *L, const char *name) {
@@ -164,12 +213,7 @@ bool kf_scripts_load(lua_State *L, const char *name) {
   }
   const struct kf_embedded_file *file = kf_embedded_find(name);
   if (!file) return false;
-  const char *chunk = lua_pushfstring(L, "@kfhost/%s", name);
-  const char *text = push_text(L, file);  // chunk owner
-  if (luaL_loadbufferx(L, text, (size_t)(file->end - file->begin), chunk, "t") != LUA_OK)
-    lua_error(L);
-  lua_replace(L, -3);  // function owner
-  lua_pop(L, 1);
+  load_embedded(L, file);
   return true;
 }
 

@@ -16,8 +16,10 @@
 
 struct kf_embedded_file {
   const char *name;  // relative to scripts/, for instance "lib/kale/steps.lua"
-  const char *begin;
+  const char *begin;  // its text
   const char *end;
+  const char *chunk;  // the text as bytecode, made by the build; NULL for what is no script of `require`
+  const char *chunk_end;
 };
 extern const struct kf_embedded_file kf_embedded[];  // sorted by name
 extern const size_t kf_embedded_count;
@@ -32,8 +34,8 @@ void kf_scripts_prepend(const char *dir);
 // others, where the environment must not decide what runs.
 void kf_scripts_named_only(void);
 
-// [-0, +(0|1), e] loads the script NAME ("cmd/kale.lua") from the first place that has it, as a
-// text chunk named @PATH or @kfhost/NAME. false and nothing pushed when no place has it; a file
+// [-0, +(0|1), e] loads the script NAME ("cmd/kale.lua") from the first place that has it: from disk
+// as text only, the embedded one from the bytecode that the build made of it; the chunk is named @PATH or @kfhost/NAME. false and nothing pushed when no place has it; a file
 // that does not compile raises.
 bool kf_scripts_load(lua_State *L, const char *name);
 
