@@ -81,8 +81,15 @@ local function call_again(self, watch, informer, object, seconds)
   end)
 end
 
+-- An item of a list knows its kind only by the list; its text and its copies are to know it, too.
+local function with_kind(object)
+  object.apiVersion, object.kind = object.apiVersion, object.kind
+  return object
+end
+
 ---Brings one object where a watch wants it.
 function Controller:reconcile(watch, informer, object)
+  with_kind(object)
   if object.metadata.deletionTimestamp then
     if not watch.finalize or not has_finalizer(object, watch.name) then return end
     run_handler(self, "watch", watch.number, "finalize", object)
@@ -113,18 +120,12 @@ end
 
 -- --- what is followed: one informer a resource --------------------------------------------------------------
 
--- The text of an object; an item of a list knows its kind only by the list.
-local function text_of(object)
-  object.apiVersion, object.kind = object.apiVersion, object.kind
-  return json.encode(object)
-end
-
 -- The handlers of this set see the change at once; others are told by on_publish.
 local function publish(self, followed, key, object)
   local namespace, name = key:match "^(.-)/?([^/]+)$"
   if namespace == "" then namespace = nil end
   local change = { plural = followed.plural, group = followed.group, namespace = namespace, name = name,
-    text = object and text_of(object) }
+    text = object and json.encode(with_kind(object)) }
   local _, problem = self.set.box:call("publish", STEP_SECONDS, { change })
   if problem then raise(problem) end
   followed.texts[key] = change.text
