@@ -255,10 +255,16 @@ static size_t find_connection_option(const char *option) {
   return index;
 }
 
+// Whether the word is an option that says what runs (code, a line, the prompt) instead of a script.
+static bool says_what_runs(const char *word) {
+  return strcmp(word, "-e") == 0 || strcmp(word, "-i") == 0 || strcmp(word, "-c") == 0;
+}
+
 // --lab: the rest of the line is run by `kfhost lab run`. The words have one place for each of ours.
 static void run_in_lab(struct arguments *arguments) {
   static char *words[4096] = {(char *)"lab", (char *)"run"};
   int count = 2;
+  if (arguments->count > 1 && says_what_runs(arguments->words[1])) words[count++] = (char *)"--";
   for (int i = 1; i < arguments->count && count < 4095; i++) words[count++] = arguments->words[i];
   arguments->words = words;
   arguments->count = count;

@@ -102,3 +102,10 @@ test("follow-job prints what the Job prints and ends as it ends", function()
     test.equal(both[2][2], 1)
   end)
 end)
+
+test("kfhost --lab runs a line, or the prompt's lines, with a lab of its own", function()
+  local line = proc.run { host.executable(), "--lab", "-e", 'print(#require "kube".connect {}:list "nodes")' }
+  test.equal(line.stdout, "3\n")
+  local prompt = proc.run { host.executable(), "--lab", "-i", stdin = "x = 20 + 1\nx * 2\n" }
+  test.equal(prompt.stdout, "42\n")
+end)

@@ -63,3 +63,11 @@ test("the site's claim is moved by one operation, whatever its size is written a
   test.equal(allowed, true)
   test.same(patch, {})
 end)
+
+for _, name in ipairs(fs.list "examples/policies") do
+  test(("the tests of the example %s hold"):format(name), function()
+    local results = require "policy.trial".tests(policy.load("examples/policies/" .. name))
+    test.equal(#results > 0, true)
+    for _, result in ipairs(results) do test.same(result.problems, {}) end
+  end)
+end
