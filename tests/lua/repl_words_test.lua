@@ -111,6 +111,28 @@ test("without a yes nothing is changed", function()
   contains(r:type "delete pod/web-1-a", "nobody is there to say yes")
 end)
 
+test("apply creates and changes, each undone by its opposite", function()
+  local r = support.new()
+  local path = test.tmpdir() .. "/a.yaml"
+  fs.write(path, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: old}\n")
+  contains(r:type("apply -f " .. path), "+  k: old", "ConfigMap/a created")
+  fs.write(path, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: new}\n")
+  contains(r:type("apply -f " .. path), "-  k: old\n+  k: new", "ConfigMap/a changed")
+  r:type "undo"
+  test.equal(r.client:get("configmaps", "a").data.k, "old")
+  r:type "undo"
+  test.equal(r.client.try:get("configmaps", "a"), nil)
+end)
+
+test("secrets are not shown in differences", function()
+  local r = support.new()
+  local path = test.tmpdir() .. "/s.yaml"
+  fs.write(path, "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {k: canary}\n")
+  local text = r:type("apply -f " .. path)
+  contains(text, "Secret/s created")
+  assert(not text:find "canary" and not text:find "Y2FuYXJ5", text)
+end)
+
 test("rows are deleted together after one question that counts them", function()
   local r = with_tree()
   r:type "pods"
