@@ -31,7 +31,7 @@ result "all commands are offered" \
 result "an option is completed" "$(complete_line kfhost version --js)" "--json"
 result "no option is offered before a dash" "$(complete_line kfhost version "")" ""
 result "the fixed values of an argument are completed" "$(complete_line kfhost completion f)" "fish"
-result "a subcommand is completed" "$(complete_line kfhost kale comp)" "compile"
+result "a subcommand is completed" "$(complete_line kfhost kale compi)" "compile"
 result "an option of a subcommand is completed" "$(complete_line kfhost kale compile --outp)" "--output"
 result "file names are left to bash" "$(complete_line kfhost kale compile --output "")" ""
 

@@ -306,3 +306,10 @@ test("why and how each name crosses is said", function()
     "f a>c definition: read in cell 3, line 1", "rate a>c value: 'f' uses it", "xs b>c value: read in cell 3, line 1",
   })
 end)
+
+test("a function that runs before its step makes the name would find another branch's", function()
+  local made = plan_of { { "step:a", "i = 9" }, { "step:b", "def f(x):\n    return x + i\ni = f(4)" } }
+  test.same(codes(made), { "lost-change@2:2" })
+  made = plan_of { { "step:a", "i = 9" }, { "step:b", "def f(x):\n    return x + i\ni = 1\nprint(f(4))" } }
+  test.same(codes(made), {})
+end)

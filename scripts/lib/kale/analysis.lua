@@ -245,8 +245,14 @@ function Resolver:missing(step, name, need)
     step.sources[name] = "star import"
     return
   end
-  if need.late and (step.summary.stores[name] or step.may_store[name]) then return end
   local other = self.first_maker[name]
+  if need.late and (step.summary.stores[name] or step.may_store[name]) then
+    -- In one process the function would find what the other step had made.
+    if other and other.number < step.number and not has_bit(step.ancestors, other.number) then
+      self:complain("lost-change", step, need, { name = name, from = other.name })
+    end
+    return
+  end
   if other and other ~= step then
     if need.late and other.number > step.number then return end
     local before = has_bit(step.ancestors, other.number)
