@@ -73,14 +73,16 @@ static int l_dofile(lua_State *L) {
   return all_results(L, LUA_OK, 0);
 }
 
-// os.exit(code) that closes the state, so that handles and children do not outlive it.
+// os.exit(code) that closes the state, so that handles and children do not outlive it; with false as
+// its second argument it does not, as Lua's own.
 static int l_exit(lua_State *L) {
+  bool closes = lua_isnoneornil(L, 2) || lua_toboolean(L, 2);
   lua_settop(L, 1);
   kf_loop_forget(kf_host(L)->loop);
   lua_pushvalue(L, lua_upvalueindex(1));
   if (lua_isnil(L, 1)) lua_pushboolean(L, 1);
   else lua_pushvalue(L, 1);
-  lua_pushboolean(L, 1);
+  lua_pushboolean(L, closes);
   lua_call(L, 2, 0);
   return 0;
 }

@@ -31,5 +31,7 @@ return cli.main {
     else
       require("fs").write(args.output, text)
     end
+    -- Nothing is open any more, and to free what is there takes as long as to write it.
+    if large then os.exit(0, false) end
   end,
 }(...)
