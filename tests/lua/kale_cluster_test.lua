@@ -1,8 +1,10 @@
 -- A notebook at a KFP server: submitted, and run as a trial; the server is the lab's.
 local test = require "test"
 local fs = require "fs"
+local host = require "host"
 local json = require "json"
 local kfp = require "kfp"
+local proc = require "proc"
 local pipelines = require "lab.kfp.serve"
 local submit = require "kale.submit"
 local trial = require "kale.trial"
@@ -17,9 +19,9 @@ loss = y + 1
 print(loss)
 ]]
 
-local function with_server(use)
+local function with_server(use, engine)
   local directory = test.tmpdir()
-  local server = pipelines.start { root = directory .. "/runs" }
+  local server = pipelines.start { root = directory .. "/runs", engine = engine }
   local ok, problem = pcall(use, kfp.connect { endpoint = server.url }, server, directory)
   for _, run in pairs(server.state.runs) do
     if run.task then pcall(run.task.wait, run.task) end
@@ -98,4 +100,30 @@ test("what a trial's environment lacks is a usage error that names it", function
   test.equal(read { KFHOST_TRIAL = spec, KFHOST_P_1 = "c9" }, "parameter kind: there is no choice 'c9'")
   local values = { KFHOST_TRIAL = spec, KFHOST_P_1 = "c0" }
   test.equal(trial.read(function(name) return values[name] end).values.kind, "it's")
+end)
+
+test("a trial that is told to end ends its run; where there is none, nothing is wrong", function()
+  with_server(function(k, server, directory)
+    local uploaded = k:upload(compiled(directory).text, { name = "square" })
+    local spec = { trial = "tune-abc", namespace = "team-a" }
+    test.equal(trial.cancel(k, spec), 0)
+    local id = trial.run_id(spec)
+    k.runs:start { run_id = id, display_name = "t", pipeline_version_reference = {
+      pipeline_id = uploaded.pipeline_id, pipeline_version_id = uploaded.version_id } }
+    test.equal(trial.cancel(k, spec), 0)
+    test.equal(server.state.runs[id].state, "CANCELING")
+    test.equal(trial.cancel(k, spec), 0)
+  end, "none")
+end)
+
+test("a run that fails ends kale submit with 1, and its step's last lines are shown", function()
+  with_server(function(_, server, directory)
+    fs.write(directory .. "/broken.py", "# %% [step:a]\nprint('before')\nraise ValueError('that way')\n")
+    local result = proc.run { host.executable(), "kale", "submit", directory .. "/broken.py", "--endpoint", server.url,
+      "--json" }
+    test.equal(result.code, 1)
+    test.equal(json.decode(result.stdout).state, "FAILED")
+    test.equal(result.stderr:find("step a failed", 1, true) ~= nil, true)
+    test.equal(result.stderr:find("ValueError: that way", 1, true) ~= nil, true)
+  end)
 end)

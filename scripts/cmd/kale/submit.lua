@@ -16,8 +16,8 @@ local function follower(k, run)
     if state ~= "FAILED" then return end
     for _, one in ipairs(k.runs:tasks(run.run_id)) do
       if one.state == "FAILED" then
-        local log = k.runs.try and k.runs.try:logs(run.run_id, one.name) or ""
-        io.stderr:write(("step %s failed\n%s"):format(one.name, log ~= "" and log:sub(-2000) or ""))
+        local log = require "errors".try(k.runs):logs(run.run_id, one.name) or ""
+        io.stderr:write(("step %s failed\n%s"):format(one.name, log:sub(-2000)))
       end
     end
   end

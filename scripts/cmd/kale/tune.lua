@@ -44,7 +44,9 @@ end
 -- Where it runs: a lab of our own, or what the environment names.
 local function place(args)
   if args.lab then
-    local kubeflow = require "lab.kubeflow".start { root = require "fs".tmpdir "kfhost-lab" }
+    local fs = require "fs" -- steps find the files beside the notebook, as in kale run
+    local kubeflow = require "lab.kubeflow".start { root = fs.tmpdir "kfhost-lab",
+      cwd = fs.dirname(fs.join(fs.cwd(), args.notebook)) }
     local k = require "kfp".connect { endpoint = kubeflow.pipelines.url }
     return { client = kubeflow.client, kfp = k, endpoint = kubeflow.pipelines.url,
       namespace = args.namespace or "team-a", close = function() kubeflow:close() end }

@@ -174,14 +174,16 @@ function M.run(k, trial, out)
   return has_objective(k, trial, run, seen, out) and M.CODES.succeeded or M.CODES.no_objective
 end
 
+-- What the server answers when there is nothing to end: no such run, one that ends already, one that is over.
+local ENDED = { NotFound = true, InvalidArgument = true, Internal = true }
+
 ---Ends the run of a trial, if there is one that is under way.
 ---@param k table
 ---@param trial table
 ---@return integer code
 function M.cancel(k, trial)
-  local ok, problem = pcall(k.runs.terminate, k.runs, M.run_id(trial))
-  if ok or not errors.is(problem) then return 0 end
-  return (problem.code == "NotFound" or problem.code == "InvalidArgument" or problem.code == "Internal") and 0 or 1
+  local _, problem = errors.try(k.runs):terminate(M.run_id(trial))
+  return (problem == nil or ENDED[problem.code]) and 0 or 1
 end
 
 return M

@@ -44,14 +44,15 @@ end
 ---Adds Pipelines and Katib to a lab that runs.
 ---@param lab lab.Running
 ---@param options {root: string, multi_user: boolean?, engine: "local"|"none"|nil, jobs: integer?, images: table?,
----  log: fun(text: string)?}
+---  cwd: string?, log: fun(text: string)?}
 ---@return lab.Kubeflow
 function M.attach(lab, options)
   local function connect(manager)
     return kube.connect { server = lab.url, token = lab.token, ca = lab.ca, manager = manager, log = function() end }
   end
   local client, controller = connect "kfhost", connect "katib-controller"
-  local own = pipelines.start { root = options.root, jobs = options.jobs, images = options.images,
+  local own = pipelines.start { root = options.root, cwd = options.cwd, jobs = options.jobs,
+    images = options.images,
     engine = options.engine, multi_user = options.multi_user, log = options.log }
   if options.multi_user then ask_cluster(client, own.state) end
   client:apply({ apiVersion = "v1", kind = "Namespace", metadata = { name = "kubeflow" } }, { force = true })
@@ -60,7 +61,8 @@ function M.attach(lab, options)
 end
 
 ---A small Kubeflow of its own, with profile namespaces; whoever asks may do everything.
----@param options {root: string, jobs: integer?, images: table?, profiles: string[]?, log: fun(text: string)?}
+---@param options {root: string, cwd: string?, jobs: integer?, images: table?,
+---  profiles: string[]?, log: fun(text: string)?}
 ---@return lab.Kubeflow
 function M.start(options)
   local self = M.attach(serve.start { plain_pods = true }, options)

@@ -19,12 +19,14 @@ local Pipelines = {}
 Pipelines.__index = Pipelines
 
 ---@param options {root: string, port: integer?, multi_user: boolean?, engine: "local"|"none"|nil, images: table?,
----  jobs: integer?, namespace: string?, log: fun(text: string)?, on_event: fun(run: table, event: table)?}
----  root: folder of the runs
+---  jobs: integer?, cwd: string?, namespace: string?, log: fun(text: string)?,
+---  on_event: fun(run: table, event: table)?}
+---  root: folder of the runs; cwd: the steps' working directory
 ---@return lab.Pipelines
 function M.start(options)
   local engine = options.engine ~= "none" and engines.new { root = options.root, images = options.images,
-    jobs = options.jobs, log = options.log, on_event = options.on_event } or nil
+    jobs = options.jobs, cwd = options.cwd, log = options.log,
+    on_event = options.on_event } or nil
   local state = states.new { multi_user = options.multi_user, namespace = options.namespace, engine = engine }
   local listening = server.listen { port = options.port or 0, max_body = MOST,
     handler = function(request) return api.handle(state, request) end }

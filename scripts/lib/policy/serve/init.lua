@@ -3,15 +3,14 @@
 --   local service = serve.start(set, { port = 8443, ops_port = 8081 }); service.webhook.port
 
 local answer = require "policy.serve.answer"
+local certificates = require "policy.serve.certificates"
 local metrics = require "policy.serve.metrics"
 local server = require "server"
 local task = require "task"
-local x509 = require "x509"
 
 local M = {}
 
 local MAX_BODY = 8 << 20 -- an object and the one before it
-local CERTIFICATE_DAYS = 90
 
 ---@class policy.Service
 ---@field webhook server.Server
@@ -19,13 +18,6 @@ local CERTIFICATE_DAYS = 90
 ---@field authority string? PEM of the authority that signed the certificate, when it was made here
 local Service = {}
 Service.__index = Service
-
--- A certificate for these names, from an authority that is made with it.
-local function own_certificate(names)
-  local authority = x509.authority { name = "kfhost policy" }
-  local pair = x509.issue(authority, { names = names, name = names[1], days = CERTIFICATE_DAYS, usage = "server" })
-  return pair.certificate, pair.key, authority.certificate
-end
 
 local function timed(set, recorded)
   local started, name
@@ -42,17 +34,16 @@ function M.start(set, options)
   local state = { metrics = metrics.new(), audit = options.audit or function() end,
     ready = function() return true end }
   timed(set, state.metrics)
-  local certificate, key, authority = options.certificate, options.key, nil
-  if not certificate then
-    certificate, key, authority = own_certificate(options.names or { "localhost", "127.0.0.1" })
-  end
+  local bundle = options.certificate and { certificate = options.certificate, key = options.key }
+    or certificates.make(options.names or { "localhost", "127.0.0.1" })
   local address = options.address or "127.0.0.1"
-  local webhook = server.listen { address = address, port = options.port or 0, certificate = certificate, key = key,
-    handler = answer.handler(set, state), max_body = MAX_BODY }
+  local webhook = server.listen { address = address, port = options.port or 0,
+    certificate = bundle.certificate, key = bundle.key, handler = answer.handler(set, state), max_body = MAX_BODY }
   local operations = server.listen { address = address, port = options.ops_port or 0,
     handler = answer.operations(state) }
   state.metrics:gauge("kfhost_policy_memory_bytes", "memory of the sandbox", function() return set.box:used() end)
-  return setmetatable({ webhook = webhook, operations = operations, authority = authority, state = state }, Service)
+  return setmetatable({ webhook = webhook, operations = operations, authority = bundle.authorities, state = state },
+    Service)
 end
 
 ---Answers what is under way, for a time, and ends.
