@@ -31,11 +31,14 @@ local function kind(value)
   return type(value)
 end
 
+local AGE = "^%d+[smhd]$" -- in a printed table; the machine's speed decides whether it is 0s or 1s
+
 -- The first difference, as a text; nil when there is none.
 local function differs(wire, ours, path, generated)
   if kind(wire) ~= kind(ours) then return ("%s: %s, not %s"):format(path, kind(ours), kind(wire)) end
   if type(wire) == "string" then
     local a, b = mask(wire), mask(ours)
+    if path:find "cells" and a:find(AGE) and b:find(AGE) then return end
     if a ~= b and not (generated and path:find "name$") then return ("%s: %q, not %q"):format(path, b, a) end
   elseif kind(wire) == "array" then
     if #wire ~= #ours then return ("%s: %d items, not %d"):format(path, #ours, #wire) end
