@@ -1,5 +1,5 @@
 """The kubectl in the PATH against a lab with nodes, in steps that one as old as Debian's (1.20.2) can do: that one asks
-for OpenAPI v2 and speaks SPDY, which the lab has not, hence --validate=false, no explain, no exec.
+for OpenAPI v2 and speaks SPDY, which the lab has not, hence, no explain, no exec.
 
 usage: kubectl_test.py KFHOST
 """
@@ -29,18 +29,28 @@ spec:
       containers:
       - {name: main, image: 'busybox:1', command: [sh, -c, "trap 'exit 0' TERM; while :; do sleep 0.1; done"]}
 """
+LIST = """
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: ConfigMap, metadata: {name: of-a-list}, data: {a: '1'}}
+- {apiVersion: v1, kind: Service, metadata: {name: of-a-list}, spec: {ports: [{port: 80}], selector: {a: b}}}
+"""
 STEPS = [  # words, text for standard input, what must be in the output
     ("version", None, "v1.37.2"),
     ("api-resources", None, "persistentvolumeclaims"),
     ("get nodes -o wide", None, "lab-1"),
-    ("apply --validate=false -f -", JOB, "job.batch/hello created"),
-    ("apply --validate=false -f -", JOB, "job.batch/hello"),
+    ("apply -f -", JOB, "job.batch/hello created"),
+    ("apply -f -", JOB, "job.batch/hello"),
+    ("create -f -", LIST, "service/of-a-list created"),
+    ("apply -f -", LIST, "configmap/of-a-list"),
+    ("apply -f -", LIST.replace("'1'", "'2'"), "configmap/of-a-list configured"),
     ("wait --for=condition=complete job/hello --timeout=60s", None, "condition met"),
     ("get jobs", None, "1/1"),
     ("logs job/hello", None, "hello from the job"),
     ("get pods -l job-name=hello -o jsonpath={.items[0].status.phase}", None, "Succeeded"),
     ("describe job hello", None, "Completed"),
-    ("create --validate=false -f -", DEPLOYMENT, "deployment.apps/web created"),
+    ("create -f -", DEPLOYMENT, "deployment.apps/web created"),
     ("rollout status deployment/web --timeout=60s", None, "successfully rolled out"),
     ("scale deployment/web --replicas=2", None, "scaled"),
     ("rollout status deployment/web --timeout=60s", None, "successfully rolled out"),
@@ -52,7 +62,7 @@ STEPS = [  # words, text for standard input, what must be in the output
     ("patch deployment web -p {\"spec\":{\"template\":{\"metadata\":{\"annotations\":{\"n\":\"1\"}}}}}", None, "patched"),
     ("rollout status deployment/web --timeout=60s", None, "successfully rolled out"),
     ("rollout history deployment/web", None, "REVISION"),
-    ("apply --server-side --validate=false --field-manager=me -f -",
+    ("apply --server-side --field-manager=me -f -",
      "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: '1'}\n", "serverside-applied"),
     ("get configmap c -o jsonpath={.data.a}", None, "1"),
     ("auth can-i list pods", None, "yes"),

@@ -12,7 +12,20 @@ local yaml = require "yaml"
 
 local M = {}
 
+local OWN = "kfhost-lab" -- how the directories begin that this makes
+
 local function absolute(path) return fs.join(fs.cwd(), path) end
+
+-- Removes a kubeconfig, and the directory that was made for it.
+local function forget(path)
+  pcall(fs.remove, path)
+  pcall(fs.remove, path .. ".log")
+  local directory = fs.dirname(path)
+  if fs.basename(directory):find("^kfhost%-lab%.%w+$") then pcall(fs.remove, directory) end
+end
+
+-- Removes at the end of a block what was there for it.
+local function at_end(remove) return setmetatable({}, { __close = remove }) end
 
 local function warn(_, text, traceback)
   io.stderr:write("lab: ", text, "\n")
@@ -51,31 +64,37 @@ local function detach(options)
   add("--kfp", options.kfp)
   add("--kfp-engine", options.kfp_engine)
   if options.kubeflow then words[#words + 1] = "--kubeflow" end
-  -- setsid lets it live when this program and its terminal are gone.
+  if options.plain_pods then words[#words + 1] = "--plain-pods" end
+  -- setsid lets it live when this program and its terminal are gone; the last line says that it is not alive.
   local quoted = {}
   for i, word in ipairs(words) do quoted[i] = "'" .. word:gsub("'", "'\\''") .. "'" end
   local log = options.kubeconfig .. ".log"
-  local line = ("setsid %s >'%s' 2>&1 </dev/null &"):format(table.concat(quoted, " "), log)
-  proc.run { "sh", "-c", line }
+  local inner = ("%s; echo \"ended with $?\""):format(table.concat(quoted, " "))
+  proc.run { "sh", "-c", 'log=$1; shift; setsid sh -c "$1" >"$log" 2>&1 </dev/null &', "sh", log, inner }
   local task = require "task"
-  for _ = 1, 500 do
+  for _ = 1, 1500 do
     task.sleep(0.02)
-    local said = fs.exists(log) and fs.read(log):match "^(%b{})\n"
-    if said then return json.decode(said) end
+    local text = fs.exists(log) and fs.read(log) or ""
+    local said = text:match "(%b{})\n"
+    if said and said:find '"server"' then return json.decode(said) end
+    if text:find "\nended with %d+\n$" or text:find "^ended with %d+\n$" then
+      fs.remove(log)
+      errors.raise { code = "Lab", message = "the lab did not start: " .. text:gsub("%s*ended with %d+%s*$", "") }
+    end
   end
   errors.raise { code = "Timeout", message = "the lab did not start: " .. (fs.exists(log) and fs.read(log) or "") }
 end
 
 -- Pods share this machine's network then: that is how they reach Pipelines.
-local function add_kubeflow(running, options)
-  return require("lab.kubeflow").attach(running, { root = fs.tmpdir "kfhost-kfp", engine = options.kfp_engine,
+local function add_kubeflow(running, options, root)
+  return require("lab.kubeflow").attach(running, { root = root, engine = options.kfp_engine,
     multi_user = options.kfp ~= "single", log = function(text) io.stderr:write("lab: ", text, "\n") end })
 end
 
 ---@param options table
 ---@return integer exit code
 function M.up(options)
-  local path = options.kubeconfig or fs.join(fs.tmpdir "kfhost-lab", "kubeconfig")
+  local path = options.kubeconfig or fs.join(fs.tmpdir(OWN), "kubeconfig")
   options.kubeconfig = absolute(path)
   if options.detach then
     if fs.exists(options.kubeconfig) then
@@ -85,9 +104,14 @@ function M.up(options)
     return 0
   end
   if options.kubeflow then options.plain_pods = true end
+  local root = options.kubeflow and fs.tmpdir "kfhost-kfp"
+  local _ <close> = at_end(function() -- luacheck: ignore
+    if root then pcall(fs.remove, root, { recursive = true }) end
+  end)
   local running <close> = start(options)
-  local kubeflow = options.kubeflow and add_kubeflow(running, options)
+  local kubeflow = options.kubeflow and add_kubeflow(running, options, root)
   running:write_kubeconfig(options.kubeconfig)
+  local _ <close> = at_end(function() forget(options.kubeconfig) end) -- luacheck: ignore
   report({ server = running.url, kubeconfig = options.kubeconfig, pid = host.pid(),
     kfp = kubeflow and kubeflow.pipelines.url or json.null }, options.json)
   running.server:wait()
@@ -121,9 +145,17 @@ end
 ---@param kubeconfig string?
 ---@return integer exit code
 function M.down(kubeconfig)
-  M.control(kubeconfig, "stop", json.object {})
-  pcall(fs.remove, kubeconfig)
-  pcall(fs.remove, kubeconfig .. ".log")
+  local stopping = M.control(kubeconfig, "stop", json.object {})
+  local task = require "task"
+  local process = ("/proc/%d"):format(stopping.pid)
+  for _ = 1, 6000 do
+    if not fs.exists(process) then break end
+    task.sleep(0.01)
+  end
+  forget(kubeconfig)
+  if fs.exists(process) then
+    errors.raise { code = "Timeout", message = "the lab has been told to stop and still runs" }
+  end
   return 0
 end
 
@@ -133,7 +165,7 @@ end
 ---@return integer exit code
 function M.run(words, options)
   local running <close> = start(options)
-  local directory = fs.tmpdir "kfhost-lab"
+  local directory = fs.tmpdir(OWN)
   local path = fs.join(directory, "kubeconfig")
   running:write_kubeconfig(path)
   io.stderr:write("kfhost: in a lab of its own, which is not Kubernetes: ", running.url, "\n")

@@ -4,6 +4,7 @@
 
 local answer = require "lab.answer"
 local decode = require "lab.decode"
+local host = require "host"
 local json = require "json"
 local status = require "lab.status"
 local task = require "task"
@@ -15,7 +16,7 @@ local function stop(running)
     task.sleep(0.05) -- the answer goes first
     running:close()
   end)
-  return { stopping = true }
+  return { stopping = true, pid = host.pid() }
 end
 
 local function compact(running)

@@ -1,4 +1,4 @@
--- lab.openapi: OpenAPI v3 of what is served: the index, and a document for each group and version.
+-- lab.openapi: OpenAPI of what is served: version 3 (an index, and a document for each group and version), and 2.
 -- Not for validation. Documents hold what kubectl's apply and explain read, and no descriptions of fields.
 --   openapi.run(ctx) -> response
 
@@ -226,10 +226,56 @@ local function index(ctx)
   return answer.value(ctx, 200, { paths = paths })
 end
 
+-- --- version 2 ------------------------------------------------------------------------------------
+
+local V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
+-- As protobuf the document says only that it is one (swagger: "2.0"). kubectl wants it before it checks a file of
+-- kind List, and passes over kinds that it does not find there; all else it reads from version 3.
+local V2_MESSAGE = "\x0a\x032.0"
+
+-- A document of version 3 with its references as version 2 has them.
+local function to_v2(value)
+  if type(value) ~= "table" then return value end
+  local name = value["$ref"]
+  if type(name) == "string" then return { ["$ref"] = name:gsub("^#/components/schemas/", "#/definitions/") } end
+  -- Version 2 has no allOf around a reference, and says int-or-string by a format.
+  if value.allOf and #value.allOf == 1 then return to_v2(value.allOf[1]) end
+  local out = json.is_array(value) and json.array {} or json.object {}
+  for key, inner in pairs(value) do
+    if key == "oneOf" then out.type = "string" else out[key] = to_v2(inner) end
+  end
+  return out
+end
+
+local function v2_document(registry)
+  local definitions = json.object {}
+  for _, group in ipairs(registry.order) do
+    for _, version in ipairs(group.order) do
+      for name, value in pairs(document(registry, group.name, version.name).components.schemas) do
+        if not definitions[name] or value["x-kubernetes-group-version-kind"] then definitions[name] = to_v2(value) end
+      end
+    end
+  end
+  return { swagger = "2.0", info = { title = "Kubernetes", version = "v1.37.2" }, paths = json.object {},
+           definitions = definitions }
+end
+
+local function v2(ctx)
+  local accept = ctx.headers.accept or ""
+  local headers = { Vary = "Accept", ["Cache-Control"] = "no-cache, private", ["Content-Type"] = "application/json" }
+  if accept:find("proto-openapi.spec.v2", 1, true) then
+    headers["Content-Type"] = V2_PROTOBUF
+    return { status = 200, headers = headers, body = V2_MESSAGE }
+  end
+  return { status = 200, headers = headers, body = json.encode(v2_document(ctx.cluster.registry), { sort = true }) }
+end
+
 ---@param ctx lab.Context
 ---@return table response
 function M.run(ctx)
   local path = ctx.route.path
+  if path == "/openapi/v2" then return v2(ctx) end
   if path == "/openapi/v3" or path == "/openapi/v3/" then return index(ctx) end
   local group, version = path:match "^/openapi/v3/apis/([^/]+)/([^/]+)$"
   if not group then group, version = "", path:match "^/openapi/v3/api/([^/]+)$" end

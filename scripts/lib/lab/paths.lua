@@ -97,7 +97,8 @@ local function group_version(ctx, group_name, version_name)
 end
 
 local function root(ctx)
-  local paths = { "/api", "/api/v1", "/apis", "/apis/", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version" }
+  local paths = { "/api", "/api/v1", "/apis", "/apis/", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz",
+                  "/version" }
   for name, found in pairs(ctx.cluster.registry.groups) do
     if name ~= "" then
       paths[#paths + 1] = "/apis/" .. name

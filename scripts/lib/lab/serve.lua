@@ -77,14 +77,17 @@ function running:kubeconfig()
   }
 end
 
----Writes the kubeconfig where no file is yet, for this user only.
+---Writes the kubeconfig where no file is yet, for this user only. One of the same lab, killed before, may be there.
 ---@param path string
 function running:write_kubeconfig(path)
-  if fs.stat(path, { follow = false }) then
+  local text = yaml.encode(self:kubeconfig(), { sort = true })
+  local there = fs.stat(path, { follow = false })
+  if there and there.type == "file" and fs.read(path) == text then return end
+  if there then
     require("errors").raise { code = "EEXIST", path = path,
       message = "there is a file already, and it is not replaced" }
   end
-  fs.write(path, yaml.encode(self:kubeconfig(), { sort = true }), { mode = 384 })
+  fs.write(path, text, { mode = 384 })
 end
 
 ---Ends the lab: streams end, controllers stop, connections close.
