@@ -2,7 +2,7 @@
 // bytes mean; the line that is edited, and how it is drawn, is Lua's (scripts/lib/repl/line.lua).
 //
 // The descriptor is watched only while a task waits for a key, and the terminal is as it was found
-// while a command runs: then Ctrl-C is the signal again.
+// while a command runs. Ctrl-C is the key C-c, or stays the signal: who reads keys says which.
 #include "error.h"
 #include "state.h"
 #include "task.h"
@@ -29,6 +29,10 @@ struct terminal {
   struct termios found;
   struct kf_loop *loop;
   double deadline;
+  char bytes[256];      // read for `bytes`, which takes them as they are
+  size_t count;
+  bool as_bytes;        // the wait is for bytes, not for keys
+  bool signals;         // Ctrl-C is SIGINT in raw mode too
   bool raw, ended, resized, forced, pasting, open;
 };
 
@@ -45,14 +49,20 @@ static void put(const char *sequence) {
   (void)written;  // a terminal that is gone ends the input too
 }
 
-static void enter_raw(struct terminal *terminal) {
-  if (terminal->raw || tcgetattr(STDIN_FILENO, &terminal->found) != 0) return;
+static void set_raw(const struct terminal *terminal) {
   struct termios mode = terminal->found;
   mode.c_iflag &= ~(tcflag_t)(ICRNL | INLCR | IXON | BRKINT | ISTRIP);
-  mode.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG | IEXTEN);
+  mode.c_lflag &= ~(tcflag_t)(ICANON | ECHO | IEXTEN | (terminal->signals ? 0 : ISIG));
   mode.c_cc[VMIN] = 0;
   mode.c_cc[VTIME] = 0;
+  mode.c_cc[VSUSP] = _POSIX_VDISABLE;
+  mode.c_cc[VQUIT] = _POSIX_VDISABLE;
   tcsetattr(STDIN_FILENO, TCSADRAIN, &mode);
+}
+
+static void enter_raw(struct terminal *terminal) {
+  if (terminal->raw || tcgetattr(STDIN_FILENO, &terminal->found) != 0) return;
+  set_raw(terminal);
   terminal->raw = true;
   put("\033[?2004h");  // a paste is told from typing
 }
@@ -76,10 +86,11 @@ static void on_escape(struct kf_timer *timer) {
 static void on_input(struct kf_watch *watch, int events) {
   (void)events;
   struct terminal *terminal = (struct terminal *)(void *)((char *)watch - offsetof(struct terminal, input));
-  char bytes[256];  // libtermkey has room for as many
-  size_t room = termkey_get_buffer_remaining(terminal->keys);
-  ssize_t count = read(STDIN_FILENO, bytes, room < sizeof bytes ? room : sizeof bytes);
-  if (count > 0) termkey_push_bytes(terminal->keys, bytes, (size_t)count);
+  size_t room = terminal->as_bytes ? sizeof terminal->bytes : termkey_get_buffer_remaining(terminal->keys);
+  if (room > sizeof terminal->bytes) room = sizeof terminal->bytes;
+  ssize_t count = read(STDIN_FILENO, terminal->bytes, room);
+  if (count > 0 && terminal->as_bytes) terminal->count = (size_t)count;
+  else if (count > 0) termkey_push_bytes(terminal->keys, terminal->bytes, (size_t)count);
   else if (count == 0 || (errno != EAGAIN && errno != EINTR)) terminal->ended = true;
   kf_wake(&terminal->waiter);
 }
@@ -191,12 +202,67 @@ static int l_key(lua_State *L) {
   enter_raw(terminal);
   int count = push_event(L, terminal);
   if (count) return count;
+  terminal->as_bytes = false;
   terminal->waiter = (struct kf_waiter){0};
   start_watching(terminal);
   return kf_wait(L, &terminal->waiter, terminal->deadline, 0, after_wait);
 }
 
+// [-0, +1|+2|+0, m] pushes the bytes that have come, or nil and what else there is to tell.
+static int push_bytes(lua_State *L, struct terminal *terminal) {
+  if (terminal->count) {
+    lua_pushlstring(L, terminal->bytes, terminal->count);
+    terminal->count = 0;
+    return 1;
+  }
+  if (!terminal->resized && !terminal->ended) return 0;
+  lua_pushnil(L);
+  if (terminal->resized) lua_pushliteral(L, "resize");
+  else lua_pushnil(L);
+  terminal->resized = false;
+  return 2;
+}
+
+static int after_bytes(lua_State *L, int status, lua_KContext context) {
+  (void)status, (void)context;
+  struct terminal *terminal = lua_touserdata(L, 1);
+  struct kf_waiter *waiter = &terminal->waiter;
+  if (waiter->result == KF_CANCELLED || waiter->result == KF_TIMEOUT) stop_watching(terminal);
+  if (!kf_waited(L, waiter)) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "timeout");
+    return 2;
+  }
+  int count = push_bytes(L, terminal);
+  if (!count) return kf_wait(L, waiter, terminal->deadline, 0, after_bytes);
+  stop_watching(terminal);
+  return count;
+}
+
+// terminal:bytes([timeout]) -> text | nil, "resize" | nil, "timeout" | nil   waits; raw mode, what is typed as
+// it comes, for a program elsewhere that knows what to do with it
+static int l_bytes(lua_State *L) {
+  struct terminal *terminal = check_terminal(L);
+  terminal->deadline = kf_deadline(L, 2);
+  lua_settop(L, 1);
+  enter_raw(terminal);
+  int count = push_bytes(L, terminal);
+  if (count) return count;
+  terminal->as_bytes = true;
+  terminal->waiter = (struct kf_waiter){0};
+  start_watching(terminal);
+  return kf_wait(L, &terminal->waiter, terminal->deadline, 0, after_bytes);
+}
+
 // --- the terminal ------------------------------------------------------------------------------------
+
+// terminal:signals(on)   whether Ctrl-C is SIGINT while keys are read, or the key C-c
+static int l_signals(lua_State *L) {
+  struct terminal *terminal = check_terminal(L);
+  terminal->signals = lua_toboolean(L, 2);
+  if (terminal->raw) set_raw(terminal);
+  return 0;
+}
 
 // terminal:suspend()   the terminal as it was found, for what runs now
 static int l_suspend(lua_State *L) {
@@ -231,7 +297,7 @@ static int l_open(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"key", l_key}, {"suspend", l_suspend}, {"close", l_close}, {NULL, NULL}};
+    {"key", l_key}, {"bytes", l_bytes}, {"signals", l_signals}, {"suspend", l_suspend}, {"close", l_close}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"open", l_open}, {NULL, NULL}};
 

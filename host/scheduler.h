@@ -39,6 +39,7 @@ struct kf_scheduler {
   struct kf_task *current;  // the task that runs now
   struct kf_task *main;
   struct kf_task *foreground;  // what SIGINT cancels instead of everything, or NULL
+  bool holds_interrupts;       // a SIGINT waits for the next task in the foreground
   struct kf_task *ready_first, *ready_last;
   struct kf_task *live;
   bool collect;  // a task failed unheard: see whether anyone can still wait for it

@@ -279,6 +279,11 @@ static int wake_pipe[2] = {-1, -1};
 static void interrupt_hook(lua_State *L, lua_Debug *activation) {
   (void)activation;
   lua_sethook(L, NULL, 0, 0);
+  struct kf_scheduler *scheduler = interrupted_host->scheduler;
+  if (foreground_interrupted && scheduler->foreground) {
+    foreground_interrupted = 0;
+    kf_task_cancel(scheduler->foreground);
+  }
   kf_fail(L, "Cancelled", "interrupted by signal %d", (int)(interrupted ? interrupted : SIGINT));
 }
 
@@ -292,9 +297,9 @@ static void interrupt_running(void) {
 // Whether the signal is for the task in the foreground alone.
 static bool interrupt_foreground(int signal) {
   struct kf_scheduler *scheduler = interrupted_host ? interrupted_host->scheduler : NULL;
-  if (signal != SIGINT || !scheduler || !scheduler->foreground) return false;
+  if (signal != SIGINT || !scheduler || !(scheduler->foreground || scheduler->holds_interrupts)) return false;
   foreground_interrupted = 1;
-  if (scheduler->current == scheduler->foreground) interrupt_running();
+  if (scheduler->foreground && scheduler->current == scheduler->foreground) interrupt_running();
   return true;
 }
 
@@ -311,7 +316,17 @@ void kf_interrupt(int signal) {
 
 void kf_task_set_foreground(lua_State *L, struct kf_task *task) {
   kf_host(L)->scheduler->foreground = task;
+}
+
+void kf_task_hold_interrupts(lua_State *L, bool hold) {
+  kf_host(L)->scheduler->holds_interrupts = hold;
+}
+
+// A SIGINT that came for a task in the foreground cancels it; one that came as it ended, nobody.
+static void pass_interrupt(struct kf_scheduler *scheduler) {
+  if (!foreground_interrupted || (!scheduler->foreground && scheduler->holds_interrupts)) return;
   foreground_interrupted = 0;
+  if (scheduler->foreground) kf_task_cancel(scheduler->foreground);
 }
 
 int kf_interrupted(void) {
@@ -369,8 +384,7 @@ static bool run_tasks(struct kf_scheduler *scheduler, bool only_main) {
   struct kf_loop *loop = scheduler->host->loop;
   for (;;) {
     run_ready(scheduler);
-    if (foreground_interrupted && scheduler->foreground) kf_task_cancel(scheduler->foreground);
-    foreground_interrupted = 0;
+    pass_interrupt(scheduler);
     if (must_cancel(scheduler)) cancel_all(scheduler);
     bool over = only_main ? scheduler->main->done : !scheduler->live;
     if (over && (only_main || !kf_loop_awaited(loop))) return true;

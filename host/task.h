@@ -97,6 +97,8 @@ int kf_run_isolated(lua_State *L, int nargs, struct kf_leftovers *left);
 void kf_interrupt(int signal);
 // [-0, +0, -] from now on SIGINT cancels this task and nothing else; NULL: all of them again.
 void kf_task_set_foreground(lua_State *L, struct kf_task *task);
+// [-0, +0, -] whether a SIGINT that finds no task in the foreground waits for the next one.
+void kf_task_hold_interrupts(lua_State *L, bool hold);
 // The signal that interrupted the program, or 0.
 int kf_interrupted(void);
 

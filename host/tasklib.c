@@ -119,10 +119,13 @@ static int l_current(lua_State *L) {
   return 1;
 }
 
-// task.foreground(task | nil)   SIGINT cancels that task and nothing else
+// task.foreground(task | false | nil)   SIGINT cancels that task and nothing else; false: it waits for the
+// next task in the foreground; nil: it cancels all again
 static int l_foreground(lua_State *L) {
-  struct kf_task *task = lua_isnoneornil(L, 1) ? NULL : luaL_checkudata(L, 1, KF_TYPE_TASK);
+  bool is_task = lua_toboolean(L, 1);
+  struct kf_task *task = is_task ? luaL_checkudata(L, 1, KF_TYPE_TASK) : NULL;
   kf_task_set_foreground(L, task && !task->done ? task : NULL);
+  if (!is_task) kf_task_hold_interrupts(L, lua_isboolean(L, 1));
   return 0;
 }
 

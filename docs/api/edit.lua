@@ -10,6 +10,13 @@ local Terminal = {}
 ---@param timeout number|string|nil
 ---@return string? name, string? text
 function Terminal:key(timeout) end
+---Waits for what is typed, as the bytes that come; raw mode.
+---@param timeout number|string|nil
+---@return string? bytes, "resize"|"timeout"|nil what nil and nothing when the input has ended
+function Terminal:bytes(timeout) end
+---Whether Ctrl-C is SIGINT while keys are read, or (as at first) the key "C-c".
+---@param on boolean
+function Terminal:signals(on) end
 ---The terminal as it was found, until the next key is waited for.
 function Terminal:suspend() end
 function Terminal:close() end

@@ -137,7 +137,7 @@ function Client:informer(options) end
 ---@return string|fun(): string? # with follow: lines, for a loop
 function Client:logs(options) end
 ---@param options {pod: string, command: string[], namespace: string?, container: string?,
----  stdin: string|(fun(): string?)|nil, stdout: (fun(text: string))?, stderr: (fun(text: string))?, tty: boolean?,
+---  stdin: string|(fun(): string|{width: integer, height: integer}|nil)|nil (a table: the new size), stdout: (fun(text: string))?, stderr: (fun(text: string))?, tty: boolean?,
 ---  size: {width: integer, height: integer}?, timeout: number|string|nil}
 ---@return {code: integer, stdout: string?, stderr: string?}
 function Client:exec(options) end

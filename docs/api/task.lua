@@ -35,8 +35,9 @@ function core.now() end
 function core.event() end
 ---@return task.Task?
 function core.current() end
----SIGINT cancels that task, and nothing else, until it has ended or this is called with nil.
----@param t task.Task?
+---SIGINT cancels that task, and nothing else, until it has ended or this is called with nil. With false, a
+---SIGINT that finds no task in the foreground waits for the next one.
+---@param t task.Task|false|nil
 function core.foreground(t) end
 ---@param duration number|string "1h30m", "500ms", 2.5
 ---@return number seconds

@@ -131,7 +131,7 @@ static void read_input(lua_State *L, int options, struct command *command) {
 
 void kf_proc_read_command(lua_State *L, int options, struct command *command) {
   luaL_checkstack(L, 32, NULL);
-  *command = (struct command){0};
+  *command = (struct command){.terminal = -1};
   command->argv = read_words(L, options);
   command->environment = read_environment(L, options);
   lua_getfield(L, options, "cwd");

@@ -41,6 +41,8 @@ struct process {
   double started, ended;
   double grace;
   bool ends_group;  // its end is that of its group and of its streams
+  int terminal;     // descriptor of the terminal that it has meanwhile; -1: none
+  struct termios modes;
   struct kf_timer kill_timer;
   struct kf_gate changes;  // who waits for bytes, room or the end; all are woken by any change
   lua_State *L;            // the state's main thread, for letting go of the anchor
@@ -135,6 +137,11 @@ static bool end_group(struct process *process) {
   return true;
 }
 
+static void take_terminal(struct process *process) {
+  if (process->terminal >= 0) kf_proc_take_terminal(process->terminal, &process->modes);
+  process->terminal = -1;
+}
+
 static void take_exit(struct process *process) {
   if (process->exited) return;
   if (process->ends_group && !end_group(process)) return;
@@ -142,6 +149,7 @@ static void take_exit(struct process *process) {
   if (pid == 0 || (pid < 0 && errno == EINTR)) return;
   process->exited = true;
   process->ended = kf_loop_now(process->loop);
+  take_terminal(process);
   kf_watch_stop(process->loop, &process->exit_watch);
   kf_timer_stop(process->loop, &process->kill_timer);
   if (process->pidfd >= 0) close(process->pidfd);
@@ -209,7 +217,7 @@ static double read_grace(lua_State *L, int options) {
 // [-0, +1, m] pushes a process that has not been started.
 static struct process *new_process(lua_State *L) {
   struct process *process = lua_newuserdatauv(L, sizeof *process, 0);
-  *process = (struct process){.loop = kf_host(L)->loop, .pidfd = -1, .exited = true};
+  *process = (struct process){.loop = kf_host(L)->loop, .pidfd = -1, .terminal = -1, .exited = true};
   process->changes.cancelled = on_cancelled;
   for (int i = 0; i < STREAMS; i++)
     process->streams[i] = (struct stream){.process = process, .fd = -1};
@@ -245,7 +253,7 @@ static void feed(lua_State *L, struct process *process, const struct command *co
 }
 
 // proc.spawn{ word, … | shell=, cwd, env, clear_env, stdin, stdout, stderr, grace, rlimits,
-// ends_group } -> process
+// ends_group, terminal } -> process
 static int l_spawn(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
@@ -255,12 +263,16 @@ static int l_spawn(lua_State *L) {
   process->grace = read_grace(L, 1);
   lua_getfield(L, 1, "ends_group");
   process->ends_group = lua_toboolean(L, -1);
-  lua_pop(L, 1);
+  lua_getfield(L, 1, "terminal");
+  if (lua_toboolean(L, -1))
+    process->terminal = command.terminal = kf_proc_open_terminal(&process->modes);
+  lua_pop(L, 2);
   lua_pushvalue(L, 2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, process);
   int fds[STREAMS] = {-1, -1, -1};
   struct failure failure = kf_proc_start(&command, &process->pid, fds);
   if (failure.number) {
+    take_terminal(process);
     let_go(process);
     return fail_to_start(L, &command, &failure);
   }

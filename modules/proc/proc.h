@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <sys/resource.h>
 #include <sys/types.h>
+#include <termios.h>
 
 enum { STDIN, STDOUT, STDERR, STREAMS };
 
@@ -31,6 +32,7 @@ struct command {
     rlim_t value;
   } limits[LIMITS];
   size_t limit_count;
+  int terminal;  // descriptor of the terminal that the child gets; -1: none
 };
 
 // [-0, +?, v] reads the options table at index; what is pushed keeps the command's strings alive.
@@ -46,5 +48,12 @@ struct failure {
 // Starts it and waits until exec has succeeded or failed. *pid, and our end of each pipe in fds
 // (else -1); or the failure, and then there is no child.
 struct failure kf_proc_start(const struct command *command, pid_t *pid, int fds[STREAMS]);
+
+// The terminal that this program has in the foreground, and its modes; -1 when there is none.
+int kf_proc_open_terminal(struct termios *modes);
+// In the child, with all signals blocked: its group is in the foreground from now on.
+void kf_proc_give_terminal(int fd, pid_t group);
+// The terminal is this program's again, with its modes of before; closes the descriptor.
+void kf_proc_take_terminal(int fd, const struct termios *modes);
 
 #endif

@@ -41,9 +41,11 @@ static void connect_streams(const struct command *command, int pipes[STREAMS][2]
   }
 }
 
-static void reset_signals(void) {
+// Who has the terminal is not stopped by Ctrl-Z: nobody would continue it.
+static void reset_signals(bool has_terminal) {
   struct sigaction action = {.sa_handler = SIG_DFL};
   for (int number = 1; number < NSIG; number++) sigaction(number, &action, NULL);
+  if (has_terminal) signal(SIGTSTP, SIG_IGN);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
@@ -52,6 +54,7 @@ static void reset_signals(void) {
 _Noreturn static void run_child(const struct command *command, int pipes[STREAMS][2], int report,
                                 pid_t parent) {
   setpgid(0, 0);
+  if (command->terminal >= 0) kf_proc_give_terminal(command->terminal, getpid());
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(127);  // the parent died before the line above
   connect_streams(command, pipes, report);
@@ -63,7 +66,7 @@ _Noreturn static void run_child(const struct command *command, int pipes[STREAMS
   if (command->directory && chdir(command->directory) != 0) fail(report, STEP_DIRECTORY, 0);
   // Ours are all close-on-exec; this is for those that we have inherited ourselves.
   syscall(SYS_close_range, 3, UINT_MAX, 4 /* CLOSE_RANGE_CLOEXEC */);
-  reset_signals();
+  reset_signals(command->terminal >= 0);
   execvpe(command->argv[0], (char *const *)command->argv, (char *const *)command->environment);
   fail(report, STEP_START, 0);
 }

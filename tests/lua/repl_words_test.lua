@@ -199,6 +199,33 @@ test("watch prints a listing again only when it changed", function()
   assert(not r.printed[2]:find "web%-1%-a")
 end)
 
+test("a followed listing is fetched again when a watch tells of a change, and for its ages", function()
+  local r = with_tree()
+  local followed <close> = require("repl.follow").new(r.session, "pods", {}, {})
+  test.equal(#followed:listing().rows, 2)
+  test.advance(5)
+  followed:listing()
+  test.equal(followed.fetches, 1)
+  r.client:delete("pods", "web-1-a")
+  test.advance(1)
+  test.equal(#followed:listing().rows, 1)
+  test.equal(followed.fetches, 2)
+  test.advance(11)
+  followed:listing()
+  test.equal(followed.fetches, 3)
+end)
+
+test("where no watch is allowed, a followed listing is fetched each second", function()
+  local r = with_tree()
+  r.client.watch = function() error("no", 0) end
+  local followed <close> = require("repl.follow").new(r.session, "pods", {}, {})
+  for fetches = 1, 3 do
+    followed:listing()
+    test.equal(followed.fetches, fetches)
+    test.advance(1.5)
+  end
+end)
+
 test("changed cells are marked, ages are not", function()
   local watch = require "repl.watch"
   local function row(...) return { key = "a", ages = 2, ... } end

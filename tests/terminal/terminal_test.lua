@@ -106,7 +106,12 @@ local function fill(client)
   client:create(pod "web-2")
 end
 
-local EDITOR = '#!/bin/sh\nsed -i "s/k: old/k: new/" "$1"\n'
+-- An editor reads keys from the terminal, which only who has it in the foreground may.
+local EDITOR = [[#!/bin/sh
+printf 'new value: '
+read value </dev/tty
+sed -i "s/k: old/k: $value/" "$1"
+]]
 
 local function start()
   local home = test.tmpdir()
@@ -119,7 +124,8 @@ local function start()
   local env = ("HOME=@ XDG_CONFIG_HOME=@/config KUBECONFIG=@/kubeconfig KUBECACHEDIR=@/cache EDITOR=@/editor")
     :gsub("@", home)
   tmux(self, "new-session", "-d", "-s", "main", "-x", "80", "-y", "24",
-    ("env -u NO_COLOR -u COLUMNS -u LINES %s '%s'; echo left with $?; exec cat"):format(env, host.executable()))
+    ("env -u NO_COLOR -u COLUMNS -u LINES -u PAGER %s '%s'; echo left with $?; exec cat")
+      :format(env, host.executable()))
   self:wait "lab:default>"
   return self
 end
@@ -162,6 +168,41 @@ local function cancellation(s)
   s:line "x + 1"
   test.golden("terminal-cancel.txt", s:settled "\n6\n")
   s:clear()
+  for _ = 1, 5 do -- in the instant of Enter, whether before or after the line was read
+    s:type "require('task').sleep(1000)"
+    s:keys("Enter", "C-c")
+    s:wait "^C"
+    s:line "x + 2"
+    s:wait "\n7\n"
+    s:clear()
+  end
+end
+
+-- Programs that people type into have the terminal, and Ctrl-C, to themselves.
+local function programs(s)
+  s:line "!read x && echo read-$x"
+  s:line "typed"
+  s:wait "\nread-typed\n"
+  s:line "!echo sleeps; sleep 1000"
+  s:wait "\nsleeps\n"
+  s:keys "C-c"
+  s:wait "ended with signal 2"
+  s:line "x + 3"
+  s:wait "\n8\n"
+  s:clear()
+  s:line "get configmaps yaml | less"
+  s:wait "apiVersion: v1"
+  s:keys "q"
+  s:wait "lab:default"
+  s:clear()
+  s:line "('line\\n'):rep(100)"
+  s:wait "line\nline"
+  s:keys " "
+  s:settled "line\n:"
+  s:keys "q"
+  s:line "x + 4"
+  s:wait "\n9\n"
+  s:clear()
 end
 
 local function history(s)
@@ -186,6 +227,8 @@ local function rows_and_edit(s)
   s:wait 'get(rows("1..2"))'
   s:clear()
   s:line "edit cm/beta"
+  s:wait "new value:"
+  s:line "new"
   s:wait "change ConfigMap/beta? [y/N]"
   s:type "y"
   test.golden("terminal-edit.txt", s:settled "ConfigMap/beta changed")
@@ -219,6 +262,7 @@ test("completion, lines, cancellation, history, rows, edit, watch, resize, and t
   completion(s)
   multi_line(s)
   cancellation(s)
+  programs(s)
   history(s)
   rows_and_edit(s)
   watching(s)

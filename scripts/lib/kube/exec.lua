@@ -38,7 +38,16 @@ end
 
 -- --- input ------------------------------------------------------------------------------------------------
 
+---Tells the terminal's size.
+---@param socket table
+---@param size {width: integer, height: integer}
+local function resize(socket, size)
+  socket:send(string.char(RESIZE) .. json.encode { Width = size.width, Height = size.height }, "binary")
+end
+
+-- A piece is a text, or a new size of the terminal.
 local function send_input(socket, text)
+  if type(text) == "table" then return resize(socket, text) end
   for at = 1, #text, PIECE do
     socket:send(string.char(STDIN) .. text:sub(at, at + PIECE - 1), "binary")
   end
@@ -50,13 +59,6 @@ local function feed(socket, options)
   if type(input) == "string" then send_input(socket, input)
   else for piece in input do send_input(socket, piece) end end
   if socket.protocol == V5 then socket:send(string.char(CLOSE, STDIN), "binary") end
-end
-
----Tells the terminal's size.
----@param socket table
----@param size {width: integer, height: integer}
-local function resize(socket, size)
-  socket:send(string.char(RESIZE) .. json.encode { Width = size.width, Height = size.height }, "binary")
 end
 
 -- --- output -----------------------------------------------------------------------------------------------
@@ -118,7 +120,8 @@ end
 
 ---Runs a command in a pod to its end.
 ---@param options {pod: string, command: string[], namespace: string?, container: string?,
----  stdin: string|(fun(): string?)|nil, stdout: (fun(text: string))?, stderr: (fun(text: string))?, tty: boolean?,
+---  stdin: string|(fun(): string|{width: integer, height: integer}|nil)|nil (a table is a new size),
+---  stdout: (fun(text: string))?, stderr: (fun(text: string))?, tty: boolean?,
 ---  size: {width: integer, height: integer}?, timeout: number|string|nil}
 ---@return {code: integer, stdout: string?, stderr: string?} # output that went to a function is not kept
 ---raises "Timeout" (the connection is closed), and what the server says

@@ -156,7 +156,9 @@ end
 function M.shell(self, command)
   io.stdout:flush()
   local stdout = self.captured and "pipe" or "inherit"
-  local process = require("proc").spawn { shell = command, stdin = "inherit", stdout = stdout }
+  local process = require("proc").spawn {
+    shell = command, stdin = "inherit", stdout = stdout, terminal = self.keys ~= nil,
+  }
   if self.captured then
     for line in process:lines() do self.out(line .. "\n") end
   end
@@ -172,6 +174,7 @@ function M.pipe(self, command, value)
   io.stdout:flush()
   local process = require("proc").spawn {
     shell = command, stdin = whole_text(value), stdout = self.captured and "pipe" or "inherit",
+    terminal = self.keys ~= nil,
   }
   if self.captured then
     for line in process:lines() do self.out(line .. "\n") end

@@ -227,6 +227,7 @@ end
 local function run_editor(path)
   local process = require("proc").spawn {
     shell = M.editor() .. " '" .. path:gsub("'", "'\\''") .. "'", stdin = "inherit", stdout = "inherit",
+    terminal = true,
   }
   local ended = process:wait()
   if ended.code ~= 0 then

@@ -82,7 +82,7 @@ function listing_mark.__len(listing) return #rawget(listing, "rows") end
 function M.new(given)
   local self = setmetatable({
     columns = given.columns, kind = given.kind, namespace = given.namespace, spread = given.spread,
-    fetch = given.fetch, options = given.options or {}, by_title = {}, rows = {},
+    fetch = given.fetch, version = given.version or false, options = given.options or {}, by_title = {}, rows = {},
   }, listing_mark)
   for index, column in ipairs(given.columns) do self.by_title[column.name:lower()] = index end
   local name_index = name_column(given.columns)

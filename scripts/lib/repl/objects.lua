@@ -140,6 +140,7 @@ function M.list(self, kind, names, options)
   local namespace = resource.namespaced and (options.namespace or client.namespace) or nil
   local list = listing.new {
     columns = found.columns, rows = found.rows, kind = resource.plural, options = options,
+    version = found.resource_version,
     namespace = namespace ~= "*" and namespace or nil, spread = namespace == "*",
     fetch = fetcher(self, kind, namespace ~= "*" and namespace or nil),
   }

@@ -81,7 +81,7 @@ function M.new(options)
       return require("kube").connect(given)
     end,
     now = options.now or function() return require("task").now() end, writable_until = {}, forwarded = {},
-    settings = { writable = { "^lab", "^kind", "^minikube" }, production = { "prod" }, lines = 200 },
+    settings = { writable = { "^lab", "^kind", "^minikube" }, production = { "prod" }, lines = 200, paged = 10000 },
   }, session)
   self.environment = environment_of(self)
   self.evaluator = evaluate.new { environment = self.environment, vocabulary = self.vocabulary }
@@ -149,9 +149,16 @@ end
 -- --- talking -------------------------------------------------------------------------------------------------------
 
 ---How a value is to be shown here.
+---@param lines integer? the most of them
 ---@return repl.show.options
-function session:showing()
-  return { columns = self.width and self.width() or nil, lines = self.settings.lines, numbers = true }
+function session:showing(lines)
+  return { columns = self.width and self.width() or nil, lines = lines or self.settings.lines, numbers = true }
+end
+
+-- Shows what a statement gave, by the pages of a terminal where there is one.
+local function present(self, values)
+  local function text(lines) return show.values(values, self:showing(lines)) end
+  if self.page then self.page(text) else self.out(text()) end
 end
 
 ---Asks before a change. Without anybody to ask the answer is no.
@@ -190,10 +197,7 @@ function session:run(statement)
   if values.n == 0 or values.n == 1 and values[1] == nil and statement.lua ~= "nil" then return true end
   local listing = type(values[1]) == "table" and rawget(values[1], "rows")
   if listing then self.last = values[1] end
-  local ok, text = pcall(show.values, values, self:showing())
-  if not ok then return false, text end
-  self.out(text)
-  return true
+  return pcall(present, self, values)
 end
 
 ---The path of the startup file, and where history lies.

@@ -66,7 +66,34 @@ end
 
 -- --- exec ---------------------------------------------------------------------------------------------------
 
----Runs a command in a container; what it prints is shown while it comes.
+local SHELLS = {}
+for name in ("sh bash ash dash zsh python python3 ipython lua psql mysql redis-cli"):gmatch "%S+" do
+  SHELLS[name] = true
+end
+
+local function size()
+  local columns, rows = term.size()
+  return { width = columns, height = rows }
+end
+
+-- The terminal's keys as the input of a command that has a terminal of its own, its size whenever it changes.
+local function keys_of(self)
+  return function()
+    local bytes, what = self.keys:bytes()
+    return bytes or what == "resize" and size() or nil
+  end
+end
+
+-- This terminal becomes that of the command: keys, Ctrl-C and the size are its own until it ends.
+local function exec_on_terminal(self, query)
+  query.tty, query.size, query.stdin = true, size(), keys_of(self)
+  query.stdout = function(text) io.stdout:write(text) io.stdout:flush() end
+  local closer <close> = setmetatable({}, { __close = function() self.keys:suspend() end }) -- luacheck: ignore
+  return self:client():exec(query)
+end
+
+---Runs a command in a container; what it prints is shown while it comes. With -t, and for a shell without
+---arguments on a terminal, the command has a terminal: this one.
 function M.exec(self, pod, ...)
   local given, options = objects.arguments(...)
   if not pod or #given == 0 then fail "exec POD COMMAND…" end
@@ -74,11 +101,17 @@ function M.exec(self, pod, ...)
   local reference = objects.references({ pod }, "pods", options)[1]
   for index, word in ipairs(given) do given[index] = tostring(word) end
   given.n = nil
-  local ended = self:client():exec {
+  local query = {
     pod = reference.name, namespace = reference.namespace, container = options.container, command = given,
-    tty = options.tty, stdout = function(text) self.out(text) end,
-    stderr = function(text) io.stderr:write(text) end,
+    stdout = function(text) self.out(text) end, stderr = function(text) io.stderr:write(text) end,
   }
+  local wants_terminal = options.tty or #given == 1 and SHELLS[given[1]:match "[^/]*$"]
+  local ended
+  if wants_terminal and self.keys and not self.captured then ended = exec_on_terminal(self, query)
+  else
+    query.tty = options.tty
+    ended = self:client():exec(query)
+  end
   if ended.code ~= 0 then
     errors.raise { code = "Exit", message = ("the command ended with exit code %d"):format(ended.code),
       exit = ended.code }

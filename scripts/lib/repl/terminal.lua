@@ -176,7 +176,7 @@ local function search_key(self, name, text)
     search_again(self, #self.history.lines + 1)
   elseif name == "C-r" then
     search_again(self, self.search_at or #self.history.lines + 1)
-  elseif name == "Escape" or name == "C-g" or name == "C-c" then
+  elseif name == "Escape" or name == "C-g" then
     self.line:set(self.before_search)
     self.search = nil
   else
@@ -231,12 +231,6 @@ KEYS["C-l"] = function(self)
   self.drawn = nil
 end
 
-KEYS["C-c"] = function(self)
-  self.line.cursor = #self.line.text + 1
-  refresh(self)
-  io.stdout:write "^C\r\n"
-  self.drawn, self.line = nil, line.new()
-end
 KEYS["C-j"] = KEYS.Enter
 
 local BROWSING = { Up = true, Down = true, ["C-p"] = true, ["C-n"] = true }
@@ -252,23 +246,21 @@ local function take_key(self, name, text)
   self.line:key(name, text)
 end
 
-local function finish(self, keep)
+local function finish(self, keep, mark)
   self.menu, self.search, self.suggestion = nil, nil, nil
   self.line.cursor = #self.line.text + 1
   local no_suggestion = self.history
   self.history = history.new()
   refresh(self)
   self.history = no_suggestion
-  io.stdout:write "\r\n"
+  io.stdout:write(mark or "", "\r\n")
   io.stdout:flush()
   self.drawn = nil
   self.keys:suspend()
   return keep
 end
 
----Reads a line; nil when Ctrl-D or the end of input leaves.
----@return string?
-function terminal:read()
+local function read_line(self)
   self.prompt_text = self:prompt()
   self.line, self.menu, self.browsing, self.drawn = line.new(), nil, nil, nil
   refresh(self)
@@ -278,6 +270,23 @@ function terminal:read()
     local whole = name ~= "resize" and take_key(self, name, text) or nil
     if whole then return finish(self, whole) end
     refresh(self)
+  end
+end
+
+---Reads a line; nil when Ctrl-D or the end of input leaves. Ctrl-C, which is a signal here as everywhere, gives
+---up what was typed.
+---@return string?
+function terminal:read()
+  while true do
+    self.keys:signals(true)
+    local reading = task.spawn(read_line, self)
+    task.foreground(reading)
+    local ok, text = pcall(reading.wait, reading)
+    task.foreground(false)
+    self.keys:signals(false)
+    if ok then return text end
+    if not errors.is(text, "Cancelled") then error(text, 0) end
+    finish(self, nil, "^C")
   end
 end
 
@@ -294,7 +303,7 @@ local function run_line(self, text)
   local running = task.spawn(function() return self.session:line(text) end)
   task.foreground(running)
   local done, ok, problem = pcall(running.wait, running)
-  task.foreground(nil)
+  task.foreground(false)
   if not done then ok, problem = false, ok end
   return ok, problem
 end
@@ -313,6 +322,31 @@ function terminal:ask(question)
   return yes
 end
 
+-- The pager, unless the startup file says settings.pager = false: a command, or nil when there is none.
+local function pager_of(self)
+  local named = self.session.settings.pager
+  if named == false then return nil end
+  named = named or os.getenv "KFHOST_PAGER" or os.getenv "PAGER"
+  if named then return named ~= "" and named ~= "cat" and named or nil end
+  return require("proc").which "less" and "less -FRX" or nil
+end
+
+---Shows what a statement gave: what is higher than the screen goes to the pager.
+---@param show fun(lines: integer?): string the text, cut to so many lines
+function terminal:show(show)
+  local settings, _, height = self.session.settings, term.size()
+  local pager = pager_of(self)
+  local text = show(pager and settings.paged or settings.lines)
+  local _, lines = text:gsub("\n", "")
+  if not pager or lines < height then
+    self:print(text)
+    return
+  end
+  io.stdout:flush()
+  local process <close> = require("proc").spawn { shell = pager, stdin = text, stdout = "inherit", terminal = true }
+  if process:wait().code == 127 then self:print(show(settings.lines)) end -- the pager is not there
+end
+
 local function open()
   local self = setmetatable({ keys = edit.open() }, terminal)
   self.session = session.new {
@@ -321,6 +355,7 @@ local function open()
   }
   self.session.on_cache = function() on_cache(self) end
   self.session.keys = self.keys
+  self.session.page = function(show) self:show(show) end
   self.session.environment.print = function(...)
     local texts = table.pack(...)
     for index = 1, texts.n do texts[index] = tostring(texts[index]) end

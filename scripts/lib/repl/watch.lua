@@ -10,7 +10,8 @@ local term = require "term"
 
 local M = {}
 
-local EVERY <const> = 1 -- second between two looks
+local EVERY <const> = 1 -- second between two looks without a terminal
+local GLANCE <const> = 0.2 -- seconds between two looks at what the watch has told
 
 ---Marks the cells of rows that differ from those of the same name before.
 ---@param rows string[][] the first cell is the row's name
@@ -135,17 +136,27 @@ local function filtered(state, listing)
   return ok and found or listing
 end
 
-local function with_keys(self, fetch)
+-- Draws and takes keys until one ends it; the listing shown last.
+local function keep_drawing(self, state, kind, names, options)
+  local followed <close> = require("repl.follow").new(self, kind, names, options)
+  local drawn, shown
+  while true do
+    local listing = followed:listing()
+    if listing ~= drawn then shown = filtered(state, listing) end
+    if listing ~= drawn or state.touched then repaint(state, shown) end
+    drawn, state.touched = listing, false
+    local name, text = self.keys:key(GLANCE)
+    if name ~= "timeout" then
+      state.touched = true
+      if name ~= "resize" and not take_key(state, shown, name, text) then return shown end
+      shown = filtered(state, listing)
+    end
+  end
+end
+
+local function with_keys(self, kind, names, options)
   local state = { chosen = 1 }
-  local listing, looked = fetch(), task.now()
-  repeat
-    if task.now() - looked >= EVERY then listing, looked = fetch(), task.now() end
-    local shown = filtered(state, listing)
-    repaint(state, shown)
-    local name, text = self.keys:key(math.max(0.01, EVERY - (task.now() - looked)))
-    local goes_on = name == "timeout" or name == "resize" or take_key(state, shown, name, text)
-    if not goes_on then listing = shown end
-  until not goes_on
+  local listing = keep_drawing(self, state, kind, names, options)
   self.keys:suspend()
   io.stdout:write "\n"
   self.last = listing
@@ -162,9 +173,8 @@ function M.watch(self, kind, ...)
   local count = options.count
   if options.seconds then count = math.max(1, math.floor(task.seconds(options.seconds) / EVERY)) end
   options.count, options.seconds = nil, nil
-  local function fetch() return objects.list(self, kind, given, options) end
-  if self.keys and not count then return with_keys(self, fetch) end
-  return plain(self, fetch, count or 1)
+  if self.keys and not count then return with_keys(self, kind, given, options) end
+  return plain(self, function() return objects.list(self, kind, given, options) end, count or 1)
 end
 
 return M

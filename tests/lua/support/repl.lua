@@ -6,21 +6,46 @@ local json = require "json"
 local lab = require "lab.api"
 local kube = require "kube"
 local session = require "repl.session"
+local task = require "task"
 
 local M = {}
 M.NOW = 1700000000
 
+-- What a stream writes, for a reader in another task.
+local function reader_of(stream)
+  local pieces, come, ended = {}, task.event(), false
+  local writer = task.spawn(function()
+    pcall(stream, { write = function(_, text)
+      pieces[#pieces + 1] = text
+      come:set()
+    end })
+    ended = true
+    come:set()
+  end)
+  local function read(_, timeout)
+    while #pieces == 0 and not ended do
+      come:clear()
+      come:wait(timeout)
+    end
+    return table.remove(pieces, 1)
+  end
+  return read, function() writer:cancel() end
+end
+
 -- What kube.connect takes for a transport, over the lab's function from request to response.
 local function transport_of(cluster)
   local transport = {}
-  function transport.request(_, options)
+  local function ask(options)
     local path, query = options.url:match "^%a+://[^/]+([^?]*)%??(.*)$"
     local headers = {}
     for name, value in pairs(options.headers or {}) do headers[name:lower()] = value end
-    local response = cluster:handle {
+    return cluster:handle {
       method = options.method or "GET", path = path, query = query ~= "" and query or nil, headers = headers,
       body = options.body,
     }
+  end
+  function transport.request(_, options)
+    local response = ask(options)
     if response.stream then
       local pieces = {}
       response.stream { write = function(_, text) pieces[#pieces + 1] = text end }
@@ -28,16 +53,11 @@ local function transport_of(cluster)
     end
     return { status = response.status, headers = response.headers or {}, body = response.body or "" }
   end
-  function transport.stream(self, options)
-    local response = transport.request(self, options)
-    local text = response.body
-    response.read = function()
-      local now = text
-      text = nil
-      return now
-    end
-    response.close = function() end
-    return response
+  function transport.stream(_, options)
+    local response = ask(options)
+    local text = response.body or ""
+    local read, close = reader_of(response.stream or function(w) w:write(text) end)
+    return { status = response.status, headers = response.headers or {}, read = read, close = close }
   end
   return transport
 end
