@@ -22,7 +22,7 @@ function kfp.validate(ir, options) end
 
 ---Runs a pipeline on this machine, a process per step.
 ---@param ir string|table the text of an IR, or the table
----@param options table? params, root, jobs, images, python, cache, cwd, on_event
+---@param options table? params, root, jobs, images, python, cache, cwd, volumes, secrets, on_event
 ---@return {state: "succeeded"|"failed"|"cancelled", outputs: table, metrics: table, tasks: table[], error: any}
 function kfp.run(ir, options) end
 

@@ -4,9 +4,10 @@
 
 local pod = {}
 
----@alias pod.Namespace "user"|"mnt"|"pid"|"net"|"ipc"|"uts"
+---@alias pod.Namespace "user"|"self"|"mnt"|"pid"|"net"|"ipc"|"uts"
 
----New namespaces for this process (pid: for its children); in a new user namespace this user is root.
+---New namespaces for this process (pid: for its children). In a new user namespace this user is root, or, for "self",
+---who he was.
 ---@param ... pod.Namespace
 function pod.unshare(...) end
 ---@param pid integer
@@ -35,5 +36,10 @@ function pod.kill(pid, signal) end
 ---@param environment string[] NAME=VALUE
 ---@param directory string
 function pod.run(argv, environment, directory) end
+
+---This process becomes a command, with the environment it has: it never returns.
+---@param argv string[]
+---@param directory string
+function pod.exec(argv, directory) end
 
 return pod

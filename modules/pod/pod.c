@@ -25,8 +25,9 @@
 static const struct {
   const char *name;
   int flag;
-} kinds[] = {{"user", CLONE_NEWUSER}, {"mnt", CLONE_NEWNS},   {"pid", CLONE_NEWPID},
-             {"net", CLONE_NEWNET},   {"ipc", CLONE_NEWIPC}, {"uts", CLONE_NEWUTS}};
+} kinds[] = {{"user", CLONE_NEWUSER}, {"self", CLONE_NEWUSER}, {"mnt", CLONE_NEWNS},
+             {"pid", CLONE_NEWPID},   {"net", CLONE_NEWNET},   {"ipc", CLONE_NEWIPC},
+             {"uts", CLONE_NEWUTS}};
 
 static int flag_of(lua_State *L, int index) {
   const char *name = luaL_checkstring(L, index);
@@ -43,24 +44,32 @@ static bool write_text(const char *path, const char *text) {
   return done;
 }
 
-// Inside, this user is root.
-static bool map_user(uid_t user, gid_t group) {
+struct user {
+  uid_t user;
+  gid_t group;
+};
+
+static bool map_user(struct user inside, struct user outside) {
   char text[64];
   write_text("/proc/self/setgroups", "deny");
-  snprintf(text, sizeof text, "0 %u 1", (unsigned)user);
+  snprintf(text, sizeof text, "%u %u 1", (unsigned)inside.user, (unsigned)outside.user);
   if (!write_text("/proc/self/uid_map", text)) return false;
-  snprintf(text, sizeof text, "0 %u 1", (unsigned)group);
+  snprintf(text, sizeof text, "%u %u 1", (unsigned)inside.group, (unsigned)outside.group);
   return write_text("/proc/self/gid_map", text);
 }
 
-// pod.unshare(KIND…): new namespaces for this process (pid: for its children)
+// pod.unshare(KIND…): new namespaces for this process (pid: for its children); in one of kind "user"
+// this user is root, in one of kind "self" who he was
 static int l_unshare(lua_State *L) {
   int flags = 0;
-  for (int i = 1; i <= lua_gettop(L); i++) flags |= flag_of(L, i);
-  uid_t user = geteuid();
-  gid_t group = getegid();
+  struct user outside = {geteuid(), getegid()};
+  struct user inside = {0, 0};
+  for (int i = 1; i <= lua_gettop(L); i++) {
+    flags |= flag_of(L, i);
+    if (strcmp(lua_tostring(L, i), "self") == 0) inside = outside;
+  }
   if (unshare(flags) != 0) return kf_fail_errno(L, errno, "make namespaces", "");
-  if ((flags & CLONE_NEWUSER) && !map_user(user, group))
+  if ((flags & CLONE_NEWUSER) && !map_user(inside, outside))
     return kf_fail_errno(L, errno, "map the user of", "/proc/self/uid_map");
   return 0;
 }
@@ -171,14 +180,18 @@ static const char **texts(lua_State *L, int index) {
   return list;
 }
 
-_Noreturn static void become(const char **argv, const char **environment, const char *directory) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);  // if that is allowed
+static void reset_signals(void) {
   struct sigaction action = {.sa_handler = SIG_DFL};
   for (int number = 1; number < NSIG; number++) sigaction(number, &action, NULL);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+_Noreturn static void become(const char **argv, const char **environment, const char *directory) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);  // if that is allowed
+  reset_signals();
   if (chdir(directory) == 0) {
     environ = (char **)environment;
     execvp(argv[0], (char *const *)argv);
@@ -208,12 +221,24 @@ static int l_run(lua_State *L) {
   _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
+// pod.exec(argv, directory): this process becomes that command, with the environment it has
+static int l_exec(lua_State *L) {
+  const char **argv = texts(L, 1);
+  const char *directory = luaL_checkstring(L, 2);
+  luaL_argcheck(L, argv[0], 1, "no command");
+  if (chdir(directory) != 0) return kf_fail_errno(L, errno, "enter", directory);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // new namespaces have undone it
+  reset_signals();
+  execvp(argv[0], (char *const *)argv);
+  return kf_fail_errno(L, errno, "start", argv[0]);
+}
+
 int luaopen_kf_pod(lua_State *L);
 int luaopen_kf_pod(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"unshare", l_unshare}, {"enter", l_enter}, {"loopback", l_loopback}, {"hostname", l_hostname},
       {"mount", l_mount},     {"pivot", l_pivot}, {"kill", l_kill},         {"run", l_run},
-      {NULL, NULL},
+      {"exec", l_exec},       {NULL, NULL},
   };
   luaL_newlib(L, functions);
   kf_add_try(L, -1);

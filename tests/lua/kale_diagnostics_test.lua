@@ -1,6 +1,7 @@
 local codes = require "kale.codes"
 local diagnostics = require "kale.diagnostics"
 local fs = require "fs"
+local here = require "kale.here"
 local host = require "host"
 local json = require "json"
 local notebook = require "kale.notebook"
@@ -43,8 +44,11 @@ test("every example of the page gives its diagnostic, at a place where there is 
   for _, section in ipairs(sections()) do
     local path = fs.join(folder, "example.py")
     fs.write(path, section.example)
-    local found, others = nil, {}
-    for _, d in ipairs(plan.read(path).diagnostics) do
+    local found, others, made = nil, {}, plan.read(path)
+    local all = made.diagnostics
+    -- What only a local run says, on a machine that has nothing.
+    for _, d in ipairs(here.findings(made, { mounts = false, secrets = { given = {} } })) do all[#all + 1] = d end
+    for _, d in ipairs(all) do
       if d.code == section.code then found = found or d else others[#others + 1] = d.code end
     end
     assert(found, ("%s is not found; %s"):format(section.code, table.concat(others, ", ")))

@@ -108,16 +108,30 @@ local function read_limits(words)
   return limits
 end
 
+-- The notebook's warnings, and what this machine has not.
+local function tell_before(plan, secrets)
+  local diagnostics, term = require "kale.diagnostics", require "term"
+  local function tell(d)
+    io.stderr:write(diagnostics.render(plan.path, d, function(text, how) return term.style(text, how, "stderr") end),
+      "\n")
+  end
+  for _, d in ipairs(plan.diagnostics) do tell(d) end
+  for _, d in ipairs(require "kale.here".findings(plan, { secrets = secrets })) do tell(d) end
+end
+
 -- What it has made so far stands in `made`, for those who tell of a failure.
 local function run_notebook(args, made)
   local follow, kale_run = require "kale.follow", require "kale.run"
-  local images, limits = read_images(args.image), read_limits(args.rlimit)
+  local here = require "kale.here"
+  local images, limits, volumes = read_images(args.image), read_limits(args.rlimit), here.paths(args.volume, cli.usage)
+  local secrets = require "kfp.secrets".new(here.paths(args.secret, cli.usage))
   if args.jobs and args.jobs < 1 then cli.usage "--jobs: at least 1" end
   local run = kale_run.prepare(args.notebook, {
     runs = args.runs, python = args.python, from = args.from, only = args.only, infer = args.infer,
   })
   made.run = run
   if run.unchecked then io.stderr:write("syntax was checked by the parser alone: ", run.unchecked, "\n") end
+  tell_before(run.plan, secrets)
   local names = kale_run.step_names(run.plan)
   names.in_order = kale_run.tasks(run.plan)
   local result
@@ -125,9 +139,10 @@ local function run_notebook(args, made)
     local view <close> = follow.new(names, #run.plan.steps)
     result = kale_run.execute(run, {
       params = args.param, jobs = args.jobs, python = args.python, cache = not args.fresh, fail_fast = args.fail_fast,
-      images = images, rlimits = limits,
+      images = images, rlimits = limits, volumes = volumes, secrets = secrets,
       on_event = function(event)
         local name = names[event.name] or event.name
+        if event.type == "note" and event.about == "place" then return end  -- told before
         if event.type == "note" then view.progress:print(("%s: %s"):format(name, event.text))
         elseif event.type ~= "line" or not args.quiet then view.on_event(event) end
         if event.type == "task" and event.state == "failed" and event.kind == "container" then
@@ -156,6 +171,8 @@ return cli.main {
     { "--keep-going", "after a failure run what does not need the failed step, as without --fail-fast" },
     { "--python FILE", "the interpreter for images python:*" },
     { "--image PATTERN=COMMAND", "the command that stands for an image here", repeated = true },
+    { "--volume CLAIM=DIR", "the folder for a claim; .kfhost/runs/volumes/CLAIM without it", repeated = true },
+    { "--secret NAME=PATH", "what stands for a secret: KEY=VALUE lines, a folder, or a manifest", repeated = true },
     { "--rlimit NAME=N", "a limit for each step: cpu, memory, files, file-size, core, stack", repeated = true },
     { "--runs DIR", "where run directories lie; .kfhost/runs beside the notebook without it" },
     { "-q, --quiet", "do not show what the steps print; kfhost kale logs does" },

@@ -125,4 +125,14 @@ return {
   },
   ["default-wrong"] = { "error", "'{tag}' in steps_defaults is no option of a step" },
   ["volume-wrong"] = { "error", "volume '{name}' of the notebook's metadata is not right", "it needs {wanted}" },
+  ["secret-not-here"] = {
+    "warning", "secret '{name}' gives {variable} on a cluster; nothing gives it here",
+    "--secret {name}=FILE (KEY=VALUE lines, a folder with a file per key, or a manifest), or set {variable}",
+  },
+  ["secret-key"] = { "warning", "what stands for secret '{name}' has no key '{key}', which gives {variable}" },
+  ["volume-not-here"] = {
+    "warning", "nothing can be mounted at {path} here: {why}",
+    "the claim is a folder in .kfhost/runs/volumes; read its path from a variable that KALE_VOLUME_… or env: sets",
+  },
+  ["only-in-cluster"] = { "warning", "without effect on this machine: {words}" },
 }

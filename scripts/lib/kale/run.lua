@@ -112,7 +112,7 @@ end
 ---Runs the pipeline file of a run directory.
 ---@param run table of M.prepare
 ---@param options {params: string[]?, jobs: integer?, python: string?, cache: boolean?, fail_fast: boolean?,
----  images: table?, rlimits: table?, on_event: fun(event: table)?}
+---  images: table?, rlimits: table?, volumes: table?, secrets: table?, on_event: fun(event: table)?}
 ---@return table result of kfp.run
 function M.execute(run, options)
   local text = fs.read(fs.join(run.directory, "pipeline.yaml"))
@@ -121,7 +121,8 @@ function M.execute(run, options)
   return kfp.run(pipeline, {
     params = M.parameters(options.params or {}, inputs.parameters or {}), root = run.directory,
     platform = platform, jobs = options.jobs, python = options.python, cache = options.cache or false,
-    fail_fast = options.fail_fast, images = options.images, rlimits = options.rlimits, choose = run.choose,
+    fail_fast = options.fail_fast, images = options.images, rlimits = options.rlimits, volumes = options.volumes,
+    secrets = options.secrets, choose = run.choose,
     salt = salts(run), env = { KFHOST_WORKING_DIR = false }, cwd = fs.dirname(run.notebook),
     on_event = options.on_event,
   })

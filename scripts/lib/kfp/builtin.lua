@@ -3,7 +3,6 @@
 --   local results = builtin.importer(t, place, context)
 local errors = require "errors"
 local executor = require "kfp.executor"
-local fs = require "fs"
 local json = require "json"
 local placeholders = require "kfp.placeholders"
 
@@ -49,8 +48,7 @@ function M.volume(t, place, context)
   local given = place.parameters
   local name = given.pvc_name
   if not name or name == "" then name = context.id .. (given.pvc_name_suffix or "") end
-  local folder = fs.join(context.root, ".volumes", (name:gsub("[^%w._-]", "_")))
-  if t.volume == "create" then fs.mkdir(folder, { parents = true }) else fs.remove(folder, { recursive = true }) end
+  if t.volume == "create" then context.claims:make(name, given.volume_name) else context.claims:remove(name) end
   return { parameters = t.volume == "create" and { name = name } or {}, artifacts = {}, metrics = {} }
 end
 

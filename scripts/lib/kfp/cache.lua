@@ -45,7 +45,7 @@ function M.key(job, salt)
   return hash.sha256(json.encode({
     container = container_key(job.task.container), parameters = job.input.inputs.parameterValues,
     artifacts = contents, outputs = job.task.component.outputDefinitions or json.object {}, salt = salt,
-    start = json.array { job.words[1] or "" },
+    start = json.array { job.program or "" }, given = job.given and next(job.given) and job.given or nil,
   }, { sort = true }))
 end
 

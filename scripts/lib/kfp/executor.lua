@@ -5,6 +5,7 @@ local errors = require "errors"
 local fs = require "fs"
 local images = require "kfp.images"
 local json = require "json"
+local mounts = require "kfp.mounts"
 local placeholders = require "kfp.placeholders"
 local proc = require "proc"
 local task = require "task"
@@ -51,24 +52,27 @@ function M.input(t, place)
   }
 end
 
--- What a secret gives as environment comes from this program's own, where a user has put it.
-local function missing_secrets(t, env)
-  local missing = {}
+-- Variables that secrets give: from what the user says stands for them, else from this program's own environment.
+local function add_secrets(t, env, place, scope, context, notes)
+  local given = {}
   for _, secret in ipairs(t.platform.secretAsEnv or {}) do
+    local name = mounts.secret_name(secret, place, scope)
+    local values = context.secrets[name]
     for _, pair in ipairs(secret.keyToEnv or {}) do
-      if not env[pair.envVar] and not os.getenv(pair.envVar) and not secret.optional then
-        missing[#missing + 1] = ("secret '%s' gives '%s' on a cluster; here %s is not set"):format(
-          secret.secretName or "?", pair.secretKey, pair.envVar)
+      local value = values and values[pair.secretKey]
+      given[pair.envVar] = value or not values and os.getenv(pair.envVar) or nil
+      if value then
+        env[pair.envVar] = value
+      elseif values and not secret.optional then
+        notes[#notes + 1] = ("what stands for secret '%s' has no key '%s', which gives %s"):format(tostring(name),
+          pair.secretKey, pair.envVar)
+      elseif not env[pair.envVar] and not os.getenv(pair.envVar) and not secret.optional then
+        notes[#notes + 1] = ("secret '%s' gives %s on a cluster; here it is not set"):format(tostring(name),
+          pair.envVar)
       end
     end
   end
-  for _, mount in ipairs(t.platform.pvcMount or {}) do
-    if mount.mountPath and not fs.exists(mount.mountPath) then
-      missing[#missing + 1] = ("a volume is mounted at %s on a cluster; here there is no such folder"):format(
-        mount.mountPath)
-    end
-  end
-  return missing
+  return given
 end
 
 local function task_names(place, context)
@@ -83,9 +87,10 @@ end
 ---Everything that is needed to start a step.
 ---@param t table of kfp.check
 ---@param place {name: string, path: string, directory: string, parameters: table, artifacts: table}
----@param context table root, id, names, options
----@return table job input, words, env, directory, log, notes
-function M.prepare(t, place, context)
+---@param context table root, id, names, options, claims, secrets
+---@param scope kfp.Scope
+---@return table job input, words, env, directory, log, notes, claims, given (values of secrets)
+function M.prepare(t, place, context, scope)
   local directory = place.directory
   fs.mkdir(directory, { parents = true })
   local input = M.input(t, place)
@@ -104,10 +109,14 @@ function M.prepare(t, place, context)
   local started, env = images.start(environment, words, context.root)
   for _, pair in ipairs(t.container.env or {}) do env[pair.name] = placeholders.fill(pair.value or "", input, names) end
   for name, value in pairs(context.options.env or {}) do env[name] = value end
-  return {
+  local job = {
     task = t, input = input, words = started, env = env, directory = directory, log = fs.join(directory, "log.txt"),
-    timeout = t.platform.activeDeadlineSeconds, notes = missing_secrets(t, env), image = image,
+    timeout = t.platform.activeDeadlineSeconds, image = image, program = started[1], claims = {},
   }
+  job.mounts, job.notes = mounts.of(t, place, scope, context)
+  for _, mount in ipairs(job.mounts) do job.claims[#job.claims + 1] = mount.claim end
+  job.given = add_secrets(t, env, place, scope, context, job.notes)
+  return job
 end
 
 -- --- running -------------------------------------------------------------------------------------------------

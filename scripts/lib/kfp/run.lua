@@ -12,6 +12,9 @@ local host = require "host"
 local images = require "kfp.images"
 local inputs = require "kfp.inputs"
 local json = require "json"
+local kfp_claims = require "kfp.claims"
+local mounts = require "kfp.mounts"
+local secrets = require "kfp.secrets"
 local task = require "task"
 
 local M = {}
@@ -119,12 +122,21 @@ end
 
 -- --- one step ------------------------------------------------------------------------------------------
 
+function Run:note_all(job, texts)
+  for _, text in ipairs(texts) do self:tell { type = "note", about = "place", name = job.path, text = text } end
+end
+
 function Run:attempt(job, prepared)
-  local retry = job.task.retry
+  local retry, words = job.task.retry, prepared.words
   local wait = retry and retry.wait or 0
   for attempt = 1, (retry and retry.count or 0) + 1 do
     job.attempts = attempt
     prepared.attempt = attempt
+    local notes
+    prepared.words, notes = mounts.start(words, prepared.env, prepared.mounts, {
+      directory = prepared.directory, cwd = self.options.cwd or fs.cwd(),
+    })
+    if attempt == 1 then self:note_all(job, notes) end
     job.exit = executor.execute(prepared, self.options, function(stream, text)
       if not text:find "^KFHOST%-METRIC " then
         self:tell { type = "line", name = job.path, stream = stream, text = text }
@@ -177,20 +189,22 @@ function Run:reuse(job, folder)
 end
 
 function Run:step_in_place(job, place)
-  local prepared = executor.prepare(job.task, place, self.context)
+  local prepared, claims = executor.prepare(job.task, place, self.context, job.scope), self.context.claims
   job.log = prepared.log
   local enabled = self.options.cache and (job.task.entry.cachingOptions or {}).enableCache
-  local key = enabled and cache.key(prepared, self.options.salt and self.options.salt(job.path))
-  if key and self:choice(job) ~= "fresh" and cache.restore(self.cache_folder, key, prepared) then
+  local key = enabled and cache.key(prepared, self.options.salt and self.options.salt(job.path)) or nil
+  if key and self:choice(job) ~= "fresh" and claims:holds(prepared.claims, job.path, key)
+    and cache.restore(self.cache_folder, key, prepared) then
     return finish_step(job, prepared, "cached")
   end
-  for _, text in ipairs(prepared.notes) do self:tell { type = "note", name = job.path, text = text } end
+  claims:before(prepared.claims)
+  self:note_all(job, prepared.notes)
   fs.remove(fs.join(prepared.directory, ".done"))
   job.prepared = prepared
   local state = self:attempt(job, prepared)
   job.prepared = nil
-  if state ~= "succeeded" then return state end
-  state = finish_step(job, prepared, "succeeded")
+  if state == "succeeded" then state = finish_step(job, prepared, "succeeded") end
+  claims:after(prepared.claims, job.path, state == "succeeded" and key or nil)
   if key and state == "succeeded" then cache.remember(self.cache_folder, key, prepared) end
   return state
 end
@@ -443,7 +457,9 @@ local function new_context(ir, options, params)
   root = fs.realpath(root)
   local name, id, now = (ir.pipelineInfo or {}).name or "pipeline", hash.random_hex(8), os.date "!%Y-%m-%dT%H:%M:%SZ"
   return {
-    name = name, id = id, root = root, params = params, options = options,
+    name = name, id = id, root = root, params = params, options = options, secrets = secrets.new(options.secrets),
+    claims = kfp_claims.new(root, options.root and fs.join(fs.dirname(root), "volumes") or fs.join(root, "volumes"),
+      options.volumes),
     names = {
       pipeline_job_name = name, pipeline_job_resource_name = name, pipeline_job_uuid = id, pipeline_root = root,
       pipeline_job_create_time_utc = now, pipeline_job_schedule_time_utc = now,
@@ -457,9 +473,11 @@ end
 ---@param options table params {name = value}; root: folder for everything that is written; jobs: steps at a
 ---  time; images {pattern = {command, env}}; python: for images python:*; cache: take equal steps from
 ---  earlier runs; cache_root; fail_fast: stop at the first failure; cwd: the steps' working directory; env: added
----  to the steps'; rlimits as for proc.spawn; choose(path) -> "run"|"fresh"|"skip", or "reuse" and the folder of
----  an earlier run's step: what to do with a step (fresh: not from the cache); salt(path) -> text: more that decides
----  a cached step; on_event(event): type "task", "line" or "note"
+---  to the steps'; volumes {claim = folder}, without one it is a folder beside the run's that stays; secrets {name =
+---  what stands for it, see kfp.secrets}; rlimits as for proc.spawn; choose(path) -> "run"|"fresh"|"skip", or "reuse"
+---  and the folder of an earlier run's step: what to do with a step (fresh: not from the cache); salt(path) -> text:
+---  more that decides a cached step; on_event(event): type "task", "line" or "note" (about "place": what is not as on
+---  a cluster)
 ---@param platform table? the platform document
 ---@return table result state; outputs: the pipeline's; metrics: of all steps; tasks {name, task, kind, state, seconds,
 ---  exit, log, error, outputs, metrics}; params; error; when it was cancelled, ending: tasks that still end their steps
