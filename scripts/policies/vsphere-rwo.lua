@@ -1,114 +1,63 @@
 -- vsphere-rwo: claims that ask for ReadWriteMany, where vSphere's block volumes cannot give it.
 --
--- A claim is judged in this order:
+-- A claim is judged in this order (vsphere.claims):
 --   1. it names its own volume, selects one, or has the class "": left as it is;
 --   2. its class can serve ReadWriteMany (rwx_classes): left as it is;
---   3. a class for such claims is configured (rwx_class): the claim is moved there;
+--   3. a class for such claims is configured (rwx_class) and has room: the claim is moved there;
 --   4. its namespace opted in (label co_schedule_label): it becomes ReadWriteOnce, and the pods that use it
---      are kept on one node (the policies below);
+--      are kept on one node;
 --   5. else it is refused, and the message says what can be done.
 --
--- What is done at a claim's creation stays in the cluster's object: a GitOps tool that compares it with its
--- source will report the class (3) or the access mode (4) as drift; tell it to leave these fields out.
+-- In a namespace that opted in, the pods of every ReadWriteOnce claim are kept together (vsphere.placement): a pod
+-- gets a label and an affinity for each claim, and waits at a gate. The controller lifts the gate when it knows the
+-- node where the claim is in use, and binds the pod to it, or when no pod has it. Or (sharing): one pod after the
+-- other, or a volume for each.
+--
+-- What is done at a claim's creation stays in the cluster's object: a GitOps tool that compares it with its source
+-- reports the class (3) or the access mode (4) as drift; tell it to leave these fields out (docs/guide/policies).
 
 local policy = require "policy"
-local kube = require "kube"
+local claims = require "vsphere.claims"
+local placement = require "vsphere.placement"
 
 policy.config {
   rwx_class = { type = "string", doc = "the storage class that serves ReadWriteMany (NFS, vSAN file shares)" },
   rwx_classes = { type = "list", default = {}, doc = "further classes that serve it: their claims are left alone" },
   co_schedule_label = { type = "string", default = "storage.kfhost.io/co-schedule",
     doc = "the namespace label (\"true\") that opts in to ReadWriteOnce with pods on one node" },
+  sharing = { type = "string", enum = { "one-node", "sequential", "per-step" }, default = "one-node",
+    doc = "how the pods of a claim share it; a claim's annotation storage.kfhost.io/sharing says otherwise" },
+  gates = { type = "bool", default = true, doc = "the cluster has scheduling gates (Kubernetes 1.27 and later)" },
+  gate_age = { type = "duration", default = "15m", doc = "how long a pod waits at our gate at most" },
+  look_again = { type = "duration", default = "5s", doc = "how soon a pod at the gate is looked at again" },
+  max_volumes = { type = "int", default = 59, doc = "volumes that a node takes, where its CSINode does not say" },
+  driver = { type = "string", default = "csi.vsphere.vmware.com", doc = "whose volumes are counted" },
+  repair_pending = { type = "bool", default = false,
+    doc = "make claims anew that wait for what no class gives, as long as no pod uses them" },
 }
 
-policy.grant { reads = { "namespaces", "persistentvolumeclaims", "resourcequotas" } }
+policy.grant {
+  reads = { "namespaces", "persistentvolumeclaims", "resourcequotas" },
+  follows = { "pods", "nodes", "volumeattachments.storage.k8s.io", "csinodes.storage.k8s.io" },
+  writes = { { resource = "pods", verbs = { "patch" } },
+    { resource = "persistentvolumeclaims", verbs = { "create", "delete" } } },
+  memory = "128MiB",
+}
 
-local LEGACY_CLASS = "volume.beta.kubernetes.io/storage-class" -- still wins over spec.storageClassName
-local ORIGINAL_MODES = "storage.kfhost.io/original-access-modes"
-local GATE = "storage.kfhost.io/co-schedule"
-local CLAIM_LABEL = "claim.storage.kfhost.io/"
+local PART_OF, OF_PROFILE = "app.kubernetes.io/part-of", "kubeflow-profile"
+local PROFILES = { label = PART_OF .. "=" .. OF_PROFILE }
 
-local PROFILES = { label = "app.kubernetes.io/part-of=kubeflow-profile" }
-
-local function annotations_of(object)
-  return object.metadata and object.metadata.annotations or {}
+-- Whether a namespace has opted in; nil when it is not known.
+local function opted_in(namespace, config)
+  if not namespace then return nil end
+  return (namespace.metadata.labels or {})[config.co_schedule_label] == "true"
 end
 
-local function class_of(claim)
-  return annotations_of(claim)[LEGACY_CLASS] or claim.spec.storageClassName
-end
-
-local function is_static(claim)
-  local spec = claim.spec
-  return (spec.volumeName or "") ~= "" or spec.selector ~= nil or class_of(claim) == ""
-end
-
-local function opted_in(req)
-  local namespace = req:lookup("namespaces", nil, req.namespace)
-  local labels = namespace and namespace.metadata.labels or {}
-  return labels[req.config.co_schedule_label] == "true"
-end
-
--- --- 3. another class -----------------------------------------------------------------------------------
-
-local function storage_of(claim)
-  local resources = claim.spec.resources
-  local size = resources and resources.requests and resources.requests.storage
-  local ok, quantity = pcall(kube.quantity, size)
-  return ok and quantity or nil
-end
-
--- Which limit of a quota the claim would break in the class it is moved to; nil when none.
-local function broken_quota(req, class)
-  local size = storage_of(req.object)
-  local prefix = class .. ".storageclass.storage.k8s.io/"
-  for _, quota in ipairs(req:find("resourcequotas")) do
-    local hard = quota.status and quota.status.hard or quota.spec.hard or {}
-    local used = quota.status and quota.status.used or {}
-    local function over(name, more)
-      if hard[name] == nil or more == nil then return false end
-      return kube.quantity(used[name] or "0") + more > kube.quantity(hard[name])
-    end
-    for name, more in pairs { ["requests.storage"] = size or kube.quantity("0"),
-      ["persistentvolumeclaims"] = kube.quantity("1") } do
-      if over(prefix .. name, more) then return quota.metadata.name, prefix .. name end
-    end
-  end
-  return nil
-end
-
-local function move_to_class(req, class)
-  local claim = req.object
-  local quota, name = broken_quota(req, class)
-  if quota then
-    return req:deny("ReadWriteMany is served here by class %s, but quota %s leaves no room (%s): ask for less, "
-      .. "or have the quota raised", class, quota, name)
-  end
-  claim.spec.storageClassName = class
-  local annotations = annotations_of(claim)
-  if annotations[LEGACY_CLASS] then annotations[LEGACY_CLASS] = class end
-  req:warn("ReadWriteMany is served by class %s", class)
-end
-
--- --- 4. one node ----------------------------------------------------------------------------------------
-
-local function make_single(req)
-  local claim = req.object
-  local modes, seen = {}, {}
-  for _, mode in ipairs(claim.spec.accessModes) do
-    local kept = mode == "ReadWriteMany" and "ReadWriteOnce" or mode
-    if not seen[kept] then modes[#modes + 1] = kept end
-    seen[kept] = true
-  end
-  claim.metadata.annotations = claim.metadata.annotations or {}
-  claim.metadata.annotations[ORIGINAL_MODES] = table.concat(claim.spec.accessModes, ",")
-  claim.spec.accessModes = modes
-  req:warn("this claim is ReadWriteOnce here: the pods that use it run on one node")
-end
+-- --- claims ---------------------------------------------------------------------------------------------------
 
 -- A claim's spec can be changed while it is made, and its class once more while it has none.
 local function can_be_changed(req)
-  return req.operation == "CREATE" or class_of(req.old) == nil
+  return req.operation == "CREATE" or claims.class(req.old) == nil
 end
 
 policy.mutate {
@@ -117,63 +66,27 @@ policy.mutate {
   match = { resource = "persistentvolumeclaims", operations = { "CREATE", "UPDATE" }, namespaces = PROFILES },
   on_error = "fail",
   apply = function(req)
-    local claim, config = req.object, req.config
-    if not req.contains(claim.spec.accessModes, "ReadWriteMany") then return end
-    if is_static(claim) or not can_be_changed(req) then return end
-    local class = class_of(claim)
-    if req.contains(config.rwx_classes, class) or (class and class == config.rwx_class) then return end
-    if config.rwx_class then return move_to_class(req, config.rwx_class) end
-    if req.operation == "UPDATE" then return end
-    if opted_in(req) then return make_single(req) end
-    return req:deny("vSphere block volumes (class %s) cannot be ReadWriteMany. Ask for ReadWriteOnce; or have the "
-      .. "site set rwx_class to a class of file volumes; or label the namespace %s=true, and the pods of a claim "
-      .. "share one node", class or "of the cluster's default", config.co_schedule_label)
+    local claim = req.object
+    if not claims.has_mode(claim, "ReadWriteMany") or not can_be_changed(req) then return end
+    local namespace = req:lookup("namespaces", nil, req.namespace)
+    local verdict = claims.decide(claim, { config = req.config, opted_in = opted_in(namespace, req.config),
+      quotas = req:find "resourcequotas" })
+    if verdict.action == "leave" then return end
+    if req.operation == "UPDATE" and verdict.action ~= "move" then return end
+    if verdict.action == "refuse" then return req:deny("%s", verdict.message) end
+    claims.mend(claim, verdict)
+    req:warn("%s", verdict.message)
   end,
 }
 
--- --- the pods of a claim that became ReadWriteOnce --------------------------------------------------------
+-- --- pods -----------------------------------------------------------------------------------------------------
 
--- Names of the claims that a pod uses and that were made ReadWriteOnce, or are not known yet.
-local function shared_claims(req)
-  local names = {}
-  for _, volume in ipairs(req.object.spec.volumes or {}) do
-    local name = volume.persistentVolumeClaim and volume.persistentVolumeClaim.claimName
-    if name then
-      local claim = req:lookup("persistentvolumeclaims", req.namespace, name)
-      if not claim or annotations_of(claim)[ORIGINAL_MODES] then names[#names + 1] = name end
-    end
-  end
-  return names
-end
-
--- A label's name part has 63 characters; longer claim names keep their end, which differs most.
-local function label_of(claim)
-  local part = #claim > 63 and claim:sub(-63):gsub("^[^%w]+", "") or claim
-  return CLAIM_LABEL .. part
-end
-
-local function has_named(list, name)
-  for _, one in ipairs(list) do
-    if one.name == name then return true end
-  end
-  return false
-end
-
-local function affinity_terms(pod)
-  pod.spec.affinity = pod.spec.affinity or {}
-  local affinity = pod.spec.affinity
-  affinity.podAffinity = affinity.podAffinity or {}
-  local required = "requiredDuringSchedulingIgnoredDuringExecution"
-  affinity.podAffinity[required] = affinity.podAffinity[required] or {}
-  return affinity.podAffinity[required]
-end
-
-local function has_term(terms, label)
-  for _, term in ipairs(terms) do
-    local labels = term.labelSelector and term.labelSelector.matchLabels or {}
-    if labels[label] then return true end
-  end
-  return false
+-- Whether the pods of a claim are kept together: it was made ReadWriteOnce here, or can be on one node only. A claim
+-- that is not known yet is taken for one of these: a gate too many is lifted again.
+local function is_shared(claim, in_namespace)
+  if not claim then return in_namespace end
+  if claims.annotations(claim)[claims.ORIGINAL_MODES] then return true end
+  return in_namespace and claims.is_single(claim)
 end
 
 policy.mutate {
@@ -182,24 +95,124 @@ policy.mutate {
   match = { resource = "pods", operations = { "CREATE" }, namespaces = PROFILES },
   on_error = "fail",
   apply = function(req)
-    local pod = req.object
-    if not opted_in(req) then return end
-    local claims = shared_claims(req)
-    if #claims == 0 then return end
-    pod.metadata.labels = pod.metadata.labels or {}
-    for _, claim in ipairs(claims) do
-      local label = label_of(claim)
-      pod.metadata.labels[label] = "true"
-      local terms = affinity_terms(pod)
-      if not has_term(terms, label) then
-        terms[#terms + 1] = { labelSelector = { matchLabels = { [label] = "true" } },
-          topologyKey = "kubernetes.io/hostname" }
+    local pod, config = req.object, req.config
+    if pod.spec.nodeName then return end -- somebody has chosen its node: the API takes no gate then
+    local in_namespace = opted_in(req:lookup("namespaces", nil, req.namespace), config) or false
+    local joined = false
+    for _, name in ipairs(placement.claim_names(pod)) do
+      local claim = req:lookup("persistentvolumeclaims", req.namespace, name)
+      if is_shared(claim, in_namespace) then
+        if claim and placement.sharing(claim, config) == "per-step" then
+          placement.own_volume(pod, claim)
+          req:warn("claim %s: this pod has a volume of its own, as large and of the same class", name)
+        else
+          placement.join(pod, name)
+          joined = true
+        end
       end
     end
-    pod.spec.schedulingGates = pod.spec.schedulingGates or {}
-    if not has_named(pod.spec.schedulingGates, GATE) then
-      table.insert(pod.spec.schedulingGates, { name = GATE })
+    if joined and config.gates then placement.close_gate(pod) end
+  end,
+}
+
+-- --- the controller: gates, labels, claims that slipped through --------------------------------------------------
+
+local function by_name(list)
+  local map = {}
+  for _, object in ipairs(list) do map[object.metadata.name] = object end
+  return map
+end
+
+local function volume_limits(ctx)
+  local limits = {}
+  for _, node in ipairs(ctx:list "csinodes.storage.k8s.io") do
+    for _, driver in ipairs(node.spec.drivers or {}) do
+      if driver.name == ctx.config.driver and driver.allocatable then
+        limits[node.metadata.name] = driver.allocatable.count
+      end
     end
+  end
+  return limits
+end
+
+-- What vsphere.placement looks at.
+local function view_of(namespace, ctx)
+  return { config = ctx.config, now = os.time(), gate_age = policy.seconds(ctx.config.gate_age),
+    limits = volume_limits(ctx), pods = ctx:list("pods", { namespace = namespace }),
+    claims = by_name(ctx:list("persistentvolumeclaims", { namespace = namespace })),
+    nodes = by_name(ctx:list "nodes"), attachments = ctx:list "volumeattachments.storage.k8s.io" }
+end
+
+-- Says why a pod waits, once for each reason: the annotation remembers it, and `kubectl describe` shows it.
+local function say_why(pod, verdict, ctx)
+  if claims.annotations(pod)[placement.WAITS] == verdict.message then return end
+  ctx:patch(pod, { metadata = { annotations = { [placement.WAITS] = verdict.message } } }, { type = "merge" })
+  ctx:event(pod, verdict.reason == "ClaimInTurn" and "Normal" or "Warning", verdict.reason, "%s", verdict.message)
+end
+
+policy.watch {
+  name = "gates-of-shared-claims",
+  doc = "lifts our gate, and binds the pod to the node where its claim is in use, in one patch",
+  resource = "pods",
+  reconcile = function(pod, ctx)
+    if placement.is_finished(pod) then return end
+    local lost = placement.lost_labels(pod)
+    if lost then return ctx:patch(pod, { metadata = { labels = lost } }, { type = "merge" }) end
+    if not placement.is_gated(pod) then return end
+    local verdict = placement.decide(pod, view_of(pod.metadata.namespace, ctx))
+    if not verdict.lift then
+      say_why(pod, verdict, ctx)
+      return ctx:requeue(ctx.config.look_again)
+    end
+    ctx:patch(pod, placement.lifting(pod, verdict), { type = "merge" })
+    if verdict.warn then ctx:event(pod, "Warning", verdict.reason, "%s", verdict.message) end
+  end,
+}
+
+local function in_profile(claim, ctx)
+  local namespace = ctx:get("namespaces", nil, claim.metadata.namespace)
+  local ours = namespace and (namespace.metadata.labels or {})[PART_OF] == OF_PROFILE
+  return ours and namespace or nil
+end
+
+local function user_of(claim, ctx)
+  for _, pod in ipairs(ctx:list("pods", { namespace = claim.metadata.namespace })) do
+    if not placement.is_finished(pod) and placement.uses(pod, claim.metadata.name) then return pod.metadata.name end
+  end
+  return nil
+end
+
+policy.watch {
+  name = "claims-that-wait",
+  doc = "finds claims that wait for what no class gives: says so, and makes unused ones anew where that is allowed",
+  resource = "persistentvolumeclaims",
+  resync = "5m",
+  reconcile = function(claim, ctx)
+    if not claim.status or claim.status.phase ~= "Pending" then return end
+    local namespace = in_profile(claim, ctx)
+    if not namespace then return end
+    local verdict = claims.decide(claim, { config = ctx.config, opted_in = opted_in(namespace, ctx.config),
+      quotas = ctx:list("resourcequotas", { namespace = claim.metadata.namespace }) })
+    if verdict.action == "leave" then return end
+    local function say(text) ctx:event(claim, "Warning", "ReadWriteManyPending", "%s", text) end
+    if verdict.action == "refuse" then return say(verdict.message) end
+    if not ctx.config.repair_pending then
+      return say("it waits for what its class cannot give; made anew, it would be served: " .. verdict.message)
+    end
+    local user = user_of(claim, ctx)
+    if user then return say(("pod %s uses it: delete both, and make them anew"):format(user)) end
+    local new = claims.anew(claim)
+    claims.mend(new, verdict)
+    ctx:delete(claim, { uid = claim.metadata.uid, wait = 20 })
+    ctx:create(new)
+    ctx:event(new, "Normal", "ClaimMadeAnew", "%s", verdict.message)
+  end,
+}
+
+policy.explain {
+  resource = "persistentvolumeclaims",
+  run = function(claim, ctx)
+    return require "vsphere.words".explain(claim, view_of(claim.metadata.namespace, ctx))
   end,
 }
 
@@ -263,11 +276,13 @@ policy.test { name = "an update of a claim without a class is moved", old = clai
   config = { rwx_class = "nfs" }, objects = { PROFILE },
   expect = { object = { spec = { storageClassName = "nfs" } } } }
 
+local QUOTA = { apiVersion = "v1", kind = "ResourceQuota", metadata = { name = "files", namespace = "team-a" },
+  status = { hard = { ["nfs.storageclass.storage.k8s.io/requests.storage"] = "5Gi" },
+    used = { ["nfs.storageclass.storage.k8s.io/requests.storage"] = "2560Mi" } } }
+
 policy.test { name = "the quota of the class it is moved to is asked first", object = claim(),
   config = { rwx_class = "nfs" },
-  objects = { PROFILE, { apiVersion = "v1", kind = "ResourceQuota", metadata = { name = "files", namespace = "team-a" },
-    status = { hard = { ["nfs.storageclass.storage.k8s.io/requests.storage"] = "5Gi" },
-      used = { ["nfs.storageclass.storage.k8s.io/requests.storage"] = "2560Mi" } } } },
+  objects = { PROFILE, QUOTA },
   expect = { allowed = false, message = "quota files leaves no room" } }
 
 policy.test { name = "without a class and without the label it is refused with the fix", object = claim(),
@@ -283,9 +298,25 @@ local function pod()
     volumes = { { name = "data", persistentVolumeClaim = { claimName = "data" } } } } }
 end
 
-local SHARED = { apiVersion = "v1", kind = "PersistentVolumeClaim", metadata = { name = "data", namespace = "team-a",
-  annotations = { ["storage.kfhost.io/original-access-modes"] = "ReadWriteMany" } },
-  spec = { accessModes = { "ReadWriteOnce" } } }
+local function shared(annotations)
+  annotations["storage.kfhost.io/original-access-modes"] = "ReadWriteMany"
+  local object = claim { accessModes = { "ReadWriteOnce" } }
+  object.metadata.annotations = annotations
+  return object
+end
+
+local SHARED = shared {}
+local LABEL, GATE = "claim.storage.kfhost.io/data", { name = "storage.kfhost.io/co-schedule" }
+
+-- A pod as it is once it has passed here.
+local function at_gate(name, change)
+  local object = pod()
+  object.metadata.name, object.metadata.resourceVersion = name, "7"
+  placement.join(object, "data")
+  placement.close_gate(object)
+  if change then change(object) end
+  return object
+end
 
 policy.test { name = "a pod with such a claim waits at a gate and stays with its like", object = pod(),
   objects = { OPTED_IN, SHARED },
@@ -297,8 +328,210 @@ policy.test { name = "a pod with such a claim waits at a gate and stays with its
 policy.test { name = "a pod whose claim is not known yet waits as well", object = pod(), objects = { OPTED_IN },
   expect = { object = { spec = { schedulingGates = { { name = "storage.kfhost.io/co-schedule" } } } } } }
 
-policy.test { name = "a pod with an ordinary claim is left alone", object = pod(),
-  objects = { OPTED_IN, claim { accessModes = { "ReadWriteOnce" } } }, expect = { allowed = true, patch = {} } }
+policy.test { name = "the pods of an ordinary claim stay together as well: Kale mounts one in every step",
+  object = pod(), objects = { OPTED_IN, claim { accessModes = { "ReadWriteOnce" } } },
+  expect = { object = { metadata = { labels = { [LABEL] = "true" } }, spec = { schedulingGates = { GATE } } } } }
 
-policy.test { name = "a pod elsewhere is left alone", object = pod(), objects = { PROFILE, SHARED },
-  expect = { allowed = true, patch = {} } }
+policy.test { name = "a pod in a namespace that did not opt in is left alone", object = pod(),
+  objects = { PROFILE, claim { accessModes = { "ReadWriteOnce" } } }, expect = { allowed = true, patch = {} } }
+
+policy.test { name = "a claim that was made ReadWriteOnce keeps its pods together, whatever the label says now",
+  object = pod(), objects = { PROFILE, SHARED }, expect = { object = { spec = { schedulingGates = { GATE } } } } }
+
+for mode, shown in pairs { ReadWriteMany = "files", ReadOnlyMany = "a snapshot", ReadWriteOncePod = "one pod" } do
+  policy.test { name = ("the pods of a %s claim (%s) are left alone"):format(mode, shown), object = pod(),
+    objects = { OPTED_IN, claim { accessModes = { mode } } }, expect = { allowed = true, patch = {} } }
+end
+
+policy.test { name = "a pod that has passed here is not changed again", object = at_gate "step",
+  objects = { OPTED_IN, SHARED }, expect = { allowed = true, patch = {} } }
+
+policy.test { name = "a pod whose node somebody has chosen gets no gate", objects = { OPTED_IN, SHARED },
+  object = at_gate("step", function(p)
+    p.spec.schedulingGates, p.spec.affinity, p.spec.nodeName = nil, nil, "node-1"
+  end), expect = { allowed = true, patch = {} } }
+
+policy.test { name = "a cluster without gates gets label and affinity only", config = { gates = false }, object = pod(),
+  objects = { OPTED_IN, SHARED }, expect = { patch = { { path = "/metadata/labels" }, { path = "/spec/affinity" } } } }
+
+policy.test { name = "a volume for each pod: as large as the claim, and nothing is shared",
+  config = { sharing = "per-step" }, object = pod(), objects = { OPTED_IN, SHARED },
+  expect = { warnings = "a volume of its own", object = { spec = { volumes = { { name = "data", ephemeral = {
+    volumeClaimTemplate = { spec = { accessModes = { "ReadWriteOnce" },
+      resources = { requests = { storage = "3Gi" } } } } } } } } } } }
+
+policy.test { name = "a volume for each pod may begin as a snapshot", object = pod(),
+  objects = { OPTED_IN, shared { [claims.SHARING] = "per-step", [claims.SNAPSHOT] = "monday" } },
+  expect = { object = { spec = { volumes = { { ephemeral = { volumeClaimTemplate = { spec = {
+    dataSource = { kind = "VolumeSnapshot", name = "monday" } } } } } } } } } }
+
+-- Claims that Pipelines, Kale and Katib make themselves.
+
+local function made(metadata, spec)
+  metadata.namespace = "team-a"
+  return { apiVersion = "v1", kind = "PersistentVolumeClaim", metadata = metadata, spec = spec }
+end
+
+local THEIRS = {
+  ["Pipelines' (CreatePVC of kfp-kubernetes)"] = made({ generateName = "data-" },
+    { accessModes = { "ReadWriteMany" }, storageClassName = "block", resources = { requests = { storage = "5Gi" } } }),
+  ["Kale's marshal volume, without a class"] = made({ name = "wf-x7k2p-kale-marshal-pvc",
+    ownerReferences = { { apiVersion = "argoproj.io/v1alpha1", kind = "Workflow", name = "wf-x7k2p", uid = "u" } } },
+    { accessModes = { "ReadWriteMany" }, resources = { requests = { storage = "1Gi" } } }),
+  ["Katib's for population based training"] = made({ name = "tune-pbt", labels = {
+    ["katib.kubeflow.org/experiment"] = "tune" } },
+    { accessModes = { "ReadWriteMany" }, resources = { requests = { storage = "5Gi" } } }),
+}
+for whose, theirs in pairs(THEIRS) do
+  policy.test { name = whose .. ": moved to the class", object = theirs, config = { rwx_class = "nfs" },
+    objects = { PROFILE }, expect = { object = { spec = { storageClassName = "nfs" } } } }
+  policy.test { name = whose .. ": one node", object = theirs, objects = { OPTED_IN },
+    expect = { object = { spec = { accessModes = { "ReadWriteOnce" } } } } }
+end
+
+-- The gate.
+
+local function node(name, change)
+  local object = { apiVersion = "v1", kind = "Node", metadata = { name = name }, spec = {},
+    status = { conditions = { { type = "Ready", status = "True" } } } }
+  if change then change(object) end
+  return object
+end
+
+local function attachment(volume, node_name)
+  return { apiVersion = "storage.k8s.io/v1", kind = "VolumeAttachment", metadata = { name = "csi-" .. volume },
+    spec = { attacher = "csi.vsphere.vmware.com", nodeName = node_name, source = { persistentVolumeName = volume } },
+    status = { attached = true } }
+end
+
+local function running(name, node_name, phase)
+  return at_gate(name, function(p)
+    p.spec.schedulingGates, p.spec.nodeName, p.status = nil, node_name, { phase = phase or "Running" }
+  end)
+end
+
+local BOUND = shared {}
+BOUND.spec.volumeName = "pv-data"
+
+local function gate(name, objects, expect, more)
+  local test = { name = name, watch = "gates-of-shared-claims", object = at_gate "step-2", expect = expect,
+    objects = { BOUND, node "node-1", node "node-2" } }
+  for _, object in ipairs(objects) do table.insert(test.objects, object) end
+  for field, value in pairs(more or {}) do test[field] = value end
+  policy.test(test)
+end
+
+local LIFTED = { { verb = "patch", patch = { spec = { schedulingGates = {}, affinity = policy.absent } } } }
+
+local function pinned(node_name)
+  return { { verb = "patch", patch = { metadata = { resourceVersion = "7" }, spec = { schedulingGates = {},
+    affinity = { nodeAffinity = { requiredDuringSchedulingIgnoredDuringExecution = { nodeSelectorTerms = {
+      { matchFields = { { key = "metadata.name", operator = "In", values = { node_name } } } } } } } } } } } }
+end
+
+local function waits(reason, text)
+  return { { verb = "patch", patch = { metadata = { annotations = { [placement.WAITS] = text } } } },
+    { verb = "event", reason = reason, message = text } }
+end
+
+gate("nobody has the claim: the gate is lifted, and nothing else", {}, { writes = LIFTED })
+gate("a pod has it on a node: affinity and gate in one patch",
+  { running("step-1", "node-1"), attachment("pv-data", "node-1") }, { writes = pinned "node-1" })
+gate("a finished user's attachment that lingers is no pin",
+  { running("step-1", "node-1", "Succeeded"), attachment("pv-data", "node-1") }, { writes = LIFTED })
+gate("a cordoned node is no pin", { running("step-1", "node-3"),
+  node("node-3", function(n) n.spec.unschedulable = true end) },
+  { writes = { LIFTED[1], { verb = "event", reason = "ClaimOnLostNode" } } })
+gate("a node that is not ready is no pin", { running("step-1", "node-3"),
+  node("node-3", function(n) n.status.conditions[1].status = "Unknown" end) },
+  { writes = { LIFTED[1], { verb = "event", reason = "ClaimOnLostNode" } } })
+gate("a node that is gone is no pin", { running("step-1", "node-9") },
+  { writes = { LIFTED[1], { verb = "event", reason = "ClaimOnLostNode" } } })
+
+local two = at_gate("step-2", function(p)
+  table.insert(p.spec.volumes, { name = "more", persistentVolumeClaim = { claimName = "more" } })
+  placement.join(p, "more")
+end)
+local MORE = shared {}
+MORE.metadata.name, MORE.spec.volumeName = "more", "pv-more"
+local other = running("other", "node-2")
+other.spec.volumes[1].persistentVolumeClaim.claimName = "more"
+
+gate("two claims on two nodes: it stays at the gate, with an event", { running("step-1", "node-1"), MORE, other },
+  { writes = waits("ClaimsApart",
+    "its claims are in use on different nodes: data by step-1 on node-1; more by other on node-2") }, { object = two })
+gate("what was said is not said again", { running("step-1", "node-1"), MORE, other }, { writes = {} },
+  { object = at_gate("step-2", function(p)
+    p.spec.volumes, p.spec.affinity, p.metadata.labels = two.spec.volumes, two.spec.affinity, two.metadata.labels
+    p.metadata.annotations = { [placement.WAITS] =
+      "its claims are in use on different nodes: data by step-1 on node-1; more by other on node-2" }
+  end) })
+gate("a node that takes no more volumes is waited for",
+  { running("step-1", "node-1"), attachment("pv-data", "node-1"), attachment("pv-x", "node-1"), MORE },
+  { writes = waits("NodeFull", "data by step-1 on node-1, but node-1 cannot take more volumes") },
+  { object = two, config = { max_volumes = 2 } })
+gate("what the CSINode says counts", { running("step-1", "node-1"), attachment("pv-data", "node-1"), MORE,
+  { apiVersion = "storage.k8s.io/v1", kind = "CSINode", metadata = { name = "node-1" }, spec = { drivers = {
+    { name = "csi.vsphere.vmware.com", allocatable = { count = 2 } } } } } }, { writes = pinned "node-1" },
+  { object = two, config = { max_volumes = 1 } })
+
+gate("a pod that waited too long goes, with an event", { running("step-1", "node-1"), MORE, other },
+  { writes = { LIFTED[1], { verb = "event", type = "Warning", reason = "GateTooOld" } } },
+  { object = at_gate("step-2", function(p)
+    p.spec.volumes, p.metadata.creationTimestamp = two.spec.volumes, "2020-10-23T08:00:00Z"
+  end) })
+
+gate("only our gate is lifted, and each term of the pod's own affinity is narrowed", { running("step-1", "node-1") },
+  { writes = { { patch = { spec = { schedulingGates = { { name = "site/other" } }, affinity = { nodeAffinity = {
+    requiredDuringSchedulingIgnoredDuringExecution = { nodeSelectorTerms = { {
+      matchExpressions = { { key = "gpu", operator = "Exists" } },
+      matchFields = { { key = "metadata.name", values = { "node-1" } } } } } } } } } } } } },
+  { object = at_gate("step-2", function(p)
+    table.insert(p.spec.schedulingGates, { name = "site/other" })
+    p.spec.affinity.nodeAffinity = { requiredDuringSchedulingIgnoredDuringExecution = { nodeSelectorTerms = {
+      { matchExpressions = { { key = "gpu", operator = "Exists" } } } } } }
+  end) })
+
+gate("in turn: the earlier one of two that wait goes", { at_gate "step-3" }, { writes = LIFTED },
+  { config = { sharing = "sequential" } })
+gate("in turn: the later one waits for it", { at_gate "step-1" },
+  { writes = waits("ClaimInTurn", "claim data is used by one pod after the other: step-1 comes first") },
+  { config = { sharing = "sequential" } })
+gate("in turn: whoever has it is waited for", { running("step-9", "node-1") },
+  { writes = waits("ClaimInTurn", "claim data is used by one pod after the other: step-9 comes first") },
+  { config = { sharing = "sequential" } })
+
+gate("a label of ours that was edited is put right", {}, { writes = { { verb = "patch",
+  patch = { metadata = { labels = { [LABEL] = "true" } } } } } },
+  { object = at_gate("step-2", function(p) p.metadata.labels[LABEL] = "no" end) })
+
+-- Claims that slipped through.
+
+local function pending(change)
+  local object = claim()
+  object.metadata.uid, object.status = "u-1", { phase = "Pending" }
+  object.metadata.annotations = { note = "kept", ["volume.kubernetes.io/storage-provisioner"] = "csi" }
+  if change then change(object) end
+  return object
+end
+
+local function pended(name, config, objects, writes, object)
+  policy.test { name = name, watch = "claims-that-wait", object = object or pending(), config = config,
+    objects = objects, expect = { writes = writes } }
+end
+
+pended("a claim that slipped through gets an event", { rwx_class = "nfs" }, { PROFILE },
+  { { verb = "event", type = "Warning", reason = "ReadWriteManyPending" } })
+pended("one that is unused is made anew where allowed", { rwx_class = "nfs", repair_pending = true }, { PROFILE },
+  { { verb = "delete", options = { uid = "u-1" } },
+    { verb = "create", object = { metadata = { name = "data", annotations = { note = "kept" } },
+      spec = { storageClassName = "nfs", accessModes = { "ReadWriteMany" } } } },
+    { verb = "event", reason = "ClaimMadeAnew" } })
+pended("one that a pod uses is not touched", { rwx_class = "nfs", repair_pending = true }, { PROFILE, pod() },
+  { { verb = "event", message = "pod step uses it: delete both, and make them anew" } })
+pended("nor is one for which the class has no room", { rwx_class = "nfs", repair_pending = true }, { PROFILE, QUOTA },
+  { { verb = "event", message = "ReadWriteMany is served here by class nfs, but quota files leaves no room "
+    .. "(nfs.storageclass.storage.k8s.io/requests.storage): ask for less, or have the quota raised" } })
+pended("one that is bound is no one's business", { rwx_class = "nfs" }, { PROFILE }, {},
+  pending(function(c) c.status.phase = "Bound" end))
+pended("nor is one outside the profiles", { rwx_class = "nfs" }, { namespace {} }, {})

@@ -72,13 +72,26 @@ local function remove_finalizer(self, watch, object)
   return set_finalizers(self, watch, object, list)
 end
 
+-- At most one call of a watch is due for an object: the last that was asked for.
 local function call_again(self, watch, informer, object, seconds)
   local metadata = object.metadata
-  self.tasks[#self.tasks + 1] = task.spawn(function()
+  local key = ("%s %s/%s"):format(watch.name, metadata.namespace or "", metadata.name)
+  local one
+  one = task.spawn(function()
     task.sleep(seconds)
+    if self.due[key] ~= one then return end
+    self.due[key] = nil
     local now = informer:get(metadata.namespace, metadata.name)
-    if now then self:reconcile(watch, informer, now) end
+    if not now then return end
+    local ok, problem = pcall(self.reconcile, self, watch, informer, now)
+    if ok then return end
+    if errors.is(problem, "Cancelled") then error(problem, 0) end
+    self.log(("%s: %s"):format(watch.name, errors.text(problem)))
+    if self.leads then call_again(self, watch, informer, now, seconds) end
   end)
+  local before = self.due[key]
+  self.due[key] = one
+  if before then before:cancel() end
 end
 
 -- An item of a list knows its kind only by the list; its text and its copies are to know it, too.
@@ -128,6 +141,7 @@ local function publish(self, followed, key, object)
     text = object and json.encode(with_kind(object)) }
   local _, problem = self.set.box:call("publish", STEP_SECONDS, { change })
   if problem then raise(problem) end
+  if not followed.shown then return end
   followed.texts[key] = change.text
   if self.on_publish then self.on_publish() end
 end
@@ -174,7 +188,11 @@ end
 -- What has to be followed: what reviews may look at, and what is watched.
 local function followed_of(description)
   local map = {}
-  for _, text in ipairs(rights.reads(description)) do entry(map, text).published = true end
+  for _, text in ipairs(rights.reads(description)) do
+    local followed = entry(map, text)
+    followed.published, followed.shown = true, true
+  end
+  for _, text in ipairs(rights.follows(description)) do entry(map, text).published = true end
   for number, watch in ipairs(description.watches) do
     watch.number = number
     watch.selector = watch.label and kube.selector(watch.label)
@@ -236,10 +254,10 @@ end
 
 -- From now on this process writes: what is there is looked at once, then what changes.
 local function begin(self)
+  self:sync(self.sync_timeout) -- handlers look at other objects, too: those are to be known
   self.leads = true
   for _, followed in ipairs(self.followed) do
     if #followed.watches > 0 then
-      followed.informer:sync(self.sync_timeout)
       call_initial(self, followed)
       for _, object in ipairs(followed.informer:list {}) do
         pcall(tell_watches, self, followed, object)
@@ -260,9 +278,9 @@ end
 ---@return policy.Controller
 function M.start(set, client, options)
   options = options or {}
-  local self = setmetatable({ set = set, client = client, log = options.log or function() end, tasks = {}, calls = 0,
-    failures = {}, leads = false, sync_timeout = options.sync_timeout or "60s", on_publish = options.on_publish,
-    followed = followed_of(set.description) }, Controller)
+  local self = setmetatable({ set = set, client = client, log = options.log or function() end, tasks = {}, due = {},
+    calls = 0, failures = {}, leads = false, sync_timeout = options.sync_timeout or "60s",
+    on_publish = options.on_publish, followed = followed_of(set.description) }, Controller)
   for _, followed in ipairs(self.followed) do follow(self, followed) end
   if not options.wait_for_lead then spawn(self, begin, self) end
   return self
@@ -298,6 +316,7 @@ end
 function Controller:stop()
   self.leads = false
   for _, one in ipairs(self.tasks) do one:cancel() end
+  for _, one in pairs(self.due) do one:cancel() end
   for _, followed in ipairs(self.followed) do followed.informer:stop() end
 end
 

@@ -126,6 +126,15 @@ function Set:explain(given)
   return list
 end
 
+---What the files have to say of an object: who uses it, why it waits.
+---@param object table
+---@return string[] lines
+function Set:say(object)
+  local lines, problem = self.box:call("say", STEP_SECONDS, object)
+  if not lines then raise(problem) end
+  return lines
+end
+
 ---Asks a set of policies about a review.
 ---@param set policy.Set
 ---@param review string|table an AdmissionReview or its JSON

@@ -47,11 +47,24 @@ function M.reads(description)
   return sorted_keys(set)
 end
 
+---What only the controller follows, for its watches and schedules.
+---@param description table of a policy.Set
+---@return string[] resources sorted, each once, none of those that reviews may look at
+function M.follows(description)
+  local set = {}
+  for _, file in ipairs(description.files) do
+    for _, text in ipairs(file.grants.follows) do set[text] = true end
+  end
+  for _, text in ipairs(M.reads(description)) do set[text] = nil end
+  return sorted_keys(set)
+end
+
 ---@param description table of a policy.Set
 ---@return table[] rules of a ClusterRole, sorted
 function M.rules(description)
   local grants = {}
   for _, text in ipairs(M.reads(description)) do add(grants, text, READ_VERBS) end
+  for _, text in ipairs(M.follows(description)) do add(grants, text, READ_VERBS) end
   for _, watch in ipairs(description.watches) do
     if watch.finalize then add(grants, watch.resource, { "patch" }) end
   end

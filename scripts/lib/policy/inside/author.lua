@@ -79,9 +79,16 @@ function M.config(specs)
   file.config = config.resolve(specs, file.given)
 end
 
-local GRANT_FIELDS = { reads = "table", writes = "table", hosts = "table", memory = "any" }
+---In what a test expects: nothing is there.
+M.absent = require "policy.inside.values".absent
 
----Rights of this file: {reads = {…}, writes = {{resource=, verbs=}}, hosts = {…}, memory = "16MiB"}.
+---Seconds of a duration as settings have it: "15m", "1h30m", 2.5; nil when it is none.
+M.seconds = times.seconds
+
+local GRANT_FIELDS = { reads = "table", follows = "table", writes = "table", hosts = "table", memory = "any" }
+
+---Rights of this file: {reads = {…}, follows = {…}, writes = {{resource=, verbs=}}, hosts = {…}, memory = "16MiB"}.
+---reads: what reviews, watches and schedules may look at; follows: what only watches and schedules may.
 function M.grant(spec)
   check_fields("policy.grant", spec, GRANT_FIELDS)
   for _, one in ipairs(spec.writes or {}) do
@@ -127,6 +134,16 @@ function M.watch(spec)
   for field, value in pairs(spec) do watch[field] = value end
   watch.resync = spec.resync and times.seconds(spec.resync)
   set.watches[#set.watches + 1] = watch
+end
+
+local EXPLAIN_FIELDS = { resource = "string", run = "function" }
+
+---Says more of an object in `kfhost policy explain`: {resource=, run = function(object, ctx) return {"line", …} end}.
+function M.explain(spec)
+  check_fields("policy.explain", spec, EXPLAIN_FIELDS)
+  if not (spec.resource and spec.run) then error("policy.explain needs a resource and a function 'run'", 2) end
+  local resource = require "policy.inside.resources".parse(spec.resource)
+  set.explains[#set.explains + 1] = { file = set.current, resource = resource, run = spec.run }
 end
 
 local SCHEDULE_FIELDS = { name = "string", cron = "string", every = "any", zone = "string", run = "function",

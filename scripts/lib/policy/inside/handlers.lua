@@ -31,8 +31,11 @@ local function check_write(context, verb, resource, shown)
 end
 
 local function check_read(context, resource, shown)
-  for _, declared in ipairs(context._file.grants.reads) do
-    if same_resource(declared, resource) then return end
+  local grants = context._file.grants
+  for _, list in ipairs { grants.reads, grants.follows } do
+    for _, declared in ipairs(list) do
+      if same_resource(declared, resource) then return end
+    end
   end
   error(("reading %s is not declared: add it to policy.grant { reads = { … } }"):format(shown), 3)
 end
@@ -178,6 +181,20 @@ end
 ---@return table step as of start
 function M.resume(id, result, problem)
   return step(id, result, problem)
+end
+
+---What the files have to say of an object, besides what they would do.
+---@param object table
+---@return string[] lines
+function M.say(object)
+  local resource = resources.of_kind(object.apiVersion, object.kind)
+  local lines = {}
+  for _, explain in ipairs(set.explains) do
+    if explain.resource.plural == resource.plural and explain.resource.group == resource.group then
+      for _, line in ipairs(explain.run(object, new_context(explain.file))) do lines[#lines + 1] = line end
+    end
+  end
+  return lines
 end
 
 ---Forgets a handler that was stopped.

@@ -18,7 +18,7 @@ if options.own_namespace then review.protected[options.own_namespace] = true end
 ---@param file {stem: string, name: string, text: string, config: table}
 function exports.load(file)
   local entry = { stem = file.stem, name = file.name, given = file.config or {}, specs = {}, config = {},
-    grants = { reads = {}, writes = {}, hosts = {} } }
+    grants = { reads = {}, follows = {}, writes = {}, hosts = {} } }
   set.files[#set.files + 1] = entry
   set.current = entry
   local globals, seal = environment.new()
@@ -80,6 +80,7 @@ local handlers = require "policy.inside.handlers"
 exports.start = handlers.start
 exports.resume = handlers.resume
 exports.drop = handlers.drop
+exports.say = handlers.say
 
 local testing = require "policy.inside.testing"
 exports.review_of = testing.review

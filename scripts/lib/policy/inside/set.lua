@@ -7,6 +7,7 @@ local M = {
   policies = {}, -- mutate and validate, in the order of their declaration
   watches = {},
   schedules = {},
+  explains = {},
   tests = {},
   names = {},
   current = nil,

@@ -25,6 +25,9 @@ local function is_list(value)
   return value[1] ~= nil
 end
 
+---In what is wanted: nothing may be there.
+M.absent = setmetatable({}, { __name = "absent" })
+
 ---Whether `value` has everything that `want` says; lists are compared whole, element by element.
 ---@param want any
 ---@param value any
@@ -32,6 +35,7 @@ end
 ---@return string? problem the first difference, nil when there is none
 function M.subset(want, value, path)
   path = path or ""
+  if want == M.absent then return value ~= nil and path .. " is there" or nil end
   if type(want) ~= "table" or type(value) ~= "table" then
     if want == value then return nil end
     return ("%s is %s, not %s"):format(path == "" and "the value" or path, tostring(value), tostring(want))

@@ -1,0 +1,318 @@
+-- vsphere.placement: where a pod may run that shares a ReadWriteOnce claim, and why it has to wait.
+-- Not for claims (vsphere.claims). Plain functions over a view of the cluster, which may be some seconds old:
+--   { pods = {…} of the namespace, claims = {name = claim}, nodes = {name = node}, attachments = {…},
+--     limits = {node = volumes}, config = {…}, now = seconds, gate_age = seconds }
+-- Example: local verdict = placement.decide(pod, view); print(verdict.lift, verdict.node, verdict.message)
+
+local claims = require "vsphere.claims"
+local hash = require "hash"
+local time = require "kube.time"
+
+local M = {}
+
+M.GATE = "storage.kfhost.io/co-schedule"
+M.CLAIM_LABEL = "claim.storage.kfhost.io/"
+M.WAITS = "storage.kfhost.io/waits" -- annotation: why the pod is still at the gate
+
+local HOSTNAME = "kubernetes.io/hostname"
+local REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+local LABEL_LENGTH = 63
+
+-- --- pods and what they use --------------------------------------------------------------------------------
+
+---The label that the pods of a claim carry: long names are cut, and stay apart by a hash.
+---@param claim_name string
+---@return string
+function M.label(claim_name)
+  if #claim_name > LABEL_LENGTH then
+    claim_name = claim_name:sub(1, LABEL_LENGTH - 17):gsub("[^%w]+$", "") .. "-" .. hash.sha256(claim_name):sub(1, 16)
+  end
+  return M.CLAIM_LABEL .. claim_name
+end
+
+---@param pod table
+---@return string[] names of the claims that it mounts, each once
+function M.claim_names(pod)
+  local names, seen = {}, {}
+  for _, volume in ipairs(pod.spec.volumes or {}) do
+    local name = volume.persistentVolumeClaim and volume.persistentVolumeClaim.claimName
+    if name and not seen[name] then names[#names + 1] = name end
+    if name then seen[name] = true end
+  end
+  return names
+end
+
+---@param pod table
+---@param claim_name string
+---@return boolean
+function M.uses(pod, claim_name)
+  for _, name in ipairs(M.claim_names(pod)) do
+    if name == claim_name then return true end
+  end
+  return false
+end
+
+---@param pod table
+---@return boolean
+function M.is_gated(pod)
+  for _, gate in ipairs(pod.spec.schedulingGates or {}) do
+    if gate.name == M.GATE then return true end
+  end
+  return false
+end
+
+---@param pod table
+---@return boolean
+function M.is_finished(pod)
+  local phase = pod.status and pod.status.phase
+  return phase == "Succeeded" or phase == "Failed"
+end
+
+local function has_term(terms, label)
+  for _, term in ipairs(terms or {}) do
+    local labels = term.labelSelector and term.labelSelector.matchLabels or {}
+    if labels[label] then return true end
+  end
+  return false
+end
+
+-- The names of the shared claims of a pod: those that its affinity asks for.
+local function shared_names(pod)
+  local affinity, names = pod.spec.affinity and pod.spec.affinity.podAffinity or {}, {}
+  for _, name in ipairs(M.claim_names(pod)) do
+    if has_term(affinity[REQUIRED], M.label(name)) then names[#names + 1] = name end
+  end
+  return names
+end
+
+-- Other pods that have not ended and use a claim.
+local function others(pod, claim_name, view)
+  local list = {}
+  for _, other in ipairs(view.pods) do
+    local same = other.metadata.name == pod.metadata.name
+    if not same and not M.is_finished(other) and M.uses(other, claim_name) then list[#list + 1] = other end
+  end
+  return list
+end
+
+-- --- nodes --------------------------------------------------------------------------------------------------
+
+---Why a node is nothing to be bound to; nil when it is well.
+---@param node table?
+---@return string?
+function M.trouble(node)
+  if not node then return "is not there" end
+  for _, taint in ipairs(node.spec and node.spec.taints or {}) do
+    if taint.key == "node.kubernetes.io/out-of-service" then return "is out of service" end
+  end
+  for _, condition in ipairs(node.status and node.status.conditions or {}) do
+    if condition.type == "Ready" and condition.status ~= "True" then return "is not ready" end
+  end
+  if node.spec and node.spec.unschedulable then return "is cordoned" end
+  return nil
+end
+
+-- Whether one more look at the volumes of a node says that a pod's fit: those that are there already cost nothing.
+local function free_places(pod, node_name, view)
+  local there, count = {}, 0
+  for _, attachment in ipairs(view.attachments) do
+    local spec = attachment.spec
+    if spec.nodeName == node_name and spec.attacher == view.config.driver then
+      there[spec.source.persistentVolumeName or ""] = true
+      count = count + 1
+    end
+  end
+  local more = 0
+  for _, name in ipairs(M.claim_names(pod)) do
+    local claim = view.claims[name]
+    local single = not claim or claims.is_single(claim)
+    if single and not (claim and there[claim.spec.volumeName or ""]) then more = more + 1 end
+  end
+  return (view.limits[node_name] or view.config.max_volumes) - count - more
+end
+
+-- --- in turn: one pod after the other -----------------------------------------------------------------------
+
+---@param claim table?
+---@param config table
+---@return "one-node"|"sequential"|"per-step"
+function M.sharing(claim, config)
+  return claim and claims.annotations(claim)[claims.SHARING] or config.sharing
+end
+
+local function comes_before(a, b)
+  local first, second = a.metadata.creationTimestamp or "", b.metadata.creationTimestamp or ""
+  if first ~= second then return first < second end
+  return a.metadata.name < b.metadata.name
+end
+
+-- Who has the claim, or is to have it before this pod.
+local function in_front(pod, claim_name, view)
+  for _, other in ipairs(others(pod, claim_name, view)) do
+    if not M.is_gated(other) or comes_before(other, pod) then return other.metadata.name end
+  end
+  return nil
+end
+
+-- --- the decision ---------------------------------------------------------------------------------------------
+
+---@class vsphere.Placement
+---@field lift boolean whether the pod may go to the scheduler
+---@field node string? which it is bound to
+---@field reason string of the event
+---@field message string
+---@field warn boolean whether that is a warning
+
+local function wait(reason, message, ...)
+  return { lift = false, warn = false, reason = reason, message = message:format(...) }
+end
+
+local function age_of(pod, view)
+  local made = pod.metadata.creationTimestamp and time.parse(pod.metadata.creationTimestamp)
+  return made and view.now - made or 0
+end
+
+-- The nodes where the claims of a pod are in use, and the troubles of those that do not count.
+local function nodes_in_use(pod, names, view)
+  local nodes, by_node, notes = {}, {}, {}
+  for _, name in ipairs(names) do
+    for _, user in ipairs(others(pod, name, view)) do
+      local node = user.spec.nodeName
+      local trouble = node and M.trouble(view.nodes[node])
+      if trouble then
+        notes[#notes + 1] = ("%s is in use by %s on %s, which %s"):format(name, user.metadata.name, node, trouble)
+      elseif node and not by_node[node] then
+        by_node[node] = ("%s by %s on %s"):format(name, user.metadata.name, node)
+        nodes[#nodes + 1] = node
+      end
+    end
+  end
+  table.sort(nodes)
+  return nodes, by_node, notes
+end
+
+---Whether a gated pod may go, and where to.
+---@param pod table
+---@param view table
+---@return vsphere.Placement
+function M.decide(pod, view)
+  local names, config = shared_names(pod), view.config
+  if age_of(pod, view) > view.gate_age then
+    return { lift = true, warn = true, reason = "GateTooOld",
+      message = ("waited longer than %s for its claims; it starts where the scheduler finds room"):format(
+        config.gate_age) }
+  end
+  for _, name in ipairs(names) do
+    local first = M.sharing(view.claims[name], config) == "sequential" and in_front(pod, name, view)
+    if first then
+      return wait("ClaimInTurn", "claim %s is used by one pod after the other: %s comes first", name, first)
+    end
+  end
+  local nodes, by_node, notes = nodes_in_use(pod, names, view)
+  if #nodes > 1 then
+    return wait("ClaimsApart", "its claims are in use on different nodes: %s; %s", by_node[nodes[1]], by_node[nodes[2]])
+  end
+  local node = nodes[1]
+  if node and free_places(pod, node, view) < 0 then
+    return wait("NodeFull", "%s, but %s cannot take more volumes", by_node[node], node)
+  end
+  if node then
+    return { lift = true, node = node, warn = false, reason = "ClaimOnNode", message = "in use: " .. by_node[node] }
+  end
+  if #notes > 0 then
+    return { lift = true, warn = true, reason = "ClaimOnLostNode",
+      message = table.concat(notes, "; ") .. ": it starts once that pod has ended and the disk is free" }
+  end
+  return { lift = true, warn = false, reason = "ClaimFree", message = "no pod has its claims on a node" }
+end
+
+-- --- what a pod gets -----------------------------------------------------------------------------------------
+
+local function affinity_terms(pod)
+  pod.spec.affinity = pod.spec.affinity or {}
+  local affinity = pod.spec.affinity
+  affinity.podAffinity = affinity.podAffinity or {}
+  affinity.podAffinity[REQUIRED] = affinity.podAffinity[REQUIRED] or {}
+  return affinity.podAffinity[REQUIRED]
+end
+
+---Keeps a new pod beside the others of a claim: a label, and the affinity to it.
+---@param pod table
+---@param claim_name string
+function M.join(pod, claim_name)
+  local label = M.label(claim_name)
+  pod.metadata.labels = pod.metadata.labels or {}
+  pod.metadata.labels[label] = "true"
+  local terms = affinity_terms(pod)
+  if has_term(terms, label) then return end
+  terms[#terms + 1] = { labelSelector = { matchLabels = { [label] = "true" } }, topologyKey = HOSTNAME }
+end
+
+---@param pod table
+function M.close_gate(pod)
+  pod.spec.schedulingGates = pod.spec.schedulingGates or {}
+  if not M.is_gated(pod) then table.insert(pod.spec.schedulingGates, { name = M.GATE }) end
+end
+
+---Gives a pod a volume of its own in the place of a claim: empty, or as a snapshot was.
+---@param pod table
+---@param claim table
+function M.own_volume(pod, claim)
+  local snapshot = claims.annotations(claim)[claims.SNAPSHOT]
+  local template = { spec = { accessModes = { "ReadWriteOnce" }, resources = claim.spec.resources,
+    storageClassName = claims.class(claim), dataSource = snapshot
+      and { apiGroup = "snapshot.storage.k8s.io", kind = "VolumeSnapshot", name = snapshot } or nil } }
+  for _, volume in ipairs(pod.spec.volumes) do
+    local source = volume.persistentVolumeClaim
+    if source and source.claimName == claim.metadata.name then
+      volume.persistentVolumeClaim, volume.ephemeral = nil, { volumeClaimTemplate = template }
+    end
+  end
+end
+
+-- Each term is narrowed: a node has to fit one of them.
+local function narrowed(affinity, node)
+  local there = affinity and affinity.nodeAffinity and affinity.nodeAffinity[REQUIRED]
+  local terms = {}
+  for i, term in ipairs(there and there.nodeSelectorTerms or {}) do
+    local fields = { table.unpack(term.matchFields or {}) }
+    fields[#fields + 1] = { key = "metadata.name", operator = "In", values = { node } }
+    terms[i] = { matchExpressions = term.matchExpressions, matchFields = fields }
+  end
+  if #terms == 0 then
+    terms[1] = { matchFields = { { key = "metadata.name", operator = "In", values = { node } } } }
+  end
+  return { nodeAffinity = { [REQUIRED] = { nodeSelectorTerms = terms } } }
+end
+
+---The one merge patch that binds a pod to its node and lifts our gate, and only ours; it is refused when the pod
+---has changed meanwhile.
+---@param pod table
+---@param verdict vsphere.Placement
+---@return table
+function M.lifting(pod, verdict)
+  local gates = require "json".array {}
+  for _, gate in ipairs(pod.spec.schedulingGates or {}) do
+    if gate.name ~= M.GATE then gates[#gates + 1] = gate end
+  end
+  local metadata = { resourceVersion = pod.metadata.resourceVersion }
+  if claims.annotations(pod)[M.WAITS] then metadata.annotations = { [M.WAITS] = require "json".null } end
+  return { metadata = metadata,
+    spec = { schedulingGates = gates, affinity = verdict.node and narrowed(pod.spec.affinity, verdict.node) or nil } }
+end
+
+---Labels of ours that a pod has lost or that were edited: without them the next pods would not find it.
+---@param pod table
+---@return table<string, string>? labels nil when all are there
+function M.lost_labels(pod)
+  local labels, lost = pod.metadata.labels or {}, nil
+  for _, name in ipairs(shared_names(pod)) do
+    if labels[M.label(name)] ~= "true" then
+      lost = lost or {}
+      lost[M.label(name)] = "true"
+    end
+  end
+  return lost
+end
+
+return M
