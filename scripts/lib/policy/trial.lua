@@ -31,27 +31,32 @@ end
 
 -- The set that a case asks: with the settings of the case or, without any, the defaults. What a site has set is not
 -- what a file's tests are about; only where a setting has no default does it stand in.
-local function set_for(set, case)
+-- Cases with the same settings share one: a set is loaded anew for each case only where they differ.
+local function set_for(set, case, loaded_sets)
   local configs = set.options.configs or {}
   local site = configs[case.stem] or set.options.config
   if not case.config and (site == nil or next(site) == nil) then return set end
   local own = {}
   for stem, config in pairs(configs) do own[stem] = config end
   own[case.stem] = case.config or {}
+  local key = json.encode(own, { sort = true })
+  if loaded_sets[key] then return loaded_sets[key] end
   local ok, loaded = pcall(policy.load, set.names, { configs = own, bypass_groups = set.options.bypass_groups })
-  if ok then return loaded end
+  if ok then
+    loaded_sets[key] = loaded
+    return loaded
+  end
   if case.config then error(loaded, 0) end
   return set
 end
 
-local function test_case(set, number)
+local function test_case(set, number, loaded_sets)
   local case = raise_unless(set.box:call("test_case", STEP_SECONDS, number))
-  local asked = set_for(set, case)
+  local asked = set_for(set, case, loaded_sets)
   asked:know(case.objects)
   local answer, writes
   if case.handler then writes = run_handler(asked, case.handler) else answer = asked:answer(case.review) end
   local problems = raise_unless(set.box:call("test_verdict", STEP_SECONDS, number, answer, writes))
-  if asked ~= set then asked:close() end
   return { name = case.name, file = case.stem, problems = problems }
 end
 
@@ -59,14 +64,15 @@ end
 ---@param set policy.Set
 ---@return {name: string, file: string, problems: string[]}[]
 function M.tests(set)
-  local results = {}
+  local results, loaded_sets = {}, {}
   for number, declared in ipairs(set.description.tests) do
-    local ok, result = pcall(test_case, set, number)
+    local ok, result = pcall(test_case, set, number, loaded_sets)
     if not ok then
       result = { name = declared.name, file = declared.file, problems = { require "errors".text(result) } }
     end
     results[number] = result
   end
+  for _, one in pairs(loaded_sets) do one:close() end
   return results
 end
 

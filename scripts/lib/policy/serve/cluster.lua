@@ -13,6 +13,7 @@ local workers = require "workers"
 local M = {}
 
 local PUBLISH_PAUSE = 0.2 -- seconds: changes that come together are published together
+local START_PAUSE = 0.05
 local LOOK_PAUSE = 10 -- seconds between two looks at caBundle
 local CONFIGURATIONS = { MutatingWebhookConfiguration = "mutatingwebhookconfigurations.admissionregistration.k8s.io",
   ValidatingWebhookConfiguration = "validatingwebhookconfigurations.admissionregistration.k8s.io" }
@@ -94,7 +95,17 @@ local function attend(self)
   self.log(("not registered yet: %s"):format(errors.text(problem)))
 end
 
+local function can_answer()
+  for _, process in ipairs(workers.list()) do
+    if process.role == "worker" and process.ready then return true end
+  end
+  return false
+end
+
+-- Nothing is registered before a worker can answer: what the API server asks until then would be lost or refused.
 local function keep_attending(self)
+  while not can_answer() do task.sleep(START_PAUSE) end
+  self.answers = true
   while true do
     attend(self)
     task.sleep(LOOK_PAUSE)
@@ -105,7 +116,7 @@ end
 ---@param pem string
 function Cluster:authorities(pem)
   self.pem = pem
-  attend(self)
+  if self.answers then attend(self) end
 end
 
 -- --- the whole ------------------------------------------------------------------------------------------------

@@ -1,0 +1,177 @@
+-- vsphere-rwo in a lab that behaves as vSphere: what breaks without it, and with two replicas of the host what it
+-- makes of that, while steps share a disk, a node is drained, and a replica is restarted.
+local test = require "test"
+local fs = require "fs"
+local host = require "host"
+local kube = require "kube"
+local proc = require "proc"
+local serve = require "lab.serve"
+local replicas = dofile "tests/lua/support/replicas.lua"
+
+local BLOCK = "vsan-default-storage-policy"
+local SETTINGS = "vsphere-rwo: {look_again: 200ms, repair_pending: true}\n"
+
+local function connect(lab)
+  return kube.connect { server = lab.url, token = lab.token, ca = lab.ca, manager = "test", log = function() end }
+end
+
+local function profile(c, name, labels)
+  labels = labels or {}
+  labels["app.kubernetes.io/part-of"] = "kubeflow-profile"
+  c:create { apiVersion = "v1", kind = "Namespace", metadata = { name = name, labels = labels } }
+end
+
+local function claim(namespace, name)
+  return { apiVersion = "v1", kind = "PersistentVolumeClaim", metadata = { name = name, namespace = namespace },
+    spec = { accessModes = { "ReadWriteMany" }, storageClassName = BLOCK, resources = { requests = { storage = "1Gi" } } } }
+end
+
+-- A step: a Job whose pod writes its name to the disk, and ends when there is a file "go".
+local function step(namespace, name)
+  return { apiVersion = "batch/v1", kind = "Job", metadata = { name = name, namespace = namespace }, spec = {
+    backoffLimit = 4, template = { spec = { restartPolicy = "Never", terminationGracePeriodSeconds = 0,
+      containers = { { name = "main", image = "busybox", volumeMounts = { { name = "data", mountPath = "/data" } },
+        command = { "sh", "-c", ('cd "$KFHOST_ROOT/data"; echo %s >>steps; while [ ! -e go ]; do sleep 0.1; done')
+          :format(name) } } },
+      volumes = { { name = "data", persistentVolumeClaim = { claimName = "data" } } } } } } }
+end
+
+-- Waits until a function gives something.
+local function eventually(what, check)
+  for _ = 1, 1500 do
+    local value = check()
+    if value then return value end
+    require "task".sleep(0.02)
+  end
+  error("it never happened that " .. what, 2)
+end
+
+local function event_of(c, namespace, name, reason)
+  return eventually(("%s has an event %s"):format(name, reason), function()
+    for _, event in ipairs(c:list("events", { namespace = namespace })) do
+      if event.involvedObject.name == name and event.reason == reason then return event end
+    end
+  end)
+end
+
+-- The pod of a step that runs now.
+local function running(c, namespace, job)
+  return eventually(job .. " runs", function()
+    for _, pod in ipairs(c:list("pods", { namespace = namespace, labels = "job-name=" .. job })) do
+      local alive = not pod.metadata.deletionTimestamp and pod.status.phase == "Running"
+      if alive then return pod end
+    end
+  end)
+end
+
+local function with_lab(run)
+  local lab = serve.start { profile = "vsphere", nodes = 2, time_scale = 0.002 }
+  local c = connect(lab)
+  local ok, problem = pcall(run, lab, c)
+  c:close()
+  lab:close()
+  if not ok then error(problem, 0) end
+end
+
+test("P6: without the policy the claim waits for ever; with it the steps share a disk on one node", function()
+  with_lab(function(lab, c)
+    profile(c, "team-a", { ["storage.kfhost.io/co-schedule"] = "true" })
+    c:create(claim("team-a", "before"))
+    local said = event_of(c, "team-a", "before", "ProvisioningFailed").message
+    test.equal(said:find("File volume provisioning is not supported", 1, true) ~= nil, true)
+
+    local site = replicas.new(lab, c, { "vsphere-rwo" }, SETTINGS, 2)
+    site:register(1, 2) -- claims are answered by one replica, pods by the other
+    local first = site:leader()
+
+    -- A claim that slipped through, and that nobody uses, is made anew.
+    c:wait { kind = "pvc", name = "before", namespace = "team-a", jsonpath = "{.status.phase}", value = "Bound",
+      timeout = "60s" }
+    test.same(c:get("pvc", "before", { namespace = "team-a" }).spec.accessModes, { "ReadWriteOnce" })
+
+    -- A dry run is answered as it would be, and leaves nothing behind.
+    local tried = c:create(claim("team-a", "data"), { dry_run = true })
+    test.same(tried.spec.accessModes, { "ReadWriteOnce" })
+    test.equal(c.try:get("pvc", "data", { namespace = "team-a" }), nil)
+
+    local made, warnings = c:create(claim("team-a", "data"))
+    test.equal(made.metadata.annotations["storage.kfhost.io/original-access-modes"], "ReadWriteMany")
+    test.equal(warnings[1]:find("run on one node", 1, true) ~= nil, true)
+    c:create(step("team-a", "prepare"))
+    local node = running(c, "team-a", "prepare").spec.nodeName
+
+    -- The replica that writes ends while a pod waits at the gate; the other one lifts it.
+    site[first]:stop()
+    site:register(3 - first)
+    c:create(step("team-a", "train"))
+    local train = running(c, "team-a", "train")
+    test.equal(train.spec.nodeName, node)
+    local terms = train.spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms
+    test.same(terms[1].matchFields[1].values, { node })
+    test.equal(#(train.spec.schedulingGates or {}), 0)
+
+    -- The node is drained while both share the disk: together they go on elsewhere.
+    c:patch("nodes", node, { spec = { unschedulable = true } })
+    for _, name in ipairs { "prepare", "train" } do c:evict(running(c, "team-a", name).metadata.name,
+      { namespace = "team-a" }) end
+    local moved = running(c, "team-a", "prepare").spec.nodeName
+    test.equal(moved ~= node, true)
+    test.equal(running(c, "team-a", "train").spec.nodeName, moved)
+
+    -- What there is to say of the claim.
+    local said_of = proc.run { host.executable(), "policy", "explain", "vsphere-rwo", "--object", "pvc/data", "-n",
+      "team-a", env = { KUBECONFIG = site.directory .. "/config", KFHOST_PATH = false } }.stdout
+    for _, line in ipairs { "modes: ReadWriteOnce (asked for: ReadWriteMany)", "attached to " .. moved,
+      "runs on " .. moved, "drain of " .. moved, "6 minutes" } do
+      if not said_of:find(line, 1, true) then error(line .. " is not in\n" .. said_of, 0) end
+    end
+
+    -- Both end, and both have written to the one disk.
+    local path = lab.cluster.volumes:directory(c:get("pvc", "data", { namespace = "team-a" }))
+    fs.write(path .. "/go", "")
+    for _, name in ipairs { "prepare", "train" } do
+      c:wait { kind = "jobs", name = name, namespace = "team-a", condition = "Complete", timeout = "60s" }
+    end
+    test.equal(fs.read(path .. "/steps"):find("train", 1, true) ~= nil, true)
+    site:stop()
+  end)
+end)
+
+test("two steps whose claims are in use on two nodes: the pod that wants both waits, and says so", function()
+  with_lab(function(lab, c)
+    profile(c, "team-a", { ["storage.kfhost.io/co-schedule"] = "true" })
+    local site = replicas.new(lab, c, { "vsphere-rwo" }, SETTINGS, 1)
+    site:register(1)
+    local function pod(name, node, claims)
+      local volumes, mounts = {}, {}
+      for i, one in ipairs(claims) do
+        volumes[i] = { name = one, persistentVolumeClaim = { claimName = one } }
+        mounts[i] = { name = one, mountPath = "/" .. one }
+      end
+      c:create { apiVersion = "v1", kind = "Pod", metadata = { name = name, namespace = "team-a" }, spec = {
+        restartPolicy = "Never", terminationGracePeriodSeconds = 0, volumes = volumes,
+        nodeSelector = node and { ["kubernetes.io/hostname"] = node } or nil,
+        containers = { { name = "main", image = "busybox", volumeMounts = mounts,
+          command = { "sh", "-c", "sleep 60" } } } } }
+    end
+    local function is_running(name)
+      eventually(name .. " runs", function()
+        return c:get("pods", name, { namespace = "team-a" }).status.phase == "Running"
+      end)
+    end
+    for _, name in ipairs { "one", "two" } do c:create(claim("team-a", name)) end
+    pod("a", "lab-1", { "one" })
+    pod("b", "lab-2", { "two" })
+    is_running "a"
+    is_running "b"
+    pod("c", nil, { "one", "two" })
+    local event = event_of(c, "team-a", "c", "ClaimsApart")
+    test.equal(event.message,
+      "its claims are in use on different nodes: one by a on lab-1; two by b on lab-2")
+    test.equal(#c:get("pods", "c", { namespace = "team-a" }).spec.schedulingGates, 1)
+    c:delete("pods", "b", { namespace = "team-a", grace = 0 })
+    is_running "c" -- the other disk comes to it
+    test.equal(c:get("pods", "c", { namespace = "team-a" }).spec.nodeName, "lab-1")
+    site:stop()
+  end)
+end)
