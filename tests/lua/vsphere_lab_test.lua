@@ -119,8 +119,12 @@ test("P6: without the policy the claim waits for ever; with it the steps share a
     test.equal(running(c, "team-a", "train").spec.nodeName, moved)
 
     -- What there is to say of the claim.
-    local said_of = proc.run { host.executable(), "policy", "explain", "vsphere-rwo", "--object", "pvc/data", "-n",
-      "team-a", env = { KUBECONFIG = site.directory .. "/config", KFHOST_PATH = false } }.stdout
+    local explain <close> = proc.spawn { host.executable(), "policy", "explain", "vsphere-rwo", "--object", "pvc/data",
+      "-n", "team-a", env = { KUBECONFIG = site.directory .. "/config", KFHOST_PATH = false } }
+    local lines = {}
+    for line in explain:lines() do lines[#lines + 1] = line end
+    test.equal(explain:wait("60s").code, 0)
+    local said_of = table.concat(lines, "\n")
     for _, line in ipairs { "modes: ReadWriteOnce (asked for: ReadWriteMany)", "attached to " .. moved,
       "runs on " .. moved, "drain of " .. moved, "6 minutes" } do
       if not said_of:find(line, 1, true) then error(line .. " is not in\n" .. said_of, 0) end

@@ -7,7 +7,10 @@ local function look(set, client)
   local objects = {}
   for _, list in ipairs { rights.reads(set.description), rights.follows(set.description) } do
     for _, kind in ipairs(list) do
-      for object in client:each(kind, { namespace = "*" }) do objects[#objects + 1] = object end
+      for object in client:each(kind, { namespace = "*" }) do
+        object.apiVersion, object.kind = object.apiVersion, object.kind -- an item knows them by its list only
+        objects[#objects + 1] = object
+      end
     end
   end
   return objects

@@ -122,6 +122,7 @@ end
 ---@param count integer of replicas
 function M.new(lab, client, names, config, count)
   local site = setmetatable({ client = client, names = names, count = count, directory = test.tmpdir() }, Site)
+  client.try:create { apiVersion = "v1", kind = "Namespace", metadata = { name = "kfhost-system" } } -- of the lease
   lab:write_kubeconfig(site.directory .. "/config")
   fs.write(site.directory .. "/site.yaml", config)
   site.set = policy.load(names, { configs = require "yaml".decode(config) })

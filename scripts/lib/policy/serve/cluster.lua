@@ -13,6 +13,7 @@ local workers = require "workers"
 local M = {}
 
 local PUBLISH_PAUSE = 0.2 -- seconds: changes that come together are published together
+local RELEASE_SECONDS = 2
 local START_PAUSE = 0.05
 local LOOK_PAUSE = 10 -- seconds between two looks at caBundle
 local CONFIGURATIONS = { MutatingWebhookConfiguration = "mutatingwebhookconfigurations.admissionregistration.k8s.io",
@@ -125,7 +126,7 @@ local function lead(self)
   self.client:lead { name = self.options.name, namespace = self.options.namespace, run = function(client)
     self.log "leads"
     self.controller:lead(client)
-    task.event():wait()
+    self.over:wait()
   end }
 end
 
@@ -135,7 +136,9 @@ local function needs_cluster(description)
 end
 
 function Cluster:spawn(run)
-  self.tasks[#self.tasks + 1] = task.spawn(run, self)
+  local one = task.spawn(run, self)
+  self.tasks[#self.tasks + 1] = one
+  return one
 end
 
 ---@param set policy.Set
@@ -145,19 +148,21 @@ end
 ---@return policy.Cluster
 function M.start(set, client, options)
   local self = setmetatable({ set = set, client = client, options = options, log = options.log,
-    changed = task.event(), tasks = {} }, Cluster)
+    changed = task.event(), over = task.event(), tasks = {} }, Cluster)
   if needs_cluster(set.description) then
     self.controller = controller.start(set, client, { log = options.log, wait_for_lead = options.leader_election,
       on_publish = function() self.changed:set() end })
     self:spawn(publish_changes)
-    if options.leader_election then self:spawn(lead) end
+    if options.leader_election then self.leading = self:spawn(lead) end
   end
   self:spawn(keep_attending)
   return self
 end
 
----Ends all of it.
+---Ends all of it; a lease is given back, so that another replica takes over at once.
 function Cluster:stop()
+  self.over:set()
+  if self.leading then pcall(self.leading.wait, self.leading, RELEASE_SECONDS) end
   for _, one in ipairs(self.tasks) do one:cancel() end
   if self.controller then self.controller:stop() end
   self.client:close()
