@@ -23,7 +23,8 @@ end
 
 local function claim(namespace, name)
   return { apiVersion = "v1", kind = "PersistentVolumeClaim", metadata = { name = name, namespace = namespace },
-    spec = { accessModes = { "ReadWriteMany" }, storageClassName = BLOCK, resources = { requests = { storage = "1Gi" } } } }
+    spec = { accessModes = { "ReadWriteMany" }, storageClassName = BLOCK,
+      resources = { requests = { storage = "1Gi" } } } }
 end
 
 -- A step: a Job whose pod writes its name to the disk, and ends when there is a file "go".
