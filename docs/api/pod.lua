@@ -15,6 +15,11 @@ function pod.unshare(...) end
 function pod.enter(pid, ...) end
 ---Brings up the loopback device.
 function pod.loopback() end
+---Gives lo the address of a pod; each TCP connection to 10.0.0.0/8, but to that address, then arrives at
+---127.0.0.1:port, where net's socket:destination() tells what was meant.
+---@param address string IPv4
+---@param port integer
+function pod.network(address, port) end
 ---@param name string
 function pod.hostname(name) end
 ---@param source string

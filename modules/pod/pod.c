@@ -1,6 +1,7 @@
 // require "pod": the parts of Linux that a pod is made of: namespaces, mounts, its first process.
 // Not for policy: what is mounted where is decided in scripts/lib/lab/container.lua.
 #include "error.h"
+#include "network.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -238,7 +239,8 @@ int luaopen_kf_pod(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"unshare", l_unshare}, {"enter", l_enter}, {"loopback", l_loopback}, {"hostname", l_hostname},
       {"mount", l_mount},     {"pivot", l_pivot}, {"kill", l_kill},         {"run", l_run},
-      {"exec", l_exec},       {NULL, NULL},
+      {"exec", l_exec},       {"network", kf_pod_network},
+      {NULL, NULL},
   };
   luaL_newlib(L, functions);
   kf_add_try(L, -1);

@@ -48,7 +48,7 @@ local function place(args)
     local kubeflow = require "lab.kubeflow".start { root = fs.tmpdir "kfhost-lab",
       cwd = fs.dirname(fs.join(fs.cwd(), args.notebook)) }
     local k = require "kfp".connect { endpoint = kubeflow.pipelines.url }
-    return { client = kubeflow.client, kfp = k, endpoint = kubeflow.pipelines.url,
+    return { client = kubeflow.client, kfp = k, endpoint = kubeflow.endpoint,
       namespace = args.namespace or "team-a", close = function() kubeflow:close() end }
   end
   local client = require "kube".connect { namespace = args.namespace }

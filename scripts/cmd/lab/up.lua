@@ -19,7 +19,7 @@ return cli.main {
     { "--nodes N", "simulated nodes, 3 without it; with 0 nothing is scheduled and no pod runs" },
     { "--time-scale X", "make waiting shorter: 0.01 makes a minute 0.6 seconds" },
     { "--plain-pods", "do not make namespaces for pods" },
-    { "--kubeflow", "with Pipelines and Katib; pods share this machine's network then" },
+    { "--kubeflow", "with Pipelines (ml-pipeline.kubeflow.svc) and Katib" },
     { "--kfp MODE", "of Pipelines: who asks matters (multi), or not", choices = { "single", "multi" } },
     { "--kfp-engine NAME", "local runs pipelines here, none waits for reports", choices = { "local", "none" } },
     { "--detach", "return when it is ready; lab down stops it" },

@@ -85,7 +85,6 @@ local function detach(options)
   errors.raise { code = "Timeout", message = "the lab did not start: " .. (fs.exists(log) and fs.read(log) or "") }
 end
 
--- Pods share this machine's network then: that is how they reach Pipelines.
 local function add_kubeflow(running, options, root)
   return require("lab.kubeflow").attach(running, { root = root, engine = options.kfp_engine,
     multi_user = options.kfp ~= "single", log = function(text) io.stderr:write("lab: ", text, "\n") end })
@@ -103,7 +102,6 @@ function M.up(options)
     report(detach(options), options.json)
     return 0
   end
-  if options.kubeflow then options.plain_pods = true end
   local root = options.kubeflow and fs.tmpdir "kfhost-kfp"
   local _ <close> = at_end(function() -- luacheck: ignore
     if root then pcall(fs.remove, root, { recursive = true }) end

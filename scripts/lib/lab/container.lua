@@ -8,6 +8,8 @@
 
 local fs = require "fs"
 local json = require "json"
+local link = require "lab.network.link"
+local net = require "net"
 local pod = require "pod"
 
 local M = {}
@@ -16,15 +18,19 @@ local M = {}
 local SEEN = { "/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ssl", "/etc/alternatives", "/opt", "/nix" }
 local DEVICES = { "null", "zero", "full", "random", "urandom", "tty" }
 
----Holds a pod's namespaces until its standard input ends.
----@param name string host name
-function M.hold(name)
+---Holds a pod's namespaces, and makes sockets in its network, until the lab hangs up.
+---@param text string JSON {path, name, address, alone}
+function M.hold(text)
+  local spec = json.decode(text)
   pod.unshare("user", "net", "ipc", "uts")
   pod.loopback()
-  pod.hostname(name:sub(1, 63))
-  io.stdout:write "ready\n"
-  io.stdout:flush()
-  io.stdin:read "a"
+  pod.hostname(spec.name:sub(1, 63))
+  local problem = spec.alone
+  if not problem then
+    local _, failure = pod.try.network(spec.address, link.PORT)
+    problem = failure and failure.message
+  end
+  link.serve(net.connect { path = spec.path }, problem)
 end
 
 local function bind(source, target, read_only)

@@ -1,7 +1,8 @@
 -- lab.kubeflow: a lab with Pipelines and Katib beside its Kubernetes API: a small Kubeflow in one process.
--- Not for a mesh: its pods share this machine's network, which is how they reach Pipelines.
+-- Not for a mesh (lab.mesh). Pods reach Pipelines as ml-pipeline.kubeflow.svc.
 --   local kubeflow = kubeflow.start { root = "/tmp/lab" }; kubeflow.client; kubeflow.pipelines.url; kubeflow:close()
 
+local hosted = require "lab.network.hosted"
 local katib = require "lab.katib.controller"
 local kube = require "kube"
 local pipelines = require "lab.kfp.serve"
@@ -15,6 +16,7 @@ local AUDIENCE = "pipelines.kubeflow.org" -- of tokens, and the group that acces
 ---@field lab lab.Running
 ---@field pipelines lab.Pipelines
 ---@field client table of kube.connect, as the lab's administrator
+---@field endpoint string of Pipelines, as pods know it
 local Kubeflow = {}
 Kubeflow.__index = Kubeflow
 
@@ -56,16 +58,20 @@ function M.attach(lab, options)
     engine = options.engine, multi_user = options.multi_user, log = options.log }
   if options.multi_user then ask_cluster(client, own.state) end
   client:apply({ apiVersion = "v1", kind = "Namespace", metadata = { name = "kubeflow" } }, { force = true })
-  return setmetatable({ lab = lab, pipelines = own, client = client, controller = controller,
+  hosted.put(lab.cluster, { namespace = "kubeflow", name = "ml-pipeline", labels = { app = "ml-pipeline" },
+    account = "ml-pipeline", sidecar = true,
+    ports = { { name = "http", port = 8888, local_port = own.port } } })
+  return setmetatable({ lab = lab, endpoint = "http://ml-pipeline.kubeflow.svc.cluster.local:8888",
+    pipelines = own, client = client, controller = controller,
     katib = katib.start(controller, { log = options.log }) }, Kubeflow)
 end
 
 ---A small Kubeflow of its own, with profile namespaces; whoever asks may do everything.
----@param options {root: string, cwd: string?, jobs: integer?, images: table?,
+---@param options {root: string, cwd: string?, jobs: integer?, images: table?, plain_pods: boolean?,
 ---  profiles: string[]?, log: fun(text: string)?}
 ---@return lab.Kubeflow
 function M.start(options)
-  local self = M.attach(serve.start { plain_pods = true }, options)
+  local self = M.attach(serve.start { plain_pods = options.plain_pods }, options)
   self.owns_lab = true
   for _, name in ipairs(options.profiles or { "team-a" }) do profile(self.client, name) end
   return self

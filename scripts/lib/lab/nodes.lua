@@ -105,7 +105,7 @@ function nodes.portforward() status.raise(405, "MethodNotAllowed", "the lab forw
 
 ---Starts nodes and their agent.
 ---@param cluster lab.Cluster
----@param options {nodes: integer?, time_scale: number?, plain_pods: boolean?, root: string?}
+---@param options {nodes: integer?, time_scale: number?, plain_pods: boolean?, alone_pods: string?, root: string?}
 ---@return lab.Nodes
 function M.start(cluster, options)
   local self = setmetatable({
@@ -113,11 +113,18 @@ function M.start(cluster, options)
     root = options.root or fs.tmpdir "kfhost-lab-pods",
   }, nodes)
   cluster.log_written = task.event()
-  self.runtime = runtime.new(cluster, { root = self.root, plain = options.plain_pods })
+  self.runtime = runtime.new(cluster, { root = self.root, plain = options.plain_pods, alone = options.alone_pods })
   for i = 1, options.nodes or 3 do
     if not cluster.store:collection("nodes"):get(nil, node_name(i)) then put_node(cluster, i) end
     self.addresses[node_name(i)] = ("10.0.0.%d"):format(i)
   end
+  self.names = base.new(cluster, {
+    name = "names",
+    on = function(collection, _, add)
+      if collection == "services" or collection == "endpoints" then add "hosts" end
+    end,
+    look = function() self.runtime.switch:rename() end,
+  })
   self.controller = base.new(cluster, {
     name = "nodes",
     on = function(collection, event, add)
@@ -134,6 +141,7 @@ end
 ---Ends all pods' processes and removes their files.
 function nodes:stop()
   self.controller:stop()
+  self.names:stop()
   for _, one in pairs(self.workers) do one:close() end
   self.workers, self.by_key = {}, {}
   self.runtime:close()

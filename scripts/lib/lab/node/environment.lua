@@ -6,6 +6,7 @@ local inside = require "lab.inside"
 local hash = require "hash"
 local meta = require "lab.meta"
 local quantities = require "lab.quantities"
+local store = require "lab.store"
 
 local M = {}
 
@@ -120,6 +121,51 @@ function M.of(cluster, pod, container)
     end
   end
   return values
+end
+
+-- --- services -----------------------------------------------------------------------------------------
+
+local function put_service(all, service)
+  local address = service.spec.clusterIP
+  if not address or address == "" or address == "None" or not service.spec.ports then return end
+  local stem = service.metadata.name:upper():gsub("-", "_")
+  all[stem .. "_SERVICE_HOST"] = address
+  for i, port in ipairs(service.spec.ports) do
+    local protocol = port.protocol or "TCP"
+    local url = ("%s://%s:%d"):format(protocol:lower(), address, port.port)
+    if i == 1 then all[stem .. "_SERVICE_PORT"], all[stem .. "_PORT"] = tostring(port.port), url end
+    if port.name then all[stem .. "_SERVICE_PORT_" .. port.name:upper():gsub("-", "_")] = tostring(port.port) end
+    local longer = ("%s_PORT_%d_%s"):format(stem, port.port, protocol)
+    all[longer], all[longer .. "_PROTO"] = url, protocol:lower()
+    all[longer .. "_PORT"], all[longer .. "_ADDR"] = tostring(port.port), address
+  end
+end
+
+local NO_PROXY = "127.0.0.1,localhost"
+
+---Where the services of its namespace are, and the API; without a network of its own, a pod's proxy.
+---@param cluster lab.Cluster
+---@param sandbox table of lab.node.runtime
+---@return table<string, string>
+function M.services(cluster, sandbox)
+  local all = {}
+  local spec, namespace = sandbox.pod.spec, sandbox.pod.metadata.namespace
+  local api = inside.view(cluster, "services", "default", "kubernetes")
+  for _, record in ipairs(spec.enableServiceLinks == false and {} or cluster.store:collection("services")
+    :records(namespace)) do
+    put_service(all, store.view(record))
+  end
+  if api then put_service(all, api) end
+  if not sandbox.link then
+    all.KUBERNETES_SERVICE_HOST, all.KUBERNETES_SERVICE_PORT = "127.0.0.1", tostring(cluster.port or 443)
+  end
+  if sandbox.proxy_url then
+    for _, name in ipairs { "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY" } do
+      all[name] = sandbox.proxy_url
+    end
+    all.no_proxy, all.NO_PROXY = NO_PROXY, NO_PROXY
+  end
+  return all
 end
 
 M.lookup = lookup

@@ -3,15 +3,17 @@
 --   local r = runtime.new(cluster, root); local sandbox = r:sandbox(pod); local c = r:start(sandbox, container, …)
 --
 -- Plain processes do not have the paths of their mounts: $KFHOST_ROOT is a folder that has them, and all
--- pods share this machine's network and processes. An event says so.
+-- pods share this machine's network and processes (lab.network.proxy). An event says so.
 
 local environment = require "lab.node.environment"
 local fs = require "fs"
 local host = require "host"
 local image = require "lab.image"
 local json = require "json"
+local link = require "lab.network.link"
 local pod = require "pod"
 local proc = require "proc"
+local switch = require "lab.network.switch"
 local task = require "task"
 
 local M = {}
@@ -23,7 +25,7 @@ local runtime = {}
 runtime.__index = runtime
 
 ---@param cluster lab.Cluster
----@param options {root: string, plain: boolean?}
+---@param options {root: string, plain: boolean?, alone: string?} alone: why connections are not to be caught
 ---@return lab.Runtime
 function M.new(cluster, options)
   fs.mkdir(options.root, { parents = true, mode = 448 })
@@ -31,22 +33,10 @@ function M.new(cluster, options)
   fs.mkdir(bin, { parents = true })
   fs.symlink(host.executable(), fs.join(bin, "kfhost"))
   return setmetatable({ cluster = cluster, root = options.root, bin = bin, plain = options.plain, addresses = 0,
-    running = {} }, runtime)
+    alone = options.alone, switch = switch.new(cluster), running = {} }, runtime)
 end
 
 -- --- sandboxes ------------------------------------------------------------------------------------------
-
--- The process that holds a pod's namespaces; nil with a reason when there can be none.
-local function hold(name)
-  local code = ("require('lab.container').hold(%q)"):format(name)
-  local holder = proc.spawn { host.executable(), "-e", code, stdin = "pipe", stderr = "pipe", clear_env = true, env = {
-    PATH = "/usr/bin:/bin" } }
-  local ok, line = pcall(holder.read_line, holder, "stdout", 10)
-  if ok and line == "ready" then return holder end
-  local _, why = pcall(holder.read, holder, "stderr", 1)
-  holder:kill "KILL"
-  return nil, type(why) == "string" and why:match "^[^\n]*" or "the process that makes them ended"
-end
 
 ---What containers of a pod share.
 ---@param object table the pod
@@ -58,21 +48,24 @@ function runtime:sandbox(object)
   local n = self.addresses
   local sandbox = { directory = directory, pod = object, ip = ("10.244.%d.%d"):format(n // 250 % 250, n % 250 + 2) }
   if not self.plain then
-    sandbox.holder, sandbox.problem = hold(object.spec.hostname or object.metadata.name)
-    if not sandbox.holder then self.plain = sandbox.problem end
+    local name = object.spec.hostname or object.metadata.name
+    sandbox.link, sandbox.problem = link.start(fs.join(self.root, "link-" .. n), { name = name, address = sandbox.ip,
+      alone = self.alone })
+    if not sandbox.link then self.plain = sandbox.problem end
+    sandbox.alone = sandbox.link and sandbox.problem
   else
     sandbox.problem = type(self.plain) == "string" and self.plain or "it was started with --plain-pods"
   end
-  if not sandbox.holder then sandbox.ip = ("127.64.%d.%d"):format(n // 250 % 250, n % 250 + 2) end
+  if not sandbox.link then sandbox.ip = ("127.64.%d.%d"):format(n // 250 % 250, n % 250 + 2) end
+  self.switch:name(sandbox)
+  self.switch:add(sandbox)
   return sandbox
 end
 
 ---Ends what is left of a pod and removes its files.
 function runtime:remove(sandbox)
-  if sandbox.holder then
-    sandbox.holder:close_stdin()
-    pcall(sandbox.holder.wait, sandbox.holder, 5)
-  end
+  self.switch:remove(sandbox)
+  if sandbox.link then sandbox.link:close() end
   pcall(fs.remove, sandbox.directory, { recursive = true })
   return self
 end
@@ -87,13 +80,12 @@ local function variables(self, sandbox, container)
   local all = {}
   for name, value in pairs(BASE) do all[name] = value end
   all.HOSTNAME = sandbox.pod.spec.hostname or sandbox.pod.metadata.name
-  all.KUBERNETES_SERVICE_HOST = "127.0.0.1"
-  all.KUBERNETES_SERVICE_PORT = tostring(self.cluster.port or 443)
+  for name, value in pairs(environment.services(self.cluster, sandbox)) do all[name] = value end
   for name, value in pairs(values) do all[name] = value end
   return all
 end
 
-local function mounts(self, container, directories)
+local function mounts(container, directories)
   local list = {}
   for _, mount in ipairs(container.volumeMounts or {}) do
     local source = directories[mount.name]
@@ -108,20 +100,15 @@ local function mounts(self, container, directories)
     end
     list[#list + 1] = { source = source, target = mount.mountPath, read_only = mount.readOnly or false }
   end
-  list[#list + 1] = { source = self.bin, target = "/kfhost", read_only = true }
+  list[#list + 1] = { source = host.executable(), target = "/kfhost/kfhost", read_only = true }
   table.sort(list, function(a, b) return #a.target < #b.target end)
   return list
 end
 
-local function hosts_text(sandbox)
-  local lines = { "127.0.0.1\tlocalhost", "::1\tlocalhost", sandbox.ip .. "\t" .. sandbox.pod.metadata.name }
-  for _, alias in ipairs(sandbox.pod.spec.hostAliases or {}) do
-    lines[#lines + 1] = alias.ip .. "\t" .. table.concat(alias.hostnames or {}, "\t")
-  end
-  return table.concat(lines, "\n") .. "\n"
-end
-
 local ACCOUNTS = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+
+-- Nobody answers there: names are in the hosts file.
+local RESOLVER = "search %s.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
 
 local function pairs_of(values)
   local list = {}
@@ -138,20 +125,21 @@ local function words(container, values)
 end
 
 -- In namespaces: a process of ours sets them up and becomes the command.
-local function confined(self, sandbox, container, place, list, values, directories)
-  local binds = mounts(self, container, directories)
+local function confined(_, sandbox, container, place, list, values, directories)
+  local binds = mounts(container, directories)
   local message = fs.join(place, "termination-log")
   fs.write(message, "")
   binds[#binds + 1] = { source = message, target = container.terminationMessagePath or "/dev/termination-log" }
+  binds[#binds + 1] = { source = fs.join(sandbox.directory, "hosts"), target = "/etc/hosts" }
   values.PATH = values.PATH .. ":/kfhost"
   local root = fs.join(place, "root")
   fs.mkdir(root, { parents = true })
   local spec = fs.join(place, "spec.json")
   fs.write(spec, json.encode {
-    holder = sandbox.holder.pid, root = root, mounts = binds, argv = json.array(list),
+    holder = sandbox.link.pid, root = root, mounts = binds, argv = json.array(list),
     environment = json.array(pairs_of(values)), directory = container.workingDir or "/",
-    files = { ["/etc/hosts"] = hosts_text(sandbox), ["/etc/passwd"] = ACCOUNTS,
-              ["/etc/group"] = "root:x:0:\nnogroup:x:65534:\n", ["/etc/resolv.conf"] = "",
+    files = { ["/etc/passwd"] = ACCOUNTS, ["/etc/group"] = "root:x:0:\nnogroup:x:65534:\n",
+              ["/etc/resolv.conf"] = RESOLVER:format(sandbox.pod.metadata.namespace),
               ["/etc/hostname"] = sandbox.pod.metadata.name .. "\n",
               ["/etc/nsswitch.conf"] = "hosts: files\n" },
   })
@@ -159,11 +147,21 @@ local function confined(self, sandbox, container, place, list, values, directori
   return { host.executable(), "-e", code, env = { PATH = "/usr/bin:/bin" } }, message
 end
 
+-- A command's name is looked for along the container's own path, not this program's.
+local function program(name, path)
+  if name:find("/", 1, true) then return name end
+  for directory in path:gmatch "[^:]+" do
+    local place = fs.join(directory, name)
+    if fs.exists(place) then return place end
+  end
+  return name
+end
+
 -- Without namespaces: the command itself, with a folder that has the paths.
 local function unconfined(self, _, container, place, list, values, directories)
   local root = fs.join(place, "root")
   fs.mkdir(root, { parents = true })
-  for _, mount in ipairs(mounts(self, container, directories)) do
+  for _, mount in ipairs(mounts(container, directories)) do
     local target = fs.join(root, (mount.target:gsub("^/+", "")))
     fs.mkdir(fs.dirname(target), { parents = true })
     fs.symlink(mount.source, target)
@@ -174,6 +172,7 @@ local function unconfined(self, _, container, place, list, values, directories)
   values.KFHOST_ROOT = root
   values.HOME = root
   values.PATH = self.bin .. ":" .. values.PATH
+  list[1] = program(list[1], values.PATH)
   list.env = values
   list.cwd = root
   return list, message
@@ -213,7 +212,7 @@ function runtime:start(sandbox, container, directories, count)
   local values = variables(self, sandbox, container)
   local list = words(container, values)
   if #list == 0 then error("no command specified", 0) end
-  local build = sandbox.holder and confined or unconfined
+  local build = sandbox.link and confined or unconfined
   local options, message = build(self, sandbox, container, place, list, values, directories)
   options.clear_env, options.stdin, options.stderr = true, "null", "stdout"
   options.rlimits = { core = 0 }
@@ -222,7 +221,7 @@ function runtime:start(sandbox, container, directories, count)
   local child = proc.spawn(options)
   local self_process = setmetatable({
     child = child, pid = child.pid, started = self.cluster:now(), log = log, message = message, values = values,
-    ended = task.event(), confined = sandbox.holder ~= nil, place = place,
+    ended = task.event(), confined = sandbox.link ~= nil, place = place,
   }, process)
   self.running[self_process] = true
   task.spawn(function()
@@ -284,7 +283,7 @@ function process:command(sandbox, list)
   end
   local spec = fs.join(self.place, "exec-" .. require("hash").random_hex(4) .. ".json")
   fs.write(spec, json.encode {
-    holder = sandbox.holder.pid, process = self:inner_pid(), argv = json.array(list),
+    holder = sandbox.link.pid, process = self:inner_pid(), argv = json.array(list),
     environment = json.array(pairs_of(self.values)), directory = "/",
   })
   return { host.executable(), "-e", ("require('lab.container').exec(%q)"):format(spec), clear_env = true,

@@ -98,7 +98,7 @@ local function ask(self, c, probe, done)
   self:sleep(probe.initialDelaySeconds or 0)
   local good, bad = 0, 0
   while c.process and not c.process.finished do
-    local ok, text = probes.check(c.process, self.sandbox, c.spec, probe)
+    local ok, text = probes.check(self, c, probe)
     if ok then good, bad = good + 1, 0 else good, bad = 0, bad + 1 end
     if done(ok, text, ok and good or bad) then return end
     self:sleep(probe.periodSeconds or 10)
@@ -178,7 +178,7 @@ end
 local function post_start(self, c)
   local handler = c.spec.lifecycle and c.spec.lifecycle.postStart
   if not handler or not handler.exec then return end
-  local ok, text = probes.check(c.process, self.sandbox, c.spec, { exec = handler.exec, timeoutSeconds = 60 })
+  local ok, text = probes.check(self, c, { exec = handler.exec, timeoutSeconds = 60 })
   if not ok then
     self:event("Warning", "FailedPostStartHook", "PostStartHook failed: " .. text)
     c.process:kill()
@@ -296,7 +296,7 @@ local function pre_stop(self, c, grace)
   local handler = c.spec.lifecycle and c.spec.lifecycle.preStop
   if not handler or not c.process or c.process.finished then return end
   if handler.exec then
-    local ok, text = probes.check(c.process, self.sandbox, c.spec,
+    local ok, text = probes.check(self, c,
       { exec = handler.exec, timeoutSeconds = math.max(0.1, grace * self.scale) })
     if not ok then self:event("Warning", "FailedPreStopHook", "PreStopHook failed: " .. text) end
   elseif handler.sleep then
@@ -323,9 +323,14 @@ end
 
 local function live(self)
   self.sandbox = self.nodes.runtime:sandbox(self.pod)
-  if self.sandbox.problem then
+  self.sandbox.node_address = self.nodes:address(self.pod.spec.nodeName)
+  if self.sandbox.alone then
+    self:event("Warning", "NotConnected", ("This kernel does not let the lab catch the pod's connections (%s): only "
+      .. "programs that follow http_proxy reach services"):format(self.sandbox.problem))
+  elseif self.sandbox.problem then
     self:event("Warning", "NotConfined", ("This kernel refuses namespaces to the lab (%s): the pod shares this "
-      .. "machine's network and processes, and its paths are below $KFHOST_ROOT"):format(self.sandbox.problem))
+      .. "machine's network and processes, its paths are below $KFHOST_ROOT, and only programs that follow "
+      .. "http_proxy reach services"):format(self.sandbox.problem))
   end
   self.start_time = self.start_time or self.cluster:time()
   self:publish()

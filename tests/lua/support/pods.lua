@@ -1,0 +1,113 @@
+-- A cluster with nodes in the test's own process, and what tests of pods say again and again.
+--   local pods = dofile "tests/lua/support/pods.lua"; pods.with({ plain = true }, function(cluster, call) … end)
+local api = require "lab.api"
+local controllers = require "lab.controllers"
+local proc = require "proc"
+local task = require "task"
+local test = require "test"
+
+local M = {}
+
+M.PODS = "/api/v1/namespaces/default/pods"
+
+---A live cluster whose waiting is short; ends with the function.
+---@param options {nodes: integer?, time_scale: number?, plain: boolean?, alone: string?, profile: string?,
+---  setup: fun(cluster: table)?}
+---@param run fun(cluster: table, call: fun(method: string, path: string, body: table?, query: string?): table)
+function M.with(options, run)
+  local problems = {}
+  local clock = proc.spawn { "sleep", "60" } -- while a process is pending, real time runs
+  local cluster = api.new { on_error = function(_, text, traceback)
+    problems[#problems + 1] = text .. (traceback or "")
+  end }
+  controllers.start(cluster, { nodes = options.nodes or 1, time_scale = options.time_scale or 0.01,
+    plain_pods = options.plain, alone_pods = options.alone, root = test.tmpdir(), profile = options.profile })
+  local ok, problem = xpcall(run, debug.traceback, cluster, function(method, path, body, query)
+    local value, code, failure = cluster:call(method, path, { body = body, query = query })
+    if not value and failure then error(("%s %s: %d %s"):format(method, path, code, failure.message), 2) end
+    return value, code
+  end)
+  cluster.closing = true
+  controllers.stop(cluster)
+  clock:kill "KILL"
+  clock:wait()
+  if not ok then error(problem, 0) end
+  test.same(problems, {})
+end
+
+---Waits for something to become true; the processes of pods need real time.
+function M.eventually(what, check)
+  local started = os.time()
+  while os.time() - started < 30 do
+    local value = check()
+    if value then return value end
+    local pause = task.event()
+    pcall(pause.wait, pause, 0.01)
+  end
+  error("it never happened that " .. what, 2)
+end
+
+---A container of a shell.
+function M.shell(script, more)
+  local container = { name = "main", image = "busybox:1", command = { "sh", "-c", script } }
+  for key, value in pairs(more or {}) do container[key] = value end
+  return container
+end
+
+---A container of Python.
+function M.python(script, more)
+  local container = { name = "main", image = "python:3", command = { "python3", "-u", "-c", script } }
+  for key, value in pairs(more or {}) do container[key] = value end
+  return container
+end
+
+function M.pod(name, spec, labels)
+  spec.restartPolicy = spec.restartPolicy or "Never"
+  return { metadata = { name = name, labels = labels }, spec = spec }
+end
+
+---Waits until a pod has a phase.
+function M.phase(call, name, wanted, path)
+  return M.eventually(name .. " is " .. wanted, function()
+    local object = call("GET", (path or M.PODS) .. "/" .. name)
+    return object.status.phase == wanted and object
+  end)
+end
+
+---Waits until a pod is ready.
+function M.ready(call, name, path)
+  return M.eventually(name .. " is ready", function()
+    local object = call("GET", (path or M.PODS) .. "/" .. name)
+    for _, condition in ipairs(object.status.conditions or {}) do
+      if condition.type == "Ready" and condition.status == "True" then return object end
+    end
+  end)
+end
+
+---What a container of a pod has printed.
+function M.log(cluster, name, container, path)
+  return cluster:handle { method = "GET", path = (path or M.PODS) .. "/" .. name .. "/log", internal = true,
+                          headers = {}, query = container and "container=" .. container }.body
+end
+
+---Runs a pod to its end, and gives what it printed.
+function M.run(cluster, call, name, container, path)
+  local spec = { containers = { container } }
+  call("POST", path or M.PODS, M.pod(name, spec))
+  M.eventually(name .. " has ended", function()
+    local phase = call("GET", (path or M.PODS) .. "/" .. name).status.phase
+    return phase == "Succeeded" or phase == "Failed"
+  end)
+  return M.log(cluster, name, nil, path)
+end
+
+---The messages of events with a reason.
+function M.events(call, reason, namespace)
+  local list = {}
+  for _, event in ipairs(call("GET", "/api/v1/namespaces/" .. (namespace or "default") .. "/events").items) do
+    if event.reason == reason then list[#list + 1] = event.message end
+  end
+  return list
+end
+
+return M
