@@ -37,6 +37,11 @@ function pyast.parse(source) end
 ---@return integer column 1-based, in characters
 function pyast.position(source, offset) end
 
+---The name as Python knows it: in normal form NFKC (PEP 3131), so that `ﬁt` is `fit`.
+---@param name string
+---@return string
+function pyast.identifier(name) end
+
 ---@class pyast.Magic
 ---@field line integer
 ---@field first integer

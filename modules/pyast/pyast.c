@@ -1,5 +1,6 @@
 // require "pyast": Python sources as data. Parsing never starts Python.
 #include "blank.h"
+#include "name.h"
 #include "scope.h"
 #include "tree.h"
 
@@ -176,6 +177,20 @@ static int l_position(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)line);
   lua_pushinteger(L, (lua_Integer)column);
   return 2;
+}
+
+// pyast.identifier(name) -> the name as Python knows it
+static int l_identifier(lua_State *L) {
+  enum { LONGEST = 4096 };
+  size_t size;
+  const char *name = luaL_checklstring(L, 1, &size);
+  lua_settop(L, 1);
+  if (size > LONGEST || !kf_name_is_wide(name, size)) return 1;
+  void *room = lua_newuserdatauv(L, kf_name_room(size), 0);
+  size_t length = kf_name_normal(name, size, room);
+  if (length) lua_pushlstring(L, room, length);
+  else lua_pushvalue(L, 1);
+  return 1;
 }
 
 // --- scopes ---------------------------------------------------------------------------------------
@@ -356,7 +371,8 @@ static int l_blank(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"parse", l_parse}, {"position", l_position}, {"scopes", l_scopes}, {"blank", l_blank}, {NULL, NULL},
+    {"parse", l_parse}, {"position", l_position}, {"scopes", l_scopes}, {"blank", l_blank},
+    {"identifier", l_identifier}, {NULL, NULL},
 };
 
 int luaopen_kf_pyast(lua_State *L);

@@ -1,5 +1,7 @@
 #include "scope.h"
 
+#include "name.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,6 +106,27 @@ static uint32_t intern(struct kf_scopes *s, const char *data, size_t size) {
   return s->text_count - 1;
 }
 
+// Interns a text that is ours to free.
+static uint32_t intern_owned(struct kf_scopes *s, char *text, size_t size) {
+  if (!text || !ROOM(s, owned, owned_count, owned_capacity)) {
+    free(text);
+    s->failed = true;
+    return 0;
+  }
+  uint32_t before = s->text_count, id = intern(s, text, size);
+  if (s->text_count > before) s->owned[s->owned_count++] = text;
+  else free(text);
+  return id;
+}
+
+// A name as it is written, in the form in which Python knows it.
+static uint32_t intern_name(struct kf_scopes *s, const char *data, size_t size) {
+  if (!kf_name_is_wide(data, size)) return intern(s, data, size);
+  char *room = malloc(kf_name_room(size));
+  size_t length = room ? kf_name_normal(data, size, room) : 0;
+  return intern_owned(s, room, length);
+}
+
 static uint32_t find_name(const struct kf_scopes *s, uint32_t scope, uint32_t text) {
   if (!s->name_table_size) return KF_NONE;
   uint32_t mask = s->name_table_size - 1, at = hash_pair(scope, text) & mask;
@@ -134,7 +157,7 @@ static uint32_t add_name(struct kf_scopes *s, uint32_t scope, uint32_t text, uin
 static uint32_t add_scope(struct walk *w, uint8_t kind, uint32_t node, uint32_t parent, const char *name,
                           size_t size) {
   struct kf_scopes *s = w->s;
-  uint32_t text = intern(s, name, size);
+  uint32_t text = intern_name(s, name, size);
   if (!ROOM(s, scopes, scope_count, scope_capacity)) return 0;
   uint32_t private_name = parent == KF_NONE ? KF_NONE : s->scopes[parent].private_name;
   s->scopes[s->scope_count] = (struct kf_scope){node, parent, text, KF_NONE, KF_NONE,
@@ -148,21 +171,20 @@ static uint32_t mangled(struct walk *w, uint32_t scope, const char *data, size_t
   uint32_t private_name = s->scopes[scope].private_name;
   if (private_name == KF_NONE || size < 3 || memcmp(data, "__", 2) != 0 ||
       memcmp(data + size - 2, "__", 2) == 0)
-    return intern(s, data, size);
+    return intern_name(s, data, size);
+  uint32_t plain = intern_name(s, data, size);
+  if (s->failed) return 0;
+  data = s->texts[plain].data, size = s->texts[plain].size;
   struct kf_text class = s->texts[private_name];
   while (class.size && *class.data == '_') class.data++, class.size--;
   if (!class.size) return intern(s, data, size);
-  if (!ROOM(s, owned, owned_count, owned_capacity)) return 0;
   size_t length = 1 + class.size + size;
   char *text = malloc(length);
   if (!text) { s->failed = true; return 0; }
   text[0] = '_';
   memcpy(text + 1, class.data, class.size);
   memcpy(text + 1 + class.size, data, size);
-  uint32_t before = s->text_count, id = intern(s, text, length);
-  if (s->text_count > before) s->owned[s->owned_count++] = text;
-  else free(text);
-  return id;
+  return intern_owned(s, text, length);
 }
 
 static const char *text_of(const struct walk *w, uint32_t node, size_t *size) {
