@@ -93,8 +93,11 @@ def judge(program, compiled, answer):
     telling = [d for d in compiled["diagnostics"] if d["code"] in TELLING]
     errors = [d for d in compiled["diagnostics"] if d["severity"] == "error"]
     if errors:
-        known = [d for d in errors if d["code"] in ("two-producers", "missing-edge")]
-        return None if known and len(known) == len(errors) else "refused: " + errors[0]["message"]
+        known = {"two-producers", "missing-edge"}
+        if {d["code"] for d in telling} & {"star-import", "dynamic-names"}:
+            known.add("undefined-name")  # the name may come from there
+        wrong = [d for d in errors if d["code"] not in known]
+        return "refused: " + wrong[0]["message"] if wrong else None
     if answer["code"] != 0:
         if "cannot be handed to another step" in answer["error"] and program.header.get("stays"):
             return None

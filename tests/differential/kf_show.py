@@ -46,7 +46,7 @@ class Shower:
         if type(value).__module__.split(".")[0] in ("numpy", "pandas", "polars", "pyarrow", "decimal", "datetime"):
             return "%s %r" % (kind, value)
         if hasattr(value, "__dict__"):
-            return "%s(%s)" % (kind, self.text(vars(value)))
+            return "%s(%s)" % (kind, self.text({k: v for k, v in vars(value).items() if k != "cache_parameters"}))
         if hasattr(type(value), "__slots__"):
             slots = [(s, getattr(value, s, None)) for s in type(value).__slots__]
             return "%s(%s)" % (kind, ", ".join("%s=%s" % (s, self.text(v)) for s, v in slots))

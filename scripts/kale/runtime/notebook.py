@@ -78,6 +78,7 @@ class Notebook:
         self.namespace = namespace
         self.report = Report()
         self.cell = 0
+        self.results = ["", "", ""]  # what was displayed last, before, and before that
         self.futures = 0  # flags of future statements: they hold for the cells after theirs
 
     def display(self, *values, **_):
@@ -115,6 +116,16 @@ class Notebook:
         for name in __future__.all_feature_names:
             self.futures |= code.co_flags & getattr(__future__, name).compiler_flag
 
+    def remember(self, value):
+        """_, __ and ___, unless the notebook uses these names itself."""
+        import builtins
+        names = ("_", "__", "___")
+        own = hasattr(builtins, "_") or any(self.namespace.get(name, known) is not known
+                                            for name, known in zip(names, self.results))
+        self.results = [value] + self.results[:2]
+        if not own:
+            self.namespace.update(zip(names, self.results))
+
     def run(self, piece, shows):
         import linecache
         self.cell = piece["cell"]
@@ -136,8 +147,8 @@ class Notebook:
         if last is not None:
             value = self.execute(compile(last, name, "eval", flags, dont_inherit=True))
             if value is not None:
-                self.namespace["_"] = value
                 self.display(value)
+                self.remember(value)
         if shows:
             self.figures()
 

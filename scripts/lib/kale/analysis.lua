@@ -6,9 +6,11 @@ local diagnostics = require "kale.diagnostics"
 local learn = require "kale.learn"
 local makers = require "kale.makers"
 local setup_cells = require "kale.setup"
+local shell = require "kale.shell"
 local source = require "kale.source"
 local spelling = require "kale.spelling"
 local state = require "kale.state"
+local unread = require "kale.unread"
 
 local at, has_bit, LEVELS = diagnostics.at, makers.has_bit, makers.LEVELS
 
@@ -51,6 +53,7 @@ function Resolver:use_facts(step, facts, moment, by)
   end
   for name in pairs(facts.stores) do
     step.may_store[name] = true
+    step.may_make[name] = step.may_make[name] or facts.makes[name]
     if not there_before(step, name, moment) and self:is_needed_after(step, name) then
       want(step, name, { soft = true, why = "a function may leave it as it is" })
     end
@@ -240,13 +243,14 @@ end
 
 -- A name that nothing before the step makes.
 function Resolver:missing(step, name, need)
-  if need.soft and not need.late or step.may_store[name] then return end
+  if need.soft and not need.late or step.may_make[name] or self.unread:covers(name, need) then return end
   if self.stars[step] or #self.setup_stars > 0 then
     step.sources[name] = "star import"
     return
   end
+  if shell.has_shown(step, name, need) then return end
   local other = self.first_maker[name]
-  if need.late and (step.summary.stores[name] or step.may_store[name]) then
+  if need.late and step.summary.stores[name] then
     -- In one process the function would find what the other step had made.
     if other and other.number < step.number and not has_bit(step.ancestors, other.number) then
       self:complain("lost-change", step, need, { name = name, from = other.name })
@@ -259,9 +263,25 @@ function Resolver:missing(step, name, need)
     self:complain(before and "name-deleted" or "missing-edge", step, need, { name = name, from = other.name })
     return
   end
-  if need.late and other then return end
-  self:complain(need.late and "undefined-in-function" or "undefined-name", step, need,
-    { name = name, near = spelling.near(name, self.everything) })
+  if need.late and other or self.unread:makes_names(step) then return end
+  local code = need.late and "undefined-in-function" or shell.keeps(name) and "shell-history" or "undefined-name"
+  self:complain(code, step, need, { name = name, near = self:advice(step, name) })
+end
+
+-- What to do about a name that is nowhere: the one that was meant, or where it may come from.
+function Resolver:advice(step, name)
+  local near = spelling.near(name, self.everything)
+  if near then return near end
+  for i = step.number - 1, 1, -1 do
+    local earlier = self.steps[i]
+    local star = earlier.summary.stars[1]
+    local how = star and not star.future and "'import *'" or self.unread:makes_names(earlier)
+    if how then
+      return has_bit(step.ancestors, i) and ("perhaps %s of step '%s' makes it: import or assign it by its name")
+        :format(how, earlier.name) or ("perhaps from %s of step '%s': add the tag prev:%s")
+        :format(how, earlier.name, earlier.name)
+    end
+  end
 end
 
 -- A definition that came from another notebook may need what that one imports.
@@ -550,7 +570,7 @@ local function prepare_steps(layout, report, options)
     step.number = i
     step.summary = source.summarize(step.cells, report)
     for _, field in ipairs { "ancestors", "wanted", "queue", "params", "setup", "pieces", "used", "sources", "crossing",
-      "outgoing", "seen", "may_store", "late_changes", "changed", "imports", "told_unsaved" } do
+      "outgoing", "seen", "may_store", "may_make", "late_changes", "changed", "imports", "told_unsaved" } do
       step[field] = {}
     end
     if options.infer and i > 1 then
@@ -681,7 +701,7 @@ function M.resolve(layout, params, metrics, report, options)
     steps = layout.steps, own = own, modules = modules, report = report,
     makers = makers.new(), needed = needed, families = families, last_change = last_change,
     everything = everything, first_maker = first_maker, learned = learned, stars = {}, with_stars = {},
-    amendments = {},
+    amendments = {}, unread = unread.new(layout.steps, layout),
     minor = builtins.minor_of(options.image),
   }, Resolver)
   resolver:enter(own)

@@ -1,4 +1,4 @@
--- Names that every step has: Python's builtins and what IPython adds.
+-- Names that every step has: Python's builtins, display and get_ipython.
 -- Not for what the notebook imports.
 --   builtins.has("aiter", 9)  -- false: Python 3.9 has none
 local M = {}
@@ -21,7 +21,7 @@ for name in ([[__name__ __doc__ __file__ __builtins__ __spec__ __package__ __loa
   format frozenset getattr globals hasattr hash help hex id input int isinstance issubclass iter len license
   list locals map max memoryview min next object oct open ord pow print property quit range repr reversed round
   set setattr slice sorted staticmethod str sum super tuple type vars zip
-  display get_ipython In Out _ __ ___ _i _ii _iii __class__]]):gmatch "%S+" do names[name] = 0 end
+  display get_ipython __class__]]):gmatch "%S+" do names[name] = 0 end
 
 -- Those that came later, with the minor version of Python 3.
 for name, minor in pairs {

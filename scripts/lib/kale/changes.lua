@@ -51,7 +51,9 @@ local LIBRARY_CHANGING = set [[shuffle heappush heappop heapify heapreplace heap
 local SHARING = set [[asarray asanyarray atleast_1d atleast_2d atleast_3d reshape ravel squeeze transpose broadcast_to
   array_split split chain partial cycle tee islice starmap zip_longest from_numpy as_tensor copy defaultdict deque
   from_iterable attrgetter itemgetter methodcaller nditer swapaxes moveaxis expand_dims reduce repeat
-  takewhile dropwhile groupby accumulate product]]
+  takewhile dropwhile groupby accumulate product replace evolve cast frombuffer asmatrix mat as_strided
+  sliding_window_view ascontiguousarray asfortranarray require diagonal flip fliplr flipud rot90 rollaxis hsplit
+  vsplit dsplit broadcast_arrays real imag check_array unsqueeze permute narrow]]
 
 -- --- what is called --------------------------------------------------------------------------------------
 
@@ -147,6 +149,8 @@ local function change_by_call(parsed, call, node)
   return LIBRARY_CHANGING[name] and "strong" or "weak"
 end
 
+local PATTERNS = set "expression_list pattern_list tuple_pattern list_pattern list_splat_pattern"
+
 ---Whether the value read at the node may be changed in place there.
 ---@param parsed table
 ---@param node integer
@@ -170,7 +174,7 @@ function M.change_at(parsed, node)
     elseif kind == "call" and field == "function" then
       if at ~= node then
         local name = M.called(parsed, parent)
-        local own = level == 1 and not (parsed.learned and parsed.learned.methods[name])
+        local own = level == 1 and name and not (parsed.learned and parsed.learned.methods[name])
         return change_by_method(parsed, parent), not own
       end
       -- A closure or an instance changes itself when it is called.
@@ -182,8 +186,8 @@ function M.change_at(parsed, node)
       return field == "left" and at ~= node and "strong" or nil, level > 1
     elseif kind == "delete_statement" or kind == "for_statement" and field == "left" then
       return at ~= node and "strong" or nil, level > 1
-    elseif (kind == "expression_list" or kind == "pattern_list" or kind == "tuple_pattern") and at ~= node then
-      at = parent  -- xs[0], ys[0] = …
+    elseif PATTERNS[kind] and at ~= node then
+      at = parent  -- xs[0], [ys[0], *ys[1]] = …
     elseif kind == "argument_list" or kind == "keyword_argument" or kind == "list_splat" then
       local call = parent
       while tree.kind[call] ~= "call" and call > 1 do call = tree.parent[call] end

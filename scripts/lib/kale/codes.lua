@@ -69,6 +69,10 @@ return {
   },
   ["effects-repeated"] = { "warning", "this statement of the {kind} cell runs again in every step" },
   ["undefined-name"] = { "error", "'{name}' is not defined anywhere before", "{near}" },
+  ["shell-history"] = {
+    "error", "'{name}' is what the interactive shell keeps of cells that ran before: a step does not have it",
+    "give the value a name in the cell that makes it",
+  },
   ["undefined-in-function"] = {
     "warning", "'{name}', which a function uses, is not defined anywhere",
     "{near}",

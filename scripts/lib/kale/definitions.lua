@@ -13,16 +13,18 @@ local M = {}
 ---@class kale.Facts
 ---@field late table<string, table> globals that they read, with a place
 ---@field stores table<string, boolean> globals that they store or delete
+---@field makes table<string, boolean> those that they store without reading them first
 ---@field changes table<string, "strong"|"weak"> globals whose value they may change in place
 
 local STORING = { store = true, update = true, definition = true, import = true, delete = true }
+local MAKING = { store = true, definition = true, import = true }
 
 ---@param walker table of kale.walk
 ---@param node integer
 ---@return kale.Facts
 function M.facts(walker, node)
   local parsed = walker.parsed
-  local facts = { late = {}, stores = {}, changes = {} }
+  local facts = { late = {}, stores = {}, makes = {}, changes = {} }
   local uses, changed = parsed.uses, nil
   for _, i in ipairs(nodes.occurrences(parsed, node, parsed.tree.next[node])) do
     if uses.late[i] then
@@ -34,6 +36,7 @@ function M.facts(walker, node)
         if change and facts.changes[name] ~= "strong" then facts.changes[name] = change end
       end
       if STORING[context] then facts.stores[name] = true end
+      if MAKING[context] then facts.makes[name] = true end
     end
   end
   return facts
@@ -121,6 +124,28 @@ function M.amends(parsed, node)
     if root and parsed.learned and parsed.learned.functions[root] then return root end
   end
   return nil
+end
+
+local CACHING = set "lru_cache cache cached"
+
+---Whether a function remembers what it gave and does more than to give it: to call it again is not the same.
+---@param parsed table
+---@param node integer the definition with its decorators
+---@param definition integer
+---@param facts kale.Facts
+---@return boolean
+function M.has_cache(parsed, node, definition, facts)
+  local tree, caches = parsed.tree, false
+  for decorator in children(tree, node) do
+    local path = tree.kind[decorator] == "decorator" and text_of(parsed, decorator):match "^@%s*([%w_%.]+)"
+    caches = caches or path and CACHING[path:match "[%w_]+$"] or false
+  end
+  if not caches then return false end
+  if next(facts.stores) or next(facts.changes) or changes.changes_default(parsed, definition) then return true end
+  for at = child(tree, definition, "body"), tree.next[definition] - 1 do
+    if tree.kind[at] == "call" and FRESH[changes.called(parsed, at)] then return true end
+  end
+  return false
 end
 
 ---Why the function or class cannot simply be defined again in another step, or nil.

@@ -27,8 +27,14 @@ local UNSAVED = {
   ThreadPoolExecutor = "a pool", ProcessPoolExecutor = "a pool", ["subprocess.Popen"] = "a process",
   create_engine = "an open connection", getOrCreate = "a session", ["requests.Session"] = nil,
   ["ssl.create_default_context"] = "an SSL context", SummaryWriter = "an open file", ["queue.Queue"] = "a queue",
-  ["tempfile.NamedTemporaryFile"] = "an open file", ["tempfile.TemporaryFile"] = "an open file",
+  memoryview = "a view of memory", cmp_to_key = "a key function",
+  ["re.match"] = "a match", ["re.search"] = "a match", ["re.fullmatch"] = "a match",
+  WeakValueDictionary = "a table of weak references", ["weakref.ref"] = "a weak reference",
+  ["weakref.proxy"] = "a weak reference", ["tempfile.NamedTemporaryFile"] = "an open file",
+  ["tempfile.TemporaryFile"] = "an open file",
 }
+
+local MATCHING = set "search match fullmatch"
 
 -- --- functions ----------------------------------------------------------------------------------------
 
@@ -217,6 +223,11 @@ local function note_value(parsed, name, right, learned, stateful)
   if not called then return end
   local path = text_of(parsed, child(tree, right, "function"))
   if ITERATORS[called] then learned.iterators[name] = true end
+  if path == "re.compile" then learned.patterns[name] = true end
+  if path:find "getLogger$" then learned.loggers[name] = true end
+  if method and MATCHING[called] and learned.patterns[changes.root_name(parsed, right)] then
+    learned.unsaved[name] = { what = "a match", parsed = parsed, node = right }
+  end
   local what = UNSAVED[path] or UNSAVED[called] or UNSAVED[path:match "[%w_]+%.[%w_]+$"]
   if not method and learned.generators[called] or method and learned.generators["." .. called] then
     what = "a generator"
@@ -288,7 +299,7 @@ end
 function M.all(groups)
   local learned = {
     functions = {}, methods = {}, imports = {}, makers = {}, classes = {}, generators = {}, iterators = {},
-    unsaved = {}, callables = {}, modules = {}, getters = {}, scalars = {},
+    unsaved = {}, callables = {}, modules = {}, getters = {}, scalars = {}, patterns = {}, loggers = {},
   }
   local list = {}
   for _, cells in ipairs(groups) do

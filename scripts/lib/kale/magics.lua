@@ -85,11 +85,35 @@ local function cell_magic(text, found)
   return call("run_cell_magic", name or "", rest, body)
 end
 
+-- What IPython takes off each line: the indent of the first line that is not blank, or prompts that
+-- were pasted along. Returns the source and how many characters each line lost.
+local function clean(source)
+  local start = source:match "^%s*\n()" or 1
+  local indent = source:match("^[ \t]*", start)
+  local first = source:match("[^\n]*", start + #indent)
+  local prompt = first:find "^>>>%f[ \0]" and "classic" or first:find "^In %[%d+%]: " and "ipython"
+  if indent == "" and not prompt then return source, nil end
+  local shift, number = {}, 0
+  local cleaned = source:gsub("([^\n]*)(\n?)", function(line, ending)
+    number = number + 1
+    local rest = line
+    if rest:sub(1, #indent) == indent then rest = rest:sub(#indent + 1) end
+    if prompt == "classic" then rest = rest:gsub("^>>>%f[ \0] ?", ""):gsub("^%.%.%.%f[ \0] ?", "")
+    elseif prompt then rest = rest:gsub("^In %[%d+%]: ", ""):gsub("^%s*%.%.%.+: ?", "") end
+    shift[number] = #line - #rest
+    return rest .. ending
+  end)
+  return cleaned, shift
+end
+
 ---@param source string a cell
 ---@return string source Python with the same lines
 ---@return {line: integer, text: string}[] unknown magics that work only where IPython is
+---@return table<integer, integer>? shift by line, how many characters it lost at its start
 function M.translate(source)
-  if not source:find "[%%!?]" then return source, {} end
+  local shift
+  if source:find "^[%s>I]" then source, shift = clean(source) end
+  if not source:find "[%%!?]" then return source, {}, shift end
   local _, magics = pyast.blank(source)
   local pieces, at, found = {}, 1, {}
   for _, magic in ipairs(magics) do
@@ -115,7 +139,7 @@ function M.translate(source)
     at = magic.last + 1
   end
   pieces[#pieces + 1] = source:sub(at)
-  return table.concat(pieces), found
+  return table.concat(pieces), found, shift
 end
 
 return M

@@ -1,13 +1,29 @@
--- Nodes of a parsed cell: their text and their children.
+-- Nodes of a parsed cell: their text, their place and their children.
 -- Not for what they mean: see kale.changes and kale.source.
 --   for statement in nodes.children(parsed.tree, 1) do print(nodes.text(parsed, statement)) end
+local pyast = require "pyast"
+
 local M = {}
 
+---The source of a node; of a name, the name as Python knows it.
 ---@param parsed table a parsed cell
 ---@param node integer
 ---@return string
 function M.text(parsed, node)
-  return parsed.python:sub(parsed.tree.first[node], parsed.tree.last[node])
+  local tree = parsed.tree
+  local text = parsed.python:sub(tree.first[node], tree.last[node])
+  if parsed.wide and tree.kind[node] == "identifier" then return pyast.identifier(text) end
+  return text
+end
+
+---Where a node stands in its cell, as it was written.
+---@param parsed table
+---@param node integer
+---@return {cell: integer, line: integer, column: integer, source: string}
+function M.place(parsed, node)
+  local line, column = pyast.position(parsed.python, parsed.tree.first[node])
+  local shift = parsed.shift and parsed.shift[line] or 0
+  return { cell = parsed.cell.number, line = line, column = column + shift, source = parsed.lines(line) }
 end
 
 ---The first direct child in that role.

@@ -2,7 +2,7 @@
 -- Not for what steps do with them: see kale.analysis.
 --   local list, by_name = parameters.read(layout.parameters, report); list[1].default
 local json = require "json"
-local pyast = require "pyast"
+local nodes = require "kale.nodes"
 local source = require "kale.source"
 
 local M = {}
@@ -99,11 +99,6 @@ end
 
 local ANNOTATIONS = { int = "int", float = "float", str = "str", bool = "bool" }
 
-local function place_of(parsed, node)
-  local line, column = pyast.position(parsed.python, parsed.tree.first[node])
-  return { cell = parsed.cell.number, line = line, column = column, source = parsed.lines(line) }
-end
-
 -- name = constant, or name: type = constant
 local function read_parameter(parsed, statement)
   local tree = parsed.tree
@@ -146,7 +141,7 @@ end
 function M.read(cells_, report)
   local list, by_name = {}, {}
   each_statement(cells_, report, function(parsed, node)
-    local place = place_of(parsed, node)
+    local place = nodes.place(parsed, node)
     local parameter = read_parameter(parsed, node)
     if not parameter then
       if parsed.tree.kind[node] ~= "pass_statement" then report("parameter-not-constant", place) end
@@ -176,7 +171,7 @@ function M.metrics(cells_, report)
   local list, seen = {}, {}
   each_statement(cells_, report, function(parsed, node)
     local text = parsed.python:sub(parsed.tree.first[node], parsed.tree.last[node])
-    local place = place_of(parsed, node)
+    local place = nodes.place(parsed, node)
     local name = text:match "^print%s*%(%s*([%a_][%w_]*)%s*%)$"
     if not name then
       report("metric-not-print", place)

@@ -9,9 +9,9 @@ local fingerprint = require "kale.fingerprint"
 local fs = require "fs"
 local json = require "json"
 local metadata = require "kale.metadata"
+local nodes = require "kale.nodes"
 local notebook = require "kale.notebook"
 local parameters = require "kale.parameters"
-local pyast = require "pyast"
 local source = require "kale.source"
 
 local M = {}
@@ -154,11 +154,6 @@ local function describe_crossings(steps)
   return list
 end
 
-local function place_of(parsed, node)
-  local line, column = pyast.position(parsed.python, parsed.tree.first[node])
-  return { cell = parsed.cell.number, line = line, column = column, source = parsed.lines(line) }
-end
-
 local function warn_about_paths(layout, directory, report)
   for _, step in ipairs(layout.steps) do
     for _, cell in ipairs(step.cells) do
@@ -168,7 +163,7 @@ local function warn_about_paths(layout, directory, report)
         if text:find "[%w]" and #text < 256 and not text:find "[%c*?]" and text:sub(1, 1) ~= "/" then
           local stat = fs.try.stat(fs.join(directory, text))
           if stat and stat.type == "file" then
-            local place = place_of(parsed, constant_text.node)
+            local place = nodes.place(parsed, constant_text.node)
             place.text = text
             report("relative-path", place)
           end

@@ -44,7 +44,7 @@ end
 -- A parsed cell: its tree, the occurrences of names, and for each identifier of a module-level name the
 -- number of its occurrence, or several.
 local function parse_cell(cell)
-  local python, findings = magics.translate(cell.source)
+  local python, findings, shift = magics.translate(cell.source)
   local tree = pyast.parse(python)
   local scopes, uses = pyast.scopes(tree)
   local late_scope, at, late = late_scopes(scopes), {}, {}
@@ -59,7 +59,10 @@ local function parse_cell(cell)
   end
   if cell.future then drop_annotations(tree, at) end
   uses.late, uses.resolved, uses.scope, uses.mutation = late, nil, nil, nil
-  return { cell = cell, python = python, tree = tree, at = at, uses = uses, magics = findings }
+  return {
+    cell = cell, python = python, tree = tree, at = at, uses = uses, magics = findings, shift = shift,
+    wide = python:find "[\128-\255]" ~= nil,
+  }
 end
 
 local function line_reader(text)
@@ -77,7 +80,8 @@ local function report_problems(parsed, report)
   local cell = parsed.cell
   for _, problem in ipairs(parsed.tree.errors) do
     report("syntax", {
-      cell = cell.number, line = problem.line, column = problem.column, message = problem.message,
+      cell = cell.number, line = problem.line, message = problem.message,
+      column = problem.column + (parsed.shift and parsed.shift[problem.line] or 0),
       source = parsed.lines(problem.line),
     })
   end

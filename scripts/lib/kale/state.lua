@@ -4,9 +4,8 @@
 --   state.report(layout, report)
 local changes = require "kale.changes"
 local nodes = require "kale.nodes"
-local pyast = require "pyast"
 
-local text_of, child = nodes.text, nodes.child
+local text_of, child, place_of = nodes.text, nodes.child, nodes.place
 
 local M = {}
 
@@ -45,6 +44,12 @@ local SETTINGS = set [[set_option reset_option set_printoptions set_style set_th
 local RANDOM = set [[random randint randn rand choice choices shuffle sample permutation normal uniform fit
   fit_transform fit_predict train_test_split randperm make_classification make_regression make_blobs cross_val_score
   standard_normal binomial poisson gauss randrange getrandbits]]
+-- Methods of a logger that change it; it goes to other steps by its name.
+local LOGGER = set "setLevel addHandler removeHandler addFilter removeFilter"
+-- Modules whose settings show wherever their values do.
+local SHOWN = set "pandas numpy polars torch"
+-- Modules that work on the same state.
+local SAME_STATE = { seaborn = "matplotlib", pylab = "matplotlib", mpl_toolkits = "matplotlib" }
 local RANDOM_MODULES = set "random torch tensorflow keras xgboost lightgbm sklearn"
 
 -- The path of what is called or stored, with the module's own name: numpy.random.seed for np.random.seed.
@@ -61,9 +66,10 @@ local function path_of(parsed, node)
   return module .. rest, module, name
 end
 
-local function place_of(parsed, node)
-  local line, column = pyast.position(parsed.python, parsed.tree.first[node])
-  return { cell = parsed.cell.number, line = line, column = column, source = parsed.lines(line) }
+-- The module whose state a use or a change of it concerns.
+local function owner_of(module)
+  local top = module:match "^[%w_]+"
+  return SAME_STATE[top] or top
 end
 
 -- Whether a name at the node is the module's, not a local one of a function.
@@ -76,7 +82,26 @@ local function is_global(parsed, node)
   return parsed.at[at] ~= nil
 end
 
--- Effects of one cell: {what, watch, module, parsed, node}.
+-- Whether an attribute is that of a logger.
+local function is_logger(parsed, node)
+  local object = parsed.tree.kind[node] == "attribute" and child(parsed.tree, node, "object")
+  return object and parsed.learned.loggers[text_of(parsed, object)] == true and is_global(parsed, node)
+end
+
+-- What a line magic or a shell line leaves behind.
+local function effect_of_magic(parsed, call)
+  local text = text_of(parsed, call)
+  local name, rest = text:match "^get_ipython%(%)%.run_line_magic%('([%w_]+)', '(.*)'%)$"
+  if name == "cd" then return { "the working directory", "any" } end
+  if (name == "env" or name == "set_env") and rest:find "[= ]" then return { "the environment", "any" } end
+  local command = name == "pip" and "pip " .. rest or text:match "^get_ipython%(%)%.system%('(.*)'%)$"
+  if command and (command:find "pip3? install" or command:find "conda install" or command:find "apt%-get install"
+    or command:find "apt install") then
+    return { "what is installed", "any" }
+  end
+end
+
+-- Effects of one cell: {what, watch, parsed, node}.
 local function find_effects(parsed, found)
   local tree = parsed.tree
   for node = 1, tree.count do
@@ -86,20 +111,28 @@ local function find_effects(parsed, found)
       local path, module = path_of(parsed, fn)
       local rule = path and CALLS[path]
       if not rule and path and is_global(parsed, fn) and path ~= module and SETTINGS[path:match "[%w_]+$"] then
-        rule = { ("the settings of '%s'"):format(module) }
+        rule = { ("the settings of '%s'"):format(module), SHOWN[owner_of(module)] and "any" }
       end
+      if not rule and is_logger(parsed, fn) and LOGGER[changes.called(parsed, node)] then
+        rule = { "the configuration of logging", "logging" }
+      end
+      if not rule then rule = effect_of_magic(parsed, node) end
       if rule then
-        found[#found + 1] = { what = rule[1], watch = rule[2] or module, parsed = parsed, node = node }
+        found[#found + 1] = { what = rule[1], watch = rule[2] or owner_of(module), parsed = parsed, node = node }
       end
     elseif kind == "assignment" or kind == "augmented_assignment" or kind == "delete_statement" then
       local left = child(tree, node, "left") or node + 2
       if left <= tree.count and (tree.kind[left] == "attribute" or tree.kind[left] == "subscript") then
         local path, module = path_of(parsed, left)
+        if is_logger(parsed, left) and tree.kind[left] == "attribute" then
+          path, module = "logging.logger", "logging"
+        end
         if path and is_global(parsed, left) then
           local environment = path:find "^os%.environ"
           found[#found + 1] = {
             what = environment and "the environment" or ("the state of '%s'"):format(module),
-            watch = environment and "any" or module, parsed = parsed, node = node,
+            watch = (environment or SHOWN[owner_of(module)]) and "any" or owner_of(module), parsed = parsed,
+            node = node,
           }
         end
       end
@@ -112,9 +145,11 @@ local function find_uses(parsed, uses)
   local tree = parsed.tree
   for node = 1, tree.count do
     if tree.kind[node] == "identifier" and parsed.at[node] then
-      local module = parsed.learned.modules[text_of(parsed, node)]
+      local name = text_of(parsed, node)
+      local module = parsed.learned.modules[name]
+      if parsed.learned.loggers[name] then uses.logging = true end
       if module then
-        uses[module] = true
+        uses[owner_of(module)] = true
         if RANDOM_MODULES[module:match "^[%w_]+"] then uses.random = true end
       end
     elseif tree.kind[node] == "call" then
@@ -195,10 +230,27 @@ local function report_classes(steps, report)
   end
 end
 
+-- Functions that remember what they gave: in another step they begin anew, and do again what they do.
+local function report_caches(steps, report)
+  for _, step in ipairs(steps) do
+    for _, definition in ipairs(step.summary.all_definitions) do
+      for i = step.number + 1, definition.cached and #steps or 0 do
+        local crossing = steps[i].crossing[definition.name]
+        if crossing then
+          report("state-stays", { cell = definition.piece.cell, line = definition.piece.line, column = 1,
+            what = ("the cache of '%s'"):format(definition.name), later = steps[i].name })
+          break
+        end
+      end
+    end
+  end
+end
+
 ---@param layout table of kale.cells, analysed
 ---@param report fun(code: string, fields: table)
 function M.report(layout, report)
   report_effects(layout.steps, report)
+  report_caches(layout.steps, report)
   if #layout.steps > 1 then report_classes(layout.steps, report) end
 end
 

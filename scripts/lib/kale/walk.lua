@@ -5,7 +5,6 @@ local changes = require "kale.changes"
 local definitions = require "kale.definitions"
 local holds = require "kale.holds"
 local nodes = require "kale.nodes"
-local pyast = require "pyast"
 
 local text_of, child, children, occurrences = nodes.text, nodes.child, nodes.children, nodes.occurrences
 
@@ -51,9 +50,9 @@ function M.new(parsed)
 end
 
 function Walker:place(node)
-  local parsed = self.parsed
-  local line, column = pyast.position(parsed.python, parsed.tree.first[node])
-  return { cell = parsed.cell.number, line = line, column = column, node = node, source = parsed.lines(line) }
+  local place = nodes.place(self.parsed, node)
+  place.node = node
+  return place
 end
 
 -- A top-level statement as text, with where it begins.
@@ -376,7 +375,8 @@ function Walker:definition(node)
   local why = definitions.impurity(self, node, inner, meant, facts)
   self:add_definition {
     name = name, kind = tree.kind[inner] == "class_definition" and "class" or "function", head = meant,
-    facts = facts, why = why, changed = why == definitions.CHANGES_ITSELF,
+    facts = facts, why = why, cached = definitions.has_cache(parsed, node, inner, facts),
+    changed = why == definitions.CHANGES_ITSELF,
     amends = definitions.amends(parsed, node), piece = self:piece(node),
   }
 end

@@ -1,0 +1,21 @@
+import random
+random.seed(3)
+a = random.random()
+b = [random.randint(1, 9) for _ in range(3)]
+print(a, b)
+rng = random.Random(7)
+c = rng.random()
+d = rng.sample(range(20), 3)
+print(c, d)
+deck = list(range(6))
+rng.shuffle(deck)
+print(deck)
+e = rng.random()
+random.seed(3)
+again = random.random() == a
+print(e, again)
+state = random.getstate()
+f = random.random()
+random.setstate(state)
+g = random.random()
+print(f == g)

@@ -1,0 +1,107 @@
+-- What steps leave that is no name's value, and values that cannot leave a step: each is said at its place.
+local fs = require "fs"
+local json = require "json"
+local notebook = require "kale.notebook"
+local plan = require "kale.plan"
+local test = require "test"
+
+local function plan_of(cells)
+  local made = { nbformat = 4, nbformat_minor = 5, metadata = json.object {}, cells = json.array {} }
+  for i, source in ipairs(cells) do
+    local tags = json.array { "step:s" .. i }
+    if i > 1 then tags[2] = "prev:s" .. i - 1 end
+    made.cells[i] = { cell_type = "code", metadata = { tags = tags }, source = source, outputs = json.array {} }
+  end
+  return plan.make(notebook.parse(json.encode(made), fs.join(test.tmpdir(), "a.ipynb")))
+end
+
+-- The messages of findings with the code, and where they are.
+local function said(made, code)
+  local list = {}
+  for _, d in ipairs(made.diagnostics) do
+    if d.code == code then list[#list + 1] = ("%d:%d %s"):format(d.cell, d.line, d.message) end
+  end
+  return list
+end
+
+-- name of the test -> first step, later step, what is said
+local STATE = {
+  ["the level of a logger"] = {
+    "import logging\nlog = logging.getLogger('a')\nlog.setLevel('INFO')", "log.info('x')",
+    "1:3 the configuration of logging",
+  },
+  ["a logger that is turned off"] = {
+    "import logging\nlog = logging.getLogger('a')\nlog.disabled = True", "log.info('x')",
+    "1:3 the state of 'logging'",
+  },
+  ["basicConfig"] = {
+    "import logging\nlogging.basicConfig(level='INFO')", "logging.info('x')", "1:2 the configuration of logging",
+  },
+  ["options of pandas, which show wherever a frame is"] = {
+    "import pandas as pd\npd.options.display.max_rows = 3\ndf = pd.DataFrame()", "df", "1:2 the state of 'pandas'",
+  },
+  ["how NumPy prints"] = {
+    "import numpy as np\nnp.set_printoptions(precision=2)\nx = np.ones(3)", "x", "1:2 the settings of 'numpy'",
+  },
+  ["a theme of seaborn, where matplotlib draws"] = {
+    "import seaborn as sns\nsns.set_theme()", "import matplotlib.pyplot as plt\nplt.plot([1])",
+    "1:2 the settings of 'seaborn'",
+  },
+  ["a filter of warnings"] = {
+    "import warnings\nwarnings.filterwarnings('ignore')", "print(1)", "1:2 the filter of warnings",
+  },
+  ["the environment"] = { "import os\nos.environ['A'] = 'b'", "print(1)", "1:2 the environment" },
+  ["%env"] = { "%env A=b", "print(1)", "1:1 the environment" },
+  ["%cd"] = { "x = 1\n%cd /tmp", "print(1)", "1:2 the working directory" },
+  ["os.chdir"] = { "import os\nos.chdir('/')", "print(1)", "1:2 the working directory" },
+  ["sys.path"] = { "import sys\nsys.path.append('lib')", "import helper", "1:2 sys.path" },
+  ["!pip install"] = { "!pip install -q left", "import left", "1:1 what is installed" },
+  ["%pip install"] = { "%pip install left", "import left", "1:1 what is installed" },
+  ["a seed"] = { "import random\nrandom.seed(1)", "import random\nprint(random.random())",
+    "1:2 the seed of random numbers" },
+  ["a patched module"] = { "import math\nmath.pi = 3", "print(math.pi)", "1:2 the state of 'math'" },
+  ["the cache of a function that does something"] = {
+    "import functools\n@functools.lru_cache\ndef f(n):\n    print(n)\n    return n", "f(1)", "1:2 the cache of 'f'",
+  },
+}
+
+for name, row in pairs(STATE) do
+  test("said to stay in its step: " .. name, function()
+    local made = plan_of { row[1], row[2] }
+    test.same(said(made, "state-stays"),
+      { row[3] .. " is changed here and stays as it was elsewhere: step 's2' does not see it" })
+  end)
+end
+
+test("state that no later step looks at is not spoken of", function()
+  local made = plan_of {
+    "import random, logging, functools\nrandom.seed(1)\nlogging.basicConfig()\n@functools.cache\ndef f(n): return n",
+    "print(f(1))",
+  }
+  test.same(said(made, "state-stays"), {})
+end)
+
+-- what makes the value -> what it is called
+local UNSAVED = {
+  ["v = open('a.txt')"] = "an open file",
+  ["import sqlite3\nv = sqlite3.connect('a.db')"] = "an open connection",
+  ["import threading\nv = threading.Lock()"] = "a lock",
+  ["import threading\nv = threading.Thread(target=print)"] = "a thread",
+  ["v = (i for i in range(3))"] = "a generator",
+  ["def g():\n    yield 1\nv = g()"] = "a generator",
+  ["v = memoryview(b'abc')"] = "a view of memory",
+  ["import re\nv = re.search('a', 'a')"] = "a match",
+  ["import re\np = re.compile('a')\nv = p.fullmatch('a')"] = "a match",
+  ["import functools\nv = functools.cmp_to_key(lambda a, b: 0)"] = "a key function",
+  ["import weakref\nclass A: pass\na = A()\nv = weakref.ref(a)"] = "a weak reference",
+  ["import queue\nv = queue.Queue()"] = "a queue",
+  ["import subprocess\nv = subprocess.Popen(['true'])"] = "a process",
+}
+
+for source, what in pairs(UNSAVED) do
+  test("a value that cannot be saved is said where it is wanted: " .. source:match "v = .*", function()
+    test.same(said(plan_of { source, "w = v" }, "not-saved"),
+      { ("2:1 'v' of step 's1' is %s, which cannot be handed to another step"):format(what) })
+    test.same(said(plan_of { source .. "\nw = v", "print(1)" }, "not-saved"), {})
+  end)
+end
