@@ -59,6 +59,7 @@ static void read_note(struct kf_field *field, struct kf_span note) {
   switch (note.at[0]) {
   case 's': field->set = true; break;
   case 'A': field->atomic = true; break;
+  case 'z': field->written = true; break;
   case 'm': field->keys = value; break;
   case 'p': read_strategy(field, value); break;
   default: field->fallback = value;
@@ -150,6 +151,7 @@ static void push_field(lua_State *L, const struct kf_field *field) {
   push_type(L, field->type);
   set_true(L, "required", field->required);
   set_true(L, "atomic", field->atomic);
+  set_true(L, "written", field->written);
   set_text(L, "patch_strategy", field->strategy);
   set_text(L, "merge_key", field->merge_key);
   set_text(L, "default", field->fallback);

@@ -285,6 +285,23 @@ func isOptional(field *ast.Field, options []string) bool {
 	return false
 }
 
+// Whether Go writes a field of a value that has nothing in it.
+func isWritten(field *ast.Field, options []string, code string) bool {
+	if _, isPointer := field.Type.(*ast.StarExpr); isPointer {
+		return false
+	}
+	written := true
+	for _, option := range options {
+		switch option {
+		case "omitzero":
+			return false
+		case "omitempty": // which Go heeds for all but structs
+			written = strings.ContainsAny(code[:1], "@tuqxd")
+		}
+	}
+	return written
+}
+
 func fields(d *definition, used map[string]bool) []string {
 	list := []string{}
 	for _, field := range d.spec.Type.(*ast.StructType).Fields.List {
@@ -310,7 +327,11 @@ func fields(d *definition, used map[string]bool) []string {
 		if isOptional(field, parts[1:]) {
 			required = ""
 		}
-		list = append(list, parts[0]+required+":"+code(d, field.Type, used)+notes(d, field, tag))
+		letters, written := code(d, field.Type, used), ""
+		if isWritten(field, parts[1:], letters) {
+			written = "/z"
+		}
+		list = append(list, parts[0]+required+":"+letters+written+notes(d, field, tag))
 	}
 	return list
 }

@@ -10,6 +10,7 @@ local walk = require "kube.apply.walk"
 local M = {
   type_of = types.of_kind,
   type_of_openapi = types.of_openapi,
+  equal = walk.equal,
 }
 
 local MOST_UPDATERS = 10
@@ -80,6 +81,19 @@ local function with_managers(object, managers)
   local list = write_managers(managers)
   result.metadata = result.metadata or json.object {}
   result.metadata.managedFields = #list > 0 and list or nil
+  return result
+end
+
+-- Calls a function with the objects as they are without their owners, which they have again afterwards.
+local function bare(a, b, call, ...)
+  local meta_a, meta_b = a.metadata, b.metadata
+  local owners_a, owners_b = meta_a and meta_a.managedFields, meta_b and meta_b.managedFields
+  if meta_a then meta_a.managedFields = nil end
+  if meta_b then meta_b.managedFields = nil end
+  local ok, result = pcall(call, a, b, ...)
+  if meta_a then meta_a.managedFields = owners_a end
+  if meta_b then meta_b.managedFields = owners_b end
+  if not ok then error(result, 0) end
   return result
 end
 
@@ -179,7 +193,7 @@ end
 -- What an update from live to object does to the managers.
 local function note_update(live, object, managers, entry, options)
   local reset = reset_set(options)
-  local change = filtered(walk.compare(without_managers(live), without_managers(object), options.type), reset)
+  local change = filtered(bare(live, object, walk.compare, options.type), reset)
   take_over(managers, nil, change, true)
   local set = fields.without(fields.union(change.modified, change.added), reset)
   set = fields.difference(set, STRIPPED)
@@ -208,22 +222,33 @@ local function managers_of_update(live, object, options)
   return read_managers(old) or {}
 end
 
+---The managedFields of an object after a create (live is nil), an update or a patch.
+---@param live table? # as stored
+---@param object table # as it is going to be stored; it is left as it was
+---@param options kube.apply.Options
+---@return table? # nil when nobody owns anything
+function M.owners(live, object, options)
+  local managers = managers_of_update(live, object, options)
+  -- Nobody tracks this object, or its owners were reset.
+  if next(managers) == nil and live then return nil end
+  local empty = json.object { apiVersion = object.apiVersion, kind = object.kind }
+  note_update(live or empty, object, managers, { manager = options.manager, operation = "Update",
+    apiVersion = object.apiVersion, subresource = options.subresource }, options)
+  cap_updaters(managers)
+  local list = write_managers(managers)
+  return #list > 0 and list or nil
+end
+
 ---An object after a create (live is nil), an update or a patch, with its managedFields.
 ---@param live table? # as stored
 ---@param object table # as it is going to be stored
 ---@param options kube.apply.Options
 ---@return table # a new object
 function M.update(live, object, options)
-  local managers = managers_of_update(live, object, options)
-  if next(managers) == nil and live then
-    -- Nobody tracks this object, or its owners were reset.
-    return without_managers(object)
-  end
-  local empty = json.object { apiVersion = object.apiVersion, kind = object.kind }
-  note_update(live or empty, object, managers, { manager = options.manager, operation = "Update",
-    apiVersion = object.apiVersion, subresource = options.subresource }, options)
-  cap_updaters(managers)
-  return with_managers(object, managers)
+  local result = walk.copy(object)
+  result.metadata = result.metadata or json.object {}
+  result.metadata.managedFields = M.owners(live, object, options)
+  return result
 end
 
 -- --- apply ----------------------------------------------------------------------------------------

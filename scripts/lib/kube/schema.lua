@@ -13,6 +13,7 @@ local types = {}
 ---@field of kube.schema.Field? # of a list or a map
 ---@field name string? # of a struct
 ---@field required true?
+---@field written true? # Go writes it even when there is nothing in it
 ---@field list "map"|"set"|"atomic"|nil # how a list is owned and merged
 ---@field keys string[]? # the keys of a list of maps
 ---@field atomic true? # owned and merged as one value

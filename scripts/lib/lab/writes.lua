@@ -134,13 +134,12 @@ function M.create(ctx, object, resource)
   local rules = rules_of(ctx, resource)
   shape(ctx, resource, object)
   default(ctx, resource, object)
-  system_fields(ctx, resource, object)
-  if resource.custom and resource.subresources.status then object.status = nil end
-  if rules.prepare_create then rules.prepare_create(object, ctx) end
   managed.created(ctx, resource, object)
   local a = attributes(ctx, resource, "CREATE", object)
   object = mutate(ctx, a)
-  managed.after_admission(ctx, resource, object)
+  system_fields(ctx, resource, object)
+  if resource.custom and resource.subresources.status then object.status = nil end
+  if rules.prepare_create then rules.prepare_create(object, ctx) end
   if rules.finish_create then rules.finish_create(object, ctx) end
   validate(ctx, resource, object)
   ctx.cluster.admission:validate(ctx, a)
@@ -261,7 +260,6 @@ local function attempt(ctx, resource, record, options)
   local pinned = check_version(resource, object, old, options.whole and not options.no_version)
   if entered and resource.custom then shape(ctx, resource, object) end
   default(ctx, resource, object, old)
-  prepare_update(ctx, resource, object, old, subresource)
   if not options.applied then managed.updated(ctx, resource, object, old, subresource) end
   local a = attributes(ctx, resource, "UPDATE", object, old, subresource)
   if options.review then
@@ -270,9 +268,21 @@ local function attempt(ctx, resource, record, options)
   else
     object = mutate(ctx, a)
   end
+  prepare_update(ctx, resource, object, old, subresource)
   validate(ctx, resource, object, old, subresource)
   ctx.cluster.admission:validate(ctx, a)
   return object, old, pinned
+end
+
+-- Whether an update changes nothing; that somebody owns the same again does not count.
+local function is_same(object, old, record)
+  if store.encode(object) == record.bytes then return true end
+  local owners = object.metadata.managedFields
+  if not managed.same_but_times(owners, old.metadata.managedFields) then return false end
+  object.metadata.managedFields = old.metadata.managedFields
+  if store.encode(object) == record.bytes then return true end
+  object.metadata.managedFields = owners
+  return false
 end
 
 ---@class lab.UpdateOptions
@@ -298,7 +308,7 @@ function M.update(ctx, options)
     local object, old, pinned = attempt(ctx, resource, record, options)
     if c:get(namespace, name) == record then
       object.metadata.resourceVersion = old.metadata.resourceVersion
-      if store.encode(object) == record.bytes then return record.bytes end
+      if is_same(object, old, record) then return record.bytes end
       if ctx.dry_run then return store.encode(object) end
       ctx.cluster.admission:charge(ctx, resource, object, old)
       local rules = rules_of(ctx, resource)

@@ -2,7 +2,7 @@
 -- Built-in kinds get theirs from kube.schema, custom ones from the OpenAPI schema of their definition.
 --   local t = types.of_kind "apps/v1/Deployment"; print(types.fields(t).spec.kind)
 --
--- A type is {kind = "map", fields = {NAME = type}, element = type, atomic = bool}, {kind = "list", element = type,
+-- A type is {kind = "map", fields = {NAME = type}, zeros = {NAME = value}, element = type, atomic = bool}, {kind = "list", element = type,
 -- list = "atomic" | "set" | "map", keys = {…}}, {kind = "scalar", default =} or {kind = "deduced"} (by the value).
 local json = require "json"
 local schema = require "kube.schema"
@@ -15,6 +15,22 @@ M.ATOMIC = { kind = "atomic" } -- any value, owned as one
 local STRUCTS = {}
 
 local of_field
+
+local ZEROS = { struct = json.object {}, string = "", boolean = false, int32 = 0, int64 = 0, float = 0, quantity = "0",
+                duration = "0s", int_or_string = 0 }
+
+-- What Go writes for the fields of a struct that have no value, where it writes them at all.
+local function zeros_of(described)
+  local zeros = {}
+  for name, facts in pairs(described.fields) do
+    if facts.written then
+      local zero = ZEROS[facts.type]
+      if zero == nil then zero = json.null end
+      zeros[name] = zero
+    end
+  end
+  return zeros
+end
 
 -- The type of a built-in struct; its fields are made when they are asked for.
 local function of_struct(name, atomic)
@@ -31,7 +47,7 @@ local function of_struct(name, atomic)
       return made
     end,
   })
-  found = { kind = "map", fields = fields, atomic = atomic or described.atomic or false }
+  found = { kind = "map", fields = fields, atomic = atomic or described.atomic or false, zeros = zeros_of(described) }
   STRUCTS[key] = found
   return found
 end

@@ -197,10 +197,19 @@ local function member_of(value, name)
   if is_table(value) then return value[name] end
 end
 
+-- A member that a Go value has even when nobody has set it.
+local function written_member(value, name, zeros)
+  if not is_table(value) then return nil end
+  local member = value[name]
+  if member == nil and zeros then return zeros[name] end
+  return member
+end
+
 local function compare_members(a, b, type_, path, result)
+  local zeros = type_.zeros
   for _, name in ipairs(names_of(a, b)) do
     path[#path + 1] = "f:" .. name
-    compare(member_of(a, name), member_of(b, name), (types.member(type_, name)), path, result)
+    compare(written_member(a, name, zeros), written_member(b, name, zeros), (types.member(type_, name)), path, result)
     path[#path] = nil
   end
 end

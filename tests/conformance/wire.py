@@ -1,0 +1,213 @@
+"""Compares what the driver recorded against a lab (conform.py --record) with what it had recorded against a real
+server (tests/fixtures/wire): the same exchanges in the same order, the wire's numbers being places in that order.
+"""
+import json, os, re
+
+UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| [+]0000 UTC)")
+MASKS = [(UID, "UID"), (TIME, "TIME"), (re.compile(r"kube-api-access-\w{5}\b"), "kube-api-access-XXXXX"),
+         (re.compile(r"https://127\.0\.0\.1:\d+"), "https://ADDRESS"), (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),
+         (re.compile(r"\b\d{4,}\b"), "N"), (re.compile(r"\b[0-9A-F]{128}\b"), "HASH"), (re.compile(r"\b10\.\d+\.\d+\.\d+\b"), "IP")]
+# Members whose values are this server's own: only their kinds are compared.
+OWN = {"uid", "resourceVersion", "continue", "token", "clusterIP", "caBundle", "ca.crt", "url", "remainingItemCount",
+       "storageVersionHash", "kubernetes.io/description", "time", "selfLink"}
+# Descriptions are prose of the real server that the lab does not repeat.
+UNTOLD = {"description", "x-kubernetes-unions", "example"}
+# Who wrote in the recording and is not the client; the lab's controllers write under their own names.
+CLIENTS = ("kc",)
+AGE = re.compile(r"^(\d+[smhd])+$|^<unknown>$|^<invalid>$")
+
+
+def mask(text):
+    for pattern, name in MASKS:
+        text = pattern.sub(name, text)
+    return text
+
+
+def kind(value):
+    return {dict: "object", list: "array", str: "text", bool: "bool", type(None): "null"}.get(type(value), "number")
+
+
+def owners(entries):
+    """managedFields without times, in an order of their own; only those of the client."""
+    rows = [(e.get("manager"), e.get("operation"), e.get("subresource"), e.get("apiVersion"),
+             mask(json.dumps(e.get("fieldsV1"), sort_keys=True))) for e in entries]
+    return sorted((r for r in rows if r[0] and not r[0].startswith("kube-")), key=str)
+
+
+class Comparison:
+    """The differences of one exchange, each with its place."""
+
+    def __init__(self, generated=()):
+        self.found, self.generated = [], set(generated)
+
+    def say(self, path, text):
+        self.found.append("%s: %s" % (path, text))
+
+    def text(self, path, a, b):
+        if path.endswith(".name") and a in self.generated or "generateName" in path:
+            return
+        a, b = mask(a), mask(b)
+        for name in self.generated:
+            a = a.replace(name, "GENERATED")
+        if a != b and not (".cells" in path and AGE.match(a) and AGE.match(b)):
+            self.say(path, "%r, not %r" % (b[:300], a[:300]))
+
+    def value(self, path, a, b):
+        if kind(a) != kind(b):
+            return self.say(path, "%s, not %s" % (json.dumps(b)[:200], json.dumps(a)[:200]))
+        if isinstance(a, str):
+            return self.text(path, a, b)
+        if isinstance(a, list):
+            if len(a) != len(b):
+                return self.say(path, "%d items, not %d: %s" % (len(b), len(a), self.extra(a, b)))
+            for i, (x, y) in enumerate(zip(a, b)):
+                self.value("%s[%d]" % (path, i), x, y)
+        elif isinstance(a, dict):
+            self.members(path, a, b)
+        elif a != b and not (isinstance(a, (int, float)) and not isinstance(a, bool) and a > 999 and b > 999):
+            self.say(path, "%r, not %r" % (b, a))
+
+    @staticmethod
+    def extra(a, b):
+        def names(items):
+            return {json.dumps(i.get("name") or i.get("metadata", {}).get("name") or i.get("type") or i, sort_keys=True)[:60]
+                    if isinstance(i, dict) else json.dumps(i)[:60] for i in items}
+        return "too much %s, missing %s" % (sorted(names(b) - names(a))[:12], sorted(names(a) - names(b))[:12])
+
+    def members(self, path, a, b):
+        for name in sorted(set(a) | set(b)):
+            if name in UNTOLD:
+                continue
+            place = path + "." + name
+            if name not in b:
+                self.say(place, "missing: %s" % json.dumps(a[name])[:120])
+            elif name not in a:
+                self.say(place, "too much: %s" % json.dumps(b[name])[:120])
+            elif name == "managedFields" and kind(a[name]) == "array":
+                if owners(a[name]) != owners(b[name]):
+                    self.say(place, "%s, not %s" % tuple(sorted(set(map(str, x)) - set(map(str, y)))
+                                                        for x, y in ((owners(b[name]), owners(a[name])),
+                                                                     (owners(a[name]), owners(b[name])))))
+            elif name in OWN:
+                if kind(a[name]) != kind(b[name]):
+                    self.say(place, "kind %s, not %s" % (kind(b[name]), kind(a[name])))
+            else:
+                self.value(place, a[name], b[name])
+
+    def headers(self, a, b):
+        theirs, ours = ({k.lower(): v for k, v in h.items()} for h in (a or {}, b or {}))
+        for name, value in theirs.items():
+            if name in ("transfer-encoding", "etag", "last-modified", "connection"):
+                if name == "etag" and name not in ours:
+                    self.say("header " + name, "missing")
+                continue
+            if name not in ours:
+                self.say("header " + name, "missing: %s" % value)
+            elif mask(str(value)) != mask(str(ours[name])):
+                self.say("header " + name, "%r, not %r" % (ours[name], value))
+        for name in ours:
+            if name not in theirs and name in ("warning", "retry-after", "location", "etag", "www-authenticate"):
+                self.say("header " + name, "too much: %r" % (ours[name],))
+
+    def stream(self, a, b):
+        ours = [e["line"] for e in b or []]
+        theirs = [e["line"] for e in a]
+        if len(ours) != len(theirs):
+            self.say("stream", "%d events, not %d: %s, not %s" % (len(ours), len(theirs), [e.get("type") for e in ours],
+                                                                  [e.get("type") for e in theirs]))
+        for i, (x, y) in enumerate(zip(theirs, ours)):
+            self.value("event[%d]" % i, x, y)
+
+
+def parsed(body):
+    if isinstance(body, dict) and "$text" in body:
+        try:
+            return json.loads(body["$text"])
+        except ValueError:
+            return body["$text"]
+    return body
+
+
+def generated_names(value, found):
+    if isinstance(value, dict):
+        meta = value.get("metadata")
+        if isinstance(meta, dict) and meta.get("generateName") and meta.get("name"):
+            found.add(meta["name"])
+        for inner in value.values():
+            generated_names(inner, found)
+    elif isinstance(value, list):
+        for inner in value:
+            generated_names(inner, found)
+
+
+def compare(wire, ours):
+    """The differences of one exchange, as texts."""
+    names = set()
+    for part in (wire["request"].get("body"), wire["response"].get("body"), ours["response"].get("body")):
+        generated_names(part, names)
+    c = Comparison(names)
+    called = wire["name"].endswith("as the server sends it")
+    if called:
+        c.value("review", parsed(wire["request"].get("body")), parsed(ours["request"].get("body")))
+        c.headers({k: v for k, v in wire["request"]["headers"].items() if k.lower() != "content-length"},
+                  ours["request"]["headers"])
+        return c.found
+    a, b = wire["response"], ours["response"]
+    if a["status"] != b["status"]:
+        c.say("status", "%s, not %s" % (b["status"], a["status"]))
+    c.headers(a.get("headers"), b.get("headers"))
+    if "stream" in a:
+        c.stream(a["stream"], b.get("stream"))
+    else:
+        c.value("body", parsed(a.get("body")), parsed(b.get("body")))
+    return c.found
+
+
+def groups(folder):
+    """The exchanges of the recording by group."""
+    found = {}
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".json") and name != "manifest.json":
+            for exchange in json.load(open(os.path.join(folder, name))):
+                if "request" in exchange:
+                    found.setdefault(exchange["group"], []).append(exchange)
+    return found
+
+
+def compare_all(wire_folder, our_folder):
+    """For each group: how many exchanges, and the differences by number; None where ours was not reached."""
+    table = {}
+    for group, exchanges in groups(wire_folder).items():
+        path = os.path.join(our_folder, group + ".json")
+        ours = json.load(open(path)) if os.path.exists(path) else []
+        by_name = {}
+        for e in ours:
+            by_name.setdefault(e["name"], []).append(e)
+        rows = {}
+        for e in exchanges:
+            at = e["seq"]
+            mine = ours[at] if at < len(ours) and ours[at]["name"] == e["name"] else None
+            if mine is None and by_name.get(e["name"]):
+                mine = min(by_name[e["name"]], key=lambda o: abs(o["seq"] - at))
+            rows[at] = (e["name"], compare(e, mine) if mine else None)
+        table[group] = rows
+    return table
+
+
+if __name__ == "__main__":
+    import sys
+    same = other = missing = 0
+    for group, rows in compare_all(sys.argv[1], sys.argv[2]).items():
+        for at, (name, found) in sorted(rows.items()):
+            if found is None:
+                missing += 1
+                print("%s %d %s: NOT REACHED" % (group, at, name))
+            elif found:
+                other += 1
+                print("%s %d %s:" % (group, at, name))
+                for text in found[:6]:
+                    print("    " + text[:700])
+            else:
+                same += 1
+    print("%d the same, %d differ, %d not reached" % (same, other, missing))
