@@ -115,7 +115,7 @@ static bool begins_badly(const char *text, size_t size) {
   if (c == '?' || c == ':') return true;
   if (c == '-') return size == 1 || !(isalpha((unsigned char)text[1]) || text[1] == '_' || text[1] == '/');
   if (strchr(",[]{}#&*!|>'\"%@`=~", c)) return true;
-  return isdigit((unsigned char)c) || c == '+' || c == '.';
+  return isdigit((unsigned char)c) || c == '+' || (c == '.' && size > 1);
 }
 
 // A text of digits and what joins them in numbers, dates and times.

@@ -7,7 +7,8 @@ UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| [+]0000 UTC)")
 MASKS = [(UID, "UID"), (TIME, "TIME"), (re.compile(r"kube-api-access-\w{5}\b"), "kube-api-access-XXXXX"),
          (re.compile(r"https://127\.0\.0\.1:\d+"), "https://ADDRESS"), (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),
-         (re.compile(r"\b\d{4,}\b"), "N"), (re.compile(r"\b[0-9A-F]{128}\b"), "HASH"), (re.compile(r"\b10\.\d+\.\d+\.\d+\b"), "IP")]
+         (re.compile(r"\b10\.\d+\.\d+\.\d+\b"), "IP"), (re.compile(r"\b([0-9A-F]{128}|[0-9A-F]{64})\b"), "HASH"),
+         (re.compile(r"\b\d{2,}\b"), "N")]
 # Members whose values are this server's own: only their kinds are compared.
 OWN = {"uid", "resourceVersion", "continue", "token", "clusterIP", "caBundle", "ca.crt", "url", "remainingItemCount",
        "storageVersionHash", "kubernetes.io/description", "time", "selfLink"}
@@ -65,6 +66,9 @@ class Comparison:
                 self.value("%s[%d]" % (path, i), x, y)
         elif isinstance(a, dict):
             self.members(path, a, b)
+        elif isinstance(a, bool) or isinstance(b, bool):
+            if a is not b:
+                self.say(path, "%r, not %r" % (b, a))
         elif a != b and not (isinstance(a, (int, float)) and not isinstance(a, bool) and a > 999 and b > 999):
             self.say(path, "%r, not %r" % (b, a))
 

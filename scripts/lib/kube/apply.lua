@@ -20,7 +20,7 @@ local STRIPPED = fields.decode {
   ["f:apiVersion"] = {}, ["f:kind"] = {},
   ["f:metadata"] = { ["."] = {}, ["f:name"] = {}, ["f:namespace"] = {}, ["f:creationTimestamp"] = {},
     ["f:selfLink"] = {}, ["f:uid"] = {}, ["f:clusterName"] = {}, ["f:generation"] = {}, ["f:managedFields"] = {},
-    ["f:resourceVersion"] = {} },
+    ["f:resourceVersion"] = {}, ["f:deletionTimestamp"] = {}, ["f:deletionGracePeriodSeconds"] = {} },
 }
 
 ---@class kube.apply.Options

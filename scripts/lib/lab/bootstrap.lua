@@ -4,6 +4,7 @@
 
 local ids = require "lab.ids"
 local json = require "json"
+local managed = require "lab.managed"
 
 local M = {}
 
@@ -84,6 +85,8 @@ local function cluster_roles()
     { "system:aggregate-to-view", view_rules(), aggregate = "view" },
     { "system:aggregate-to-edit", edit_rules(), aggregate = "edit" },
     { "system:aggregate-to-admin", admin_rules(), aggregate = "admin" },
+    { "system:cluster-trust-bundle-discovery",
+      { rule("certificates.k8s.io", "clustertrustbundles", "get list watch") } },
     { "view", {}, from = "view", aggregate = "edit" },
     { "edit", {}, from = "edit", aggregate = "admin" },
     { "admin", {}, from = "admin" },
@@ -95,13 +98,25 @@ local BINDINGS = {
   { "system:basic-user", "Group", "system:authenticated" },
   { "system:public-info-viewer", "Group", "system:authenticated", "system:unauthenticated" },
   { "system:service-account-issuer-discovery", "Group", "system:serviceaccounts" },
+  { "system:cluster-trust-bundle-discovery", "Group", "system:serviceaccounts" },
 }
 
 -- --- writing --------------------------------------------------------------------------------------
 
+-- Who has made what a cluster begins with.
+local MANAGERS = { namespaces = "kube-apiserver", services = "kube-apiserver", configmaps = "kube-controller-manager" }
+
+local function own(cluster, resource, object)
+  local manager = MANAGERS[resource.stored]
+  if not manager then return end
+  managed.created({ cluster = cluster, manager = manager }, resource, object)
+  object.kind, object.apiVersion = nil, nil
+end
+
 local function put(cluster, group, version, plural, object)
   local resource = cluster.registry:find(group, version, plural)
   local m = object.metadata
+  own(cluster, resource, object)
   m.uid, m.creationTimestamp = ids.uid(), cluster:time()
   if resource.generation then m.generation = 1 end
   local rules = cluster.rules[resource.stored]

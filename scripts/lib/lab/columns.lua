@@ -128,6 +128,13 @@ local function last_restart(pod, now)
   return last and (" (%s ago)"):format(since(last, now)) or ""
 end
 
+-- What clients that hide what is over go by.
+local ENDED = {
+  Succeeded = '[{"type":"Completed","status":"True","reason":"Succeeded",'
+    .. '"message":"The pod has completed successfully."}]',
+  Failed = '[{"type":"Completed","status":"True","reason":"Failed","message":"The pod failed."}]',
+}
+
 define("pods", { { "Name" }, { "Ready" }, { "Status" }, { "Restarts" }, { "Age" }, { "IP", priority = 1 },
                  { "Node", priority = 1 }, { "Nominated Node", priority = 1 }, { "Readiness Gates", priority = 1 } },
   function(pod, now)
@@ -139,7 +146,7 @@ define("pods", { { "Name" }, { "Ready" }, { "Status" }, { "Restarts" }, { "Age" 
     local restart_text = tostring(restarts) .. (restarts > 0 and last_restart(pod, now) or "")
     return { pod.metadata.name, ("%d/%d"):format(ready, total), reason, restart_text, age(pod, now),
              or_none(pod.status.podIP), or_none(pod.spec.nodeName), or_none(pod.status.nominatedNodeName), gates(pod) }
-  end)
+  end, function(pod) return ENDED[pod.status.phase] end)
 
 -- --- core -----------------------------------------------------------------------------------------
 

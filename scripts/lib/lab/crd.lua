@@ -17,7 +17,13 @@ crds.__index = crds
 
 ---@param cluster lab.Cluster
 ---@return lab.Definitions
-function M.new(cluster) return setmetatable({ cluster = cluster, installed = {} }, crds) end
+function M.new(cluster)
+  local self = setmetatable({ cluster = cluster, installed = {}, emptying = {} }, crds)
+  cluster.store:listen(function(collection, event)
+    if event.removed and self.emptying[collection] then self:look(collection) end
+  end)
+  return self
+end
 
 local function subresources_of(version, group)
   local list, given = {}, version.subresources or {}
@@ -88,13 +94,6 @@ function crds:uninstall(name)
   self.installed[name] = nil
 end
 
----Removes what a definition described, with its objects.
----@param definition table
-function crds:remove(definition)
-  local c = self.cluster.store:collection(definition.spec.group .. "/" .. definition.spec.names.plural)
-  for _, record in ipairs(c:records()) do self.cluster.store:remove(c, record) end
-  self:uninstall(definition.metadata.name)
-end
 
 -- --- objects --------------------------------------------------------------------------------------
 
@@ -252,6 +251,51 @@ function crds:establish(name)
     condition(cluster, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted"))
   definition.status = s
   cluster.store:write(c, record, definition)
+end
+
+-- --- deletion -------------------------------------------------------------------------------------
+
+---Says in a definition that it is going.
+---@param definition table
+function crds:terminating(definition)
+  local s = definition.status or json.object {}
+  definition.status = s
+  if type(s.conditions) ~= "table" then s.conditions = json.array {} end
+  require("lab.subresources").set_condition(s.conditions, condition(self.cluster, "Terminating", "True",
+    "InstanceDeletionPending", "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"))
+  for _, resource in ipairs(self.installed[definition.metadata.name] or {}) do resource.custom.terminating = true end
+end
+
+---Removes the objects of a definition that is going, and it when they are gone; those with finalizers are waited for.
+---@param name string
+function crds:empty(name)
+  local cluster = self.cluster
+  local definitions = cluster.store:collection(CRD)
+  local record = definitions:get(nil, name)
+  if not record then return end
+  local definition = store.view(record)
+  local stored = definition.spec.group .. "/" .. definition.spec.names.plural
+  local c = cluster.store:collection(stored)
+  for _, one in ipairs(c:records()) do
+    if one.bytes:find('"finalizers"', 1, true) then
+      require("lab.inside").delete(cluster, stored, one.namespace, one.name)
+    else
+      cluster.store:remove(c, one)
+    end
+  end
+  if c.count > 0 then
+    self.emptying[stored] = name
+    return
+  end
+  self.emptying[stored] = nil
+  cluster.store:remove(definitions, definitions:get(nil, name))
+  self:uninstall(name)
+end
+
+-- The last object of a definition that is going may be gone now.
+function crds:look(stored)
+  local name = self.emptying[stored]
+  if name and self.cluster.store:collection(stored).count == 0 then self:empty(name) end
 end
 
 M.status, M.kinds = status, kinds

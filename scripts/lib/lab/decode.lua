@@ -3,6 +3,7 @@
 --   local object = decode.object(ctx, resource)
 
 local errors = require "errors"
+local go_json = require "lab.go_json"
 local json = require "json"
 local scan = require "lab.scan"
 local status = require "lab.status"
@@ -26,13 +27,11 @@ function M.check_size(ctx)
   end
 end
 
--- What encoding/json of Go says of a text that ends early or is no JSON.
+-- What the server says of a text that is no JSON; where it just ends, with the text.
 local function go_error(text)
-  if text == "" then return "unexpected end of JSON input (<empty>)" end
-  if text:match "^%s*[{%[]" and not text:match "[}%]]%s*$" then
-    return ("unexpected end of JSON input (%s)"):format(text)
-  end
-  return "invalid character in the text of an object"
+  local fault = go_json.fault(text) or "it has a number that is too large"
+  if fault ~= "unexpected end of JSON input" then return fault end
+  return ("%s (%s)"):format(fault, text == "" and "<empty>" or text)
 end
 
 local function parse_json(ctx, text, kind)
@@ -84,11 +83,23 @@ end
 
 -- --- kind and fields ------------------------------------------------------------------------------
 
+-- An object of another version has no schema here: all that it holds is unknown.
+local function warn_unknown(ctx, object)
+  if ctx.validation == "Ignore" or ctx.validation == "Strict" then return end
+  local names = {}
+  for name in pairs(object) do
+    if name ~= "apiVersion" and name ~= "kind" and name ~= "metadata" then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do ctx.warnings[#ctx.warnings + 1] = ('unknown field "%s"'):format(name) end
+end
+
 local function check_kind(ctx, resource, object)
   local version = resource.group == "" and resource.version or resource.group .. "/" .. resource.version
   local given, kind = object.apiVersion or version, object.kind or resource.kind
   if resource.custom then
     if given ~= version then
+      warn_unknown(ctx, object)
       status.bad_request("the API version in the data (%s) does not match the expected API version (%s)", given,
         version)
     end

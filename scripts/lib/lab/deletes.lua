@@ -64,6 +64,8 @@ local function grace_of(resource, object, options)
   return math.max(grace, 0)
 end
 
+local WITHOUT_GRACE = { namespaces = true, ["apiextensions.k8s.io/customresourcedefinitions"] = true }
+
 -- Marks an object for deletion; whether that changed it.
 local function mark(ctx, object, grace)
   local m = object.metadata
@@ -76,6 +78,7 @@ local function mark(ctx, object, grace)
     return true
   end
   m.deletionTimestamp = clock.text(ctx.cluster:now() + grace)
+  if WITHOUT_GRACE[ctx.resource.stored] then return true end
   m.deletionGracePeriodSeconds = grace
   if m.generation then m.generation = m.generation + 1 end
   return true
@@ -101,6 +104,31 @@ local function whole(resource, record)
   return object
 end
 
+-- The options of a deletion as admission sees them: with the grace that was found.
+local function with_grace(options, grace)
+  local copy = { kind = "DeleteOptions", apiVersion = "meta.k8s.io/v1" }
+  for name, value in pairs(options or {}) do copy[name] = value end
+  copy.gracePeriodSeconds = grace
+  return copy
+end
+
+-- A pod goes in two writes, however short its grace: it is marked, then removed.
+local function remove_pod(ctx, resource, record, object, a)
+  mark(ctx, object, 0)
+  local marked = ctx.dry_run and object or nil
+  if not marked then
+    record = writes.commit(ctx, resource, record, object)
+    marked = whole(resource, record)
+  end
+  if a then
+    a.old = marked
+    ctx.cluster.admission:validate(ctx, a)
+  end
+  local bytes = store.encode(marked)
+  if not ctx.dry_run then remove(ctx, resource, record, store.object(record)) end
+  return true, bytes
+end
+
 ---@param ctx lab.Context
 ---@param record lab.Record
 ---@param options table DeleteOptions
@@ -112,7 +140,11 @@ function M.run(ctx, record, options)
   local object = whole(resource, record)
   local a = writes.attributes(ctx, resource, "DELETE", nil, object)
   a.namespace = record.namespace or resource.stored == "namespaces" and record.name or nil
+  if resource.stored == "pods" and ctx.route.verb == "delete" then
+    a.options = with_grace(a.options, grace_of(resource, object, options))
+  end
   ctx.cluster.admission:mutate(ctx, a)
+  if ctx.route.verb == "deletecollection" then ctx.cluster.admission:validate(ctx, a) end
   ctx.cluster.admission:validate(ctx, a)
   local c = ctx.cluster:collection(resource)
   local current = c:get(record.namespace, record.name)
@@ -122,23 +154,20 @@ function M.run(ctx, record, options)
     check_preconditions(resource, record, options)
     object = whole(resource, record)
   end
-  return M.mark_or_remove(ctx, record, object, options)
+  return M.mark_or_remove(ctx, record, object, options, a)
 end
 
 ---The deletion itself, after admission.
-function M.mark_or_remove(ctx, record, object, options)
+function M.mark_or_remove(ctx, record, object, options, a)
   local resource = ctx.resource
   local rules = ctx.cluster.rules[resource.stored] or {}
   local grace = grace_of(resource, object, options)
   local finalizers = finalizers_for(object, policy_of(ctx, resource, options))
+  if rules.finalizers then rules.finalizers(object, finalizers) end
   object.metadata.finalizers = #finalizers > 0 and finalizers or nil
   if not keeps(resource, object, grace) then
+    if resource.stored == "pods" then return remove_pod(ctx, resource, record, object, a) end
     local bytes = record.bytes
-    if resource.stored == "pods" then -- the answer says how it was deleted
-      local shown = store.object(record)
-      mark(ctx, shown, 0)
-      bytes = store.encode(shown)
-    end
     if not ctx.dry_run then remove(ctx, resource, record, object) end
     return true, bytes
   end
@@ -147,7 +176,9 @@ function M.mark_or_remove(ctx, record, object, options)
   object.metadata.resourceVersion = ("%d"):format(record.revision)
   if not changed and store.encode(object) == record.bytes then return false, record.bytes end
   if ctx.dry_run then return false, store.encode(object) end
-  return false, writes.commit(ctx, resource, record, object).bytes
+  local bytes = writes.commit(ctx, resource, record, object).bytes
+  if rules.after_mark then rules.after_mark(object, ctx) end
+  return false, bytes
 end
 
 return M

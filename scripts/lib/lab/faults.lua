@@ -65,10 +65,11 @@ end
 ---@param ctx lab.Context
 function faults:watch(ctx)
   local silent = false
-  return function(writer)
+  return function(writer, flush)
     if silent then return true end
     local fault = take(self, WATCHES, ctx.request)
     if not fault then return false end
+    flush() -- what happened before the fault arrives
     if fault.kind == "watch-silent" then
       silent = true
       return true

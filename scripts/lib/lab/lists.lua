@@ -3,6 +3,7 @@
 --   lists.list(ctx) -> response
 
 local answer = require "lab.answer"
+local go_json = require "lab.go_json"
 local hash = require "hash"
 local json = require "json"
 local selectors = require "lab.selectors"
@@ -73,8 +74,19 @@ end
 
 local function to_url(text) return (text:gsub("[+/=]", { ["+"] = "-", ["/"] = "_", ["="] = "" })) end
 
+local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+-- Go passes over bits of the last character that belong to no byte.
+local function without_rest(text)
+  local bits = ({ [2] = 4, [3] = 2 })[#text % 4]
+  local at = bits and ALPHABET:find(text:sub(-1), 1, true)
+  if not at then return text end
+  at = (at - 1 >> bits << bits) + 1
+  return text:sub(1, -2) .. ALPHABET:sub(at, at)
+end
+
 local function from_url(text)
-  text = text:gsub("[-_]", { ["-"] = "+", ["_"] = "/" })
+  text = without_rest((text:gsub("[-_]", { ["-"] = "+", ["_"] = "/" })))
   return hash.unbase64(text .. ("="):rep(-#text % 4))
 end
 
@@ -83,13 +95,31 @@ local function token(revision, key)
 end
 
 local function read_token(text)
-  local ok, value = pcall(function() return json.decode(from_url(text)) end)
-  if not ok or type(value) ~= "table" or type(value.start) ~= "string" or math.type(value.rv) ~= "integer" then
-    status.bad_request "invalid continue token: continue key is not valid: it is no token of this server"
+  local decoded, bytes = pcall(from_url, text)
+  if not decoded then
+    status.bad_request("invalid continue token: continue key is not valid: illegal base64 data at input byte %d",
+      (text:find "[^%w_-]" or #text) - 1)
+  end
+  local ok, value = pcall(json.decode, bytes)
+  if not ok then
+    status.bad_request("invalid continue token: continue key is not valid: %s", go_json.fault(bytes)
+      or "it is no token of this server")
+  end
+  if type(value) ~= "table" or json.is_array(value) then
+    status.bad_request("invalid continue token: continue key is not valid: json: cannot unmarshal %s into Go value of "
+      .. "type storage.continueToken", require("lab.types").json_name(value))
   end
   if value.v ~= "meta.k8s.io/v1" then
     status.bad_request("invalid continue token: continue key is not valid: server does not recognize this encoded "
       .. "version %s", tostring(value.v))
+  end
+  if math.type(value.rv) ~= "integer" or value.rv == 0 then
+    status.bad_request("invalid continue token: continue key is not valid: incorrect encoded start resourceVersion "
+      .. "(version meta.k8s.io/v1)")
+  end
+  if type(value.start) ~= "string" or value.start == "" then
+    status.bad_request("invalid continue token: continue key is not valid: encoded start key empty (version "
+      .. "meta.k8s.io/v1)")
   end
   return value.rv, value.start
 end
@@ -160,7 +190,7 @@ function M.list(ctx)
   local selection = selectors.of(ctx)
   local records, revision, start = snapshot(ctx, c, namespace)
   local meta = { resourceVersion = ("%d"):format(revision) }
-  if ctx.resource.custom then meta.continue = "" end
+  if ctx.resource.custom and ctx.form.as ~= "Table" then meta.continue = "" end
   if selection.all and not limit and not start then return answer.list(ctx, records, meta) end
   local list, after = page(records, start and start_at(records, start) or 1, limit, selection)
   if after <= #records then

@@ -4,6 +4,7 @@
 
 local apply = require "kube.apply"
 local errors = require "errors"
+local json = require "json"
 local status = require "lab.status"
 
 local M = {}
@@ -55,14 +56,24 @@ local function owners(old, object, options)
   return ok and list or nil
 end
 
+-- An object in the form of a resource that shows it otherwise than it is kept.
+local function in_form(resource, object)
+  if not resource.convert_out or not object then return object end
+  local copy = json.decode(json.encode(object))
+  copy.new_style = nil
+  with_kind(resource, copy)
+  return resource.convert_out(copy)
+end
+
 ---Notes who made an object.
 ---@param ctx lab.Context
 ---@param resource lab.Resource
 ---@param object table
-function M.created(ctx, resource, object)
+---@param subresource string?
+function M.created(ctx, resource, object, subresource)
   if ctx.applying then return end
   with_kind(resource, object)
-  object.metadata.managedFields = owners(nil, object, options_of(ctx, resource))
+  object.metadata.managedFields = owners(nil, in_form(resource, object), options_of(ctx, resource, subresource))
 end
 
 -- Paths that write objects without leaving a name.
@@ -76,7 +87,8 @@ local UNNAMED = { binding = true, eviction = true }
 ---@param subresource string?
 function M.updated(ctx, resource, object, old, subresource)
   if UNNAMED[subresource] then return end
-  object.metadata.managedFields = owners(old, object, options_of(ctx, resource, subresource))
+  object.metadata.managedFields = owners(in_form(resource, old), in_form(resource, object),
+    options_of(ctx, resource, subresource))
 end
 
 ---Whether two lists of owners differ by times only.

@@ -70,8 +70,9 @@ end
 function M.accept(headers, query)
   local form = M.read(headers.accept)
   if not form then
-    status.raise(406, "NotAcceptable",
-      "only the following media types are accepted: application/json, application/yaml")
+    local text = "only the following media types are accepted: application/json, application/yaml"
+    if (headers.accept or ""):find "as=Table" then text = text .. ", application/vnd.kubernetes.protobuf" end
+    status.raise(406, "NotAcceptable", text)
   end
   form.pretty = M.wants_pretty(headers, query)
   return form

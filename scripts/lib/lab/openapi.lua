@@ -223,7 +223,9 @@ local function index(ctx)
       paths[name] = { serverRelativeURL = ("/openapi/v3/%s?hash=%s"):format(name, mark) }
     end
   end
-  return answer.value(ctx, 200, { paths = paths })
+  local response = answer.value(ctx, 200, { paths = paths })
+  response.headers["Content-Type"] = "text/plain; charset=utf-8"
+  return response
 end
 
 -- --- version 2 ------------------------------------------------------------------------------------

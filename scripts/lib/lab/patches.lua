@@ -62,7 +62,7 @@ local APPLY = {
 local function strict_failure(document)
   return function(text)
     local causes = status.causes()
-    causes:invalid("patch", json.encode(document, { sort = true }), text)
+    causes:invalid("patch", document, text)
     local raised = status.invalid_status({ group = "", kind = "" }, "", causes)
     raised.body.details = { causes = raised.body.details.causes }
     error(raised, 0)
@@ -87,7 +87,10 @@ local function maker(ctx, kind)
     local document = APPLY[kind](old, patch)
     check_name(document, old.metadata.name)
     document.kind, document.apiVersion = old.kind, old.apiVersion
-    if not ctx.resource.custom then decode.typed(ctx, ctx.resource, document, strict_failure(document)) end
+    if not ctx.resource.custom then
+      local whole = ctx.validation == "Strict" and json.encode(document, { sort = true })
+      decode.typed(ctx, ctx.resource, document, strict_failure(whole))
+    end
     return document, true
   end
 end

@@ -67,6 +67,9 @@ end
 ---@return table response
 function M.create(ctx)
   require("lab.options").write(ctx, "CreateOptions")
+  if ctx.resource.custom and ctx.resource.custom.terminating then
+    status.raise(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating", {})
+  end
   local object = decode.object(ctx, ctx.resource)
   object.metadata = object.metadata or {}
   check_namespace(ctx, object)

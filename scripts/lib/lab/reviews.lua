@@ -20,13 +20,11 @@ local function read(ctx)
   local object = decode.object(ctx, ctx.resource)
   object.metadata = object.metadata or json.object {}
   object.spec = object.spec or json.object {}
+  managed.created(ctx, ctx.resource, object)
   return object
 end
 
-local function finish(ctx, object)
-  managed.created(ctx, ctx.resource, object)
-  return answer.made(ctx, 201, object)
-end
+local function finish(ctx, object) return answer.made(ctx, 201, object) end
 
 -- --- access ---------------------------------------------------------------------------------------
 
@@ -116,7 +114,8 @@ end
 -- --- tokens ---------------------------------------------------------------------------------------
 
 local SHORTEST, USUAL = 600, 3600
-local REQUEST = { group = "authentication.k8s.io", version = "v1", kind = "TokenRequest", plural = "tokenrequests" }
+local REQUEST = { group = "authentication.k8s.io", version = "v1", kind = "TokenRequest", plural = "tokenrequests",
+                  subresources = {} }
 
 local function check_seconds(seconds)
   local causes = status.causes()
@@ -143,6 +142,8 @@ function M.token(ctx)
   options.write(ctx, "CreateOptions")
   local account = store.view(rest.record(ctx))
   local object = decode.table(ctx, "TokenRequest")
+  object.metadata = type(object.metadata) == "table" and object.metadata or json.object {}
+  managed.created(ctx, REQUEST, object, "token")
   local spec = type(object.spec) == "table" and object.spec or {}
   local seconds = math.tointeger(spec.expirationSeconds) or USUAL
   check_seconds(seconds)
@@ -152,7 +153,8 @@ function M.token(ctx)
     { audiences = audiences, seconds = seconds, pod = pod })
   local m = account.metadata
   local request = {
-    metadata = { name = m.name, namespace = m.namespace, uid = m.uid, creationTimestamp = ctx.cluster:time() },
+    metadata = { name = m.name, namespace = m.namespace, uid = m.uid, creationTimestamp = ctx.cluster:time(),
+                 managedFields = object.metadata.managedFields },
     spec = { audiences = json.array(audiences), expirationSeconds = seconds,
              boundObjectRef = pod and spec.boundObjectRef or json.null },
     status = { token = token, expirationTimestamp = clock.text(expires) },

@@ -165,7 +165,9 @@ local function check_text(schema, value, path, causes)
   end
   local format = schema.format and FORMATS[schema.format]
   if format and not format(value) then
-    causes:invalid(path, value, ("%s in body must be of type %s: %s"):format(path, schema.format, status.shown(value)))
+    causes[#causes + 1] = { reason = "FieldValueTypeInvalid", field = path, message =
+      ("Invalid value: %s: %s in body must be of type %s: %s"):format(status.shown(value), path, schema.format,
+        status.shown(value)) }
   end
 end
 

@@ -239,7 +239,6 @@ local function eviction(ctx)
       object.status.conditions = set_condition(object.status.conditions or json.array {}, {
         type = "DisruptionTarget", status = "True", reason = "EvictionByEvictionAPI",
         message = "Eviction API: evicting", lastProbeTime = json.null, lastTransitionTime = ctx.cluster:time(),
-        observedGeneration = object.metadata.generation,
       })
       return object
     end })

@@ -19,7 +19,10 @@ M.kinds = kinds
 ---@param stored string
 ---@param columns table[] {name, priority?, type?, description?}
 ---@param cells fun(object: table, now: number): any[]
-function M.define(stored, columns, cells) kinds[stored] = { columns = columns, cells = cells } end
+---@param conditions nil|fun(object: table): string? JSON of what the row is in
+function M.define(stored, columns, cells, conditions)
+  kinds[stored] = { columns = columns, cells = cells, conditions = conditions }
+end
 
 ---How long ago a time was, as a cell.
 function M.since(text, now)
@@ -132,8 +135,9 @@ function M.text(ctx, resource, records, meta, with_columns)
   local rows = {}
   for i, record in ipairs(records) do
     local object = json.decode(record.bytes)
-    rows[i] = ('{"cells":%s,"object":%s}'):format(json.encode(json.array(kind.cells(object, now))),
-      object_text(include, resource, record, object))
+    local conditions = kind.conditions and kind.conditions(object)
+    rows[i] = ('{"cells":%s,%s"object":%s}'):format(json.encode(json.array(kind.cells(object, now))),
+      conditions and '"conditions":' .. conditions .. "," or "", object_text(include, resource, record, object))
   end
   local columns = "null"
   if with_columns then
@@ -144,8 +148,9 @@ function M.text(ctx, resource, records, meta, with_columns)
     end
     columns = json.encode(json.array(list), { sort = true })
   end
-  return ('{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":%s,"columnDefinitions":%s,"rows":[%s]}'):format(
-    json.encode(json.object(meta), { sort = true }), columns, table.concat(rows, ","))
+  return ('{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":%s,"columnDefinitions":%s,"rows":%s}'):format(
+    json.encode(json.object(meta), { sort = true }), columns,
+    #rows == 0 and kind.columns == CREATED.columns and "null" or "[" .. table.concat(rows, ",") .. "]")
 end
 
 return M

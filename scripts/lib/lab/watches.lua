@@ -98,28 +98,44 @@ local function seen(stream, event)
   return "DELETED", event.removed and record.bytes or as_it_was(event)
 end
 
+local AT_ONCE = 256 -- events go in texts of so many at most
+
 local function write_events(stream, writer)
   local c = stream.collection
+  local lines = {}
+  local function flush()
+    if #lines > 0 then writer:write(#lines == 1 and lines[1] or table.concat(lines)) end
+    lines = {}
+  end
   while stream.position <= c.last do
     if stream.position < c.first then
-      writer:write(expired_line(stream.seen, c.compacted + 1))
+      lines[#lines + 1] = expired_line(stream.seen, c.compacted + 1)
+      flush()
       return false
     end
     local event = c.log[stream.position]
     stream.position = stream.position + 1
     stream.seen = event.revision
     local kind, bytes = seen(stream, event)
-    if kind and not stream.faults(writer, kind) then writer:write(line(stream, kind, event, bytes)) end
+    if kind and not stream.faults(writer, flush) then lines[#lines + 1] = line(stream, kind, event, bytes) end
+    if #lines == AT_ONCE then flush() end
   end
+  flush()
   return true
 end
 
 local function write_initial(stream, writer)
+  local lines = {}
   for _, record in ipairs(stream.initial) do
-    writer:write(line(stream, "ADDED", { revision = record.revision, record = record }, record.bytes))
+    lines[#lines + 1] = line(stream, "ADDED", { revision = record.revision, record = record }, record.bytes)
+    if #lines == AT_ONCE then
+      writer:write(table.concat(lines))
+      lines = {}
+    end
   end
   stream.initial = nil
-  if stream.marks_end then writer:write(bookmark(stream, true)) end
+  if stream.marks_end then lines[#lines + 1] = bookmark(stream, true) end
+  if #lines > 0 then writer:write(table.concat(lines)) end
 end
 
 local function run(stream, writer)

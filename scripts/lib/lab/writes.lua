@@ -232,7 +232,8 @@ local function prepare_update(ctx, resource, object, old, subresource)
   if rules.prepare_update then rules.prepare_update(object, old, ctx, subresource) end
   if old.metadata.generation and (resource.generation or resource.custom) and subresource ~= "status"
     and subresource ~= "binding"
-    and spec_differs(resource.custom and { status = has_status } or resource, object, old) then
+    and (spec_differs(resource.custom and { status = has_status } or resource, object, old)
+      or resource.stored == "apps/deployments" and not same(m.annotations, old.metadata.annotations)) then
     object.metadata.generation = old.metadata.generation + 1
   end
 end
@@ -242,10 +243,11 @@ local function finish(ctx, resource, record, object)
   local m = object.metadata
   if m.deletionTimestamp and not m.finalizers and (m.deletionGracePeriodSeconds or 0) == 0
     and not (resource.stored == "namespaces" and #(object.spec and object.spec.finalizers or {}) > 0) then
-    local removed = ctx.cluster.store:remove(ctx.cluster:collection(resource), record, object)
+    -- Watches see it as it was stored; who removed the last finalizer sees what he asked for.
+    ctx.cluster.store:remove(ctx.cluster:collection(resource), record)
     local rules = rules_of(ctx, resource)
     if rules.after then rules.after(ctx, nil, object) end
-    return removed
+    return store.encode(object)
   end
 end
 
@@ -313,7 +315,7 @@ function M.update(ctx, options)
       ctx.cluster.admission:charge(ctx, resource, object, old)
       local rules = rules_of(ctx, resource)
       local removed = finish(ctx, resource, record, object)
-      if removed then return removed.bytes end
+      if removed then return removed end
       local written = M.commit(ctx, resource, record, object)
       if rules.after then rules.after(ctx, object, old) end
       return written.bytes

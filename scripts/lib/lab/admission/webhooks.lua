@@ -3,6 +3,7 @@
 --   webhooks:mutate(ctx, attributes) -> whether the object was changed
 
 local errors = require "errors"
+local go_json = require "lab.go_json"
 local hash = require "hash"
 local json = require "json"
 local kube = require "kube"
@@ -10,6 +11,7 @@ local matching = require "lab.admission.matching"
 local status = require "lab.status"
 local store = require "lab.store"
 local task = require "task"
+local yaml = require "yaml"
 local writes = nil -- loaded when it is first needed: it needs this file
 
 local M = {}
@@ -128,9 +130,12 @@ end
 
 local function read_answer(text, uid)
   local ok, answer = pcall(json.decode, text)
-  if not ok or type(answer) ~= "table" then
-    return nil, "failed to call webhook: couldn't get version/kind; json parse error: invalid character looking for "
-      .. "beginning of value"
+  if not ok then ok, answer = pcall(yaml.decode, text) end
+  if not ok or type(answer) ~= "table" or json.is_array(answer) then
+    return nil, "failed to call webhook: couldn't get version/kind; json parse error: "
+      .. (not ok and go_json.fault(text) or ("json: cannot unmarshal %s into Go value of type struct { APIVersion string "
+      .. '"json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'):format(
+        require("lab.types").json_name(answer)))
   end
   if answer.apiVersion ~= nil and answer.apiVersion ~= "admission.k8s.io/v1" then
     return nil, ("failed to call webhook: converting (%s.AdmissionReview) to (v1.AdmissionReview): unknown conversion")
@@ -208,10 +213,12 @@ end
 -- --- mutation -------------------------------------------------------------------------------------
 
 local function apply_patch(entry, response, object)
-  local ok, ops = pcall(function() return json.decode(hash.unbase64(response.patch)) end)
+  local text = hash.unbase64(response.patch)
+  local ok, ops = pcall(json.decode, text)
   if not ok or not json.is_array(ops) then
-    error(failed(entry, "received undecodable patch in webhook response: invalid character looking for beginning of "
-      .. "object key string"), 0)
+    error(failed(entry, "received undecodable patch in webhook response: " .. (not ok and go_json.fault(text)
+      or ("json: cannot unmarshal %s into Go value of type jsonpatch.Patch"):format(
+        require("lab.types").json_name(ops)))), 0)
   end
   local applied, result = pcall(kube.patch.json, object, ops)
   if not applied then

@@ -129,7 +129,8 @@ local function foreground(cluster, graph, where, uid)
     local object = there and inside.view(cluster, there[1], there[2], there[3])
     if object then
       if not object.metadata.deletionTimestamp then
-        inside.delete(cluster, there[1], there[2], there[3], { propagation = "Foreground", uid = dependent })
+        local policy = graph.dependents[dependent] and "Foreground" or "Background"
+        inside.delete(cluster, there[1], there[2], there[3], { propagation = policy, uid = dependent })
       end
       if graph.live[dependent] and blocks(object, uid) then waiting = true end
     end

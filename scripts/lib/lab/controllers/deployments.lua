@@ -257,7 +257,8 @@ local function mark_revision(cluster, deployment, set, sets)
   end
   local m = deployment.metadata
   if (m.annotations or {})[REVISION] ~= tostring(revision) then
-    inside.change(cluster, DEPLOYMENT, m.namespace, m.name, nil, MANAGER, function(object)
+    -- Through the status, as the real controller: that leaves the generation alone.
+    inside.change(cluster, DEPLOYMENT, m.namespace, m.name, "status", MANAGER, function(object)
       object.metadata.annotations = object.metadata.annotations or {}
       object.metadata.annotations[REVISION] = tostring(revision)
     end)

@@ -149,10 +149,21 @@ function definitions.validate_update(object, old, causes, _, subresource)
   end
 end
 
+local CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+
+-- A definition goes when its objects have gone.
+function definitions.finalizers(object, list)
+  if not object.metadata.deletionTimestamp then list[#list + 1] = CLEANUP end
+end
+
+function definitions.on_delete(object, ctx) ctx.cluster.crds:terminating(object) end
+
+function definitions.after_mark(object, ctx) ctx.cluster.crds:empty(object.metadata.name) end
+
 function definitions.after(ctx, object, old)
   local cluster = ctx.cluster
   if not object then
-    cluster.crds:remove(old)
+    cluster.crds:uninstall(old.metadata.name)
     return
   end
   if object.metadata.deletionTimestamp then return end

@@ -46,6 +46,8 @@ function events.from_core(event)
     event[pair[2]], event[pair[1]] = event[pair[1]], nil
   end
   if event.deprecatedSource == nil then event.deprecatedSource = json.object {} end
+  if event.reportingController == "" then event.reportingController = nil end
+  if event.reportingInstance == "" then event.reportingInstance = nil end
   if event.regarding == nil then event.regarding = json.object {} end
   return event
 end

@@ -98,8 +98,8 @@ local function check_hook(hook, at, causes, seen)
     causes:invalid(at .. ".timeoutSeconds", hook.timeoutSeconds,
       "the timeout value must be between 1 and 30 seconds")
   end
-  check_versions(hook.admissionReviewVersions, at .. ".admissionReviewVersions", causes)
   check_client(hook.clientConfig, at .. ".clientConfig", causes)
+  check_versions(hook.admissionReviewVersions, at .. ".admissionReviewVersions", causes)
   check_conditions(hook.matchConditions, at .. ".matchConditions", causes)
 end
 
