@@ -135,7 +135,9 @@ test("the schema knows kinds, fields and how lists are kept", function()
   local container = schema.type "core.v1.Container"
   test.same(container.fields.ports, { type = "list", of = { type = "struct", name = "core.v1.ContainerPort" },
     list = "map", keys = { "containerPort", "protocol" }, merge_key = "containerPort", patch_strategy = "merge" })
-  test.same(container.fields.name, { type = "string", required = true })
+  test.same(container.fields.name, { type = "string", required = true, written = true })
+  test.equal(schema.type("apps.v1.DeploymentSpec").fields.strategy.written, true)
+  test.equal(schema.type("core.v1.Container").fields.securityContext.written, nil)
   test.equal(schema.type("core.v1.ContainerPort").fields.protocol.default, '"TCP"')
   test.equal(schema.type("core.v1.ResourceRequirements").fields.limits.of.type, "quantity")
   test.equal(schema.type("core.v1.ServicePort").fields.targetPort.type, "int_or_string")

@@ -33,13 +33,17 @@ local function map(name, data, extra)
   return object
 end
 
+local function add_lines(lines, text)
+  for line in text:gmatch "[^\n]+" do lines[#lines + 1] = json.decode(line) end
+end
+
 -- Reads a watch until it has seen a number of lines.
 local function read_watch(response, count)
   local lines = {}
   local done = {}
   pcall(response.stream, { write = function(_, text)
-    lines[#lines + 1] = json.decode(text)
-    if #lines == count then error(done, 0) end
+    add_lines(lines, text)
+    if #lines >= count then error(done, 0) end
   end })
   return lines
 end
@@ -160,13 +164,28 @@ test("a watch waits for what comes, and ends at its time", function()
   local _, _, response = call("GET", MAPS, nil,
     { query = "watch=1&timeoutSeconds=100&resourceVersion=" .. list.metadata.resourceVersion })
   local lines = {}
-  local reader = task.spawn(response.stream, { write = function(_, text) lines[#lines + 1] = json.decode(text) end })
+  local reader = task.spawn(response.stream, { write = function(_, text) add_lines(lines, text) end })
   test.advance(1)
   call("POST", MAPS, map("late"))
   test.advance(1)
   test.same(kinds_and_names(lines), { "ADDED late" })
   test.advance(100)
   reader:wait()
+end)
+
+test("a watch that asks for bookmarks gets one within 75 seconds, with the newest version", function()
+  local cluster, call = lab()
+  local _, _, response = call("GET", MAPS, nil,
+    { query = "watch=1&allowWatchBookmarks=true&timeoutSeconds=200&resourceVersion=" .. cluster.store.revision })
+  local lines = {}
+  local reader = task.spawn(response.stream, { write = function(_, text) add_lines(lines, text) end })
+  test.advance(1)
+  call("POST", "/api/v1/namespaces/default/serviceaccounts", { metadata = { name = "of-another-kind" } })
+  test.advance(74)
+  test.equal(#lines, 1)
+  test.equal(lines[1].type, "BOOKMARK")
+  test.equal(lines[1].object.metadata.resourceVersion, tostring(cluster.store.revision))
+  reader:cancel()
 end)
 
 test("a watch with initial events ends them with a marked bookmark", function()

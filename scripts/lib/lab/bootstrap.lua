@@ -109,8 +109,9 @@ local MANAGERS = { namespaces = "kube-apiserver", services = "kube-apiserver", c
 local function own(cluster, resource, object)
   local manager = MANAGERS[resource.stored]
   if not manager then return end
-  managed.created({ cluster = cluster, manager = manager }, resource, object)
-  object.kind, object.apiVersion = nil, nil
+  -- The finalizer of a namespace is nobody's.
+  local owned = { metadata = object.metadata, data = object.data, spec = resource.stored == "services" and object.spec or nil }
+  managed.created({ cluster = cluster, manager = manager }, resource, owned)
 end
 
 local function put(cluster, group, version, plural, object)

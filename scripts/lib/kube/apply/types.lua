@@ -2,7 +2,8 @@
 -- Built-in kinds get theirs from kube.schema, custom ones from the OpenAPI schema of their definition.
 --   local t = types.of_kind "apps/v1/Deployment"; print(types.fields(t).spec.kind)
 --
--- A type is {kind = "map", fields = {NAME = type}, zeros = {NAME = value}, element = type, atomic = bool}, {kind = "list", element = type,
+-- A type is {kind = "map", fields = {NAME = type}, zeros = {NAME = value}, element = type, atomic = bool},
+-- {kind = "list", element = type,
 -- list = "atomic" | "set" | "map", keys = {…}}, {kind = "scalar", default =} or {kind = "deduced"} (by the value).
 local json = require "json"
 local schema = require "kube.schema"

@@ -133,8 +133,8 @@ local function read_answer(text, uid)
   if not ok then ok, answer = pcall(yaml.decode, text) end
   if not ok or type(answer) ~= "table" or json.is_array(answer) then
     return nil, "failed to call webhook: couldn't get version/kind; json parse error: "
-      .. (not ok and go_json.fault(text) or ("json: cannot unmarshal %s into Go value of type struct { APIVersion string "
-      .. '"json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'):format(
+      .. (not ok and go_json.fault(text) or ("json: cannot unmarshal %s into Go value of type struct { APIVersion "
+      .. 'string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'):format(
         require("lab.types").json_name(answer)))
   end
   if answer.apiVersion ~= nil and answer.apiVersion ~= "admission.k8s.io/v1" then
