@@ -85,7 +85,7 @@ local function with_managers(object, managers)
 end
 
 -- Calls a function with the objects as they are without their owners, which they have again afterwards.
-local function bare(a, b, call, ...)
+local function unowned(a, b, call, ...)
   local meta_a, meta_b = a.metadata, b.metadata
   local owners_a, owners_b = meta_a and meta_a.managedFields, meta_b and meta_b.managedFields
   if meta_a then meta_a.managedFields = nil end
@@ -193,7 +193,7 @@ end
 -- What an update from live to object does to the managers.
 local function note_update(live, object, managers, entry, options)
   local reset = reset_set(options)
-  local change = filtered(bare(live, object, walk.compare, options.type), reset)
+  local change = filtered(unowned(live, object, walk.compare, options.type), reset)
   take_over(managers, nil, change, true)
   local set = fields.without(fields.union(change.modified, change.added), reset)
   set = fields.difference(set, STRIPPED)

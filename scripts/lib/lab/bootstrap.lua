@@ -110,7 +110,8 @@ local function own(cluster, resource, object)
   local manager = MANAGERS[resource.stored]
   if not manager then return end
   -- The finalizer of a namespace is nobody's.
-  local owned = { metadata = object.metadata, data = object.data, spec = resource.stored == "services" and object.spec or nil }
+  local spec = resource.stored == "services" and object.spec or nil
+  local owned = { metadata = object.metadata, data = object.data, spec = spec }
   managed.created({ cluster = cluster, manager = manager }, resource, owned)
 end
 
