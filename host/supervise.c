@@ -363,6 +363,7 @@ static void wait_for_events(void) {
   poll(fds, 2, TICK);
   while (read(state.wake[0], bytes, sizeof bytes) > 0) {
   }
+  if (atomic_exchange(&shared->reload, false)) state.wanted = true;
 }
 
 static void watch_signals(sigset_t *mask) {

@@ -43,6 +43,8 @@ struct kf_slot {
 struct kf_shared {
   struct kf_slot slots[KF_SLOTS];
   struct kf_box certificate, cache;
+  _Atomic uint64_t cache_time;  // monotonic nanoseconds when the cache was last known to be up to date
+  _Atomic bool reload;          // a process asks for what SIGHUP asks for
   int webhook_fd, operations_fd;
   int wake_fd;  // a byte written here makes the supervisor look
 };

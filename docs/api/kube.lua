@@ -176,6 +176,11 @@ function Informer:get(namespace, name) end
 function Informer:list(query) end
 ---@return table # objects, events, handled, failed, pending, poison, faults, relists, …
 function Informer:stats() end
+---@return boolean # whether its stream is open
+function Informer:is_live() end
+---Has the handler called again although nothing has changed.
+---@param key string? "namespace/name"; all objects without it
+function Informer:again(key) end
 function Informer:stop() end
 
 ---@param options kube.ConnectOptions?

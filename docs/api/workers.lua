@@ -46,6 +46,19 @@ function workers.publish(box, text) end
 ---@return integer? version
 function workers.read(box, version) end
 
+---@param box workers.Box
+---@return integer version of what was published last; 0 when nothing was
+function workers.version(box) end
+
+---Asks for what SIGHUP asks for: new processes, which load everything anew.
+function workers.reload() end
+
+---Says that the cache is up to date now.
+function workers.touch() end
+
+---@return number? seconds since the cache was up to date; nil when it never was
+function workers.age() end
+
 ---@return { slot: integer, pid: integer, role: string, generation: integer, ready: boolean, draining: boolean, busy: boolean }[]
 function workers.list() end
 

@@ -48,6 +48,14 @@ static int l_ready(lua_State *L) {
   return 0;
 }
 
+// workers.reload(): asks for what SIGHUP asks for
+static int l_reload(lua_State *L) {
+  check_own(L);
+  kf_shared()->reload = true;
+  if (write(kf_shared()->wake_fd, "!", 1) < 0) errno = 0;
+  return 0;
+}
+
 // workers.draining() -> whether it is to finish and end
 static int l_draining(lua_State *L) {
   lua_pushboolean(L, check_own(L)->drain);
@@ -151,6 +159,28 @@ static int l_read(lua_State *L) {
   return 2;
 }
 
+// workers.version(box) -> the version of what was published last, 0 when nothing was
+static int l_version(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)atomic_load(&check_box(L, 1)->version));
+  return 1;
+}
+
+// workers.touch(): the cache is up to date
+static int l_touch(lua_State *L) {
+  check_own(L);
+  kf_shared()->cache_time = nanoseconds();
+  return 0;
+}
+
+// workers.age() -> seconds since the cache was up to date; nil when it never was
+static int l_age(lua_State *L) {
+  check_own(L);
+  uint64_t then = kf_shared()->cache_time, time = nanoseconds();
+  if (!then) return 0;
+  lua_pushnumber(L, time > then ? (double)(time - then) / 1e9 : 0);
+  return 1;
+}
+
 // workers.list() -> list of {slot, pid, role, generation, ready, draining, busy}
 static int l_list(lua_State *L) {
   check_own(L);
@@ -238,7 +268,8 @@ static const luaL_Reg functions[] = {
     {"begin", l_begin},     {"done", l_done},           {"listener", l_listener},
     {"publish", l_publish}, {"read", l_read},           {"list", l_list},
     {"lock", l_lock},       {"supervise", l_supervise}, {"port", l_port},
-    {NULL, NULL}};
+    {"reload", l_reload},   {"version", l_version},     {"touch", l_touch},
+    {"age", l_age},         {NULL, NULL}};
 
 int luaopen_kf_workers(lua_State *L);
 int luaopen_kf_workers(lua_State *L) {

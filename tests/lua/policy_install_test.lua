@@ -29,8 +29,8 @@ test("rights are the union of what is declared, without a star", function()
   local rules = rights.rules(load(PLAIN).description)
   test.same(rules, {
     { apiGroups = { "" }, resources = { "events" }, verbs = { "create", "patch" } },
-    { apiGroups = { "" }, resources = { "namespaces" }, verbs = { "get", "list", "patch", "watch" } },
-    { apiGroups = { "" }, resources = { "persistentvolumeclaims" }, verbs = { "get", "list", "watch" } },
+    { apiGroups = { "" }, resources = { "namespaces" }, verbs = { "list", "patch", "watch" } },
+    { apiGroups = { "" }, resources = { "persistentvolumeclaims" }, verbs = { "list", "watch" } },
     { apiGroups = { "" }, resources = { "pods" }, verbs = { "patch" } },
     { apiGroups = { "batch" }, resources = { "jobs" }, verbs = { "delete", "patch" } },
   })
@@ -70,9 +70,10 @@ test("what is installed is whole, and runs as nobody", function()
   local objects = manifests.objects(load(PLAIN), { image = "site/kfhost:1", replicas = 3 })
   local map = by_kind(objects)
   for _, kind in ipairs { "Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding",
-    "ConfigMap", "Service", "NetworkPolicy", "PodDisruptionBudget", "Deployment" } do
+    "Service", "NetworkPolicy", "PodDisruptionBudget", "Deployment" } do
     test.equal(#map[kind], 1)
   end
+  test.equal(#map.ConfigMap, 2) -- the files, and what the replicas say
   test.equal(map.ConfigMap[1].data["site.lua"], PLAIN)
   local deployment = map.Deployment[1]
   test.equal(deployment.spec.replicas, 3)

@@ -278,7 +278,7 @@ local RENEWED_AT_ONCE = [[
     workers.supervise { address = "127.0.0.1", port = 0, operations_port = 0, workers = 1 }
   elseif workers.role() == "controller" then
     require "policy.serve.controller".run {
-      names = { "127.0.0.1" }, certificate_days = 100 / 86400, swap = 1,
+      names = { "127.0.0.1" }, days = 100 / 86400, swap = 1,
       on_start = function(_, ports) io.stderr:write("ports ", ports.webhook, " ", ports.operations, "\n") end,
       on_authorities = function(text) require "fs".write(arg[1], text) end,
     }

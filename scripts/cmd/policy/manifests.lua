@@ -12,6 +12,9 @@ return cli.main {
     { "--namespace NAME", "where it runs", default = "kfhost-system" },
     { "--name NAME", "of the objects", default = "kfhost-policy" },
     { "--replicas N", "how many pods serve", type = "int", default = 2, min = 1 },
+    { "--workers N", "processes of a pod that answer reviews", type = "int", default = 2, min = 1, max = 20 },
+    { "--bypass-group NAME", "users of this group may use the bypass label on objects", repeated = true },
+    { "--certificate-days DAYS", "for how long a certificate is valid", type = "number" },
     require "policy.command".CONFIG,
     { "--json", "a List as JSON" },
   },
@@ -23,7 +26,8 @@ return cli.main {
     local command = require "policy.command"
     local set = command.load(args)
     local objects = require "policy.manifests".objects(set, { image = args.image, name = args.name,
-      namespace = args.namespace, replicas = args.replicas, configs = command.configs(args.config) })
+      namespace = args.namespace, replicas = args.replicas, configs = command.configs(args.config),
+      workers = args.workers, bypass_groups = args.bypass_group, certificate_days = args.certificate_days })
     if args.json then
       print(require "json".encode({ apiVersion = "v1", kind = "List", items = objects }, { sort = true }))
       return 0

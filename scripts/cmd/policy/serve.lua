@@ -26,44 +26,93 @@ local function check_tests(set)
 end
 
 local function load(args)
-  return require "policy.command".load(args, { bypass_groups = args.bypass_group })
+  return require "policy.command".load(args, { bypass_groups = args.bypass_group,
+    own_namespace = args.own_namespace })
 end
 
 local function log(message)
   io.stderr:write("policy: ", message, "\n")
 end
 
--- The cluster that the environment names, or nil: then reviews are answered, and nothing is watched.
-local function connect(set)
+-- The client's own records, but for what comes every few seconds: the lease and the status.
+local function record_to_stderr(record)
+  local routine = record.resource == "leases" or record.resource == "configmaps"
+  if routine and record.result == "ok" then return end
+  require "kube.log".to_stderr(record)
+end
+
+local function connect()
+  return require "kube".connect { manager = "kfhost-policy", exec_plugins = "deny", log = record_to_stderr }
+end
+
+-- Whether the environment names a cluster; without one reviews are answered, and nothing is watched.
+local function has_cluster(set)
   local client, problem = require "kube".try.connect { manager = "kfhost-policy", exec_plugins = "deny" }
-  if client then return client end
+  if client then
+    client:close()
+    return true
+  end
   if problem.code ~= "Kubeconfig" then error(problem, 0) end
   if #set.description.watches + #set.description.schedules > 0 then log "no cluster is named: nothing is watched" end
-  return nil
+  return false
+end
+
+local function identity()
+  return os.getenv "POD_NAME" or ("%s-%d"):format(os.getenv "HOSTNAME" or "host", require "host".pid())
+end
+
+-- What the cluster's part is told; where it runs behind a Service, that is how the webhooks are found.
+local function start_cluster(args, set, service, ports, name)
+  return require "policy.serve.cluster".start(set, connect, { release = args.release, namespace = args.own_namespace,
+    identity = identity(), register = args.register == "true", leader_election = args.leader_election, log = log,
+    url = not args.service and ("https://%s:%d"):format(name, ports.webhook) or nil,
+    ready = function() return service:ready() end, registered = function() return service:registered() end,
+    note_registered = function(names) service:note_registered(names) end })
+end
+
+-- The names that the certificate is made for.
+local function names_of(args)
+  if #args.name > 0 then return args.name end
+  if not args.service then return { "localhost", "127.0.0.1" } end
+  local name = ("%s.%s.svc"):format(args.release, args.own_namespace)
+  return { name, name .. ".cluster.local" }
+end
+
+-- Where replicas of a service share their certificate.
+local function store_of(args)
+  if not args.service or args.cert then return nil end
+  return require "policy.serve.keeper".secret(connect(), args.own_namespace, args.release .. "-certificates")
 end
 
 local function run_controller(args)
-  local names = #args.name > 0 and args.name or { "localhost", "127.0.0.1" }
-  local set = load(args)
-  local client = args.cluster ~= "false" and connect(set)
-  local cluster, authorities -- known before the cluster is followed
-  local function on_start(_, ports)
-    log(("webhooks on https://%s:%d, health on http://%s:%d"):format(args.address, ports.webhook, args.address,
-      ports.operations))
-    if not client then return end
-    cluster = require "policy.serve.cluster".start(set, client, { name = args.release, namespace = args.own_namespace,
-      host = names[1], port = ports.webhook, register = args.register == "true",
-      leader_election = args.leader_election, log = log })
-    if authorities then cluster:authorities(authorities) end
-  end
+  local names, set = names_of(args), load(args)
+  local clustered = args.cluster ~= "false" and has_cluster(set)
+  local cluster
+  local changes = require "policy.serve.changes".new(args, set)
   local code = require "policy.serve.controller".run {
-    names = names, certificate = pem(args.cert), key = pem(args.key), on_start = on_start,
+    names = names, days = args.certificate_days, store = clustered and store_of(args) or nil, log = log,
+    read_files = args.cert and function() return pem(args.cert), pem(args.key) end or nil,
+    on_start = function(service, ports)
+      log(("webhooks on https://%s:%d, health on http://%s:%d"):format(args.address, ports.webhook, args.address,
+        ports.operations))
+      if not clustered then return end
+      cluster = start_cluster(args, set, service, ports, names[1])
+      if service.bundle.authorities then cluster:authorities(service.bundle.authorities) end
+    end,
     on_authorities = function(text)
       if args.ca_out then require "fs".write(args.ca_out, text) end
-      authorities = text
       if cluster then cluster:authorities(text) end
     end,
-    synced = function() return not cluster or cluster:synced() end,
+    announced = function(text) return not cluster or cluster:holds(text) end,
+    synced = function() return not clustered or (cluster ~= nil and cluster:synced()) end,
+    status = function() return cluster and cluster:status() or { set = set.hash, version = require "host".version } end,
+    tick = function()
+      if cluster then cluster:touch() end
+      if changes:seen() then
+        log "the policy files have changed: loading them anew"
+        require "workers".reload()
+      end
+    end,
   }
   if cluster then cluster:stop() end
   return code
@@ -97,6 +146,8 @@ return cli.main {
     { "--ops-port N", "of health and metrics; 0 is a free one", type = "int", default = 8081, min = 0 },
     { "--cert FILE", "certificate chain (PEM); without it one is made" },
     { "--key FILE", "its key (PEM)" },
+    { "--certificate-days DAYS", "for how long the one that is made is valid; it is made anew at two thirds of that",
+      type = "number" },
     { "--name NAME", "host name or address that the certificate is made for", repeated = true },
     { "--ca-out FILE", "where to write the authorities of the certificate that was made" },
     { "--workers N", "processes that answer reviews", type = "int", default = 2, min = 1, max = 20 },
@@ -104,7 +155,8 @@ return cli.main {
     { "--cluster WHETHER", "false: answer reviews only, whatever cluster the environment names",
       choices = { "true", "false" }, default = "true" },
     { "--leader-election", "one of several replicas watches and writes" },
-    { "--release NAME", "of the configurations and the lease", default = "kfhost-policy" },
+    { "--service", "the webhooks are found behind the Service of the release: replicas share a certificate" },
+    { "--release NAME", "of the configurations, the lease and the Service", default = "kfhost-policy" },
     { "--own-namespace NAME", "where this runs: left out by the webhooks", default = "kfhost-system" },
     { "--bypass-group NAME", "users of this group may use the bypass label on objects", repeated = true },
     require "policy.command".CONFIG,

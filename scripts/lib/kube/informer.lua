@@ -378,6 +378,20 @@ function informer:stats()
   return stats
 end
 
+---@return boolean whether a stream is open, so that what is known here is what the server knows
+function informer:is_live()
+  return self.synced and self.stream ~= nil
+end
+
+---Has the handler called again, for one object or for all that are there, although nothing has changed.
+---@param key string? "namespace/name"
+function informer:again(key)
+  if not self.handlers or self.stopped then return end
+  for _, one in ipairs(key and { key } or keys_of(self, {})) do
+    if self.store:known(one) then self.handlers:changed(one) end
+  end
+end
+
 ---Ends it; handlers under way are cancelled.
 function informer:stop()
   if self.stopped then return end

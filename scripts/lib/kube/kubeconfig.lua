@@ -342,7 +342,7 @@ end
 ---@return kube.Context?
 function M.in_cluster(directory)
   local host, port = os.getenv "KUBERNETES_SERVICE_HOST", os.getenv "KUBERNETES_SERVICE_PORT"
-  directory = directory or SERVICE_ACCOUNT
+  directory = directory or (os.getenv "KFHOST_ROOT" or "") .. SERVICE_ACCOUNT -- where plain pods of the lab have it
   if not host or not port or not fs.exists(directory .. "/token") then return nil end
   if host:find ":" then host = "[" .. host .. "]" end
   local namespace = fs.try.read(directory .. "/namespace")

@@ -3,6 +3,7 @@
 --   local set = command.load(args); for _, object in ipairs(command.objects(args.objects)) do … end
 
 local errors = require "errors"
+local files = require "policy.files"
 local fs = require "fs"
 local policy = require "policy"
 local yaml = require "yaml"
@@ -15,7 +16,7 @@ M.CONFIG = { "--config FILE", "settings as YAML: {STEM: {KEY: value}}, STEM the 
 ---@return table<string, table> configs settings by stem; raises "Config"
 function M.configs(path)
   if not path then return {} end
-  local configs = yaml.decode(fs.read(path)) or {}
+  local configs = yaml.decode(fs.read(files.place(path))) or {}
   if type(configs) ~= "table" then
     errors.raise { code = "Config", message = "settings are a map of maps: {STEM: {KEY: value}}", path = path }
   end
@@ -39,13 +40,23 @@ local function check_stems(configs, set, path)
 end
 
 ---@param args {file: string[], config: string?}
----@param options {bypass_groups: string[]?}?
+---@param options {bypass_groups: string[]?, own_namespace: string?}?
 ---@return policy.Set
 function M.load(args, options)
   local configs = M.configs(args.config)
-  local set = policy.load(args.file, { configs = configs, bypass_groups = options and options.bypass_groups })
+  options = options or {}
+  local set = policy.load(args.file, { configs = configs, bypass_groups = options.bypass_groups,
+    own_namespace = options.own_namespace })
   check_stems(configs, set, args.config)
   return set
+end
+
+---A client for the cluster that the command line or the environment names; it does not tell of each write.
+---@return table client
+function M.connect()
+  return require "kube".connect { manager = "kfhost-policy", log = function(record)
+    if record.level == "warning" then require "kube.log".to_stderr(record) end
+  end }
 end
 
 -- Lists stand for their items.

@@ -2,13 +2,13 @@
 -- Not for reviews (policy.serve).
 --   local c = controller.start(set, require "kube".connect {}, {}); c:sync "30s"; c:stop()
 
-local cron = require "policy.inside.cron"
 local errors = require "errors"
 local json = require "json"
 local kube = require "kube"
 local resources = require "policy.inside.resources"
 local rights = require "policy.rights"
 local task = require "task"
+local timetable = require "policy.timetable"
 local writes = require "policy.writes"
 
 local M = {}
@@ -25,6 +25,15 @@ local function raise(problem)
 end
 
 -- --- one handler ------------------------------------------------------------------------------------------
+
+-- A failure of a handler: told, counted by the name of its watch or schedule, and raised again where it matters.
+local function note_failure(self, name, problem)
+  if errors.is(problem, "Cancelled") then error(problem, 0) end
+  local text = ("%s: %s"):format(name, errors.text(problem))
+  self.log(text)
+  self.failures[name] = (self.failures[name] or 0) + 1
+  if self.on_failure then self.on_failure(text) end
+end
 
 -- Runs a handler to its end, doing what it asks for on the way; gives the time after which it wants to be called
 -- again.
@@ -72,26 +81,36 @@ local function remove_finalizer(self, watch, object)
   return set_finalizers(self, watch, object, list)
 end
 
--- At most one call of a watch is due for an object: the last that was asked for.
-local function call_again(self, watch, informer, object, seconds)
+local function key_of(object)
   local metadata = object.metadata
-  local key = ("%s %s/%s"):format(watch.name, metadata.namespace or "", metadata.name)
-  local one
-  one = task.spawn(function()
+  return metadata.namespace and metadata.namespace .. "/" .. metadata.name or metadata.name
+end
+
+-- A task of the time in which this process leads; forgotten when it has ended.
+local function spawn(self, fn, ...)
+  local own, ended
+  own = task.spawn(function(...)
+    local ok, problem = pcall(fn, ...)
+    ended = true
+    if own then self.tasks[own] = nil end
+    if not ok then error(problem, 0) end
+  end, ...)
+  if not ended then self.tasks[own] = true end
+end
+
+-- One call for each object at a time: the earliest that was asked for.
+local function call_again(self, followed, object, seconds)
+  local key = key_of(object)
+  local due = task.now() + seconds
+  local known = followed.again[key]
+  if known and known <= due then return end
+  followed.again[key] = due
+  spawn(self, function()
     task.sleep(seconds)
-    if self.due[key] ~= one then return end
-    self.due[key] = nil
-    local now = informer:get(metadata.namespace, metadata.name)
-    if not now then return end
-    local ok, problem = pcall(self.reconcile, self, watch, informer, now)
-    if ok then return end
-    if errors.is(problem, "Cancelled") then error(problem, 0) end
-    self.log(("%s: %s"):format(watch.name, errors.text(problem)))
-    if self.leads then call_again(self, watch, informer, now, seconds) end
+    if followed.again[key] ~= due then return end
+    followed.again[key] = nil
+    followed.informer:again(key)
   end)
-  local before = self.due[key]
-  self.due[key] = one
-  if before then before:cancel() end
 end
 
 -- An item of a list knows its kind only by the list; its text and its copies are to know it, too.
@@ -101,7 +120,7 @@ local function with_kind(object)
 end
 
 ---Brings one object where a watch wants it.
-function Controller:reconcile(watch, informer, object)
+function Controller:reconcile(watch, followed, object)
   with_kind(object)
   if object.metadata.deletionTimestamp then
     if not watch.finalize or not has_finalizer(object, watch.name) then return end
@@ -112,7 +131,7 @@ function Controller:reconcile(watch, informer, object)
   if watch.finalize and not has_finalizer(object, watch.name) then object = add_finalizer(self, watch, object) end
   if not watch.reconcile then return end
   local again = run_handler(self, "watch", watch.number, "reconcile", object)
-  if again then call_again(self, watch, informer, object, again) end
+  if again then call_again(self, followed, object, again) end
 end
 
 local function as_set(list)
@@ -121,14 +140,31 @@ local function as_set(list)
   return set
 end
 
+-- The namespace that an object is in, or is; nil for others of the cluster.
+local function namespace_of(watch, object)
+  if object.metadata.namespace then return object.metadata.namespace end
+  return watch.plural == "namespaces" and object.metadata.name or nil
+end
+
+-- Whether a watch is about the objects of a namespace: by name, and by its labels as they are now.
+local function concerns_namespace(self, watch, namespace, object)
+  local spec = type(watch.namespaces) == "table" and watch.namespaces or {}
+  if spec.names then
+    if not as_set(spec.names)[namespace] then return false end
+  elseif as_set(spec.exclude)[namespace] or self.protected[namespace] then
+    return false
+  end
+  if not watch.namespace_selector then return true end
+  if watch.plural == "namespaces" then return watch.namespace_selector:matches(object.metadata.labels or {}) end
+  local known = self.namespaces.informer:get(nil, namespace)
+  return known ~= nil and watch.namespace_selector:matches(known.metadata.labels or {})
+end
+
 -- Whether a watch is about an object.
-local function concerns(watch, object)
+local function concerns(self, watch, object)
   if watch.selector and not watch.selector:matches(object.metadata.labels or {}) then return false end
-  local spec = watch.namespaces
-  if type(spec) ~= "table" then return true end
-  local namespace = object.metadata.namespace or object.metadata.name
-  if spec.names then return as_set(spec.names)[namespace] or false end
-  return not as_set(spec.exclude)[namespace]
+  local namespace = namespace_of(watch, object)
+  return not namespace or concerns_namespace(self, watch, namespace, object)
 end
 
 -- --- what is followed: one informer a resource --------------------------------------------------------------
@@ -151,12 +187,10 @@ end
 local function tell_watches(self, followed, object)
   local failure
   for _, watch in ipairs(followed.watches) do
-    if concerns(watch, object) then
-      local ok, problem = pcall(self.reconcile, self, watch, followed.informer, object)
-      if not ok and errors.is(problem, "Cancelled") then error(problem, 0) end
+    if concerns(self, watch, object) then
+      local ok, problem = pcall(self.reconcile, self, watch, followed, object)
       if not ok then
-        self.log(("%s: %s"):format(watch.name, errors.text(problem)))
-        self.failures[watch.name] = (self.failures[watch.name] or 0) + 1
+        note_failure(self, watch.name, problem)
         failure = failure or problem
       end
     end
@@ -164,13 +198,33 @@ local function tell_watches(self, followed, object)
   if failure then error(failure, 0) end
 end
 
+-- A namespace has other labels: watches that ask for these look at its objects again.
+local function tell_of_labels(self, namespace)
+  for _, followed in ipairs(self.followed) do
+    if followed.by_label and followed ~= self.namespaces then
+      for _, object in ipairs(followed.informer:list { namespace = namespace.metadata.name }) do
+        followed.informer:again(key_of(object))
+      end
+    end
+  end
+end
+
+local function labels_changed(before, now)
+  return json.encode(json.object(before.metadata.labels or {}), { sort = true })
+    ~= json.encode(json.object(now.metadata.labels or {}), { sort = true })
+end
+
+local function on_change(self, followed, key, object, last)
+  if followed.published then publish(self, followed, key, object) end
+  if not object or not followed.informer or not self.leads then return end
+  if followed == self.namespaces and last and labels_changed(last, object) then tell_of_labels(self, object) end
+  tell_watches(self, followed, object)
+end
+
 local function follow(self, followed)
   followed.informer = self.client:informer {
     kind = followed.kind, namespace = "*",
-    handler = function(key, object)
-      if followed.published then publish(self, followed, key, object) end
-      if object and followed.informer and self.leads then tell_watches(self, followed, object) end
-    end,
+    handler = function(key, object, last) on_change(self, followed, key, object, last) end,
   }
 end
 
@@ -179,7 +233,8 @@ local function entry(map, text)
   local key = parsed.plural .. "." .. (parsed.group or "")
   if not map[key] then
     local kind = parsed.group ~= "" and parsed.plural .. "." .. parsed.group or parsed.plural
-    map[key] = { kind = kind, plural = parsed.plural, group = parsed.group or "", watches = {}, texts = {} }
+    map[key] = { kind = kind, plural = parsed.plural, group = parsed.group or "", watches = {}, texts = {},
+      again = {} }
     table.insert(map, map[key])
   end
   return map[key]
@@ -192,78 +247,63 @@ local function followed_of(description)
     local followed = entry(map, text)
     followed.published, followed.shown = true, true
   end
-  for _, text in ipairs(rights.follows(description)) do entry(map, text).published = true end
+  for _, text in ipairs(rights.follows(description)) do entry(map, text) end
+  for _, file in ipairs(description.files) do -- what is only watched comes as an argument, and is not kept twice
+    for _, text in ipairs(file.grants.follows) do entry(map, text).published = true end
+  end
   for number, watch in ipairs(description.watches) do
-    watch.number = number
+    local followed = entry(map, watch.resource)
+    local by = type(watch.namespaces) == "table" and watch.namespaces.label
+    watch.number, watch.plural = number, followed.plural
     watch.selector = watch.label and kube.selector(watch.label)
-    table.insert(entry(map, watch.resource).watches, watch)
+    watch.namespace_selector = by and kube.selector(by)
+    if by then followed.by_label = true end
+    table.insert(followed.watches, watch)
   end
   return map
 end
 
 -- --- the beginning, and what comes with time ------------------------------------------------------------------
 
+-- The objects that are there, all at once, before they come one by one.
 local function call_initial(self, followed)
   for _, watch in ipairs(followed.watches) do
     if watch.initial then
       local list = json.array {}
       for _, object in ipairs(followed.informer:list {}) do
-        if concerns(watch, object) then list[#list + 1] = object end
+        if concerns(self, watch, object) then list[#list + 1] = with_kind(object) end
       end
-      run_handler(self, "watch", watch.number, "initial", list)
+      local ok, problem = pcall(run_handler, self, "watch", watch.number, "initial", list)
+      if not ok then note_failure(self, watch.name, problem) end
     end
   end
 end
 
-local function look_again(self, followed, watch)
+local function look_again(followed, watch)
   while true do
     task.sleep(watch.resync)
-    for _, object in ipairs(followed.informer:list {}) do
-      if concerns(watch, object) then
-        local ok, problem = pcall(self.reconcile, self, watch, followed.informer, object)
-        if not ok then
-          if errors.is(problem, "Cancelled") then error(problem, 0) end
-          self.log(("%s: %s"):format(watch.name, errors.text(problem)))
-        end
-      end
-    end
+    followed.informer:again()
   end
 end
 
 local function keep_time(self, number, schedule)
-  local times = schedule.cron and cron.parse(schedule.cron)
-  while true do
-    local pause = schedule.every
-    if times then
-      local due = times:next(os.time())
-      if not due then return end
-      pause = due - os.time()
-    end
-    task.sleep(pause)
+  local times = timetable.new(schedule)
+  while times:wait(self.clock) do
     local ok, problem = pcall(run_handler, self, "schedule", number, "run")
-    if not ok then
-      if errors.is(problem, "Cancelled") then error(problem, 0) end
-      self.log(("%s: %s"):format(schedule.name, errors.text(problem)))
-    end
+    if not ok then note_failure(self, schedule.name, problem) end
   end
 end
 
-local function spawn(self, fn, ...)
-  self.tasks[#self.tasks + 1] = task.spawn(fn, ...)
-end
-
--- From now on this process writes: what is there is looked at once, then what changes.
+-- From now on this process writes: what is there is looked at once, then what changes. A call that fails comes again.
 local function begin(self)
-  self:sync(self.sync_timeout) -- handlers look at other objects, too: those are to be known
+  for _, followed in ipairs(self.followed) do followed.informer:sync(self.sync_timeout) end
   self.leads = true
   for _, followed in ipairs(self.followed) do
     if #followed.watches > 0 then
       call_initial(self, followed)
-      for _, object in ipairs(followed.informer:list {}) do
-        pcall(tell_watches, self, followed, object)
-      end
+      followed.informer:again()
       for _, watch in ipairs(followed.watches) do
-        if watch.resync then spawn(self, look_again, self, followed, watch) end
+        if watch.resync then spawn(self, look_again, followed, watch) end
       end
     end
   end
@@ -274,13 +314,16 @@ end
 ---@param set policy.Set
 ---@param client table of kube.connect
 ---@param options {log: fun(message: string)?, wait_for_lead: boolean?, sync_timeout: number|string|nil,
----  on_publish: fun()?}? on_publish: what reviews may look at has changed
+---  on_publish: fun()?, on_failure: fun(text: string)?, clock: (fun(): integer)?, own_namespace: string?}?
+---  on_publish: what reviews may look at has changed
 ---@return policy.Controller
 function M.start(set, client, options)
   options = options or {}
-  local self = setmetatable({ set = set, client = client, log = options.log or function() end, tasks = {}, due = {},
-    calls = 0, failures = {}, leads = false, sync_timeout = options.sync_timeout or "60s",
-    on_publish = options.on_publish, followed = followed_of(set.description) }, Controller)
+  local self = setmetatable({ set = set, client = client, log = options.log or function() end, tasks = {}, calls = 0,
+    failures = {}, leads = false, sync_timeout = options.sync_timeout or "60s", on_publish = options.on_publish,
+    on_failure = options.on_failure, clock = options.clock or os.time,
+    protected = as_set { "kube-system", options.own_namespace }, followed = followed_of(set.description) }, Controller)
+  self.namespaces = self.followed["namespaces."]
   for _, followed in ipairs(self.followed) do follow(self, followed) end
   if not options.wait_for_lead then spawn(self, begin, self) end
   return self
@@ -291,6 +334,27 @@ end
 function Controller:lead(client)
   self.client = client
   begin(self)
+end
+
+---@return boolean whether all that is followed comes as it changes
+function Controller:is_live()
+  for _, followed in ipairs(self.followed) do
+    if not followed.informer:is_live() then return false end
+  end
+  return true
+end
+
+local function end_tasks(self)
+  local tasks = self.tasks
+  self.tasks = {}
+  for one in pairs(tasks) do one:cancel() end
+  for _, followed in ipairs(self.followed) do followed.again = {} end
+end
+
+---Another process leads from now on: nothing is written any more, what is followed stays followed.
+function Controller:rest()
+  self.leads = false
+  end_tasks(self)
 end
 
 ---Waits until everything that is followed is known, and published.
@@ -314,9 +378,7 @@ function Controller:is_synced()
 end
 
 function Controller:stop()
-  self.leads = false
-  for _, one in ipairs(self.tasks) do one:cancel() end
-  for _, one in pairs(self.due) do one:cancel() end
+  self:rest()
   for _, followed in ipairs(self.followed) do followed.informer:stop() end
 end
 

@@ -18,12 +18,21 @@ local function is_path(name)
   return name:find "/" ~= nil or name:find "%.lua$" ~= nil
 end
 
+---Where a path of a pod's command line is on this machine: plain pods of the lab have their files below $KFHOST_ROOT.
+---@param path string
+---@return string
+function M.place(path)
+  local root = os.getenv "KFHOST_ROOT"
+  if root and path:sub(1, 1) == "/" and fs.exists(root .. path) then return root .. path end
+  return path
+end
+
 ---@param name string a path, or the name of a bundled policy
 ---@return {stem: string, name: string, text: string} file raises "NotFound"
 function M.find(name)
   local stem = name:match "([^/]+)$":gsub("%.lua$", "")
   if is_path(name) then
-    return { stem = stem, name = "@" .. name, text = fs.read(name) }
+    return { stem = stem, name = "@" .. name, text = fs.read(M.place(name)) }
   end
   local bundled = "policies/" .. name .. ".lua"
   local path = scripts.override(bundled)

@@ -3,8 +3,11 @@
 --   local set = policy.load "vsphere-rwo"; local answer = policy.review(set, review, { objects = { namespace } })
 
 local files = require "policy.files"
+local hash = require "hash"
+local json = require "json"
 local sandbox = require "sandbox"
 local task = require "task"
+local zones = require "policy.zone"
 
 local M = {}
 
@@ -15,6 +18,7 @@ local BASE_MEMORY = 24 << 20
 
 ---@class policy.Set
 ---@field description table what the files declare (plain data)
+---@field hash string of the files and their settings
 local Set = {}
 Set.__index = Set
 
@@ -49,6 +53,29 @@ local function open(list, options, memory)
   return box, box:call("describe", LOAD_SECONDS)
 end
 
+-- Time zones are files of this machine, which the sandbox does not see.
+local function check_zones(description)
+  for _, schedule in ipairs(description.schedules) do
+    if schedule.zone then
+      local ok, problem = pcall(zones.open, schedule.zone)
+      if not ok then
+        problem.message = ("policy.schedule '%s': %s"):format(schedule.name, problem.message)
+        raise(problem)
+      end
+    end
+  end
+end
+
+-- What was loaded, as a hash: the files' texts and their settings.
+local function hash_of(list, options)
+  local parts = {}
+  for i, file in ipairs(list) do
+    local config = (options.configs or {})[file.stem] or options.config or {}
+    parts[i] = { file.stem, file.text, json.object(config) }
+  end
+  return hash.sha256(json.encode(json.array(parts), { sort = true }))
+end
+
 ---Loads policy files; each sees its own settings.
 ---@param name string|string[] a path or the name of a bundled policy, or several
 ---@param options {config: table?, configs: table<string, table>?, bypass_groups: string[]?, own_namespace: string?}?
@@ -64,8 +91,9 @@ function M.load(name, options)
     box:close()
     box, description = open(list, options, memory)
   end
+  check_zones(description)
   return setmetatable({ box = box, description = description, names = name, list = list, options = options,
-    memory = memory }, Set)
+    memory = memory, hash = hash_of(list, options) }, Set)
 end
 
 ---Starts again with an empty sandbox: after code ran out of memory, or to forget what it keeps.

@@ -2,6 +2,7 @@
 -- Not for the lab, where `kfhost policy serve` registers itself.
 --   manifests.objects(set, { image = "registry.site/kfhost:1" })
 
+local report = require "policy.serve.report"
 local rights = require "policy.rights"
 local webhooks = require "policy.webhooks"
 
@@ -26,7 +27,11 @@ local function cluster_wide(api_version, kind, options, more)
   return result
 end
 
--- What the process itself needs: its certificates and lease in its namespace, caBundle in its configurations.
+local function needs_lead(description)
+  return #rights.reads(description) + #description.watches + #description.schedules > 0
+end
+
+-- What the process itself needs in the cluster: caBundle in its configurations.
 local function own_rules(description, options)
   local names = { MutatingWebhookConfiguration = {}, ValidatingWebhookConfiguration = {} }
   local client = function() return {} end
@@ -40,22 +45,28 @@ local function own_rules(description, options)
       local resource = kind == "MutatingWebhookConfiguration" and "mutatingwebhookconfigurations"
         or "validatingwebhookconfigurations"
       rules[#rules + 1] = { apiGroups = { "admissionregistration.k8s.io" }, resources = { resource },
-        resourceNames = list, verbs = { "get", "patch", "watch" } }
+        resourceNames = list, verbs = { "get", "patch" } }
     end
   end
   table.sort(rules, function(a, b) return a.resources[1] < b.resources[1] end)
   return rules
 end
 
-local function role(options)
-  return object("rbac.authorization.k8s.io/v1", "Role", options, { rules = {
-    { apiGroups = { "" }, resources = { "secrets" }, resourceNames = { options.name .. "-certificates" },
-      verbs = { "get", "update", "watch" } },
+-- What it needs in its own namespace: its certificate, its lease, and where it says how it is.
+local function role(description, options)
+  local rules = {
+    { apiGroups = { "" }, resources = { "configmaps" }, resourceNames = { report.name(options.name) },
+      verbs = { "patch" } },
     { apiGroups = { "" }, resources = { "secrets" }, verbs = { "create" } },
-    { apiGroups = { "coordination.k8s.io" }, resources = { "leases" }, resourceNames = { options.name },
+    { apiGroups = { "" }, resources = { "secrets" }, resourceNames = { options.name .. "-certificates" },
       verbs = { "get", "update" } },
-    { apiGroups = { "coordination.k8s.io" }, resources = { "leases" }, verbs = { "create" } },
-  } })
+  }
+  if needs_lead(description) then
+    rules[#rules + 1] = { apiGroups = { "coordination.k8s.io" }, resources = { "leases" }, verbs = { "create" } }
+    rules[#rules + 1] = { apiGroups = { "coordination.k8s.io" }, resources = { "leases" },
+      resourceNames = { options.name }, verbs = { "get", "update" } }
+  end
+  return object("rbac.authorization.k8s.io/v1", "Role", options, { rules = rules })
 end
 
 local function binding(kind, options)
@@ -79,17 +90,35 @@ local function files_of(set)
   return data, arguments
 end
 
-local function container(options, arguments)
-  local command = { "policy", "serve", "--port", tostring(PORT), "--ops-port", tostring(OPS_PORT) }
-  for _, argument in ipairs(arguments) do command[#command + 1] = argument end
+local function probe(path, period)
+  return { httpGet = { path = path, port = "ops" }, periodSeconds = period, timeoutSeconds = 5 }
+end
+
+local function field(name, path)
+  return { name = name, valueFrom = { fieldRef = { fieldPath = path } } }
+end
+
+local function command_of(description, options, arguments)
+  local command = { "policy", "serve", "--address", "$(POD_IP)", "--port", tostring(PORT), "--ops-port",
+    tostring(OPS_PORT), "--service", "--release", options.name, "--own-namespace", "$(POD_NAMESPACE)", "--workers",
+    tostring(options.workers) }
+  if needs_lead(description) then command[#command + 1] = "--leader-election" end
+  for _, group in ipairs(options.bypass_groups or {}) do
+    table.move({ "--bypass-group", group }, 1, 2, #command + 1, command)
+  end
+  if options.certificate_days then
+    table.move({ "--certificate-days", tostring(options.certificate_days) }, 1, 2, #command + 1, command)
+  end
   if next(options.configs or {}) then
-    command[#command + 1] = "--config"
-    command[#command + 1] = "/etc/kfhost/policies/config.yaml"
+    table.move({ "--config", "/etc/kfhost/policies/config.yaml" }, 1, 2, #command + 1, command)
   end
-  local function probe(path, period)
-    return { httpGet = { path = path, port = "ops" }, periodSeconds = period }
-  end
-  return { name = "kfhost", image = options.image, args = command,
+  return table.move(arguments, 1, #arguments, #command + 1, command)
+end
+
+local function container(description, options, arguments)
+  return { name = "kfhost", image = options.image, args = command_of(description, options, arguments),
+    env = { field("POD_IP", "status.podIP"), field("POD_NAME", "metadata.name"),
+      field("POD_NAMESPACE", "metadata.namespace") },
     ports = { { name = "webhook", containerPort = PORT }, { name = "ops", containerPort = OPS_PORT } },
     readinessProbe = probe("/readyz", 5), livenessProbe = probe("/healthz", 20),
     resources = { requests = { cpu = "50m", memory = "64Mi" }, limits = { memory = "256Mi" } },
@@ -98,16 +127,16 @@ local function container(options, arguments)
     volumeMounts = { { name = "policies", mountPath = "/etc/kfhost/policies", readOnly = true } } }
 end
 
-local function deployment(options, arguments)
+local function deployment(set, options, arguments)
   local labels = labels_of(options)
   return object("apps/v1", "Deployment", options, { spec = {
     replicas = options.replicas, selector = { matchLabels = labels },
     template = { metadata = { labels = labels }, spec = {
-      serviceAccountName = options.name,
+      serviceAccountName = options.name, terminationGracePeriodSeconds = 45,
       securityContext = { runAsNonRoot = true, runAsUser = 65532, seccompProfile = { type = "RuntimeDefault" } },
       topologySpreadConstraints = { { maxSkew = 1, topologyKey = "kubernetes.io/hostname",
         whenUnsatisfiable = "ScheduleAnyway", labelSelector = { matchLabels = labels } } },
-      containers = { container(options, arguments) },
+      containers = { container(set.description, options, arguments) },
       volumes = { { name = "policies", configMap = { name = options.name } } } } } } })
 end
 
@@ -117,12 +146,21 @@ local function network_policy(options)
     ingress = { { ports = { { port = PORT, protocol = "TCP" }, { port = OPS_PORT, protocol = "TCP" } } } } } })
 end
 
+-- Each replica says how it is in a line of it.
+local function status_map(options)
+  local map = object("v1", "ConfigMap", options)
+  map.metadata.name = report.name(options.name)
+  return map
+end
+
 ---@param set policy.Set
----@param options {image: string, name: string?, namespace: string?, replicas: integer?, configs: table?}
+---@param options {image: string, name: string?, namespace: string?, replicas: integer?, workers: integer?,
+---  configs: table?, bypass_groups: string[]?, certificate_days: number?}
 ---@return table[] objects in the order in which they can be applied; the webhooks last
 function M.objects(set, options)
   options = { image = options.image, name = options.name or "kfhost-policy", configs = options.configs,
-    namespace = options.namespace or "kfhost-system", replicas = options.replicas or 2 }
+    namespace = options.namespace or "kfhost-system", replicas = options.replicas or 2, workers = options.workers or 2,
+    bypass_groups = options.bypass_groups, certificate_days = options.certificate_days }
   local description = set.description
   local data, arguments = files_of(set)
   if next(options.configs or {}) then data["config.yaml"] = require "yaml".encode(options.configs) end
@@ -131,17 +169,18 @@ function M.objects(set, options)
   local labels = labels_of(options)
   local objects = {
     { apiVersion = "v1", kind = "Namespace", metadata = { name = options.namespace,
-      labels = { ["pod-security.kubernetes.io/enforce"] = "restricted" } } },
+      labels = { ["pod-security.kubernetes.io/enforce"] = "restricted", ["app.kubernetes.io/part-of"] = "kfhost" } } },
     object("v1", "ServiceAccount", options),
     cluster_wide("rbac.authorization.k8s.io/v1", "ClusterRole", options, { rules = rules }),
-    binding("ClusterRole", options), role(options), binding("Role", options),
+    binding("ClusterRole", options), role(description, options), binding("Role", options),
     object("v1", "ConfigMap", options, { data = require "json".object(data) }),
+    status_map(options),
     object("v1", "Service", options, { spec = { selector = labels,
       ports = { { name = "webhook", port = 443, targetPort = "webhook" } } } }),
     network_policy(options),
     object("policy/v1", "PodDisruptionBudget", options,
       { spec = { minAvailable = 1, selector = { matchLabels = labels } } }),
-    deployment(options, arguments),
+    deployment(set, options, arguments),
   }
   local function client(path)
     return { service = { name = options.name, namespace = options.namespace, path = path, port = 443 } }

@@ -6,7 +6,7 @@ local resources = require "policy.inside.resources"
 
 local M = {}
 
-local READ_VERBS = { "get", "list", "watch" }
+local READ_VERBS = { "list", "watch" } -- what is followed; nothing is read by itself
 
 local function add(grants, text, verbs)
   local parsed = resources.parse(text)
@@ -23,27 +23,17 @@ local function sorted_keys(map)
   return keys
 end
 
--- Namespaces' labels are read where a match asks for them; watches read what they follow.
-local function implied_reads(description)
-  local reads = {}
-  for _, policy in ipairs(description.policies) do
-    for _, match in ipairs(policy.match) do
-      if match.namespaces and match.namespaces.label then reads[#reads + 1] = "namespaces" end
-    end
-  end
-  for _, watch in ipairs(description.watches) do reads[#reads + 1] = watch.resource end
-  return reads
+local function add_all(set, list)
+  for _, text in ipairs(list) do set[text] = true end
 end
 
----What reviews may look at and the controller follows.
+---What reviews may look at: what is declared, and the labels of namespaces, for which a match may ask, and the bypass.
 ---@param description table of a policy.Set
 ---@return string[] resources sorted, each once
 function M.reads(description)
   local set = {}
-  for _, text in ipairs(implied_reads(description)) do set[text] = true end
-  for _, file in ipairs(description.files) do
-    for _, text in ipairs(file.grants.reads) do set[text] = true end
-  end
+  if #description.policies > 0 then set.namespaces = true end
+  for _, file in ipairs(description.files) do add_all(set, file.grants.reads) end
   return sorted_keys(set)
 end
 
@@ -52,8 +42,10 @@ end
 ---@return string[] resources sorted, each once, none of those that reviews may look at
 function M.follows(description)
   local set = {}
-  for _, file in ipairs(description.files) do
-    for _, text in ipairs(file.grants.follows) do set[text] = true end
+  for _, file in ipairs(description.files) do add_all(set, file.grants.follows) end
+  for _, watch in ipairs(description.watches) do
+    set[watch.resource] = true
+    if type(watch.namespaces) == "table" and watch.namespaces.label then set.namespaces = true end
   end
   for _, text in ipairs(M.reads(description)) do set[text] = nil end
   return sorted_keys(set)

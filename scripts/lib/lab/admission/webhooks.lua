@@ -68,13 +68,50 @@ end
 
 local LOOPBACK = { ["127.0.0.1"] = true, localhost = true, ["[::1]"] = true }
 
-local function url_of(entry)
+-- The address of a pod that is ready behind a service, and the port there.
+local function address_of(self, service)
+  local inside = require "lab.inside"
+  local endpoints = inside.view(self.cluster, "endpoints", service.namespace, service.name)
+  local declared = inside.view(self.cluster, "services", service.namespace, service.name)
+  if not declared then return nil, ('service "%s" not found'):format(service.name) end
+  local number = service.port or 443
+  local name
+  for _, port in ipairs(declared.spec.ports or {}) do
+    if port.port == number then name = port.name or "" end
+  end
+  if not name then return nil, ("no service port %d found for service %q"):format(number, service.name) end
+  local ready = {}
+  for _, subset in ipairs(endpoints and endpoints.subsets or {}) do
+    for _, port in ipairs(subset.ports or {}) do
+      if (port.name or "") == name then
+        for _, one in ipairs(subset.addresses or {}) do ready[#ready + 1] = { one.ip, port.port } end
+      end
+    end
+  end
+  if #ready == 0 then return nil, ("no endpoints available for service %q"):format(service.name) end
+  self.turn = (self.turn or 0) + 1 -- in turns, so that every replica is asked
+  return table.unpack(ready[self.turn % #ready + 1])
+end
+
+-- Where a hook is called: its url, the host name that its certificate must have where that is another one, and the pod
+-- where only the lab reaches its network.
+local function url_of(self, entry)
   local config = entry.hook.clientConfig
+  local timeout = entry.hook.timeoutSeconds
   if not config.url then
-    return nil, "the lab has no network of services: give a url on 127.0.0.1 instead"
+    local service = config.service
+    local shown = ("https://%s.%s.svc:%d%s?timeout=%ds"):format(service.name, service.namespace, service.port or 443,
+      service.path or "/", timeout)
+    local address, port = address_of(self, service)
+    if not address then return nil, ('Post "%s": %s'):format(shown, port) end
+    local url = ("https://%s:%d%s?timeout=%ds"):format(address, port, service.path or "/", timeout)
+    local nodes = self.cluster.nodes
+    local sandbox = nodes and nodes.runtime.switch.by_address[address]
+    return url, ("%s.%s.svc"):format(service.name, service.namespace), sandbox and sandbox.link and
+      { sandbox = sandbox, port = port }
   end
   local host = config.url:match "^https://([^/:]+)" or config.url:match "^https://(%[[^%]]*%])"
-  local url = ("%s?timeout=%ds"):format(config.url, entry.hook.timeoutSeconds)
+  local url = ("%s?timeout=%ds"):format(config.url, timeout)
   if not host or not (LOOPBACK[host] or host:match "^127%.") then
     return nil, ('Post "%s": the lab calls addresses on this machine only'):format(url)
   end
@@ -105,18 +142,25 @@ function webhooks:close()
   self.session = nil
 end
 
-local function post(self, entry, review)
-  local url, refused = url_of(entry)
-  if not url then return nil, "failed to call webhook: " .. refused end
-  local bundle = entry.hook.clientConfig.caBundle
-  local ok, response = pcall(function()
-    return session_of(self):request {
-      url = url, method = "POST", body = review, timeout = entry.hook.timeoutSeconds,
-      ca = bundle and hash.unbase64(bundle) or nil, max_body = 16 * 1048576, proxy = "",
-      headers = { ["Content-Type"] = "application/json", Accept = "application/json, */*",
-                  ["User-Agent"] = "kube-apiserver-admission" },
-    }
+local function send(self, options, pod)
+  if not pod then return session_of(self):request(options) end
+  local forward = require "lab.network.forward"
+  return forward.through(self.cluster.nodes.runtime.switch, pod.sandbox, pod.port, function(path)
+    options.unix_socket = path
+    return require("http").request(options)
   end)
+end
+
+local function post(self, entry, review)
+  local url, server_name, pod = url_of(self, entry)
+  if not url then return nil, "failed to call webhook: " .. server_name end
+  local bundle = entry.hook.clientConfig.caBundle
+  local ok, response = pcall(send, self, {
+    url = url, method = "POST", body = review, timeout = entry.hook.timeoutSeconds, http2 = false,
+    ca = bundle and hash.unbase64(bundle) or nil, max_body = 16 * 1048576, proxy = "", server_name = server_name,
+    headers = { ["Content-Type"] = "application/json", Accept = "application/json, */*",
+                ["User-Agent"] = "kube-apiserver-admission" },
+  }, pod)
   if not ok then
     if not errors.is(response) or errors.is(response, "Cancelled") then error(response, 0) end
     return nil, "failed to call webhook: " .. connection_text(url, response)

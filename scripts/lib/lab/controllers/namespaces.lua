@@ -132,6 +132,7 @@ local function collect(cluster, record, self)
     return
   end
   if object.metadata.finalizers and #object.metadata.finalizers > 0 then
+    if object.spec.finalizers == nil then return end -- whoever set them takes them away
     object.spec.finalizers = nil
     cluster.store:write(c, record, object, cluster.rules.namespaces.fields(object))
     return

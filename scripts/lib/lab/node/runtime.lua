@@ -7,6 +7,7 @@
 
 local environment = require "lab.node.environment"
 local fs = require "fs"
+local hash = require "hash"
 local host = require "host"
 local image = require "lab.image"
 local json = require "json"
@@ -33,10 +34,17 @@ function M.new(cluster, options)
   fs.mkdir(bin, { parents = true })
   fs.symlink(host.executable(), fs.join(bin, "kfhost"))
   return setmetatable({ cluster = cluster, root = options.root, bin = bin, plain = options.plain, addresses = 0,
-    alone = options.alone, switch = switch.new(cluster), running = {} }, runtime)
+    alone = options.alone, switch = switch.new(cluster), network = tonumber(hash.random_hex(2), 16),
+    running = {} }, runtime)
 end
 
 -- --- sandboxes ------------------------------------------------------------------------------------------
+
+-- Of 127.64.0.0/10, from a place that other labs of this machine hardly take, too.
+local function loopback_address(self, n)
+  local place = self.network + n // 250
+  return ("127.%d.%d.%d"):format(64 + place // 250 % 64, place % 250, n % 250 + 2)
+end
 
 ---What containers of a pod share.
 ---@param object table the pod
@@ -56,7 +64,7 @@ function runtime:sandbox(object)
   else
     sandbox.problem = type(self.plain) == "string" and self.plain or "it was started with --plain-pods"
   end
-  if not sandbox.link then sandbox.ip = ("127.64.%d.%d"):format(n // 250 % 250, n % 250 + 2) end
+  if not sandbox.link then sandbox.ip = loopback_address(self, n) end
   self.switch:name(sandbox)
   self.switch:add(sandbox)
   return sandbox
@@ -75,8 +83,16 @@ end
 local BASE = { HOME = "/root", PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                LANG = "C.UTF-8", TERM = "xterm" }
 
+-- The pod as its containers see it: with the address that it has by now.
+local function pod_with_address(sandbox)
+  local copy = {}
+  for field, value in pairs(sandbox.pod) do copy[field] = value end
+  copy.status = { hostIP = (copy.status or {}).hostIP, podIP = sandbox.ip }
+  return copy
+end
+
 local function variables(self, sandbox, container)
-  local values = environment.of(self.cluster, sandbox.pod, container)
+  local values = environment.of(self.cluster, pod_with_address(sandbox), container)
   local all = {}
   for name, value in pairs(BASE) do all[name] = value end
   all.HOSTNAME = sandbox.pod.spec.hostname or sandbox.pod.metadata.name

@@ -1,4 +1,4 @@
--- policy.inside.cron: times of cron lines with six fields (seconds first), in a time zone's offset.
+-- policy.inside.cron: times of cron lines with six fields (seconds first), in a time zone or at an offset.
 -- Not for waiting.
 --   local cron = cron.parse "0 */5 * * * *"; cron:next(1700000000) -> 1700000100
 
@@ -114,18 +114,57 @@ local function second_of_day(cron, start)
   end
 end
 
----@param after integer seconds since 1970
----@return integer? time the first that fits and is later; nil when there is none in eight years
-function cron_methods:next(after)
-  local time = after + 1 + self.offset
-  local days, start = time // 86400, time % 86400
+-- The first local time that fits and is not before `from`; local times are seconds of a clock that shows them.
+local function first_local(cron, from)
+  local days, start = from // 86400, from % 86400
   for day = days, days + HORIZON do
-    if day_fits(self, day) then
-      local second = second_of_day(self, day == days and start or 0)
-      if second then return day * 86400 + second - self.offset end
+    if day_fits(cron, day) then
+      local second = second_of_day(cron, day == days and start or 0)
+      if second then return day * 86400 + second end
     end
   end
   return nil
+end
+
+-- The first time that fits from `from` on, before `to` (where the offset changes), and what it has to do with the
+-- change that began this stretch: hours that the clock skipped are made up for at the jump; hours that it shows twice
+-- count once. Lines with a star for the hour go by time that passes, and know neither.
+local function in_stretch(cron, stretch, from)
+  local offset, before, began = stretch.offset, stretch.before, stretch.from
+  local start = from + offset
+  if began and before and not cron.any_hour then
+    if before < offset and from <= began then
+      local skipped = first_local(cron, began + before)
+      if skipped and skipped < began + offset then return began end
+    elseif before > offset then
+      start = math.max(start, began + before)
+    end
+  end
+  local found = first_local(cron, start)
+  return found and found - offset
+end
+
+---@param after integer seconds since 1970
+---@param zone policy.Zone? the offset at a time, and for how long it holds; without it the offset of `parse`
+---@return integer? time the first that fits and is later; nil when there is none in eight years
+function cron_methods:next(after, zone)
+  local from = after + 1
+  if not zone then
+    local found = first_local(self, from + self.offset)
+    return found and found - self.offset
+  end
+  while from < after + HORIZON * 86400 do
+    local offset, began, ends, before = zone:at(from)
+    local found = in_stretch(self, { offset = offset, from = began, before = before }, from)
+    if not ends then return found end
+    if found and found < ends then return found end
+    from = ends
+  end
+  return nil
+end
+
+local function has_star(field)
+  return field:find "^[*?]" ~= nil
 end
 
 ---@param text string six fields: second minute hour day-of-month month day-of-week; or @hourly and the like
@@ -141,7 +180,7 @@ function M.parse(text, offset)
   local sets = {}
   for i, field in ipairs(FIELDS) do sets[i] = parse_field(field, fields[i]) end
   return setmetatable({ second = sets[1], minute = sets[2], hour = sets[3], day = sets[4], month = sets[5],
-    weekday = sets[6], any_day = fields[4]:find "^[*?]" ~= nil, any_weekday = fields[6]:find "^[*?]" ~= nil,
+    weekday = sets[6], any_hour = has_star(fields[3]), any_day = has_star(fields[4]), any_weekday = has_star(fields[6]),
     offset = offset or 0 }, cron_methods)
 end
 

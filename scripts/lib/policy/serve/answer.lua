@@ -3,6 +3,7 @@
 --   server.listen { handler = answer.handler(set, { metrics = metrics, audit = function(line) … end }) }
 
 local errors = require "errors"
+local json = require "json"
 local task = require "task"
 
 local M = {}
@@ -59,6 +60,7 @@ function M.handler(set, state)
     if request.body == "" then return refuse(state, 400, "the body is empty") end
     local started = task.now()
     asked.as = "text"
+    asked.cache_age = state.cache_age and state.cache_age()
     asked.seconds = time_of(request.query)
     local ok, answer, records, facts = pcall(set.answer, set, request.body, asked)
     if not ok then
@@ -86,7 +88,10 @@ function M.operations(state)
     if request.path == "/metrics" then
       return { status = 200, headers = { ["content-type"] = "text/plain; version=0.0.4" }, body = state.metrics:text() }
     end
-    return text(404, "paths are /healthz, /readyz, /metrics")
+    if request.path == "/status" and state.status then
+      return { status = 200, headers = JSON, body = json.encode(state.status(), { sort = true }) .. "\n" }
+    end
+    return text(404, "paths are /healthz, /readyz, /metrics, /status")
   end
 end
 

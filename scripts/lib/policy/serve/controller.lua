@@ -3,8 +3,9 @@
 --   controller.run { names = { "host.ns.svc" } }
 
 local answer = require "policy.serve.answer"
-local certificates = require "policy.serve.certificates"
+local errors = require "errors"
 local json = require "json"
+local keepers = require "policy.serve.keeper"
 local server = require "server"
 local task = require "task"
 local workers = require "workers"
@@ -13,7 +14,6 @@ local M = {}
 
 local TICK = 0.25
 local GRACE = 5
-local SWAP = 30 -- seconds between a new authority in caBundle and the certificate that it signed
 
 -- --- metrics of all workers -----------------------------------------------------------------------
 
@@ -64,67 +64,107 @@ end
 
 -- --- health ---------------------------------------------------------------------------------------
 
+-- A controller that drains because of a reload is still asked: what counts is whether reviews are answered.
 local function is_ready(state)
-  if workers.draining() then return false, "draining" end
   if not state.synced() then return false, "the first look at the cluster is not over" end
   for _, process in ipairs(workers.list()) do
     if process.role == "worker" and process.ready and not process.draining then return true end
   end
-  return false, "no worker is ready"
+  return false, workers.draining() and "draining" or "no worker is ready"
 end
 
 -- --- certificates ---------------------------------------------------------------------------------
 
-local function publish(bundle)
+local LOOK = 10 -- seconds between two looks at what is kept elsewhere
+
+local function publish(state, bundle)
+  if state.bundle and state.bundle.certificate == bundle.certificate
+    and state.bundle.authorities == bundle.authorities then return end
+  state.bundle = bundle
   workers.publish("certificate", json.encode(bundle))
+  if bundle.authorities and state.on_authorities then state.on_authorities(bundle.authorities) end
 end
 
--- The one that is published (by a controller before this one), the site's, or a new one.
-local function first_bundle(options)
-  local text = workers.read "certificate"
-  local published = text and json.decode(text)
-  if published and published.made and not options.certificate then return published end
-  local bundle = options.certificate
-    and { certificate = options.certificate, key = options.key, made = false }
-    or certificates.make(options.names, nil, options.certificate_days)
-  publish(bundle)
-  return bundle
+-- One look at the certificate: those of files are read again, others are renewed when it is time.
+local function look(state, options)
+  if options.read_files then
+    local certificate, key = options.read_files()
+    return publish(state, { certificate = certificate, key = key, made = false })
+  end
+  local bundle = state.keeper:turn(options.clock())
+  if bundle then publish(state, bundle) end
 end
 
--- Makes a new one when it is time: its authority is announced first, and used a little later.
-local function renew(state, options)
-  local now = os.time()
-  if state.next then
-    if now < state.swap then return end
-    state.bundle, state.next = state.next, nil
-    publish(state.bundle)
-  elseif certificates.is_due(state.bundle, now) then
-    state.next = certificates.make(options.names, state.bundle, options.certificate_days)
-    state.swap = now + (options.swap or SWAP)
-    if options.on_authorities then options.on_authorities(state.next.authorities) end
+local function pause_of(options)
+  local pause = options.store and LOOK or TICK
+  return options.days and math.min(pause, options.days * 86400 / 24) or pause
+end
+
+local function keep_certificate(state, options)
+  local pause = pause_of(options)
+  while true do
+    local ok, problem = pcall(look, state, options)
+    if not ok then
+      if not keepers.is_transient(problem) then error(problem, 0) end
+      state.log("certificate: " .. errors.text(problem))
+    end
+    state.looked:set()
+    task.sleep(state.bundle and pause or math.min(pause, 1))
   end
 end
 
 -- --- the process ----------------------------------------------------------------------------------
 
+---@class policy.ServeController
+local Service = {}
+Service.__index = Service
+
+---@return boolean ready
+---@return string? why not
+function Service:ready() return is_ready(self) end
+
+---@return string[] names of the configurations that were made once
+function Service:registered() return self.bundle.registered or {} end
+
+---@param names string[]
+function Service:note_registered(names)
+  local keeper = self.keeper
+  for _ = 1, 5 do
+    if not keeper or keeper:note_registered(names, self.bundle) then break end
+  end
+  workers.publish("certificate", json.encode(self.bundle))
+end
+
 ---Runs until it is told to finish.
----@param options {names: string[], certificate: string?, key: string?, certificate_days: number?, swap: number?,
----  on_authorities: fun(pem: string)?, synced: (fun(): boolean)?, on_start: fun(bundle: policy.Bundle, ports: table)?}
----  on_authorities: what `caBundle` is to hold from now on; synced: whether the cache is complete
+---@param options {names: string[], days: number?, swap: number?, store: table?, clock: (fun(): integer)?,
+---  read_files: (fun(): string, string)?, announced: (fun(pem: string): boolean)?, log: fun(message: string)?,
+---  on_authorities: fun(pem: string)?, synced: (fun(): boolean)?, status: (fun(): table)?, tick: fun()?,
+---  on_start: fun(service: policy.ServeController, ports: table)?}
+---  store: where the certificate is kept (policy.serve.keeper), else in memory; read_files: a site's own certificate
+---  instead; on_authorities: what `caBundle` is to hold from now on; synced: whether the cache is complete
 ---@return integer code of the process
 function M.run(options)
-  local state = { bundle = first_bundle(options), synced = options.synced or function() return true end }
-  local health = { metrics = { text = metrics_text },
-    ready = function() return is_ready(state) end }
+  options.clock = options.clock or os.time
+  local state = setmetatable({ synced = options.synced or function() return true end, looked = task.event(),
+    log = options.log or function() end, on_authorities = options.on_authorities }, Service)
+  if not options.read_files then
+    state.keeper = keepers.new { store = options.store or keepers.memory(), names = options.names,
+      days = options.days, swap = options.swap, announced = options.announced }
+  end
+  local health = { metrics = { text = metrics_text }, ready = function() return is_ready(state) end,
+    status = options.status }
   local service <close> = server.listen { fd = workers.listener "operations", handler = answer.operations(health) }
-  local ports = { webhook = workers.port "webhook", operations = service.port }
-  if options.on_authorities and state.bundle.authorities then options.on_authorities(state.bundle.authorities) end
-  if options.on_start then options.on_start(state.bundle, ports) end
+  local keeping = task.spawn(keep_certificate, state, options)
+  while not state.bundle and not workers.draining() do state.looked:wait(TICK) end
+  if state.bundle and options.on_start then
+    options.on_start(state, { webhook = workers.port "webhook", operations = service.port })
+  end
   workers.ready()
   while not workers.draining() do
     task.sleep(TICK)
-    renew(state, options)
+    if options.tick then options.tick() end
   end
+  keeping:cancel()
   service:drain(GRACE)
   return 0
 end

@@ -90,7 +90,7 @@ end
 ---@return integer code of the process
 function M.run(set, options)
   local recorded = metrics.new()
-  local state = { metrics = recorded, audit = options.audit }
+  local state = { metrics = recorded, audit = options.audit, cache_age = workers.age }
   local bundle, version = wait_for_certificate()
   local known = { certificate = version, cache = 0 }
   announce(set, recorded)

@@ -1,0 +1,67 @@
+-- policy.serve.report: how each replica is, in a ConfigMap of the service: what it has loaded, whether it is ready and
+-- leads, what failed last. Not for objects: errors name policies, places and reviews.
+--   report.write(client, { release =, namespace =, identity = }, report.status(set, { ready = true }))
+
+local errors = require "errors"
+local host = require "host"
+local json = require "json"
+
+local M = {}
+
+local MANAGER = "kfhost-policy"
+M.EVERY = 60 -- seconds after which a status is written again although it has not changed
+
+---@param release string
+---@return string name of the ConfigMap
+function M.name(release)
+  return release .. "-status"
+end
+
+---@param set policy.Set
+---@param now {ready: boolean, why: string?, leads: boolean, errors: table[], configurations: table, cluster: string}
+---@return table status
+function M.status(set, now)
+  local files = json.array {}
+  for i, file in ipairs(set.description.files) do files[i] = file.stem end
+  local description = set.description
+  return { version = host.version, set = set.hash, files = files, policies = #description.policies,
+    watches = #description.watches, schedules = #description.schedules, ready = now.ready, why = now.why,
+    leads = now.leads, errors = json.array(now.errors), configurations = json.object(now.configurations),
+    time = os.date "!%Y-%m-%dT%H:%M:%SZ" }
+end
+
+local function patch(client, options, value)
+  return client:patch("configmaps", M.name(options.release), { data = { [options.identity] = value } },
+    { namespace = options.namespace, type = "merge", manager = MANAGER })
+end
+
+---@param client table of kube.connect
+---@param options {release: string, namespace: string, identity: string}
+---@param status table
+function M.write(client, options, status)
+  local text = json.encode(status, { sort = true })
+  local ok, problem = pcall(patch, client, options, text)
+  if ok then return end
+  if not errors.is(problem, "NotFound") then error(problem, 0) end
+  client:create({ apiVersion = "v1", kind = "ConfigMap", metadata = { name = M.name(options.release),
+    namespace = options.namespace, labels = { ["app.kubernetes.io/part-of"] = "kfhost" } },
+    data = { [options.identity] = text } }, { manager = MANAGER })
+end
+
+---This replica ends.
+function M.remove(client, options)
+  patch(client, options, json.null)
+end
+
+---@param client table of kube.connect
+---@param options {release: string, namespace: string}
+---@return table<string, table> statuses by the identity of the replica
+function M.read(client, options)
+  local found, problem = client.try:get("configmaps", M.name(options.release), { namespace = options.namespace })
+  if not found and problem.status ~= 404 then error(problem, 0) end
+  local statuses = {}
+  for identity, text in pairs(found and found.data or {}) do statuses[identity] = json.try.decode(text) end
+  return statuses
+end
+
+return M
