@@ -2,8 +2,10 @@
 local test = require "test"
 local fs = require "fs"
 local hash = require "hash"
+local host = require "host"
 local json = require "json"
 local policy = require "policy"
+local proc = require "proc"
 local scripts = require "scripts"
 
 for _, name in ipairs(scripts.names()) do
@@ -18,6 +20,38 @@ for _, name in ipairs(scripts.names()) do
     end)
   end
 end
+
+-- What a command prints, once it has ended well.
+local function output(words)
+  words.env = { KFHOST_PATH = false, KUBECONFIG = false }
+  local process <close> = proc.spawn(words)
+  local lines = {}
+  for line in process:lines() do lines[#lines + 1] = line end
+  test.equal(process:wait("60s").code, 0)
+  return table.concat(lines, "\n")
+end
+
+test("each bundled policy can be ejected, and the changed copy is used, by its path and by its name", function()
+  for _, name in ipairs(scripts.names()) do
+    local bundled = name:match "^policies/([^/]+)%.lua$"
+    if bundled then
+      local directory = test.tmpdir()
+      output { host.executable(), "scripts", "eject", name, directory }
+      local path = ("%s/%s"):format(directory, name)
+      local changed = fs.read(path):gsub("%-%- %-%-%- tests .*$", "") .. [[
+policy.validate { name = "changed-by-us", match = { resource = "pods" }, check = function() end }
+policy.test { name = "the change is there", object = { apiVersion = "v1", kind = "Pod", metadata = { name = "p" },
+  spec = { containers = {} } }, expect = { allowed = true } }
+]]
+      fs.write(path, changed)
+      for _, words in ipairs { { "policy", "test", path }, { "--scripts", directory, "policy", "test", bundled } } do
+        local said = output { host.executable(), table.unpack(words) }
+        test.equal(said:find(bundled .. ": the change is there", 1, true) ~= nil, true)
+        test.equal(said:find "1 passed, 0 failed" ~= nil, true)
+      end
+    end
+  end
+end)
 
 -- The answer to a review of the site: allowed, and the patch by path.
 local function answer(name, config, review)

@@ -38,7 +38,8 @@ local function certificates(kept)
 end
 
 ---Starts a lab and serves it on loopback.
----@param options {port: integer?, profile: string?, nodes: integer?, time_scale: number?, state: string?}?
+---@param options {port: integer?, profile: string?, nodes: integer?, time_scale: number?, state: string?,
+---  pod_security: string?}? pod_security: the level of namespaces that name none
 ---@return lab.Running
 function M.start(options)
   options = options or {}
@@ -49,7 +50,7 @@ function M.start(options)
     admin_token = kept and kept:fact("admin_token", function() return hash.random_hex(16) end) or options.token,
     token_secret = kept and kept:token_secret() or nil,
   }
-  cluster.port = options.port
+  cluster.port, cluster.pod_security = options.port, options.pod_security
   local listening = server.listen {
     port = options.port or 0, certificate = pair.certificate, key = pair.key, client_ca = authority.certificate,
     max_body = LARGEST, handler = function(request) return cluster:handle(request) end,

@@ -12,8 +12,23 @@ local M = {}
 
 M.CONFIG = { "--config FILE", "settings as YAML: {STEM: {KEY: value}}, STEM the policy file's stem" }
 
+-- KEY_file stands for a long KEY in a YAML file of its own, beside the settings.
+local function with_files(config, directory)
+  local resolved = {}
+  for key, value in pairs(config) do
+    local name = type(key) == "string" and type(value) == "string" and key:match "^(.+)_file$"
+    if name then
+      local path = value:sub(1, 1) == "/" and value or fs.join(directory, value)
+      resolved[name] = yaml.decode(fs.read(path)) or {}
+    else
+      resolved[key] = value
+    end
+  end
+  return resolved
+end
+
 ---@param path string? of a YAML file
----@return table<string, table> configs settings by stem; raises "Config"
+---@return table<string, table> configs settings by stem, those of further files in their place; raises "Config"
 function M.configs(path)
   if not path then return {} end
   local configs = yaml.decode(fs.read(files.place(path))) or {}
@@ -25,6 +40,7 @@ function M.configs(path)
       local message = ("the settings of '%s' are no map"):format(tostring(stem))
       errors.raise { code = "Config", path = path, message = message }
     end
+    configs[stem] = with_files(config, path:match "^(.*)/" or ".")
   end
   return configs
 end

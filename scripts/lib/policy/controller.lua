@@ -43,8 +43,8 @@ local function run_handler(self, list, number, handler, argument)
   local id = self.calls
   local step, problem = box:call("start", STEP_SECONDS, id, list, number, handler, argument)
   while step and not step.done do
-    local result, refused = writes.perform(self.client, step.write, self.log)
-    step, problem = box:call("resume", STEP_SECONDS, id, result, refused)
+    local result, refused, warnings = writes.perform(self.client, step.write, self.log)
+    step, problem = box:call("resume", STEP_SECONDS, id, result, refused, warnings)
   end
   if step then return step.requeue end
   box:call("drop", STEP_SECONDS, id)

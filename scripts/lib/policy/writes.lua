@@ -72,9 +72,10 @@ end
 ---@param log fun(message: string)
 ---@return table result an object, or an empty one
 ---@return table? problem {code, message, status} of a write that was refused
+---@return string[]? warnings of the API server
 function M.perform(client, write, log)
-  local ok, result = pcall(verbs[write.verb], client, write, log)
-  if ok then return result or json.object {} end
+  local ok, result, warnings = pcall(verbs[write.verb], client, write, log)
+  if ok then return result or json.object {}, nil, warnings end
   if not errors.is(result) or result.code == "Cancelled" then error(result, 0) end
   return json.object {}, plain(result)
 end

@@ -62,8 +62,6 @@ local function start(site, number)
   for _, name in ipairs(site.names) do words[#words + 1] = name end
   self.process = proc.spawn(words)
   self.reader = task.spawn(listen, self)
-  local line = self:said "webhooks on"
-  self.port, self.operations = line:match ":(%d+), health on http://127%.0%.0%.1:(%d+)"
   return self
 end
 
@@ -127,6 +125,10 @@ function M.new(lab, client, names, config, count)
   fs.write(site.directory .. "/site.yaml", config)
   site.set = policy.load(names, { configs = require "yaml".decode(config) })
   for i = 1, count do site[i] = start(site, i) end
+  for _, replica in ipairs(site) do
+    local line = replica:said "webhooks on"
+    replica.port, replica.operations = line:match ":(%d+), health on http://127%.0%.0%.1:(%d+)"
+  end
   site:wait_until_ready()
   return site
 end

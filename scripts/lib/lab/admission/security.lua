@@ -26,9 +26,9 @@ local function pod_of(resource, object)
   if resource.stored == "podtemplates" then return object.template end
 end
 
----The level and version that a namespace asks for in a mode.
-local function wanted(labels, mode)
-  local level = labels and labels[PREFIX .. mode]
+-- The level and version that a namespace asks for in a mode; the cluster may have one for those that say nothing.
+local function wanted(labels, mode, default)
+  local level = labels and labels[PREFIX .. mode] or default
   if not level or level == "privileged" then return nil end
   return level, labels[PREFIX .. mode .. "-version"] or "latest"
 end
@@ -46,8 +46,10 @@ end
 
 local function check_namespace(ctx, a)
   local level, version = wanted(a.object.metadata.labels, "enforce")
-  local old_level = a.old and wanted(a.old.metadata.labels, "enforce")
-  if not level or level == old_level then return end
+  local old_level, old_version = nil, nil
+  if a.old then old_level, old_version = wanted(a.old.metadata.labels, "enforce", ctx.cluster.pod_security) end
+  local relaxed = old_level == "restricted" and level == "baseline" and version == old_version
+  if not level or level == old_level or relaxed then return end
   local groups, order = {}, {}
   for _, record in ipairs(ctx.cluster.store:collection("pods"):records(a.object.metadata.name)) do
     local text = faults(store.view(record), level, version, true)
@@ -82,10 +84,11 @@ function M.validate(ctx, a)
   if a.resource.stored == "namespaces" and not a.subresource then return check_namespace(ctx, a) end
   if not a.namespace or a.subresource and a.subresource ~= "ephemeralcontainers" then return end
   local record = ctx.cluster.store:collection("namespaces"):get(nil, a.namespace)
-  local labels = record and record.labels
-  if not labels then return end
+  local labels = record and record.labels or {}
+  if not record then return end
   local warn_level, warn_version = wanted(labels, "warn")
-  local level, version = wanted(labels, "enforce")
+  local exempt = a.namespace == "kube-system"
+  local level, version = wanted(labels, "enforce", not exempt and ctx.cluster.pod_security or nil)
   if not warn_level and not level then return end
   local pod = pod_of(a.resource, a.object)
   if not pod or not pod.spec or unchanged(a) then return end

@@ -50,9 +50,9 @@ end
 
 -- Hands a write out and waits for its result.
 local function perform(write)
-  local result, problem = coroutine.yield { write = write }
+  local result, problem, warnings = coroutine.yield { write = write }
   if problem then error(problem, 0) end
-  return result
+  return result, warnings
 end
 
 local function reference_of(object)
@@ -105,6 +105,7 @@ end
 ---@param patch table
 ---@param options {type: "json"|"merge"|"strategic"|nil, subresource: string?, dry_run: boolean?}?
 ---@return table object
+---@return string[]? warnings of the API server
 function methods:patch(object, patch, options)
   options = options or {}
   local resource = resource_of(object)
@@ -179,8 +180,8 @@ end
 
 ---Goes on with a handler whose write was done.
 ---@return table step as of start
-function M.resume(id, result, problem)
-  return step(id, result, problem)
+function M.resume(id, result, problem, warnings)
+  return step(id, result, problem, warnings)
 end
 
 ---What the files have to say of an object, besides what they would do.
