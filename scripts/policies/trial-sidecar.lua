@@ -3,107 +3,83 @@
 -- A trial's pod that gets a sidecar never ends by itself: the sidecar runs on, the metrics collector waits for
 -- every process, and the Job waits for both. There are four ways out (setting `way`):
 --   a  no sidecar; the pod shows its own token to Pipelines, which admits it without one
---   b  a native sidecar, and the training pushes its metrics itself (the experiment's collector is Push)
---   c  a native sidecar, and the collector does not wait for all processes (katib-config says so)
---   d  a classic sidecar; the collector is wrapped and tells the sidecar to quit when it has ended
--- `auto` is a where the namespace is not ambient; nothing is needed where it is.
+--   b  a native sidecar, and the training pushes its metrics itself: only where the experiment's collector is Push
+--   c  a native sidecar, and the collector does not wait for all processes: only where katib-config says so, or with
+--      manage_katib_config, which makes it say so
+--   d  a classic sidecar, held until it is ready; the collector is wrapped, waits for the training alone, and tells the
+--      sidecar to quit when it has ended
+-- `auto` needs nothing where the namespace is ambient; else it is a, where Istio's policies let a pod without a sidecar
+-- reach Pipelines; else b, c or d, the first that holds. A trial for which b or c does not hold gets a, and is told so.
 --
 -- Two passes: labels come early, before Istio decides; the collector exists only after Katib, so its wrapper
 -- comes late. Both are idempotent: a pass that finds its work done changes nothing.
 
 local policy = require "policy"
+local workload = require "katib.workload"
 
-policy.config {
+local settings = policy.config {
   way = { type = "string", enum = { "a", "b", "c", "d", "auto" }, default = "a", doc = "see above" },
   service_account = { type = "string", default = "default-editor", doc = "what trials run as" },
-  collectors = { type = "map", default = { ["metrics-logger-and-collector"] = "./file-metricscollector" },
-    doc = "container name -> the program of its image, which the wrapper starts (way d)" },
+  collectors = { type = "list", default = { "metrics-logger-and-collector" }, doc = "names of Katib's containers" },
+  programs = { type = "map", default = { ["file-metrics-collector"] = "./file-metricscollector",
+    ["tfevent-metrics-collector"] = "python main.py" },
+    doc = "part of a collector's image -> what it starts, which the wrapper has to start instead (way d)" },
+  wrapper = { type = "string", enum = { "sh", "kfhost" }, default = "sh",
+    doc = "what runs the wrapper: the image's own shell, or kfhost where it has none (way d)" },
+  kfhost_image = { type = "string", default = "kfhost", doc = "an image with kfhost, from which it is copied" },
+  kubeflow_namespace = { type = "string", default = "kubeflow", doc = "where Pipelines and katib-config are" },
+  manage_katib_config = { type = "bool", default = false,
+    doc = "write waitAllProcesses: false into katib-config (way c)" },
 }
 
-policy.grant { reads = { "namespaces" } }
+-- Only what the way has to know is followed.
+local reads, writes = { "namespaces" }, {}
+if settings.way == "b" or settings.way == "auto" then reads[#reads + 1] = "trials.kubeflow.org" end
+if settings.way == "c" or settings.way == "auto" then reads[#reads + 1] = "configmaps" end
+if settings.way == "auto" then
+  table.move({ "peerauthentications.security.istio.io", "authorizationpolicies.security.istio.io" }, 1, 2,
+    #reads + 1, reads)
+end
+if settings.way == "c" and settings.manage_katib_config then
+  writes = { { resource = "configmaps", verbs = { "patch" } } }
+end
+policy.grant { reads = reads, writes = writes }
 
 local INJECT = "sidecar.istio.io/inject"
 local NATIVE = "sidecar.istio.io/nativeSidecar"
 local PROXY_CONFIG = "proxy.istio.io/config"
-local TOKEN = { volume = "kfhost-kfp-token", directory = "/var/run/secrets/kfhost/kfp" }
 local PROFILES = { label = "app.kubernetes.io/part-of=kubeflow-profile" }
 
--- --- the pod templates of the kinds that trials are made of ---------------------------------------------------
+-- --- which way -----------------------------------------------------------------------------------------------
 
-local REPLICA_SPECS = { PyTorchJob = "pytorchReplicaSpecs", TFJob = "tfReplicaSpecs", MPIJob = "mpiReplicaSpecs",
-  XGBoostJob = "xgbReplicaSpecs" }
-
--- Lists the templates; a TrainJob has none of its own: its overrides are made into one.
-local function templates_of(object)
-  local spec = object.spec or {}
-  if object.kind == "Job" then return { spec.template } end
-  local templates = {}
-  for _, replica in pairs(spec[REPLICA_SPECS[object.kind]] or {}) do templates[#templates + 1] = replica.template end
-  return templates
+-- Whether the trial pushes its metrics itself; nil when it is not known (yet).
+local function pushes(req)
+  local trial = req:lookup("trials.kubeflow.org", req.namespace, workload.trial_of(req.object).name)
+  if not trial then return nil end
+  local collector = trial.spec.metricsCollector and trial.spec.metricsCollector.collector
+  return collector ~= nil and collector.kind == "Push"
 end
 
-local function is_trials(object)
-  for _, owner in ipairs(object.metadata.ownerReferences or {}) do
-    if owner.kind == "Trial" then return true end
+local CONFIG = "katib-config.yaml"
+
+-- What katib-config says, and its collectors; nil when it cannot be read.
+local function collectors_in(config_map)
+  local text = config_map and config_map.data and config_map.data[CONFIG]
+  local ok, config = pcall(require "yaml".decode, text or "")
+  local runtime = ok and type(config) == "table" and config.runtime
+  return runtime and runtime.metricsCollectors, config
+end
+
+local function waits_for_main(config_map)
+  local collectors = collectors_in(config_map)
+  for _, collector in ipairs(collectors or {}) do
+    if collector.waitAllProcesses ~= false then return false end
   end
-  return false
+  return collectors ~= nil
 end
 
-local function set_metadata(template, field, key, value)
-  template.metadata = template.metadata or {}
-  template.metadata[field] = template.metadata[field] or {}
-  template.metadata[field][key] = value
-end
-
-local function named(list, name)
-  for _, one in ipairs(list or {}) do
-    if one.name == name then return one end
-  end
-  return nil
-end
-
-local function mounted(container, directory)
-  for _, mount in ipairs(container.volumeMounts or {}) do
-    if mount.mountPath == directory then return true end
-  end
-  return false
-end
-
--- The pod's own token for Pipelines. It stands where no PodDefault puts one, so that none can conflict.
-local function add_token(template)
-  local spec = template.spec
-  spec.volumes = spec.volumes or {}
-  if not named(spec.volumes, TOKEN.volume) then
-    table.insert(spec.volumes, { name = TOKEN.volume, projected = { sources = { { serviceAccountToken = {
-      path = "token", audience = "pipelines.kubeflow.org", expirationSeconds = 7200 } } } } })
-  end
-  for _, container in ipairs(spec.containers or {}) do
-    if not mounted(container, TOKEN.directory) then
-      container.volumeMounts = container.volumeMounts or {}
-      table.insert(container.volumeMounts, { name = TOKEN.volume, mountPath = TOKEN.directory, readOnly = true })
-    end
-  end
-end
-
-local ways = {}
-
-function ways.a(template)
-  set_metadata(template, "labels", INJECT, "false")
-  add_token(template)
-end
-
-function ways.b(template)
-  set_metadata(template, "labels", INJECT, "true")
-  set_metadata(template, "annotations", NATIVE, "true")
-end
-
-ways.c = ways.b
-
-function ways.d(template)
-  set_metadata(template, "annotations", INJECT, "true")
-  set_metadata(template, "labels", INJECT, "true")
-  set_metadata(template, "annotations", NATIVE, "false")
-  set_metadata(template, "annotations", PROXY_CONFIG, '{"holdApplicationUntilProxyStarts":true}')
+local function katib_config(req)
+  return req:lookup("configmaps", req.config.kubeflow_namespace, "katib-config")
 end
 
 local function is_ambient(req)
@@ -112,64 +88,195 @@ local function is_ambient(req)
   return labels["istio.io/dataplane-mode"] == "ambient"
 end
 
--- A TrainJob's pods get their metadata from an override.
-local function override_of(job)
-  job.spec.podTemplateOverrides = job.spec.podTemplateOverrides or {}
-  local overrides = job.spec.podTemplateOverrides
-  for _, override in ipairs(overrides) do
-    if override.metadata and override.metadata.labels and override.metadata.labels[INJECT] then return override end
+-- Whether Pipelines hears a pod that has no sidecar, and so no identity in the mesh.
+local function reaches_plainly(req)
+  local objects = req:find("peerauthentications.security.istio.io", { namespace = "*" })
+  for _, one in ipairs(req:find("authorizationpolicies.security.istio.io", { namespace = "*" })) do
+    objects[#objects + 1] = one
   end
-  local override = { targetJobs = { { name = "node" } }, spec = {} }
-  overrides[#overrides + 1] = override
-  return override
+  local workload_of = { namespace = req.config.kubeflow_namespace, labels = { app = "ml-pipeline" },
+    ports = { [8888] = "http" } }
+  return require "istio".allowed(objects, workload_of, { source = {}, method = "GET", port = 8888, protocol = "http",
+    host = "ml-pipeline." .. req.config.kubeflow_namespace, path = "/apis/v2beta1/runs", headers = {} }) ~= false
+end
+
+local conditions = {
+  a = function() return true end,
+  b = function(req)
+    local answer = pushes(req)
+    if answer == nil then return false, "the trial is not known yet" end
+    return answer, "the experiment's collector is not Push"
+  end,
+  c = function(req)
+    return waits_for_main(katib_config(req)) or req.config.manage_katib_config,
+      "katib-config does not say waitAllProcesses: false"
+  end,
+  d = function() return true end,
+}
+
+local function way_for(req)
+  local way = req.config.way
+  if way ~= "auto" then
+    local holds, why = conditions[way](req)
+    if holds then return way end
+    req:warn("way %s does not hold (%s): this trial gets no sidecar", way, why)
+    return "a"
+  end
+  if is_ambient(req) then return "ambient" end
+  if reaches_plainly(req) then return "a" end
+  for _, one in ipairs { "b", "c", "d" } do
+    if conditions[one](req) then return one end
+  end
+end
+
+-- --- early: labels ---------------------------------------------------------------------------------------------
+
+-- What a pod already says of its proxy stays; it is YAML.
+local function hold(template)
+  local there = template.metadata and template.metadata.annotations and template.metadata.annotations[PROXY_CONFIG]
+  local config = there and require "yaml".decode(there) or {}
+  if config.holdApplicationUntilProxyStarts then return end
+  config.holdApplicationUntilProxyStarts = true
+  workload.set(template, "annotations", PROXY_CONFIG, require "json".encode(config, { sort = true }))
+end
+
+local ways = {}
+
+function ways.a(template)
+  workload.set(template, "labels", INJECT, "false")
+  workload.add_token(template)
+end
+
+function ways.b(template)
+  workload.set(template, "labels", INJECT, "true")
+  workload.set(template, "annotations", NATIVE, "true")
+end
+
+ways.c = ways.b
+
+function ways.d(template)
+  workload.set(template, "annotations", INJECT, "true")
+  workload.set(template, "labels", INJECT, "true")
+  workload.set(template, "annotations", NATIVE, "false")
+  hold(template)
 end
 
 policy.mutate {
   name = "trial-labels",
   doc = "says on the pod template of a trial whether Istio's sidecar comes, and gives the pod its account and token",
-  match = { resource = "jobs.batch | pytorchjobs.kubeflow.org | tfjobs.kubeflow.org | mpijobs.kubeflow.org | "
-    .. "trainjobs.trainer.kubeflow.org", operations = { "CREATE" }, namespaces = PROFILES },
+  match = { resource = workload.RESOURCES, operations = { "CREATE" }, namespaces = PROFILES },
   on_error = "fail",
   apply = function(req)
-    local job, way = req.object, req.config.way
-    if not is_trials(job) then return end
-    if way == "auto" then
-      if is_ambient(req) then return req:audit("way", "ambient") end
-      way = "a"
-    end
+    if not workload.trial_of(req.object) then return end
+    local way = way_for(req)
     req:audit("way", way)
-    if job.kind == "TrainJob" then
-      set_metadata(override_of(job), "labels", INJECT, way == "a" and "false" or "true")
-      return
-    end
-    for _, template in ipairs(templates_of(job)) do
+    if way == "ambient" then return end
+    for _, template in ipairs(workload.templates(req.object)) do
       ways[way](template)
       template.spec.serviceAccountName = req.config.service_account
     end
   end,
 }
 
--- --- way d: the wrapped collector -----------------------------------------------------------------------------
+-- --- late: the wrapped collector (way d) --------------------------------------------------------------------
 
--- Runs the collector, keeps its exit code, and asks the sidecar to quit, whatever comes of that. Nothing here
--- writes to the termination log: it stays the collector's own.
+-- Runs the collector, keeps its exit code, and asks the sidecar to quit, whatever comes of that. Nothing here writes
+-- to the termination log: it stays the collector's own.
 local WRAPPER = [[
 "$@"
 code=$?
 quit=http://127.0.0.1:15020/quitquitquit
-{ wget -q -T 5 -O - --post-data= "$quit" || curl -fsS -m 5 -X POST "$quit"; } >/dev/null 2>&1
+{ wget -q -T 5 -O - --post-data= "$quit" || curl -fsS -m 5 -X POST "$quit" ||
+  printf 'POST /quitquitquit HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n' | nc -w 5 127.0.0.1 15020
+} >/dev/null 2>&1
 exit $code
 ]]
-local MARK = "kfhost-collector"
 
-local function is_wrapped(container)
-  return container.command and container.command[4] == MARK
+-- The same for an image without a shell, run by a kfhost that was copied into the pod.
+local LUA_WRAPPER = [[
+local process = require "proc".spawn { stdout = "inherit", stderr = "inherit", ... }
+local ok, ended = pcall(process.wait, process)
+pcall(require "http".request, { url = "http://127.0.0.1:15020/quitquitquit", method = "POST", timeout = 5 })
+os.exit(ok and (ended.code or 128 + (ended.signal or 0)) or 143)
+]]
+
+-- Copies kfhost with the libraries that it uses: what is mapped once it has done what the wrapper does.
+local COPY = [[
+local fs = require "fs"
+local place = ...
+pcall(require "http".request, { url = "http://127.0.0.1:1/", timeout = 1 })
+require "proc".spawn({ "/proc/self/exe", "version", stdout = "null" }):wait()
+for path in fs.read "/proc/self/maps":gmatch " (/%S+)\n" do
+  local name = path:find "/ld%-" and "loader" or path:match "[^/]+$"
+  if fs.exists(path) and not fs.exists(place .. "/" .. name) then
+    fs.write(place .. "/" .. name, fs.read(path), { mode = 493 })
+  end
+end
+]]
+
+local MARK = "kfhost-collector"
+local PLACE = "/kfhost"
+local WAITS = "-w" -- of Katib's collector: whether it waits for all processes of the pod
+
+local function program_of(collector, programs)
+  for part, program in pairs(programs) do
+    if collector.image and collector.image:find(part, 1, true) then return program end
+  end
+  return "./file-metricscollector"
 end
 
-local function wrap(container, program)
-  local command = { "sh", "-c", WRAPPER, MARK }
-  for _, word in ipairs(container.command or { program }) do command[#command + 1] = word end
-  container.command = command
+local function is_wrapped(container)
+  for _, word in ipairs(container.command or {}) do
+    if word == MARK then return true end
+  end
+  return false
+end
+
+-- Of the collector's own arguments only one is changed: it waits for the training, not for the sidecar as well.
+local function wait_for_training_alone(collector)
+  collector.args = collector.args or {}
+  for i, word in ipairs(collector.args) do
+    if word == WAITS then
+      collector.args[i + 1] = "false"
+      return
+    end
+  end
+  table.move({ WAITS, "false" }, 1, 2, #collector.args + 1, collector.args)
+end
+
+local function with_kfhost(spec, collector, image)
+  spec.volumes = spec.volumes or {}
+  table.insert(spec.volumes, { name = MARK, emptyDir = {} })
+  collector.volumeMounts = collector.volumeMounts or {}
+  table.insert(collector.volumeMounts, { name = MARK, mountPath = PLACE, readOnly = true })
+  spec.initContainers = spec.initContainers or {}
+  table.insert(spec.initContainers, { name = MARK, image = image, command = { "kfhost", "-e", COPY, PLACE },
+    volumeMounts = { { name = MARK, mountPath = PLACE } }, securityContext = collector.securityContext })
+  return { PLACE .. "/loader", "--library-path", PLACE, PLACE .. "/kfhost", "-e", LUA_WRAPPER, MARK }
+end
+
+local function wrap(spec, collector, config)
+  local own = collector.command
+  if not own then
+    own = {}
+    for word in program_of(collector, config.programs):gmatch "%S+" do own[#own + 1] = word end
+  end
+  local command = config.wrapper == "sh" and { "sh", "-c", WRAPPER, MARK } or with_kfhost(spec, collector,
+    config.kfhost_image)
+  collector.command = table.move(own, 1, #own, #command + 1, command)
+  wait_for_training_alone(collector)
+end
+
+-- The collectors of a pod that has a classic sidecar.
+local function collectors_of(pod, config)
+  local found = {}
+  if not workload.named(pod.spec.containers, "istio-proxy") then return found end
+  for _, name in ipairs(config.collectors) do found[#found + 1] = workload.named(pod.spec.containers, name) end
+  return found
+end
+
+local function may_be_d(config)
+  return config.way == "d" or config.way == "auto"
 end
 
 policy.mutate {
@@ -179,12 +286,9 @@ policy.mutate {
   match = { resource = "pods", operations = { "CREATE" }, namespaces = PROFILES },
   on_error = "fail",
   apply = function(req)
-    if req.config.way ~= "d" then return end
-    local spec = req.object.spec
-    if not named(spec.containers, "istio-proxy") then return end
-    for name, program in pairs(req.config.collectors) do
-      local collector = named(spec.containers, name)
-      if collector and not is_wrapped(collector) then wrap(collector, program) end
+    if not may_be_d(req.config) then return end
+    for _, collector in ipairs(collectors_of(req.object, req.config)) do
+      if not is_wrapped(collector) then wrap(req.object.spec, collector, req.config) end
     end
   end,
 }
@@ -195,18 +299,37 @@ policy.validate {
   match = { resource = "pods", operations = { "CREATE" }, namespaces = PROFILES },
   on_error = "allow",
   check = function(req)
-    if req.config.way ~= "d" then return end
-    local spec = req.object.spec
-    if not named(spec.containers, "istio-proxy") then return end
-    for name in pairs(req.config.collectors) do
-      local collector = named(spec.containers, name)
-      if collector and not is_wrapped(collector) then
+    if not may_be_d(req.config) then return end
+    for _, collector in ipairs(collectors_of(req.object, req.config)) do
+      if not is_wrapped(collector) then
         return req:deny("container %s would wait for the sidecar for ever: its wrapper was lost, the webhook "
-          .. "configuration of trial-collector must come after Katib's", name)
+          .. "configuration of trial-collector must come after Katib's", collector.name)
       end
     end
   end,
 }
+
+-- --- katib-config (way c) -----------------------------------------------------------------------------------
+
+if settings.way == "c" then
+  policy.watch {
+    name = "katib-config-for-trials",
+    doc = "says when katib-config lets collectors wait for all processes, or puts it right where that is allowed",
+    resource = "configmaps",
+    namespaces = { names = { settings.kubeflow_namespace } },
+    reconcile = function(config_map, ctx)
+      if config_map.metadata.name ~= "katib-config" or waits_for_main(config_map) then return end
+      local collectors, config = collectors_in(config_map)
+      if not (ctx.config.manage_katib_config and collectors) then
+        return ctx:event(config_map, "Warning", "CollectorsWaitForAll", "way c needs waitAllProcesses: false for each "
+          .. "metrics collector; until then trials get no sidecar")
+      end
+      for _, collector in ipairs(collectors) do collector.waitAllProcesses = false end
+      ctx:patch(config_map, { data = { [CONFIG] = require "yaml".encode(config) } }, { type = "merge" })
+      ctx:event(config_map, "Normal", "CollectorsWaitForMain", "waitAllProcesses: false for each metrics collector")
+    end,
+  }
+end
 
 -- --- tests ----------------------------------------------------------------------------------------------------
 
@@ -250,19 +373,117 @@ policy.test { name = "each role of a PyTorchJob is labelled",
     Master = { template = { metadata = { labels = { ["sidecar.istio.io/inject"] = "false" } } } },
     Worker = { template = { metadata = { labels = { ["sidecar.istio.io/inject"] = "false" } } } } } } } } }
 
-local function pod(collector_command)
+local function pod(collector_command, image, args)
   return { apiVersion = "v1", kind = "Pod", metadata = { name = "p", namespace = "team-a" }, spec = { containers = {
     { name = "main", image = "kfhost" }, { name = "istio-proxy", image = "proxyv2" },
-    { name = "metrics-logger-and-collector", image = "file-metrics-collector", args = { "-t", "t-1" },
-      command = collector_command } } } }
+    { name = "metrics-logger-and-collector", image = image or "katib/file-metrics-collector",
+      args = args or { "-t", "t-1" }, command = collector_command } } } }
 end
 
-policy.test { name = "way d: the collector starts its own program and keeps its arguments", config = { way = "d" },
-  object = pod(), expect = { allowed = true, object = { spec = { containers = { {}, {}, { args = { "-t", "t-1" },
-    command = { "sh", "-c", WRAPPER, "kfhost-collector", "./file-metricscollector" } } } } } } }
+policy.test { name = "way d: the collector starts its program, keeps its arguments, waits for the training alone",
+  config = { way = "d" }, object = pod(),
+  expect = { allowed = true, object = { spec = { containers = { {}, {}, { args = { "-t", "t-1", "-w", "false" },
+    command = { "sh", "-c", WRAPPER, MARK, "./file-metricscollector" } } } } } } }
 
 policy.test { name = "way d: a collector that is wrapped stays as it is", config = { way = "d" },
-  object = pod { "sh", "-c", WRAPPER, "kfhost-collector", "./file-metricscollector" },
+  object = pod({ "sh", "-c", WRAPPER, MARK, "./file-metricscollector" }, nil, { "-w", "false" }),
   expect = { allowed = true, patch = {} } }
 
+policy.test { name = "way d: the collector of event files starts its own program", config = { way = "d" },
+  object = pod(nil, "site/tfevent-metrics-collector:v0.19.0", { "-w", "true" }),
+  expect = { object = { spec = { containers = { {}, {}, { args = { "-w", "false" },
+    command = { "sh", "-c", WRAPPER, MARK, "python", "main.py" } } } } } } }
+
+policy.test { name = "way d: an image without a shell gets kfhost, copied into the pod", object = pod(),
+  config = { way = "d", wrapper = "kfhost", kfhost_image = "site/kfhost:1" },
+  expect = { object = { spec = { volumes = { { name = MARK } },
+    initContainers = { { name = MARK, image = "site/kfhost:1", command = { "kfhost", "-e", COPY, "/kfhost" } } },
+    containers = { {}, {}, { volumeMounts = { { name = MARK, mountPath = "/kfhost" } }, command = { "/kfhost/loader",
+      "--library-path", "/kfhost", "/kfhost/kfhost", "-e", LUA_WRAPPER, MARK, "./file-metricscollector" } } } } } } }
+
+policy.test { name = "way d: a pod with a native sidecar is left alone", config = { way = "d" },
+  object = { apiVersion = "v1", kind = "Pod", metadata = { name = "p", namespace = "team-a" }, spec = {
+    initContainers = { { name = "istio-proxy", restartPolicy = "Always" } },
+    containers = { { name = "metrics-logger-and-collector" } } } }, expect = { allowed = true, patch = {} } }
+
+policy.test { name = "way d: what the pod says of its proxy stays, and it is held", config = { way = "d" },
+  object = job { annotations = { [PROXY_CONFIG] = "concurrency: 1\n" } },
+  expect = { object = { spec = { template = { metadata = { annotations = { [NATIVE] = "false",
+    [PROXY_CONFIG] = '{"concurrency":1,"holdApplicationUntilProxyStarts":true}' } } } } } } }
+
+-- b, c and auto: what has to hold.
+
+local function trial(kind)
+  return { apiVersion = "kubeflow.org/v1beta1", kind = "Trial", metadata = { name = "t-1", namespace = "team-a" },
+    spec = { metricsCollector = { collector = { kind = kind } } } }
+end
+
+local function katib_says(line)
+  return { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "katib-config", namespace = "kubeflow" },
+    data = { [CONFIG] = "runtime:\n  metricsCollectors:\n    - kind: StdOut\n      image: x\n" .. line } }
+end
+local MAIN_ALONE = "      waitAllProcesses: false\n"
+
+local STRICT = { apiVersion = "security.istio.io/v1", kind = "PeerAuthentication",
+  metadata = { name = "default", namespace = "istio-system" }, spec = { mtls = { mode = "STRICT" } } }
+
+local function way(name, config, objects, metadata)
+  policy.test { name = name, config = config, objects = objects, object = job(),
+    expect = { object = { spec = { template = { metadata = metadata } } } } }
+end
+local WITHOUT, WITH = { labels = { [INJECT] = "false" } }, { labels = { [INJECT] = "true" },
+  annotations = { [NATIVE] = "true" } }
+
+way("way b: a native sidecar where the experiment pushes", { way = "b" }, { trial "Push" }, WITH)
+way("way b: no sidecar where it does not", { way = "b" }, { trial "StdOut" }, WITHOUT)
+way("way b: nor where the trial is not known yet", { way = "b" }, {}, WITHOUT)
+way("way c: a native sidecar where katib-config says so", { way = "c" }, { katib_says(MAIN_ALONE) }, WITH)
+way("way c: no sidecar where it does not", { way = "c" }, { katib_says "" }, WITHOUT)
+way("way c: a native sidecar where we make it say so", { way = "c", manage_katib_config = true }, {}, WITH)
+way("auto: a where Pipelines hears plain requests", { way = "auto" }, {}, WITHOUT)
+way("auto: b where it does not and the experiment pushes", { way = "auto" }, { STRICT, trial "Push" }, WITH)
+way("auto: c where katib-config says so", { way = "auto" }, { STRICT, katib_says(MAIN_ALONE) }, WITH)
+way("auto: d where nothing else holds", { way = "auto" }, { STRICT, katib_says "" },
+  { labels = { [INJECT] = "true" }, annotations = { [NATIVE] = "false" } })
+
+policy.test { name = "a way that does not hold is told", config = { way = "b" }, objects = { trial "StdOut" },
+  object = job(), expect = { warnings = "collector is not Push" } }
+
 policy.test { name = "way a: a pod is left alone", object = pod(), expect = { allowed = true, patch = {} } }
+
+local function replicated(kind, field)
+  return { apiVersion = "kubeflow.org/v1", kind = kind, metadata = job().metadata, spec = { [field] = {
+    Master = { template = { spec = { containers = { { name = "main" } } } } },
+    Worker = { template = { spec = { containers = { { name = "main" } } } } } } } }
+end
+local SERVED = { metadata = WITHOUT, spec = { serviceAccountName = "default-editor",
+  volumes = { { name = workload.TOKEN.volume } } } }
+for kind, field in pairs { PyTorchJob = "pytorchReplicaSpecs", TFJob = "tfReplicaSpecs", MPIJob = "mpiReplicaSpecs" } do
+  policy.test { name = ("each role of a %s is served"):format(kind), object = replicated(kind, field),
+    expect = { object = { spec = { [field] = { Master = { template = SERVED }, Worker = { template = SERVED } } } } } }
+end
+
+local function train_job(overrides)
+  return { apiVersion = "trainer.kubeflow.org/v1alpha1", kind = "TrainJob", metadata = job().metadata,
+    spec = { runtimeRef = { name = "torch" }, podTemplateOverrides = overrides } }
+end
+local OVERRIDE = { targetJobs = { { name = "node" } }, metadata = WITHOUT, spec = {
+  serviceAccountName = "default-editor", volumes = { { name = workload.TOKEN.volume } },
+  containers = { { name = "node", volumeMounts = { { name = workload.TOKEN.volume } } } } } }
+policy.test { name = "a TrainJob is served by an override of its runtime's template", object = train_job(),
+  expect = { object = { spec = { podTemplateOverrides = { OVERRIDE } } } } }
+policy.test { name = "an override that a TrainJob has is used", object = train_job {
+  { targetJobs = { { name = "node" } }, spec = { containers = { { name = "node" } } } } },
+  expect = { object = { spec = { podTemplateOverrides = { OVERRIDE } } } } }
+
+if settings.way == "c" then
+  local ASKED = { watch = "katib-config-for-trials", object = katib_says "" }
+  policy.test { name = "katib-config that lets collectors wait for all is told", watch = ASKED.watch,
+    object = ASKED.object, config = { way = "c" },
+    expect = { writes = { { verb = "event", reason = "CollectorsWaitForAll" } } } }
+
+  policy.test { name = "or put right, where that is allowed", watch = ASKED.watch, object = ASKED.object,
+    config = { way = "c", manage_katib_config = true }, expect = { writes = { { verb = "patch", patch = { data = {
+      [CONFIG] = "runtime:\n  metricsCollectors:\n  - image: x\n    kind: StdOut\n    waitAllProcesses: false\n" } } },
+      { verb = "event", reason = "CollectorsWaitForMain" } } } }
+end

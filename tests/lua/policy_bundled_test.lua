@@ -21,6 +21,13 @@ for _, name in ipairs(scripts.names()) do
   end
 end
 
+test("the tests of trial-sidecar hold as well when katib-config is followed", function()
+  local results = require "policy.trial".tests(policy.load("trial-sidecar", { configs = {
+    ["trial-sidecar"] = { way = "c" } } }))
+  for _, result in ipairs(results) do test.same({ result.name, result.problems }, { result.name, {} }) end
+  test.equal(results[#results].name, "or put right, where that is allowed")
+end)
+
 -- What a command prints, once it has ended well.
 local function output(words)
   words.env = { KFHOST_PATH = false, KUBECONFIG = false }

@@ -71,12 +71,14 @@ local function declare(kind, spec, handler, on_error)
 end
 
 ---Settings of this file: {KEY = {type=, enum=, default=, required=, doc=}}.
+---@return table settings as the site has set them, for what a file declares depending on them
 function M.config(specs)
   if type(specs) ~= "table" then error("policy.config takes a table", 2) end
   config.check(specs)
   local file = set.current
   file.specs = specs
   file.config = config.resolve(specs, file.given)
+  return file.config
 end
 
 ---In what a test expects: nothing is there.
