@@ -5,21 +5,50 @@
 local cli = require "cli"
 local collect = require "doctor.collect"
 local doctor = require "doctor"
+local errors = require "errors"
 local report = require "doctor.report"
 
-local function connect()
-  return require("kube").connect { readonly = true }
+-- What keeps the doctor from the cluster is a finding too.
+local function no_connection(problem)
+  return { {
+    code = "connection", severity = "error", where = "cluster", what = errors.text(problem),
+    why = "nothing can be looked at", fix = "kfhost -c ctx shows the contexts; --context and --kubeconfig choose one",
+  } }
 end
 
--- What may not be read is told, so that silence is not taken for health.
-local function tell_refused(refused)
-  for _, entry in ipairs(refused) do
-    io.stderr:write(("not looked at: %s\n"):format(entry.message))
-  end
+local function look()
+  local ok, client, objects, refused = pcall(function()
+    local client = require("kube").connect { readonly = true }
+    return client, collect.all(client)
+  end)
+  if ok then return client, objects, refused end
+  if not errors.is(client) then error(client, 0) end
+  return nil, client
 end
 
 local function write(path, text)
   if path == "-" then io.stdout:write(text) else require("fs").write(path, text) end
+end
+
+local function print_report(args, findings)
+  if args.html then write(args.html, report.html(findings)) end
+  if args.json then io.stdout:write(report.json(findings))
+  elseif args.html ~= "-" then io.stdout:write(report.text(findings)) end
+  return report.exit_code(findings)
+end
+
+local function run(args)
+  local client, objects, refused = look()
+  if not client then return print_report(args, no_connection(objects)) end
+  local about = collect.about(client)
+  local findings = doctor.examine(objects, { namespace = args.namespace, version = about.version, refused = refused })
+  if args.bundle then
+    local made = require("doctor.bundle").write(client, args.bundle, {
+      objects = objects, findings = findings, about = about })
+    io.stderr:write(("%s: %d files, %d of them logs, %d bytes; values of secrets are only hashes in it\n"):format(
+      args.bundle, made.files, made.logs, made.bytes))
+  end
+  return print_report(args, findings)
 end
 
 return cli.main {
@@ -29,14 +58,7 @@ return cli.main {
     { "-n, --namespace NAME", "only what concerns this namespace" },
     { "--json", "machine output" },
     { "--html FILE", "a page" },
+    { "--bundle FILE", "a .tar.gz for a support engineer: findings, objects, logs; secrets masked" },
   },
-  run = function(args)
-    local objects, refused = collect.all(connect())
-    tell_refused(refused)
-    local findings = doctor.examine(objects, { namespace = args.namespace })
-    if args.html then write(args.html, report.html(findings)) end
-    if args.json then io.stdout:write(report.json(findings))
-    elseif not args.html then io.stdout:write(report.text(findings)) end
-    return report.exit_code(findings)
-  end,
+  run = run,
 } (...)

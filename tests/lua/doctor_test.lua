@@ -131,6 +131,33 @@ local FAULTS = {
   end },
 }
 
+local function deployment(place, name, image, status)
+  return object("apps/v1", "Deployment", place, name, { status = status, spec = { template = { spec = { containers = {
+    { name = "main", image = image } } } } } })
+end
+
+local function ended_trial(k, since, status)
+  k:add(object("batch/v1", "Job", "team-a", "tune-x", { status = { conditions = {
+    { type = "Complete", status = "True", lastTransitionTime = os.date("!%Y-%m-%dT%H:%M:%SZ", NOW - since) } } } }))
+  return k:add(object("kubeflow.org/v1beta1", "Trial", "team-a", "tune-x", { spec = {}, status = status }))
+end
+
+local MORE_FAULTS = {
+  { "programs of two releases", "version-skew Deployment kubeflow/ml-pipeline-ui", function(k)
+    k:add(deployment("kubeflow", "ml-pipeline", "ghcr.io/kubeflow/kfp-api-server:2.15.0"))
+    k:add(deployment("kubeflow", "ml-pipeline-ui", "ghcr.io/kubeflow/kfp-frontend:2.4.1"))
+  end },
+  { "a Pipelines before 2", "pipelines-version Deployment kubeflow/ml-pipeline", function(k)
+    k:add(deployment("kubeflow", "ml-pipeline", "gcr.io/ml-pipeline/api-server:1.8.5"))
+  end },
+  { "a program that is down", "component-down Deployment kubeflow/katib-db-manager", function(k)
+    k:add(deployment("kubeflow", "katib-db-manager", "db", { conditions = { { type = "Available", status = "False",
+      message = "Deployment does not have minimum availability." } } }))
+  end },
+  { "a trial whose metrics never came", "stuck-trial Trial team-a/tune-x", function(k) ended_trial(k, 3600) end },
+}
+table.move(MORE_FAULTS, 1, #MORE_FAULTS, #FAULTS + 1, FAULTS)
+
 for _, fault in ipairs(FAULTS) do
   local name, expected, break_it = table.unpack(fault)
   test("found: " .. name, function()
@@ -143,6 +170,16 @@ for _, fault in ipairs(FAULTS) do
     end
   end)
 end
+
+test("native sidecars on a Kubernetes without them, and what may not be read, are found", function()
+  local k = kubeflow.new()
+  local refused = { { kind = "secrets", message = "may not list secrets" } }
+  local function found(minor) return codes(doctor.examine(k.objects, {
+    now = NOW, version = { major = "1", minor = minor }, refused = refused })) end
+  test.same(found "28", { "native-sidecar-version Deployment istio-system/istiod", "not-readable cluster" })
+  test.same(found "28+", { "native-sidecar-version Deployment istio-system/istiod", "not-readable cluster" })
+  test.same(found "29", { "not-readable cluster" })
+end)
 
 test("all faults at once are all found", function()
   local k, expected = kubeflow.new(), {}
@@ -299,6 +336,19 @@ local HARMLESS = {
   ["finalizers of what nobody deletes"] = function(k)
     k:get("PersistentVolumeClaim", "team-a", "data").metadata.finalizers = { "kubernetes.io/pvc-protection" }
   end,
+  ["a trial whose job has just ended"] = function(k) ended_trial(k, 60) end,
+  ["a trial that is over"] = function(k)
+    ended_trial(k, 3600, { conditions = { { type = "Succeeded", status = "True" } } })
+  end,
+  ["programs of one release, by tag, patch and digest"] = function(k)
+    k:add(deployment("kubeflow", "ml-pipeline", "ghcr.io/kubeflow/kfp-api-server:2.15.0"))
+    k:add(deployment("kubeflow", "ml-pipeline-ui", "ghcr.io/kubeflow/kfp-frontend:2.15.2"))
+    k:add(deployment("kubeflow", "cache-server", "ghcr.io/kubeflow/kfp-cache-server@sha256:01"))
+    k:add(deployment("kubeflow", "site", "registry.example:5000/kfp-scheduled-workflow-controller"))
+  end,
+  ["a program of a user that is down"] = function(k)
+    k:add(deployment("team-a", "web", "x", { conditions = { { type = "Available", status = "False" } } }))
+  end,
   ["a group and a user in one binding"] = function(k)
     local bound = k:get("RoleBinding", "team-a", "namespaceAdmin")
     table.insert(bound.subjects, { kind = "Group", name = "data" })
@@ -351,6 +401,27 @@ test("the doctor reads a cluster and sends nothing but questions", function()
   end
   test.same(secret.data, { ["tls.crt"] = "eA==" })
   test.same(doctor.examine(objects), {})
+end)
+
+test("a bundle has findings, objects and logs, and no secret", function()
+  local r, fs = dofile("tests/lua/support/repl.lua").new(), require "fs"
+  r:make { apiVersion = "v1", kind = "Secret", metadata = { name = "s", namespace = "default" },
+    data = { password = "Y2FuYXJ5" } }
+  r:make { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "dex", namespace = "default" }, data = {
+    ["config.yaml"] = "clients:\n- id: x\n  secret: canary\n  url: https://me:canary@host/\n  other: kept\n" } }
+  local path = fs.join(test.tmpdir(), "support.tar.gz")
+  local bundle = require "doctor.bundle"
+  local objects = r.client:list("secrets", { namespace = "*" })
+  table.move(r.client:list("configmaps", { namespace = "default" }), 1, 1, #objects + 1, objects)
+  for _, one in ipairs(objects) do one.kind = one.kind end
+  local made = bundle.write(r.client, path, { objects = objects, findings = {}, about = { server = "lab" } })
+  local text = require("proc").run { "tar", "-xzOf", path }.stdout
+  assert(text:find("other: kept", 1, true) and text:find("Nothing is wrong", 1, true))
+  for _, secret in ipairs { "canary", "Y2FuYXJ5" } do assert(not text:find(secret, 1, true), secret) end
+  test.same({ made.logs, fs.exists(path .. ".partial") }, { 0, false })
+  local said = bundle.masked_text(
+    'Authorization: Bearer abc.d\n{"password":"x y"} token=eyJhbGciOi.eyJzdWIi.c2ln DB_PASSWORD: p')
+  test.equal(said, 'Authorization: Bearer (hidden)\n{"password":"(hidden)"} token=(hidden) DB_PASSWORD: (hidden)')
 end)
 
 -- --- reports -------------------------------------------------------------------------------------------------

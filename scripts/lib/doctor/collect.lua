@@ -51,4 +51,16 @@ function M.all(client)
   return objects, refused
 end
 
+---What is to be known of the cluster beside its objects.
+---@param client table
+---@return {version: table?, server: string, context: string?, user: table?}
+function M.about(client)
+  local ok, version = pcall(client.request, client, "GET", "/version")
+  local known, user = pcall(client.whoami, client)
+  return {
+    version = ok and version or nil, server = client.server, context = client.context,
+    user = known and { username = user.username, groups = user.groups } or nil,
+  }
+end
+
 return M

@@ -15,7 +15,8 @@ local M = {}
 ---@field fix string a command, a policy of ours, or a change of a manifest
 
 -- The rooms of checks: each is a table of functions of the world.
-local ROOMS = { "doctor.kfp", "doctor.mesh", "doctor.webhooks", "doctor.katib", "doctor.storage", "doctor.namespaces" }
+local ROOMS = { "doctor.cluster", "doctor.kfp", "doctor.mesh", "doctor.webhooks", "doctor.katib", "doctor.storage",
+  "doctor.namespaces" }
 
 local SEVERITY = { error = 1, warning = 2 }
 
@@ -39,7 +40,8 @@ end
 
 ---What is wrong.
 ---@param objects table[] of one cluster
----@param options {now: number?, namespace: string?}? now: seconds since 1970; namespace: only what concerns it
+---@param options {now: number?, namespace: string?, version: table?, refused: table[]?}? now: seconds since 1970;
+---  namespace: only what concerns it; version: what /version answers; refused: kinds that could not be read
 ---@return doctor.Finding[] sorted: errors first
 function M.examine(objects, options)
   options = options or {}

@@ -2,6 +2,7 @@
 -- A room of checks; see doctor.
 
 local kube = require "kube"
+local time = require "kube.time"
 local world = require "doctor.world"
 
 local M = {}
@@ -105,6 +106,32 @@ function M.older_kale(w)
           fix = "kfhost kale tune writes the experiment anew; for those that exist: kfhost policy serve kale-trial",
         })
       end
+    end
+  end
+end
+
+local LONG <const> = 600 -- seconds that a metric may need to arrive
+
+local function condition_of(object, type)
+  for _, condition in ipairs(list(get(object, "status", "conditions"))) do
+    if condition.type == type and condition.status == "True" then return condition end
+  end
+end
+
+---Trials that go on though their job has ended: nobody reported their metrics.
+---@param w doctor.World
+function M.stuck_trials(w)
+  for _, trial in ipairs(w:of "Trial") do
+    local job = w:find("Job", trial.metadata.namespace, trial.metadata.name)
+    local ended = job and (condition_of(job, "Complete") or condition_of(job, "Failed"))
+    local since = ended and time.parse(ended.lastTransitionTime or "")
+    if since and not is_over(trial) and w.now - since > LONG then
+      w:add("stuck-trial", "error", trial, {
+        what = ("its job ended %d minutes ago (%s), and the trial still runs"):format((w.now - since) // 60, ended.type),
+        why = "the metrics never arrived: the experiment waits for this trial for ever",
+        fix = ("kubectl logs -n %s job/%s -c metrics-logger-and-collector, then kubectl delete trial %s"):format(
+          trial.metadata.namespace, trial.metadata.name, trial.metadata.name),
+      })
     end
   end
 end

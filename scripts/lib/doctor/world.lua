@@ -10,6 +10,8 @@ local M = {}
 ---@field objects table[]
 ---@field now number
 ---@field findings doctor.Finding[]
+---@field version table? of the API server
+---@field refused {kind: string, message: string}[]
 ---@field pods {where: string, object: table, template: table, spec: table, namespace: string, labels: table}[]
 local world = {}
 world.__index = world
@@ -102,11 +104,12 @@ end
 -- --- the world -----------------------------------------------------------------------------------------
 
 ---@param objects table[]
----@param options {now: number?}
+---@param options {now: number?, version: table?, refused: table[]?}
 ---@return doctor.World
 function M.new(objects, options)
   local self = setmetatable({
     objects = objects, now = options.now or os.time(), findings = {}, pods = {}, kinds = {}, namespaces = {},
+    version = options.version, refused = options.refused or {},
   }, world)
   for _, object in ipairs(objects) do
     local kind = object.kind
