@@ -206,6 +206,16 @@ test("values stay as _ and by the number of their statement", function()
   test.equal(e:run(e:feed "error 'no'").ok, false)
 end)
 
+test("of large lists only the last are kept, and one that was given up says so", function()
+  local r = support.new()
+  r:type "small = 1; return 'text'"
+  for _ = 1, 4 do r:type "(function() local t = {} for i = 1, 6000 do t[i] = i end return t end)()" end
+  test.equal(r.session.environment._1, "text")
+  test.same({ #r.session.environment._4, #r.session.environment._5, #r.session.environment._ }, { 6000, 6000, 6000 })
+  local problem = select(2, pcall(function() return r.session.environment._2 end))
+  assert(tostring(problem):find("_2 had 6000 rows and was given up", 1, true), tostring(problem))
+end)
+
 test("a line of Lua that cannot be read says how to read it as words", function()
   local e = evaluate.new { environment = {}, vocabulary = vocabulary.new() }
   local _, problem = e:feed "apply ./x.yaml"

@@ -127,7 +127,8 @@ function M.stuck_trials(w)
     local since = ended and time.parse(ended.lastTransitionTime or "")
     if since and not is_over(trial) and w.now - since > LONG then
       w:add("stuck-trial", "error", trial, {
-        what = ("its job ended %d minutes ago (%s), and the trial still runs"):format((w.now - since) // 60, ended.type),
+        what = ("its job ended %d minutes ago (%s), and the trial still runs"):format((w.now - since) // 60,
+          ended.type),
         why = "the metrics never arrived: the experiment waits for this trial for ever",
         fix = ("kubectl logs -n %s job/%s -c metrics-logger-and-collector, then kubectl delete trial %s"):format(
           trial.metadata.namespace, trial.metadata.name, trial.metadata.name),

@@ -1,4 +1,5 @@
 -- repl.evaluate: lines become statements, statements are run, and what they give is kept as _ and _1, _2, …
+-- Of large lists only the last ones are kept, so that looking again and again does not fill the memory.
 -- Not for reading lines nor for printing (cmd.repl).
 --   local e = evaluate.new { environment = {} }; local statement = e:feed "1 + 1"; e:run(statement).values[1] -> 2
 
@@ -19,7 +20,7 @@ evaluator.__index = evaluator
 function M.new(options)
   return setmetatable({
     environment = options.environment, vocabulary = options.vocabulary, name = options.name or "=stdin",
-    lines = {}, count = 0, statements = {},
+    lines = {}, count = 0, statements = {}, kept = {}, rows = 0, dropped = {},
   }, evaluator)
 end
 
@@ -97,6 +98,43 @@ local function with_traceback(problem)
   return (text:gsub("\n[^\n]*%[C%]: in function 'xpcall'.*$", ""):gsub("\nstack traceback:%s*$", ""))
 end
 
+-- --- what is kept -----------------------------------------------------------------------------------------
+
+local MOST_ROWS <const> = 15000 -- that all kept values have together; the last value is kept whatever it has
+
+-- How much a value holds on to, in rows.
+local function weight_of(value)
+  if type(value) ~= "table" then return 0 end
+  local rows = rawget(value, "rows")
+  return type(rows) == "table" and #rows or #value
+end
+
+-- The value is _ and _NUMBER; the oldest large ones make room.
+local function keep(self, value)
+  local weight = weight_of(value)
+  self.kept[#self.kept + 1] = { number = self.count, weight = weight }
+  self.rows = self.rows + weight
+  rawset(self.environment, "_", value)
+  rawset(self.environment, "_" .. self.count, value)
+  local at = 1
+  while self.rows > MOST_ROWS and at < #self.kept do
+    if self.kept[at].weight > 0 then
+      local old = table.remove(self.kept, at)
+      self.rows = self.rows - old.weight
+      rawset(self.environment, "_" .. old.number, nil)
+      self.dropped["_" .. old.number] = old.weight
+    else at = at + 1 end
+  end
+end
+
+---The message for a value that was given up to make room; nil when the name is no such value.
+---@param name string
+---@return string?
+function evaluator:gone(name)
+  local rows = self.dropped[name]
+  return rows and ("%s had %d rows and was given up for later lists; a variable keeps one (x = _)"):format(name, rows)
+end
+
 ---@class repl.Result
 ---@field ok boolean
 ---@field values table? with n
@@ -111,10 +149,7 @@ function evaluator:run(statement)
   local results = table.pack(xpcall(statement.chunk, with_traceback))
   if not results[1] then return { ok = false, problem = results[2] } end
   local values = table.move(results, 2, results.n, 1, { n = results.n - 1 })
-  if values.n > 0 and values[1] ~= nil then
-    rawset(self.environment, "_", values[1])
-    rawset(self.environment, "_" .. self.count, values[1])
-  end
+  if values.n > 0 and values[1] ~= nil then keep(self, values[1]) end
   return { ok = true, values = values }
 end
 

@@ -53,6 +53,8 @@ local function environment_of(self)
       rawset(environment, name, word)
       return word
     end
+    local gone = self.evaluator and type(name) == "string" and self.evaluator:gone(name)
+    if gone then errors.raise { code = "NotFound", message = gone } end
     return _G[name]
   end })
 end
