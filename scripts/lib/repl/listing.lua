@@ -115,10 +115,16 @@ end
 
 -- --- filters ------------------------------------------------------------------------------------------------
 
-local function row_text(row)
-  local parts = { row.namespace or "" }
-  for index, cell in ipairs(rawget(row, "cells")) do parts[index + 1] = tostring(cell) end
+-- A row as a reader sees it.
+local function row_text(self, row)
+  local parts = { self.spread and row.namespace or nil }
+  for _, cell in ipairs(rawget(row, "cells")) do parts[#parts + 1] = tostring(cell) end
   return table.concat(parts, " ")
+end
+
+-- Anchors are those of the row, or of the name in it.
+local function finds(self, expression, row)
+  return expression:matches(row.name) or expression:matches(row_text(self, row))
 end
 
 local function fuzzy(text, wanted)
@@ -146,11 +152,11 @@ function methods:filtered(options)
   local function keep(fn) list = list:where(fn) end
   if options.match then
     local expression = require("regex").compile(options.match)
-    keep(function(row) return expression:matches(row_text(row)) end)
+    keep(function(row) return finds(self, expression, row) end)
   end
   if options.without then
     local expression = require("regex").compile(options.without)
-    keep(function(row) return not expression:matches(row_text(row)) end)
+    keep(function(row) return not finds(self, expression, row) end)
   end
   if options.fuzzy then keep(function(row) return fuzzy(row.name, options.fuzzy) end) end
   if options.where then keep(predicate_of(options.where)) end

@@ -1,0 +1,50 @@
+-- Twenty tasks of an engineer's day: what is typed at the REPL, and what for kubectl, to learn or do the same.
+-- Both must show (or leave behind) what is expected. The guide's table is made of these by measure.lua.
+--   for _, task in ipairs(dofile "tests/day/tasks.lua") do print(task.name, task.typed[1]) end
+
+-- name, the lines of the REPL, the lines of a shell, and what both must have shown
+return {
+  { name = "what runs everywhere", typed = { "pods -A" }, shell = { "kubectl get pods -A" }, shows = "team%-a%s" },
+  { name = "what has a label", typed = { "pods -l app=web" }, shell = { "kubectl get pods -l app=web" },
+    shows = "web%-" },
+  { name = "what does not run", typed = { [[pods --where "o.status.phase ~= 'Running'"]] },
+    shell = { "kubectl get pods --field-selector status.phase!=Running" }, shows = "broken" },
+  { name = "what a regular expression finds", typed = { "get pods /^web" }, shell = { "kubectl get pods | grep ^web" },
+    shows = "web%-" },
+  { name = "there and back", typed = { "ns team-a", "ns default" },
+    shell = { "kubectl config set-context --current --namespace team-a",
+      "kubectl config set-context --current --namespace default" }, shows = "" },
+  { name = "a claim as YAML", typed = { "get pvc data yaml" }, shell = { "kubectl get pvc data -o yaml" },
+    shows = "accessModes" },
+  { name = "the first pod in full", typed = { "pods", "1 describe" },
+    shell = { "kubectl get pods", "kubectl describe pod broken" }, shows = "registry%.example/none" },
+  { name = "why it does not come up", typed = { "why pod/broken" },
+    shell = { "kubectl describe pod broken", "kubectl get events --field-selector involvedObject.name=broken" },
+    shows = "ErrImagePull" },
+  { name = "what owns it and what is below", typed = { "tree deploy/web" },
+    shell = { "kubectl get deploy,rs,pods -l app=web -o "
+      .. "custom-columns=KIND:.kind,NAME:.metadata.name,OWNER:.metadata.ownerReferences[0].name" }, shows = "web%-" },
+  { name = "who uses a claim", typed = { "used-by pvc/data" },
+    shell = { "kubectl get pods -o custom-columns=N:.metadata.name,C:.spec.volumes[*].persistentVolumeClaim.claimName"
+      .. " | grep data" }, shows = "writer" },
+  { name = "a line in the logs of a label's pods", typed = { "logs -l app=web --grep ready" },
+    shell = { "kubectl logs -l app=web | grep ready" }, shows = "is ready" },
+  { name = "the end of a job's log", typed = { "logs -l job-name=train --tail 1" },
+    shell = { "kubectl logs -l job-name=train --tail 1" }, shows = "accuracy=0%.9" },
+  { name = "a command in a pod", typed = { "exec writer cat /data/note" },
+    shell = { "kubectl exec writer -- cat /data/note" }, shows = "kept", needs_exec = true },
+  { name = "may I", typed = { "can-i delete pods" }, shell = { "kubectl auth can-i delete pods" }, shows = "yes" },
+  { name = "what a field means", typed = { "?pods.spec.restartPolicy" },
+    shell = { "kubectl explain pods.spec.restartPolicy" }, shows = "restartPolicy", needs_explain = true },
+  { name = "a file's changes, seen and applied", typed = { "apply -f site.yaml -y" },
+    shell = { "kubectl diff -f site.yaml", "kubectl apply --server-side --force-conflicts -f site.yaml" },
+    shows = "settings", needs_diff = true },
+  { name = "one field in the editor", typed = { "edit cm/settings", "y" }, shell = { "kubectl edit cm settings" },
+    shows = "", asks = true },
+  { name = "more replicas, and back", typed = { "scale deploy/web 3 -y", "undo -y" },
+    shell = { "kubectl scale --replicas 3 deploy/web", "kubectl scale --replicas 2 deploy/web" }, shows = "web" },
+  { name = "pods anew", typed = { "restart deploy/web -y" }, shell = { "kubectl rollout restart deploy/web" },
+    shows = "web" },
+  { name = "a table for a spreadsheet", typed = { "pods csv > pods.csv" },
+    shell = { "kubectl get pods | sed 's/  */,/g' > pods.csv" }, shows = "" },
+}
