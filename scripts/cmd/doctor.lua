@@ -43,7 +43,7 @@ local function run(args)
   local about = collect.about(client)
   local findings = doctor.examine(objects, { namespace = args.namespace, version = about.version, refused = refused })
   if args.bundle then
-    local made = require("doctor.bundle").write(client, args.bundle, {
+    local made = require("doctor.support").write(client, args.bundle, {
       objects = objects, findings = findings, about = about })
     io.stderr:write(("%s: %d files, %d of them logs, %d bytes; values of secrets are only hashes in it\n"):format(
       args.bundle, made.files, made.logs, made.bytes))

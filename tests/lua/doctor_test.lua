@@ -410,7 +410,7 @@ test("a bundle has findings, objects and logs, and no secret", function()
   r:make { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "dex", namespace = "default" }, data = {
     ["config.yaml"] = "clients:\n- id: x\n  secret: canary\n  url: https://me:canary@host/\n  other: kept\n" } }
   local path = fs.join(test.tmpdir(), "support.tar.gz")
-  local bundle = require "doctor.bundle"
+  local bundle = require "doctor.support"
   local objects = r.client:list("secrets", { namespace = "*" })
   table.move(r.client:list("configmaps", { namespace = "default" }), 1, 1, #objects + 1, objects)
   for _, one in ipairs(objects) do one.kind = one.kind end

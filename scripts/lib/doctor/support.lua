@@ -1,6 +1,6 @@
--- doctor.bundle: what a support engineer needs, in one file: findings, objects, events and logs, secrets masked.
+-- doctor.support: what a support engineer needs, in one file: findings, objects, events and logs, secrets masked.
 -- Not for finding anything (doctor). Values of Secrets and everything that is named like one are only hashes there.
---   bundle.write(client, "support.tar.gz", { objects = objects, findings = findings, about = about })
+--   support.write(client, "support.tar.gz", { objects = objects, findings = findings, about = about })
 
 local errors = require "errors"
 local fs = require "fs"
