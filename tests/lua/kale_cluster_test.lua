@@ -49,7 +49,7 @@ test("a submitted notebook runs, and gives its metrics", function()
 end)
 
 -- What a trial's pod sees, and what it prints.
-local function run_trial(k, directory, changes)
+local function run_trial(k, directory, changes, options)
   local uploaded = k:upload(compiled(directory).text, { name = "square" })
   local spec = { trial = "tune-abc", pipeline_id = uploaded.pipeline_id, pipeline_version_id = uploaded.version_id,
     experiment = "tune", namespace = "team-a", objective = "loss",
@@ -58,7 +58,7 @@ local function run_trial(k, directory, changes)
   local environment = { KFHOST_TRIAL = json.encode(spec), KFHOST_P_1 = "4.0" }
   local lines = {}
   local out = { write = function(_, text) lines[#lines + 1] = text end, flush = function() end }
-  local code = trial.run(k, trial.read(function(name) return environment[name] end), out)
+  local code = trial.run(k, trial.read(function(name) return environment[name] end), out, options)
   return code, lines, spec
 end
 
@@ -84,7 +84,7 @@ end)
 test("an unknown version is refused; an objective that never comes is told", function()
   with_server(function(k, _, directory)
     test.equal(run_trial(k, directory, { pipeline_version_id = "11111111-1111-4111-8111-111111111111" }), 3)
-    test.equal(run_trial(k, directory, { objective = "never" }), 4)
+    test.equal(run_trial(k, directory, { objective = "never" }, { objective_wait = "300ms" }), 4)
   end)
 end)
 

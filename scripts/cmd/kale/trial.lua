@@ -11,6 +11,7 @@ return cli.main {
     .. "143 cancelled.",
   options = {
     { "--cancel", "end the trial's run instead" },
+    { "--objective-wait TIME", "how long after the run's end its objective may still come; 30s" },
     { "--endpoint URL", "of the KFP API; KF_PIPELINES_ENDPOINT or the cluster without it" },
   },
   run = function(args)
@@ -20,6 +21,6 @@ return cli.main {
     local k = require "kfp".connect { endpoint = args.endpoint, namespace = spec.namespace, token_file = token,
       tries = 1 }
     if args.cancel then return trial.cancel(k, spec) end
-    return trial.run(k, spec, io.stdout)
+    return trial.run(k, spec, io.stdout, { objective_wait = args.objective_wait })
   end,
 }(...)

@@ -142,11 +142,12 @@ local function follow(k, run, seen, out)
 end
 
 -- The objective may come a little after the end of the run.
-local function has_objective(k, trial, run, seen, out)
-  local deadline = task.now() + OBJECTIVE_WAIT
+local function has_objective(k, trial, run, seen, out, wait)
+  local deadline = task.now() + wait
   while trial.objective and not seen.names[trial.objective] do
-    if task.now() > deadline then return false end
-    task.sleep(LONGEST_PAUSE)
+    local left = deadline - task.now()
+    if left <= 0 then return false end
+    task.sleep(math.min(left, LONGEST_PAUSE))
     relay(k, run.run_id, seen, out)
   end
   return true
@@ -156,8 +157,10 @@ end
 ---@param k table of kfp.connect
 ---@param trial table of read
 ---@param out file metrics go there
+---@param options {objective_wait: number|string|nil}? how long after the end the objective may still come; 30 s
 ---@return integer code of the process
-function M.run(k, trial, out)
+function M.run(k, trial, out, options)
+  local wait = task.seconds(options and options.objective_wait or OBJECTIVE_WAIT)
   local seen = { count = 0, names = {} }
   local ok, run = pcall(start, k, trial)
   if ok then ok, run = pcall(follow, k, run, seen, out) end
@@ -171,7 +174,7 @@ function M.run(k, trial, out)
     io.stderr:write(("kale trial: run %s ended %s\n"):format(run.run_id, run.state))
     return M.CODES.failed
   end
-  return has_objective(k, trial, run, seen, out) and M.CODES.succeeded or M.CODES.no_objective
+  return has_objective(k, trial, run, seen, out, wait) and M.CODES.succeeded or M.CODES.no_objective
 end
 
 -- What the server answers when there is nothing to end: no such run, one that ends already, one that is over.
