@@ -49,7 +49,7 @@ test("the trial's template passes no sidecar, restricted pods, and values by env
   local pod = job.spec.template
   test.equal(pod.metadata.labels["sidecar.istio.io/inject"], "false")
   local container = pod.spec.containers[1]
-  test.same(container.args, { "exec kfhost kale trial" })
+  test.same(container.args, { "kfhost kale trial" })
   test.equal(container.env[1].value, "${trialParameters.rate}")
   test.equal(pod.spec.volumes[1].projected.sources[1].serviceAccountToken.audience, "pipelines.kubeflow.org")
   local refused = require "kube".pod_security({ spec = pod.spec, metadata = pod.metadata }, "restricted")

@@ -117,7 +117,7 @@ local function pod_of(environment, options)
     restartPolicy = "Never", serviceAccountName = options.service_account or "default-editor",
     terminationGracePeriodSeconds = 30,
     containers = { { name = "main", image = options.image, command = { "sh", "-c" },
-      args = { "exec kfhost kale trial" }, env = environment, securityContext = restricted,
+      args = { "kfhost kale trial" }, env = environment, securityContext = restricted,
       lifecycle = { preStop = { exec = { command = { "sh", "-c", "kfhost kale trial --cancel" } } } },
       volumeMounts = { { name = "kfp-token", mountPath = TOKEN_DIRECTORY, readOnly = true } } } },
     volumes = { { name = "kfp-token", projected = { sources = { { serviceAccountToken = { path = "token",

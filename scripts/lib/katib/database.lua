@@ -25,6 +25,10 @@ local function all_messages()
   return messages
 end
 
+---The messages of the DB manager, which both sides speak: Report, Get, GetReply, Delete.
+---@return table<string, grpc.Message>
+function M.messages() return all_messages() end
+
 ---@class katib.Database
 ---@field call fun(path: string, bytes: string): string
 local Database = {}

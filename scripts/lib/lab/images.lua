@@ -4,8 +4,11 @@
 --
 -- A line is a pattern with * (for any text), and what it means: `program` is what runs when a container
 -- gives no command, `entrypoint` what stands before its arguments. All see the programs of this machine.
+-- `builtin` names a module of the lab that does the container's work without a process.
 
 return {
+  { "*/katib/file-metrics-collector:*", builtin = "lab.katib.collector" },
+  { "*/katib/suggestion-*", builtin = "lab.katib.idle" }, { "*/katib/earlystopping-*", builtin = "lab.katib.idle" },
   { "python:*", program = { "python3" } },
   { "*/python:*", program = { "python3" } },
   { "kfhost", entrypoint = { "kfhost" } },

@@ -187,7 +187,8 @@ end
 
 local STANDARD_FINALIZERS = { kubernetes = true, orphan = true, foregroundDeletion = true }
 
-local function check_finalizers(finalizers, causes)
+-- Of custom resources any qualified name will do; the real server only warns.
+local function check_finalizers(resource, finalizers, causes)
   local both = {}
   for i, name in ipairs(finalizers) do
     both[name] = true
@@ -195,7 +196,7 @@ local function check_finalizers(finalizers, causes)
       local field = ("metadata.finalizers[%d]"):format(i - 1)
       local faults = M.qualified_faults(name)
       for _, fault in ipairs(faults) do causes:invalid(field, name, fault) end
-      if #faults == 0 and not name:find "/" then
+      if #faults == 0 and not resource.custom and not name:find "/" then
         causes:invalid(field, name, "name is neither a standard finalizer name nor is it fully qualified")
       end
     end
@@ -222,7 +223,7 @@ function M.check(resource, object, causes)
   if meta.labels then M.check_labels(meta.labels, "metadata.labels", causes) end
   if meta.annotations then check_annotations(meta.annotations, causes) end
   if meta.ownerReferences then check_owners(meta.ownerReferences, causes) end
-  if meta.finalizers then check_finalizers(meta.finalizers, causes) end
+  if meta.finalizers then check_finalizers(resource, meta.finalizers, causes) end
 end
 
 ---Checks what an update may not change.

@@ -163,7 +163,7 @@ function M.experiment(name, namespace)
         spec = { restartPolicy = "Never", volumes = { { name = "token", projected = { sources = { {
             serviceAccountToken = { path = "token", audience = "pipelines.kubeflow.org" } } } } } },
           containers = { { name = "main", image = "kfhost", command = { "sh", "-c" },
-            args = { "exec kfhost kale trial" }, env = { { name = "KFHOST_TRIAL", value = "{}" } },
+            args = { "kfhost kale trial" }, env = { { name = "KFHOST_TRIAL", value = "{}" } },
             volumeMounts = { { name = "token", mountPath = "/var/run/secrets/kfhost/kfp" } } } } } } } } },
   } })
 end

@@ -1,262 +1,278 @@
--- lab.katib.controller: experiments make trials, trials make jobs, and the jobs' printed metrics come back.
--- Not for what is decided (the pure functions of katib); it talks to any Kubernetes API.
---   local c = controller.start(require "kube".connect {}, {}); c:stop()
+-- lab.katib.controller: Katib beside a lab's API: webhooks, metrics database, services, and the controller whose queue
+-- is filled by what changes.
+-- Not for what is decided (experiments, suggestions, trials), nor for collecting (collector).
+--   local katib = controller.start(client, { authority = lab.authority }); katib:stop()
 
-local conditions = require "lab.katib.conditions"
+local config = require "lab.katib.config"
 local crds = require "lab.katib.crds"
+local conditions = require "lab.katib.conditions"
+local databases = require "lab.katib.database"
 local errors = require "errors"
-local hash = require "hash"
-local katib = require "katib"
+local names = require "lab.katib.names"
+local register = require "lab.katib.register"
+local services = require "lab.katib.service"
+local task = require "task"
 
 local M = {}
 
-local EXPERIMENTS, TRIALS = "experiments.v1beta1.kubeflow.org", "trials.v1beta1.kubeflow.org"
-local EXPERIMENT_LABEL, TRIAL_LABEL = "katib.kubeflow.org/experiment", "katib.kubeflow.org/trial"
-local MANAGER = "katib-controller"
+local LONGEST_BACKOFF = 5
 
+---@class lab.KatibController
+---@field client table of kube.connect
+---@field database lab.KatibDatabase
+---@field service lab.KatibService
+---@field log fun(text: string)
 local Controller = {}
 Controller.__index = Controller
 
-local function now()
-  return os.date "!%Y-%m-%dT%H:%M:%SZ"
+local LOOKS = { experiment = { names.EXPERIMENTS, "lab.katib.experiments" },
+  suggestion = { names.SUGGESTIONS, "lab.katib.suggestions" }, trial = { names.TRIALS, "lab.katib.trials" } }
+
+-- --- reading and writing ------------------------------------------------------------------------------------
+
+-- A kind as the client wants it: "Job.v1.batch".
+local function long_name(version, kind)
+  local group, short = version:match "^(.*)/(.*)$"
+  return group and ("%s.%s.%s"):format(kind, short, group) or ("%s.%s"):format(kind, version)
 end
 
-local function owner_of(object)
-  return { apiVersion = object.apiVersion, kind = object.kind, name = object.metadata.name, uid = object.metadata.uid,
-    controller = true, blockOwnerDeletion = true }
+---@return table? object nil when it is not there
+function Controller:get(kind, namespace, name)
+  local object, problem = self.client.try:get(kind, name, { namespace = namespace })
+  if not object and problem.code ~= "NotFound" then error(problem, 0) end
+  return object
 end
 
-local function write_status(self, kind, object, status)
-  return self.client:patch(kind, object.metadata.name, { status = status },
-    { namespace = object.metadata.namespace, subresource = "status", type = "merge", manager = MANAGER })
+---@param version string apiVersion
+---@return table? object nil also when there is no such kind
+function Controller:get_any(version, kind, namespace, name)
+  return self:get(long_name(version, kind), namespace, name)
 end
 
--- --- trials -----------------------------------------------------------------------------------------------
-
-local function names_of(objective)
-  local names = { objective.objectiveMetricName }
-  for _, name in ipairs(objective.additionalMetricNames or {}) do names[#names + 1] = name end
-  return names
-end
-
-local function make_job(self, trial)
-  local job = trial.spec.runSpec
-  local metadata = job.metadata
-  metadata.labels = metadata.labels or {}
-  metadata.labels[TRIAL_LABEL] = trial.metadata.name
-  metadata.ownerReferences = { owner_of(trial) }
-  local template = job.spec.template
-  template.metadata = template.metadata or {}
-  template.metadata.labels = template.metadata.labels or {}
-  template.metadata.labels[TRIAL_LABEL] = trial.metadata.name
-  template.metadata.labels[EXPERIMENT_LABEL] = trial.metadata.labels[EXPERIMENT_LABEL]
-  local made, problem = self.client.try:create(job, { manager = MANAGER })
+---@return table? object nil when it is there already
+function Controller:create(object)
+  local made, problem = self.client.try:create(object)
   if not made and problem.code ~= "AlreadyExists" then error(problem, 0) end
+  return made
 end
 
--- What the trial's pods have printed, read as its collector would.
-local function observe(self, trial)
-  local pods = self.client:list("pods", { namespace = trial.metadata.namespace,
-    labels = TRIAL_LABEL .. "=" .. trial.metadata.name })
-  local texts = {}
-  for _, pod in ipairs(pods) do
-    local text = self.client.try:logs { name = pod.metadata.name, namespace = trial.metadata.namespace,
-      container = trial.spec.primaryContainerName }
-    texts[#texts + 1] = type(text) == "string" and text or nil
-  end
-  local names = names_of(trial.spec.objective)
-  local metrics, unavailable = katib.metrics(table.concat(texts), names)
-  return katib.observation(metrics, names), unavailable
+---Makes what is not there yet.
+---@return table object as it stands
+function Controller:ensure(object)
+  return self:get(long_name(object.apiVersion, object.kind), object.metadata.namespace, object.metadata.name) or self:create(object) or object
 end
 
-local function message_of(job)
-  for _, one in ipairs(job.status.conditions or {}) do
-    if one.status == "True" and (one.type == "Complete" or one.type == "Failed") then
-      return one.message or "", one.reason or ""
-    end
-  end
-  return "", ""
+function Controller:delete(kind, object)
+  local _, problem = self.client.try:delete(kind, object.metadata.name, { namespace = object.metadata.namespace })
+  if problem and problem.code ~= "NotFound" then error(problem, 0) end
 end
 
-local function finish(self, trial, job, status, succeeded)
-  local message, reason = message_of(job)
-  if succeeded then
-    local metrics, unavailable = observe(self, trial)
-    status.observation = { metrics = metrics }
-    if unavailable then
-      conditions.set(status, "MetricsUnavailable", "MetricsUnavailable", "Metrics are not available")
-    else
-      conditions.set(status, "Succeeded", "TrialSucceeded. Job reason: " .. reason,
-        "Trial has succeeded. Job message: " .. message)
-    end
-  else
-    conditions.set(status, "Failed", "TrialFailed. Job reason: " .. reason,
-      "Trial has failed. Job message: " .. message)
+---@return table object
+function Controller:save_status(object) return self.client:update(object, { subresource = "status" }) end
+
+---@return boolean added whether it was missing
+function Controller:add_finalizer(object, name)
+  local list = object.metadata.finalizers or {}
+  for _, one in ipairs(list) do
+    if one == name then return false end
   end
-  status.completionTime = now()
-  write_status(self, TRIALS, trial, status)
+  list[#list + 1] = name
+  object.metadata.finalizers = list
+  self.client:update(object)
+  return true
 end
 
-function Controller:trial(trial)
-  if conditions.final(trial) or trial.metadata.deletionTimestamp then return end
-  local status = trial.status or {}
-  local job, problem = self.client.try:get("jobs.v1.batch", trial.metadata.name,
-    { namespace = trial.metadata.namespace })
-  if not job then
-    if problem.status ~= 404 then error(problem, 0) end
-    make_job(self, trial)
-    status.startTime = status.startTime or now()
-    conditions.set(status, "Created", "TrialCreated", "Trial is created")
-    conditions.set(status, "Running", "TrialRunning", "Trial is running")
-    write_status(self, TRIALS, trial, status)
-    return
+function Controller:drop_finalizer(object, name)
+  local left = {}
+  for _, one in ipairs(object.metadata.finalizers or {}) do
+    if one ~= name then left[#left + 1] = one end
   end
-  if katib.condition(trial.spec.successCondition, job) then return finish(self, trial, job, status, true) end
-  if katib.condition(trial.spec.failureCondition, job) then return finish(self, trial, job, status, false) end
+  if #left == #(object.metadata.finalizers or {}) then return end
+  object.metadata.finalizers = #left > 0 and left or nil
+  self.client:update(object)
 end
 
--- --- experiments ------------------------------------------------------------------------------------------
-
--- The trials of an experiment; those that were made a moment ago and are not seen yet among them.
-local function trials_of(self, experiment)
-  local made = self.made[experiment.metadata.uid] or {}
-  self.made[experiment.metadata.uid] = made
-  local list, seen = {}, {}
-  for _, trial in ipairs(self.trials:list { namespace = experiment.metadata.namespace,
-    labels = EXPERIMENT_LABEL .. "=" .. experiment.metadata.name }) do
-    list[#list + 1] = trial
-    seen[trial.metadata.name] = true
-  end
-  for name, trial in pairs(made) do
-    if not seen[name] then list[#list + 1] = trial end
-  end
+---The trials of an experiment, oldest first.
+---@param experiment table
+---@return table[]
+function Controller:trials_of(experiment)
+  local list = self.client:list(names.TRIALS, { namespace = experiment.metadata.namespace,
+    labels = names.EXPERIMENT_LABEL .. "=" .. experiment.metadata.name })
   table.sort(list, function(a, b)
     local x, y = a.metadata.creationTimestamp or "", b.metadata.creationTimestamp or ""
-    if x ~= y then return x < y end
-    return a.metadata.name < b.metadata.name
+    return x < y or x == y and a.metadata.name < b.metadata.name
   end)
-  return list, made
+  return list
 end
 
-local function make_trial(self, experiment, assignments, made)
-  local spec = experiment.spec
-  local name = ("%s-%s"):format(experiment.metadata.name, hash.random_hex(4))
-  local template = spec.trialTemplate
-  local trial = self.client:create({ apiVersion = "kubeflow.org/v1beta1", kind = "Trial",
-    metadata = { name = name, namespace = experiment.metadata.namespace, ownerReferences = { owner_of(experiment) },
-      labels = { [EXPERIMENT_LABEL] = experiment.metadata.name } },
-    spec = { objective = spec.objective, parameterAssignments = assignments,
-      runSpec = katib.render(experiment, { trial = name, assignments = assignments }),
-      primaryContainerName = template.primaryContainerName, successCondition = template.successCondition,
-      failureCondition = template.failureCondition, metricsCollector = spec.metricsCollectorSpec,
-      retainRun = template.retain } }, { manager = MANAGER })
-  made[name] = trial
+---The ConfigMap that a template is taken from, as katib.render wants it.
+---@return table? config_maps
+function Controller:config_maps(template)
+  local source = template.configMap
+  if not source then return nil end
+  local found = self:get("configmaps", source.configMapNamespace, source.configMapName)
+  return found and { [source.configMapNamespace .. "/" .. source.configMapName] = found.data } or {}
 end
 
-local function make_trials(self, experiment, trials, made, count)
-  local uid = experiment.metadata.uid
-  local suggestions, state = katib.suggest(experiment, trials, count, { state = self.states[uid] })
-  self.states[uid] = state
-  for _, assignments in ipairs(suggestions) do make_trial(self, experiment, assignments, made) end
-  return #suggestions
+-- --- the queue ----------------------------------------------------------------------------------------------
+
+---Looks at something soon.
+---@param what "experiment"|"suggestion"|"trial"
+function Controller:add(what, namespace, name)
+  local key = table.concat({ what, namespace, name }, "/")
+  if self.queued[key] then return end
+  self.queued[key] = true
+  table.insert(self.queue, { what = what, namespace = namespace, name = name, key = key })
+  self.wake:set()
 end
 
-local GROUPS = { Succeeded = "trialsSucceeded", Failed = "trialsFailed", Killed = "trialsKilled",
-  MetricsUnavailable = "trialMetricsUnavailable", EarlyStopped = "trialsEarlyStopped" }
+---Looks at something after some seconds.
+function Controller:later(what, namespace, name, seconds)
+  local key = table.concat({ what, namespace, name }, "/")
+  if self.timers[key] or self.stopped then return end
+  self.timers[key] = task.spawn(function()
+    local ok = pcall(task.sleep, seconds)
+    self.timers[key] = nil
+    if ok and not self.stopped then self:add(what, namespace, name) end
+  end)
+end
 
-local function count(status, trials)
-  for _, field in pairs(GROUPS) do status[field] = nil end
-  status.trials, status.trialsRunning = #trials, 0
-  for _, trial in ipairs(trials) do
-    local final = conditions.final(trial)
-    if final then status[GROUPS[final]] = (status[GROUPS[final]] or 0) + 1
-    else status.trialsRunning = status.trialsRunning + 1 end
+local function look(self, item)
+  local kind, module = table.unpack(LOOKS[item.what])
+  local object = self:get(kind, item.namespace, item.name)
+  if object then require(module).look(self, object) end
+end
+
+-- A failure is tried again, later each time; another's write in between is no failure.
+local function retry(self, item, problem)
+  local failures = (self.failures[item.key] or 0) + 1
+  self.failures[item.key] = failures
+  if not errors.is(problem) or problem.status ~= 409 and problem.status ~= 404 then
+    self.log(("katib: %s %s: %s"):format(item.what, item.name, errors.text(problem)))
   end
+  self:later(item.what, item.namespace, item.name, math.min(0.02 * 2 ^ failures, LONGEST_BACKOFF))
 end
 
-local function optimal(experiment, trials)
-  local best = katib.best(experiment, trials)
-  if not best then return nil end
-  return { bestTrialName = best.name, parameterAssignments = best.assignments,
-    observation = { metrics = best.metrics } }
-end
-
-function Controller:experiment(given)
-  if conditions.final(given) or given.metadata.deletionTimestamp then return end
-  local experiment = katib.default(given)
-  experiment.metadata = given.metadata
-  local trials, made = trials_of(self, experiment)
-  local decision = katib.next(experiment, trials)
-  local status = given.status or {}
-  status.startTime = status.startTime or now()
-  conditions.set(status, "Created", "ExperimentCreated", "Experiment is created")
-  if decision.create > 0 and decision.condition ~= "Succeeded" and decision.condition ~= "Failed" then
-    make_trials(self, experiment, trials, made, decision.create)
-    trials = trials_of(self, experiment)
-  end
-  conditions.set(status, decision.condition, decision.reason, decision.message)
-  count(status, trials)
-  status.currentOptimalTrial = optimal(experiment, trials)
-  if conditions.final { status = status } then status.completionTime = now() end
-  write_status(self, EXPERIMENTS, given, status)
-end
-
--- --- what happens -----------------------------------------------------------------------------------------
-
-local function touch_experiment(self, trial)
-  local name = trial.metadata.labels and trial.metadata.labels[EXPERIMENT_LABEL]
-  local experiment = name and self.client.try:get(EXPERIMENTS, name, { namespace = trial.metadata.namespace })
-  if experiment then self:experiment(experiment) end
-end
-
-local function touch_trial(self, job)
-  local name = job.metadata.labels and job.metadata.labels[TRIAL_LABEL]
-  local trial = name and self.client.try:get(TRIALS, name, { namespace = job.metadata.namespace })
-  if trial then self:trial(trial) end
-end
-
--- One thing at a time: what is decided twice at once would be done twice.
-local function in_turn(self, handle)
-  return function(_, object)
-    if not object then return end
-    local turn = self.turn
-    local mine = require "task".event()
-    self.turn = mine
-    if turn then turn:wait() end
-    local ok, problem = pcall(handle, object)
-    mine:set()
-    if not ok then
-      if not errors.is(problem, "Cancelled") then self.log(errors.text(problem)) end
-      error(problem, 0)
+local function run(self)
+  while not self.stopped do
+    local item = table.remove(self.queue, 1)
+    if not item then
+      self.wake:clear()
+      self.wake:wait()
+    else
+      self.queued[item.key] = nil
+      local ok, problem = pcall(look, self, item)
+      if ok then self.failures[item.key] = nil
+      elseif errors.is(problem, "Cancelled") then error(problem, 0)
+      elseif not self.stopped then retry(self, item, problem) end
     end
   end
+end
+
+-- --- what changes -------------------------------------------------------------------------------------------
+
+-- What a change of an object of a kind makes the controller look at.
+local function on(self, kind, told)
+  self.informers[#self.informers + 1] = self.client:informer { kind = kind, namespace = "*",
+    handler = function(_, object, last)
+      local known = object or last
+      if known then told(known, known.metadata.namespace) end
+    end }
+end
+
+local function owner_changed(self, what, kind)
+  return function(object, namespace)
+    local owner = names.owned_by(object, kind)
+    if owner then self:add(what, namespace, owner) end
+  end
+end
+
+---Watches runs of a kind, if it is not watched yet.
+function Controller:watch_runs(version, kind)
+  local name = long_name(version, kind)
+  if self.watched[name] then return end
+  self.watched[name] = true
+  on(self, name, owner_changed(self, "trial", "Trial"))
+end
+
+local function watch(self)
+  local owner_of_trial = owner_changed(self, "experiment", "Experiment")
+  on(self, names.EXPERIMENTS, function(object, namespace)
+    self:add("experiment", namespace, object.metadata.name)
+  end)
+  on(self, names.SUGGESTIONS, function(object, namespace)
+    self:add("suggestion", namespace, object.metadata.name)
+    self:add("experiment", namespace, object.metadata.name)
+  end)
+  on(self, names.TRIALS, function(object, namespace)
+    self:add("trial", namespace, object.metadata.name)
+    owner_of_trial(object, namespace)
+  end)
+  on(self, "deployments.v1.apps", owner_changed(self, "suggestion", "Suggestion"))
+  self:watch_runs("batch/v1", "Job")
+end
+
+-- --- services -----------------------------------------------------------------------------------------------
+
+local function find_trial(self, name)
+  for _, trial in ipairs((self.client:list(names.TRIALS, { namespace = "*" }))) do
+    if trial.metadata.name == name then return trial end
+  end
+  return nil
+end
+
+---Marks a trial as stopped early, as the early-stopping service does.
+---@param name string
+---@return string? problem
+function Controller:stop_trial(name)
+  for _ = 1, 10 do
+    local trial = find_trial(self, name)
+    if not trial then return ('(404) trials.kubeflow.org "%s" not found'):format(name) end
+    trial.status = trial.status or {}
+    conditions.set(trial.status, "EarlyStopped", "True", "TrialEarlyStopped", "Trial is early stopped")
+    local ok, problem = pcall(self.save_status, self, trial)
+    if ok then return nil end
+    if not errors.is(problem) or problem.status ~= 409 then error(problem, 0) end
+  end
+  return "(409) the trial changes all the time"
+end
+
+---A trial's metrics have come.
+---@param name string
+function Controller:reported(name)
+  local trial = find_trial(self, name)
+  if trial then self:add("trial", trial.metadata.namespace, name) end
 end
 
 ---@param client table of kube.connect
----@param options {log: fun(text: string)?}?
+---@param options {authority: table?, database: string?, log: fun(text: string)?}? authority: of lab.serve, for the
+---  webhooks; database: path
+---@return lab.KatibController
 function M.start(client, options)
-  local log = options and options.log or function() end
-  local self = setmetatable({ client = client, made = {}, states = {}, log = log }, Controller)
-  for _, crd in ipairs(crds.all()) do
-    local made, problem = client.try:create(crd, { manager = MANAGER })
-    if not made and problem.code ~= "AlreadyExists" then error(problem, 0) end
-    client:wait { kind = "customresourcedefinitions", name = crd.metadata.name, condition = "Established",
-      timeout = "10s" }
-  end
-  self.trials = client:informer { kind = TRIALS, namespace = "*", handler = in_turn(self, function(trial)
-    self:trial(trial)
-    if conditions.final(trial) then touch_experiment(self, trial) end
-  end) }
-  self.trials:sync "10s"
-  self.jobs = client:informer { kind = "jobs.v1.batch", namespace = "*",
-    handler = in_turn(self, function(job) touch_trial(self, job) end) }
-  self.experiments = client:informer { kind = EXPERIMENTS, namespace = "*",
-    handler = in_turn(self, function(experiment) self:experiment(experiment) end) }
+  options = options or {}
+  local self = setmetatable({ client = client, queue = {}, queued = {}, failures = {}, timers = {}, informers = {},
+    watched = {}, wake = task.event(), log = options.log or function() end,
+    database = databases.open(options.database) }, Controller)
+  self.service = services.new { database = self.database, stop = function(name) return self:stop_trial(name) end }
+  register.kinds(client, crds.all())
+  client:apply(config.object(), { force = true })
+  self.servers = register.serve(self, options.authority)
+  self.task = task.spawn(function()
+    local ok, problem = pcall(run, self)
+    if not ok and not errors.is(problem, "Cancelled") then error(problem, 0) end
+  end)
+  watch(self)
   return self
 end
 
 function Controller:stop()
-  for _, one in ipairs { self.experiments, self.jobs, self.trials } do one:stop() end
+  self.stopped = true
+  self.wake:set()
+  for _, one in ipairs(self.informers) do one:stop() end
+  for _, timer in pairs(self.timers) do timer:cancel() end
+  self.task:cancel()
+  for _, server in ipairs(self.servers) do server:close() end
+  self.database:close()
 end
 
 return M

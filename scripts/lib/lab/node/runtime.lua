@@ -140,6 +140,17 @@ local function words(container, values)
   return list
 end
 
+-- Without namespaces the volume that Katib mounts is elsewhere: what its wrapper writes there is told so.
+local function move_metrics(container, list, directories)
+  for _, mount in ipairs(container.volumeMounts or {}) do
+    if mount.name == "metrics-volume" then
+      local pattern = mount.mountPath:gsub("/+$", ""):gsub("%p", "%%%0")
+      local place = directories[mount.name]:gsub("%%", "%%%%")
+      for i, word in ipairs(list) do list[i] = word:gsub(pattern, place) end
+    end
+  end
+end
+
 -- In namespaces: a process of ours sets them up and becomes the command.
 local function confined(_, sandbox, container, place, list, values, directories)
   local binds = mounts(container, directories)
@@ -185,6 +196,7 @@ local function unconfined(self, _, container, place, list, values, directories)
   local message = fs.join(root, ((container.terminationMessagePath or "/dev/termination-log"):gsub("^/+", "")))
   fs.mkdir(fs.dirname(message), { parents = true })
   fs.write(message, "")
+  move_metrics(container, list, directories)
   values.KFHOST_ROOT = root
   values.HOME = root
   values.PATH = self.bin .. ":" .. values.PATH
@@ -216,6 +228,16 @@ local function follow(cluster, stream, path)
   end
 end
 
+-- A container whose image means a task of the lab.
+local function start_builtin(self, sandbox, container, directories, place)
+  local line = image.find(container.image)
+  if not line.builtin or container.command then return nil end
+  local started = require "lab.node.builtin".start(self, { module = line.builtin, sandbox = sandbox,
+    container = container, directories = directories, place = place })
+  sandbox.processes[container.name] = started
+  return started
+end
+
 ---Starts a container.
 ---@param sandbox table
 ---@param container table
@@ -225,6 +247,9 @@ end
 function runtime:start(sandbox, container, directories, count)
   local place = fs.join(sandbox.directory, container.name, tostring(count))
   fs.mkdir(place, { parents = true })
+  sandbox.processes = sandbox.processes or {}
+  local builtin = start_builtin(self, sandbox, container, directories, place)
+  if builtin then return builtin end
   local values = variables(self, sandbox, container)
   local list = words(container, values)
   if #list == 0 then error("no command specified", 0) end
@@ -240,6 +265,7 @@ function runtime:start(sandbox, container, directories, count)
     ended = task.event(), confined = sandbox.link ~= nil, place = place,
   }, process)
   self.running[self_process] = true
+  sandbox.processes[container.name] = self_process
   task.spawn(function()
     follow(self.cluster, child, log)
     local ok, exit = pcall(child.wait, child)
@@ -284,6 +310,28 @@ function process:wait(timeout) return self.finished ~= nil or self.ended:wait(ti
 function process:inner_pid()
   local ok, text = pcall(fs.read, ("/proc/%d/task/%d/children"):format(self.pid, self.pid))
   return ok and math.tointeger(tonumber(text:match "%d+"))
+end
+
+-- The container's first process as this machine numbers it, whatever stands between.
+local function first_pid(self)
+  return self.confined and self:inner_pid() or self.pid
+end
+
+---What the first process of a container takes for its own number ($$ in a shell).
+---@return integer pid
+function process:shell_pid()
+  local pid = first_pid(self)
+  local ok, text = pcall(fs.read, ("/proc/%d/status"):format(pid))
+  return ok and math.tointeger(tonumber(text:match "NSpid:[^\n]-(%d+)\n")) or pid
+end
+
+---The processes right below the first one.
+---@return integer[] pids as this machine numbers them
+function process:children()
+  local pid, list = first_pid(self), {}
+  local ok, text = pcall(fs.read, ("/proc/%d/task/%d/children"):format(pid, pid))
+  for word in (ok and text or ""):gmatch "%d+" do list[#list + 1] = math.tointeger(tonumber(word)) end
+  return list
 end
 
 ---The options of one more command in a container that runs.
