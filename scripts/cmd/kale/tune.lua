@@ -45,7 +45,7 @@ end
 local function place(args)
   if args.lab then
     local fs = require "fs" -- steps find the files beside the notebook, as in kale run
-    local kubeflow = require "lab.kubeflow".start { log = os.getenv "KFDEBUG" and function(t) io.stderr:write(t, "\n") end, root = fs.tmpdir "kfhost-lab",
+    local kubeflow = require "lab.kubeflow".start { root = fs.tmpdir "kfhost-lab",
       cwd = fs.dirname(fs.join(fs.cwd(), args.notebook)) }
     local k = require "kfp".connect { endpoint = kubeflow.pipelines.url }
     return { client = kubeflow.client, kfp = k, endpoint = kubeflow.endpoint,

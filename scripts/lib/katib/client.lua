@@ -61,7 +61,7 @@ end
 ---@param name string
 ---@param options table? see kube: propagation, wait
 function Client:delete(name, options)
-  local given = { namespace = self.namespace, propagation = "foreground" }
+  local given = { namespace = self.namespace, propagation = "Foreground" }
   for key, value in pairs(options or {}) do given[key] = value end
   return self.kube:delete(EXPERIMENTS, name, given)
 end

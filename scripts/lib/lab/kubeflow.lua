@@ -67,11 +67,11 @@ function M.attach(lab, options)
 end
 
 ---A small Kubeflow of its own, with profile namespaces; whoever asks may do everything.
----@param options {root: string, cwd: string?, jobs: integer?, images: table?, plain_pods: boolean?,
+---@param options {root: string, cwd: string?, jobs: integer?, images: table?, plain_pods: boolean?, nodes: integer?,
 ---  profiles: string[]?, log: fun(text: string)?}
 ---@return lab.Kubeflow
 function M.start(options)
-  local self = M.attach(serve.start { plain_pods = options.plain_pods }, options)
+  local self = M.attach(serve.start { plain_pods = options.plain_pods, nodes = options.nodes }, options)
   self.owns_lab = true
   for _, name in ipairs(options.profiles or { "team-a" }) do profile(self.client, name) end
   return self

@@ -117,7 +117,7 @@ local function stop(context, main, mark)
 end
 
 -- Reads new lines until a rule stops the training or it ends by itself. Returns whether it was stopped.
-local function watch(context, main, options, path)
+local function watch(main, options, path)
   local seen, best = 0, {}
   while not main.finished do
     local text = fs.exists(path) and fs.read(path) or ""
@@ -154,7 +154,7 @@ local function collect(context, options)
   local main = wait_for_main(context)
   local mark = mark_of(context, main)
   local path = fs.join(context.directory, (options.path or ""):match "[^/]*$")
-  if #options.rules > 0 and watch(context, main, options, path) then
+  if #options.rules > 0 and watch(main, options, path) then
     if not stop(context, main, mark) then return 1 end
     report(context, options, path)
     context.katib:stop_trial(options.t)

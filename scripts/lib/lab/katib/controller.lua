@@ -59,7 +59,8 @@ end
 ---Makes what is not there yet.
 ---@return table object as it stands
 function Controller:ensure(object)
-  return self:get(long_name(object.apiVersion, object.kind), object.metadata.namespace, object.metadata.name) or self:create(object) or object
+  local kind = long_name(object.apiVersion, object.kind)
+  return self:get(kind, object.metadata.namespace, object.metadata.name) or self:create(object) or object
 end
 
 function Controller:delete(kind, object)

@@ -46,8 +46,9 @@ local function mutate_experiment(_, request)
   for _, finding in ipairs(katib.validate(copy(request.object))) do
     if finding.webhook == "defaulter" then return deny(400, finding.message) end
   end
-  local after = copy(request.object)
-  after.spec = whole.spec
+  local given = copy(request.object) -- what the typed object has no place for is gone
+  local after = { apiVersion = given.apiVersion, kind = given.kind, metadata = given.metadata, spec = whole.spec,
+    status = given.status }
   after.status = after.status or { currentOptimalTrial = { observation = json.object {} } }
   return allow_changed(request.object, after)
 end

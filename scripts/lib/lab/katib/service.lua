@@ -1,6 +1,7 @@
 -- lab.katib.service: what Katib's suggestion and early-stopping services answer, over gRPC and to the controller.
 -- Not for the algorithms themselves (katib.suggest, katib.stop_rules).
---   local service = services.new { database = db, stop = function(trial) … end }; grpc.serve { methods = service:methods() }
+--   local service = services.new { database = db, stop = function(trial) … end }
+--   grpc.serve { methods = service:methods() }
 
 local grpc = require "grpc"
 local json = require "json"

@@ -61,7 +61,8 @@ local function deployment_of(suggestion)
   local has_volume = suggestion.spec.resumePolicy == "FromVolume"
   return { apiVersion = "apps/v1", kind = "Deployment", metadata = metadata_of(suggestion),
     spec = { replicas = 1, selector = { matchLabels = labels }, template = { metadata = { labels = labels },
-      spec = { containers = containers_of(suggestion), serviceAccountName = suggestion.spec.earlyStopping and name or nil,
+      spec = { containers = containers_of(suggestion),
+        serviceAccountName = suggestion.spec.earlyStopping and name or nil,
         volumes = has_volume and { { name = "suggestion-volume", persistentVolumeClaim = { claimName = name } } }
           or nil } } } }
 end

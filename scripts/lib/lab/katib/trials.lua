@@ -104,7 +104,7 @@ local function advance(self, trial)
   if final and not trial.spec.retainRun then
     if run and not run.metadata.deletionTimestamp then
       self.client:delete(run.kind == "Job" and "jobs.v1.batch" or run.kind, run.metadata.name,
-        { namespace = run.metadata.namespace, propagation = "foreground" })
+        { namespace = run.metadata.namespace, propagation = "Foreground" })
     end
     return
   end

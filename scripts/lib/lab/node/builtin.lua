@@ -24,7 +24,7 @@ function process:command() error(("%s runs in the lab itself: nothing else can r
 
 function process:shell_pid() return self.pid end
 
-function process:children() return {} end
+function process.children() return {} end
 
 local function run(self, module, context)
   local ok, code = pcall(require(module).run, context)
