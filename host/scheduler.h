@@ -31,6 +31,8 @@ struct kf_task {
   int refusals;   // waits since it was cancelled
   bool queued, started, done, failed, cancelled;
   bool seen;  // someone has been told of its failure
+  bool last;    // the end of the program leaves it the grace instead of cancelling it
+  bool ending;  // that grace has begun
 };
 
 struct kf_scheduler {

@@ -94,6 +94,7 @@ struct kf_task *kf_task_spawn(lua_State *L, int arguments) {
   lua_rawsetp(L, -2, task);
   lua_pop(L, 1);
   task->done = false;
+  task->last = scheduler->current && scheduler->current->last;
   task->coroutine = task->innermost = coroutine;
   task->next = scheduler->live;
   if (task->next) task->next->previous = task;
@@ -250,8 +251,25 @@ void kf_task_cancel(struct kf_task *task) {
   }
 }
 
+struct kf_task *kf_task_spawn_last(lua_State *L, int arguments) {
+  struct kf_task *task = kf_task_spawn(L, arguments);
+  task->last = true;
+  return task;
+}
+
+static void begin_grace(struct kf_task *task) {
+  if (task->ending || task->cancelled) return;
+  struct kf_loop *loop = task->scheduler->host->loop;
+  task->ending = true;
+  task->grace.fire = on_grace;
+  kf_timer_start(loop, &task->grace, kf_loop_now(loop) + GRACE);
+}
+
 static void cancel_all(struct kf_scheduler *scheduler) {
-  for (struct kf_task *task = scheduler->live; task; task = task->next) kf_task_cancel(task);
+  for (struct kf_task *task = scheduler->live; task; task = task->next) {
+    if (task->last) begin_grace(task);
+    else kf_task_cancel(task);
+  }
 }
 
 // [-0, +0, -] forgets the failures that have not been told.

@@ -77,6 +77,10 @@ double kf_deadline_field(lua_State *L, int arg, const char *name);
 // which whoever keeps the pointer must keep as well.
 struct kf_task *kf_task_spawn(lua_State *L, int arguments);
 
+// [-(arguments+1), +1, m] the same, but the end of the program, by a signal too, does not cancel the
+// task nor those it spawns: it waits for them, as long as the grace.
+struct kf_task *kf_task_spawn_last(lua_State *L, int arguments);
+
 // Cancels a task, unless it has ended: from now on its waits raise "Cancelled".
 void kf_task_cancel(struct kf_task *task);
 

@@ -19,6 +19,13 @@ static int l_spawn(lua_State *L) {
   return 1;
 }
 
+// task.last(fn, …) -> task   one that the end of the program does not cancel, but waits for
+static int l_last(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  kf_task_spawn_last(L, lua_gettop(L) - 1);
+  return 1;
+}
+
 // t:cancel(): its wait, and every further one, raises "Cancelled".
 static int l_cancel(lua_State *L) {
   kf_task_cancel(check_task(L));
@@ -143,7 +150,8 @@ static const luaL_Reg event_methods[] = {
 
 static const luaL_Reg functions[] = {
     {"spawn", l_spawn},     {"sleep", l_sleep},     {"now", l_now},     {"event", l_event},
-    {"current", l_current}, {"seconds", l_seconds}, {"foreground", l_foreground}, {NULL, NULL}};
+    {"current", l_current}, {"seconds", l_seconds}, {"foreground", l_foreground},
+    {"last", l_last},       {NULL, NULL}};
 
 static void set_methods(lua_State *L, const char *type, const luaL_Reg *list) {
   luaL_newmetatable(L, type);

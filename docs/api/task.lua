@@ -27,6 +27,11 @@ function Event:wait(timeout) end
 ---@param fn fun(...): ...
 ---@return task.Task
 function core.spawn(fn, ...) end
+---Starts a task that clears up: the program's end, by a signal too, does not cancel it nor what it spawns, but waits
+---for it, for 10 s at most.
+---@param fn fun(...): ...
+---@return task.Task
+function core.last(fn, ...) end
 ---@param seconds number|string
 function core.sleep(seconds) end
 ---@return number # seconds, monotonic

@@ -5,6 +5,7 @@ local core = require "task.core"
 
 local M = {
   spawn = core.spawn,
+  last = core.last,
   sleep = core.sleep,
   now = core.now,
   event = core.event,

@@ -355,3 +355,26 @@ test("an error in a task that nobody waits for fails the test", function()
   test.equal(ok, false)
   test.equal(errors.text(err):find "unheard" ~= nil, true)
 end)
+
+test("what clears up has its time after a signal", function()
+  local proc = require "proc"
+  local p <close> = proc.spawn { host.executable(), "-e", [[
+    local task = require "task"
+    task.spawn(function() -- when the main task waits
+      io.stdout:write "ready\n"
+      io.stdout:flush()
+    end)
+    pcall(task.sleep, 60)
+    task.last(function()
+      local inner = task.spawn(task.sleep, 0.05)
+      inner:wait()
+      io.stdout:write "cleared up\n"
+      io.stdout:flush()
+    end)
+  ]], stderr = "null" }
+  test.equal(p:read_line "stdout", "ready")
+  require "pod".kill(p.pid, 15)
+  test.equal(p:read_line("stdout", 20), "cleared up")
+  test.equal(p:read_line("stdout", 20), nil)
+  test.equal(p:wait().code, 143)
+end)

@@ -16,6 +16,7 @@ local NAMESPACE = "6ba7b811-9dad-11d1-80b4-00c04fd430c8" -- of UUIDs that are ma
 local FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2 -- seconds between looks: a metric is relayed within two
 local BUDGET = 600 -- seconds of failure without a break
 local START = 60 -- seconds in which the mesh in front may still say no
+local CLEARING = 5 -- seconds to end the run after a signal
 local OBJECTIVE_WAIT = 30 -- seconds after the end in which the objective may still come
 
 -- --- what the pod was given -------------------------------------------------------------------------------
@@ -166,7 +167,10 @@ function M.run(k, trial, out, options)
   if ok then ok, run = pcall(follow, k, run, seen, out) end
   if not ok then
     if not errors.is(run) then error(run, 0) end
-    if run.code == "Cancelled" then return M.CODES.cancelled end
+    if run.code == "Cancelled" then
+      task.last(M.cancel, k, trial, CLEARING) -- nothing can wait any more in here
+      return M.CODES.cancelled
+    end
     io.stderr:write("kale trial: ", errors.text(run), "\n")
     return run.code == "Budget" and M.CODES.budget or M.CODES.refused
   end
@@ -183,10 +187,19 @@ local ENDED = { NotFound = true, InvalidArgument = true, Internal = true }
 ---Ends the run of a trial, if there is one that is under way.
 ---@param k table
 ---@param trial table
+---@param patience number? seconds in which it is tried again when Pipelines do not answer, or know of no run that may
+---  have been asked for a moment ago
 ---@return integer code
-function M.cancel(k, trial)
-  local _, problem = errors.try(k.runs):terminate(M.run_id(trial))
-  return (problem == nil or ENDED[problem.code]) and 0 or 1
+function M.cancel(k, trial, patience)
+  local deadline = task.now() + (patience or 0)
+  while true do
+    local _, problem = errors.try(k.runs):terminate(M.run_id(trial))
+    local again = problem and (PASSING[problem.code] or problem.code == "NotFound")
+    if not again or task.now() + FIRST_PAUSE > deadline then
+      return (problem == nil or ENDED[problem.code]) and 0 or 1
+    end
+    task.sleep(FIRST_PAUSE)
+  end
 end
 
 return M
