@@ -61,7 +61,8 @@ function M.attach(lab, options)
   hosted.put(lab.cluster, { namespace = "kubeflow", name = "ml-pipeline", labels = { app = "ml-pipeline" },
     account = "ml-pipeline", sidecar = true,
     ports = { { name = "http", port = 8888, local_port = own.port } } })
-  lab.cluster.katib = katib.start(controller, { authority = lab.authority, log = options.log })
+  lab.cluster.katib = katib.start(controller, { authority = lab.authority, cluster = lab.cluster,
+    log = options.log })
   return setmetatable({ lab = lab, endpoint = "http://ml-pipeline.kubeflow.svc.cluster.local:8888",
     pipelines = own, client = client, controller = controller, katib = lab.cluster.katib }, Kubeflow)
 end

@@ -99,13 +99,17 @@ local function wait_for_main(context)
   end
 end
 
-local function mark_of(context, main)
-  return fs.join(context.directory, ("%d.pid"):format(main:shell_pid()))
+-- The mark that the wrapper left: a file named by its process, which is gone by now.
+local function read_mark(context)
+  for _, name in ipairs(fs.list(context.directory)) do
+    if name:find "^%d+%.pid$" then return fs.read(fs.join(context.directory, name)):match "^[^\n]*" end
+  end
+  return nil
 end
 
-local function stop(context, main, mark)
+local function stop(context, main)
   context.say "Training container is early stopped"
-  fs.write(mark, "early-stopped")
+  fs.write(fs.join(context.directory, ("%d.pid"):format(main:shell_pid())), "early-stopped")
   local children = main:children()
   if #children ~= 1 then
     context.say(("the training has %d processes below its shell, and one can be ended"):format(#children))
@@ -152,19 +156,17 @@ end
 
 local function collect(context, options)
   local main = wait_for_main(context)
-  local mark = mark_of(context, main)
   local path = fs.join(context.directory, (options.path or ""):match "[^/]*$")
   if #options.rules > 0 and watch(main, options, path) then
-    if not stop(context, main, mark) then return 1 end
+    if not stop(context, main) then return 1 end
     report(context, options, path)
     context.katib:stop_trial(options.t)
     return 0
   end
   wait_for_all(context, main, options)
-  local said = fs.exists(mark) and fs.read(mark):match "^[^\n]*" or nil
+  local said = read_mark(context)
   if said ~= "completed" and said ~= "early-stopped" then
-    context.say(("Failed to wait for worker container: unable to read %s for the main process"):format(
-      mark:match "[^/]*$"))
+    context.say "Failed to wait for worker container: the training left no mark in its directory"
     return 1
   end
   report(context, options, path)

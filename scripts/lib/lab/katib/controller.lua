@@ -246,8 +246,8 @@ function Controller:reported(name)
 end
 
 ---@param client table of kube.connect
----@param options {authority: table?, database: string?, log: fun(text: string)?}? authority: of lab.serve, for the
----  webhooks; database: path
+---@param options {authority: table?, cluster: lab.Cluster?, database: string?, log: fun(text: string)?}?
+---  authority: of lab.serve, for the webhooks; cluster: whose pods find the database; database: path
 ---@return lab.KatibController
 function M.start(client, options)
   options = options or {}
@@ -257,7 +257,7 @@ function M.start(client, options)
   self.service = services.new { database = self.database, stop = function(name) return self:stop_trial(name) end }
   register.kinds(client, crds.all())
   client:apply(config.object(), { force = true })
-  self.servers = register.serve(self, options.authority)
+  self.servers = register.serve(self, options)
   self.task = task.spawn(function()
     local ok, problem = pcall(run, self)
     if not ok and not errors.is(problem, "Cancelled") then error(problem, 0) end

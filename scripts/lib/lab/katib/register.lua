@@ -4,6 +4,7 @@
 
 local grpc = require "grpc"
 local hash = require "hash"
+local hosted = require "lab.network.hosted"
 local review = require "lab.katib.review"
 local server = require "server"
 local x509 = require "x509"
@@ -70,11 +71,17 @@ end
 
 -- --- gRPC ---------------------------------------------------------------------------------------------------
 
--- The service by which clients in the cluster know the database; the lab's address stands in an annotation.
-local function database_service(port)
-  return { apiVersion = "v1", kind = "Service", metadata = { name = "katib-db-manager", namespace = "kubeflow",
-    annotations = { ["lab.kfhost/address"] = ("127.0.0.1:%d"):format(port) } },
-    spec = { type = "ClusterIP", ports = { { name = "api", port = 6789, protocol = "TCP", targetPort = port } } } }
+-- The service by which pods know the database; where this machine finds it stands in an annotation.
+local function put_database(controller, cluster, port)
+  if cluster then
+    hosted.put(cluster, { namespace = "kubeflow", name = "katib-db-manager", account = "default",
+      labels = { ["katib.kubeflow.org/component"] = "db-manager" },
+      ports = { { name = "api", port = 6789, local_port = port } } })
+    controller.client:patch("services", "katib-db-manager",
+      { metadata = { annotations = { ["lab.kfhost/address"] = ("127.0.0.1:%d"):format(port) } } },
+      { namespace = "kubeflow", type = "merge" })
+  end
+  controller.database_address = ("127.0.0.1:%d"):format(port)
 end
 
 -- What was reported from outside makes the controller look, too.
@@ -96,14 +103,13 @@ end
 
 ---Starts the servers of Katib.
 ---@param controller lab.KatibController
----@param authority table? without one there are no webhooks
+---@param options {authority: table?, cluster: lab.Cluster?} without an authority there are no webhooks
 ---@return table[] servers
-function M.serve(controller, authority)
+function M.serve(controller, options)
   local wire = grpc.serve { methods = methods_of(controller), address = "127.0.0.1" }
-  controller.database_address = ("127.0.0.1:%d"):format(wire.port)
-  controller:ensure(database_service(wire.port))
+  put_database(controller, options.cluster, wire.port)
   local list = { wire }
-  if authority then list[2] = serve_webhooks(controller, authority) end
+  if options.authority then list[2] = serve_webhooks(controller, options.authority) end
   return list
 end
 
