@@ -87,17 +87,31 @@ local function of_source(cluster, pod, container, source)
   if source.secretKeyRef then return key_value(cluster, pod, "secret", source.secretKeyRef) end
 end
 
----Replaces $(NAME) by the value of a variable; $$ stands for a dollar sign.
+-- What stands after a dollar sign: what it becomes, and where the text goes on.
+local function expanded(text, at, values)
+  local next_character = text:sub(at + 1, at + 1)
+  if next_character == "$" then return "$", at + 2 end
+  local close = next_character == "(" and text:find(")", at + 2, true)
+  if not close then return "$" .. next_character, at + 2 end
+  local name = text:sub(at + 2, close - 1)
+  return values[name] or ("$(%s)"):format(name), close + 1
+end
+
+---Replaces $(NAME) by the value of a variable; $$ stands for a dollar sign. What is between $( and ) and no variable
+---stays as it is, dollar signs too: so do commands of a shell.
 ---@param text string
 ---@param values table<string, string>
 ---@return string
 function M.expand(text, values)
-  return (text:gsub("%$(%$?)(%(?)([%w_.-]*)(%)?)", function(twice, open, name, close)
-    local whole = "$" .. twice .. open .. name .. close
-    if twice == "$" then return "$" .. open .. name .. close end
-    if open == "(" and close == ")" and values[name] then return values[name] end
-    return whole
-  end))
+  local parts, from = {}, 1
+  while true do
+    local at = text:find("$", from, true)
+    if not at or at == #text then break end
+    parts[#parts + 1] = text:sub(from, at - 1)
+    parts[#parts + 1], from = expanded(text, at, values)
+  end
+  parts[#parts + 1] = text:sub(from)
+  return table.concat(parts)
 end
 
 ---@param cluster lab.Cluster

@@ -1,0 +1,137 @@
+-- Trials as pods of a lab: the collectors read what the trainings write, and stop one early.
+local fs = require "fs"
+local json = require "json"
+local kubeflow = require "lab.kubeflow"
+local task = require "task"
+local test = require "test"
+
+local NAMESPACE = "team-a"
+
+-- A training prints, or writes, its metrics, by its number: the order in which trainings begin.
+local function experiment(name, script, changes)
+  local spec = { parallelTrialCount = 1, maxTrialCount = 1, maxFailedTrialCount = 1,
+    objective = { type = "maximize", objectiveMetricName = "acc", additionalMetricNames = { "loss" } },
+    algorithm = { algorithmName = "random" },
+    parameters = { { name = "x", parameterType = "int", feasibleSpace = { min = "1", max = "9" } } },
+    trialTemplate = { primaryContainerName = "training", retain = true,
+      trialParameters = { { name = "x", reference = "x" } },
+      trialSpec = { apiVersion = "batch/v1", kind = "Job", spec = { backoffLimit = 0, template = { spec = {
+        restartPolicy = "Never", volumes = { { name = "code", configMap = { name = name } } },
+        containers = { { name = "training", image = "busybox", command = { "sh", "/code/train.sh",
+          "${trialParameters.x}" }, volumeMounts = { { name = "code", mountPath = "/code" } } } } } } } } } }
+  for key, value in pairs(changes or {}) do spec[key] = value end
+  return { apiVersion = "v1", kind = "ConfigMap", metadata = { name = name, namespace = NAMESPACE },
+    data = { ["train.sh"] = script } },
+    { apiVersion = "kubeflow.org/v1beta1", kind = "Experiment", metadata = { name = name, namespace = NAMESPACE },
+      spec = spec }
+end
+
+local function with_lab(use)
+  local cluster = kubeflow.start { root = test.tmpdir() }
+  local ok, problem = pcall(use, cluster)
+  cluster:close()
+  if not ok then error(problem, 0) end
+end
+
+local function run(cluster, ...)
+  local code, object = experiment(...)
+  cluster.client:create(code)
+  cluster.client:create(object)
+end
+
+local function wait_for(cluster, name)
+  for _ = 1, 2000 do
+    local now = cluster.client:get("experiments.v1beta1.kubeflow.org", name, { namespace = NAMESPACE })
+    for _, one in ipairs(now.status and now.status.conditions or {}) do
+      if one.status == "True" and (one.type == "Succeeded" or one.type == "Failed") then return now, one end
+    end
+    task.sleep(0.02)
+  end
+  error(name .. " does not end", 0)
+end
+
+local function trials(cluster, name)
+  return cluster.client:list("trials.v1beta1.kubeflow.org", { namespace = NAMESPACE,
+    labels = "katib.kubeflow.org/experiment=" .. name })
+end
+
+local function latest(trial)
+  local found = {}
+  for _, one in ipairs(trial.status.observation and trial.status.observation.metrics or {}) do
+    found[one.name] = one.latest
+  end
+  return found
+end
+
+test("collectors for output, files and JSON read what trainings write; a failed training is told", function()
+  with_lab(function(cluster)
+    run(cluster, "output", "echo epoch 1\necho acc=0.5 loss=2\necho acc=0.75\n")
+    run(cluster, "file", "echo 'no acc=9'\nprintf '[acc] 0.6\\n[acc] 0.7\\n' >/out/m.log\n", {
+      metricsCollectorSpec = { collector = { kind = "File" }, source = {
+        fileSystemPath = { path = "/out/m.log", kind = "File", format = "TEXT" },
+        filter = { metricsFormat = { [[\[([a-z]+)\] ([0-9.]+)]] } } } } })
+    run(cluster, "jsonfile", [[echo '{"acc":"0.8","loss":"0.1","timestamp":"2026-01-01T10:00:00Z"}' >/out/m.json]], {
+      metricsCollectorSpec = { collector = { kind = "File" }, source = {
+        fileSystemPath = { path = "/out/m.json", kind = "File", format = "JSON" } } } })
+    run(cluster, "broken", "echo acc=0.5\nexit 3\n")
+    for name, wanted in pairs { output = { acc = "0.75", loss = "2" }, file = { acc = "0.7", loss = "unavailable" },
+      jsonfile = { acc = "0.8", loss = "0.1" } } do
+      local _, condition = wait_for(cluster, name)
+      test.equal(name .. " " .. condition.type, name .. " Succeeded")
+      test.same(latest(trials(cluster, name)[1]), wanted)
+    end
+    local _, condition = wait_for(cluster, "broken")
+    test.equal(condition.type, "Failed")
+    test.equal(latest(trials(cluster, "broken")[1]).acc, nil)
+  end)
+end)
+
+test("a training that is worse than the others were is stopped early; its experiment succeeds", function()
+  with_lab(function(cluster)
+    -- All but the third are good; the third would go on for an hour.
+    local folder = test.tmpdir()
+    fs.mkdir(folder .. "/claims")
+    run(cluster, "stops", [[
+n=1
+while ! mkdir /claims/$n 2>/dev/null; do n=$((n+1)); done
+v=0.9
+[ $n = 3 ] && v=0.1
+echo acc=$v
+echo acc=$v
+[ $n = 3 ] && exec sleep 3600
+echo loss=1
+]], { maxTrialCount = 4, earlyStopping = { algorithmName = "medianstop", algorithmSettings = {
+      { name = "min_trials_required", value = "2" }, { name = "start_step", value = "2" } } },
+      trialTemplate = { primaryContainerName = "training", retain = true,
+        trialParameters = { { name = "x", reference = "x" } },
+        trialSpec = { apiVersion = "batch/v1", kind = "Job", spec = { backoffLimit = 0, template = { spec = {
+          restartPolicy = "Never", volumes = { { name = "code", configMap = { name = "stops" } },
+            { name = "claims", persistentVolumeClaim = { claimName = "claims" } } },
+          containers = { { name = "training", image = "busybox", command = { "sh", "/code/train.sh",
+            "${trialParameters.x}" }, volumeMounts = { { name = "code", mountPath = "/code" },
+            { name = "claims", mountPath = "/claims" } } } } } } } } } })
+    cluster.client:create { apiVersion = "v1", kind = "PersistentVolumeClaim", metadata = { name = "claims",
+      namespace = NAMESPACE }, spec = { accessModes = { "ReadWriteMany" },
+      resources = { requests = { storage = "1Gi" } } } }
+    local done, condition = wait_for(cluster, "stops")
+    test.equal(condition.type, "Succeeded")
+    test.equal(done.status.trialsEarlyStopped, 1)
+    test.equal(done.status.trialsSucceeded, 3)
+    local stopped
+    for _, trial in ipairs(trials(cluster, "stops")) do
+      if trial.metadata.name == done.status.earlyStoppedTrialList[1] then stopped = trial end
+    end
+    test.equal(latest(stopped).acc, "0.1")
+    test.same(json.encode(stopped.spec.earlyStoppingRules[1].comparison), '"less"')
+  end)
+end)
+
+test("variables in commands are expanded as Kubernetes does", function()
+  local expand = require "lab.node.environment".expand
+  local values = { A = "1", B = "$(A)" }
+  for text, wanted in pairs { ["$(A)"] = "1", ["$$(A)"] = "$(A)", ["$$$(A)"] = "$1", ["$(C)"] = "$(C)",
+    ["$(B)"] = "$(A)", ["$"] = "$", ["a$"] = "a$", ["$x$(A"] = "$x$(A", ["$$$$.pid"] = "$$.pid",
+    ["[ $(head -n 1 d/$$.pid) = $$HOME ]"] = "[ $(head -n 1 d/$$.pid) = $HOME ]", ["$()"] = "$()" } do
+    test.equal(expand(text, values), wanted)
+  end
+end)
