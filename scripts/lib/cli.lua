@@ -70,14 +70,24 @@ local function run_subcommand(command, given)
   return M.load(entry.module)(table.unpack(given, 2, given.n))
 end
 
+-- Programs that asked for machine output get some, whatever else is wrong with the words.
+local function wants_json(given)
+  for i = 1, given.n do
+    if given[i] == "--json" then return true end
+    if given[i] == "--" then return false end
+  end
+  return false
+end
+
 local function call(command, ...)
   if describing then return command end
   local given = table.pack(...)
   if command.commands then return run_subcommand(command, given) end
   local ok, args = pcall(words.parse, command, given)
   if not ok then
-    if errors.is(args, "Usage") then return usage_failed(command, args) end
-    error(args, 0)
+    if not errors.is(args, "Usage") then error(args, 0) end
+    if command.on_misuse and wants_json(given) then command.on_misuse(args) end
+    return usage_failed(command, args)
   end
   if args.help then
     io.stdout:write(require("cli.help").text(command))
@@ -90,7 +100,8 @@ end
 command_methods.__call = call
 
 ---Declares a command; call the result with the words to run it.
----@param spec table name, summary, description, arguments, options, commands, examples, run
+---@param spec table name, summary, description, arguments, options, commands, examples, run; on_misuse(problem): prints
+---  machine output when the words are not understood and --json is among them
 ---@return cli.command command callable: command(word, …) -> exit code; a wrong spec raises
 function M.main(spec)
   return setmetatable(declare.command(spec), command_methods)

@@ -222,6 +222,50 @@ test("run --json says one line whatever fails, with the directory if there is on
   end
 end)
 
+test("words that are not understood give --json's one line, too, and exit code 2", function()
+  for _, case in ipairs { { "run", DIGITS, "--no-such" }, { "run" }, { "check", "--python" }, { "check", DIGITS, "x" },
+    { "compile", DIGITS, "-o" }, { "show", DIGITS, "--svg" } } do
+    local result = kale(case[1], "--json", table.unpack(case, 2))
+    test.equal(result.code, 2)
+    test.equal(select(2, result.stdout:gsub("\n", "\n")), 1)
+    local said = json.decode(result.stdout)
+    if case[1] == "run" then
+      test.same(said, { state = "failed", metrics = {}, steps = {}, directory = json.null })
+    else
+      test.equal((said.diagnostics or said)[1].code, "usage")
+    end
+    assert(result.stderr:find("Try: kfhost kale", 1, true), result.stderr)
+    test.equal(kale(case[1], table.unpack(case, 2)).stdout, "")
+  end
+end)
+
+test("what is no notebook is a finding for programs", function()
+  local path = fs.join(test.tmpdir(), "a.ipynb")
+  fs.write(path, '{"nbformat": 4,\n "cells": 5x}')
+  for _, command in ipairs { "check", "show", "compile" } do
+    local result = kale(command, path, "--json")
+    test.equal(result.code, 1)
+    local said = json.decode(result.stdout)
+    local d = (said.diagnostics or said)[1]
+    test.same({ d.code, d.severity, d.line, d.column }, { "notebook", "error", 2, 12 })
+    assert(result.stderr:find(path, 1, true), result.stderr)
+  end
+end)
+
+test("compile --json says the findings, and the pipeline or where it is", function()
+  local path = fs.join(test.tmpdir(), "out.yaml")
+  local said = json.decode(kale("compile", DIGITS, "--json").stdout)
+  test.equal(said.pipeline, kale("compile", DIGITS).stdout)
+  test.equal(said.output, json.null)
+  local written = json.decode(kale("compile", DIGITS, "--json", "-o", path).stdout)
+  test.equal(fs.read(path), said.pipeline)
+  test.same({ written.output, written.pipeline }, { path, json.null })
+  local broken = kale("compile", write_notebook(BROKEN), "--json", "-o", path .. "2")
+  test.equal(broken.code, 1)
+  test.equal(json.decode(broken.stdout).diagnostics[1].severity, "error")
+  assert(not fs.exists(path .. "2"))
+end)
+
 -- --- documents -----------------------------------------------------------------------------------------
 
 test("what README and guide say that show prints is what it prints", function()

@@ -129,8 +129,8 @@ test("what is wrong with a notebook in a notebook is said at the cell that names
     ["notebook-path@1"] = { root = { { "notebook:p", "" } } },
     ["notebook-missing@1"] = { root = { { "notebook:p", "", "no.ipynb" } } },
     ["notebook-itself@1"] = { root = { { "notebook:p", "", "root.ipynb" } } },
-    ["notebook-nested@1"] = { root = { { "notebook:p", "", "b.ipynb" } }, b = { { "notebook:q", "", "c.ipynb" } },
-      c = child },
+    ["notebook-cycle@1"] = { root = { { "notebook:p", "", "b.ipynb" } }, b = { { "notebook:q", "", "c.ipynb" } },
+      c = { { "skip", "" }, { "notebook:r", "", "b.ipynb" } } },
     ["notebook-code@1"] = { root = { { "notebook:p", "x = 2", "c.ipynb" } }, c = child },
     ["cell-after-reference@2"] = { root = { { "notebook:p", "", "c.ipynb" }, { "", "y = 1" } }, c = child },
     ["step-twice@2"] = { root = { { "notebook:p", "", "c.ipynb" }, { "step:p", "y = 1" } }, c = child },
@@ -150,4 +150,117 @@ test("code after a notebook belongs to the next step", function()
     root = { { "notebook:p", "", "child.ipynb" }, { "", "y = x" }, { "step:end", "print(y)" } } }
   test.same(codes(made), {})
   test.same(made.steps[2].cells, { 2, 3 })
+end)
+
+-- Four levels: each part has a step of its own, a parameter, and the next part.
+local DEEP = {
+  root = {
+    { "pipeline-parameters", "top = 1\nshared = 'root'" }, { "step:start", "seed = top" },
+    { "notebook:a", "", "a.ipynb" }, { "step:end", "print('at the end', (seed, one, two, three, told))" },
+  },
+  a = {
+    { "pipeline-parameters", "own_a = 10\nshared = 'a'" }, { "step:s", "one = seed + own_a" },
+    { "notebook:b", "", "b.ipynb" }, { "step:after", "told.append('a ' + shared)" },
+  },
+  b = {
+    { "imports", "import math" }, { "pipeline-parameters", "own_a = 99\nown_b = 100" },
+    { "step:s", "two = math.floor(one + own_b + own_a)" }, { "notebook:c", "", "c.ipynb" },
+    { "step:after", "told.append(own_b)" },
+  },
+  c = {
+    { "functions", "def add(v): return v + own_c + own_b + top" },
+    { "pipeline-parameters", "own_c = 1000\nown_b = 5\nonly = True" }, { "step:s limit:cpu:2", "three = add(two)" },
+    { "step:t prev:s", "told = [shared, only, own_a]\nscore = three" }, { "pipeline-metrics", "print(score)" },
+  },
+}
+
+test("parts have parts, to any depth: values go through all, a parameter comes from where it is set", function()
+  local states, said, result = run(DEEP)
+  test.same(states, { start = "succeeded", ["a.s"] = "succeeded", ["a.b.s"] = "succeeded", ["a.b.c.s"] = "succeeded",
+    ["a.b.c.t"] = "succeeded", ["a.b.after"] = "succeeded", ["a.after"] = "succeeded", ["end"] = "succeeded" })
+  local log = fs.read(fs.join(said.directory, "end", "log.txt"))
+  -- own_a is a's in b and c, own_b is b's in c, top and shared are the root's everywhere.
+  test.equal(log, "at the end (1, 11, 121, 1222, ['root', True, 10, 100, 'a root'])\n", result.stderr)
+  test.equal(said.metrics.score, 1222)
+  local _, other = run(DEEP, "-p", "top=2")
+  test.equal(other.metrics.score, 1224)
+end)
+
+test("in the pipeline each part is a pipeline in that of the part around it", function()
+  local made = read(DEEP)
+  test.same(codes(made), {})
+  local pipeline, platform = ir.build(made)
+  local a, b, c = pipeline.components["comp-a"], pipeline.components["comp-a-b"], pipeline.components["comp-a-b-c"]
+  test.same(a.dag.tasks.b.componentRef, { name = "comp-a-b" })
+  test.same(b.dag.tasks.c.componentRef, { name = "comp-a-b-c" })
+  test.same(c.dag.tasks.t.componentRef, { name = "comp-a-b-c-t" })
+  test.equal(a.inputDefinitions.parameters.own_a.defaultValue, 10)
+  test.equal(a.dag.tasks.b.inputs.parameters.own_a.componentInputParameter, "own_a")
+  test.equal(b.dag.tasks.c.inputs.parameters.own_c, nil)
+  test.equal(c.inputDefinitions.parameters.own_c.defaultValue, 1000)
+  test.equal(pipeline.root.dag.tasks.a.inputs.parameters.own_a, nil)
+  test.same(a.dag.tasks.b.inputs.artifacts.one, {
+    taskOutputArtifact = { producerTask = "s", outputArtifactKey = "one" } })
+  test.same(b.dag.tasks.s.inputs.artifacts.one, { componentInputArtifact = "one" })
+  test.same(c.dag.tasks.s.inputs.artifacts.two, { componentInputArtifact = "two" })
+  test.same(c.dag.outputs.artifacts.told.artifactSelectors[1], { producerSubtask = "t", outputArtifactKey = "told" })
+  test.same(b.dag.tasks.after.inputs.artifacts.told, {
+    taskOutputArtifact = { producerTask = "c", outputArtifactKey = "told" } })
+  local found = {}
+  for _, finding in ipairs(require "kfp".validate(ir.encode(pipeline, platform))) do
+    found[#found + 1] = finding.path .. ": " .. finding.message
+  end
+  test.same(found, {})
+end)
+
+test("show --deps names the cells of parts as people count them", function()
+  local path = fs.join(write(DEEP), "root.ipynb")
+  local shown = proc.run { host.executable(), "kale", "show", "--deps", path }.stdout
+  assert(shown:find("two +a%.b%.s +a%.b%.c%.s +value +read in cell 3 of c%.ipynb, line 1"), shown)
+  assert(not shown:find "%d%d%d%d%d%d", shown)
+end)
+
+test("a circle of notebooks is refused with its chain; what is wrong deep inside is told with its way", function()
+  local function messages(notebooks)
+    local list = {}
+    for i, d in ipairs(read(notebooks).diagnostics) do list[i] = ("%s@%d %s"):format(d.code, d.cell or 0, d.message) end
+    return table.concat(list, "\n")
+  end
+  local told = messages { root = { { "skip", "" }, { "notebook:p", "", "b.ipynb" } },
+    b = { { "notebook:q", "", "c.ipynb" } }, c = { { "skip", "" }, { "notebook:r", "", "b.ipynb" } } }
+  test.equal(told, "notebook-cycle@2 b.ipynb, cell 1: c.ipynb, cell 2: notebooks name each other in a circle: "
+    .. "b.ipynb → c.ipynb → b.ipynb")
+  told = messages { root = { { "notebook:p", "", "b.ipynb" } }, b = { { "notebook:q", "", "c.ipynb" } },
+    c = { { "skip", "" }, { "step:s", "x = 1\n print(missing)" } } }
+  assert(told:find("@1 b.ipynb, cell 1: c.ipynb, cell 2, line 2", 1, true), told)
+end)
+
+test("what the metadata of a part says of its steps holds for them, the rest is told", function()
+  local folder = write { root = { { "notebook:p", "", "part.ipynb" }, { "step:z", "y = 1" } }, part = {} }
+  fs.write(fs.join(folder, "part.ipynb"), json.encode {
+    nbformat = 4, metadata = { kubeflow_notebook = {
+      base_image = "python:3.11", enable_caching = false, abs_working_dir = "/work", timeout = 60,
+      security_context = { enabled = true, run_as_user = 7 }, steps_defaults = json.array { "label:team:x" },
+      volumes = json.array {
+        { name = "data", type = "pvc", mount_point = "/data", expose_as_env_var = true },
+        { name = "new", type = "new_pvc", size = 1, mount_point = "/new" },
+      },
+    } },
+    cells = json.array { { cell_type = "code", metadata = { tags = json.array { "step:s" } }, source = "x = 1" } },
+  })
+  local path = fs.join(folder, "root.ipynb")
+  local made = plan.read(path)
+  test.same(codes(made), { "metadata-ignored@1", "volume-wrong@1" })
+  fs.write(fs.join(folder, "part.ipynb"), (fs.read(fs.join(folder, "part.ipynb")):gsub("new_pvc", "pvc")))
+  local pipeline, platform = ir.build(plan.read(path))
+  local executor = pipeline.deploymentSpec.executors["exec-p-s"].container
+  local env = {}
+  for _, pair in ipairs(executor.env) do env[pair.name] = pair.value end
+  test.same({ executor.image, env.KALE_VOLUME_DATA, env.KFHOST_WORKING_DIR }, { "python:3.11", "/data", "/work" })
+  test.same(pipeline.components["comp-p"].dag.tasks.s.cachingOptions, {})
+  local config = platform.platforms.kubernetes.deploymentSpec.executors
+  test.equal(config["exec-p-s"].securityContext.runAsUser, 7)
+  test.same(config["exec-p-s"].podMetadata.labels, { team = "x" })
+  test.same({ config["exec-p-s"].pvcMount[1].constant, config["exec-p-s"].pvcMount[2].constant }, { "data", "new" })
+  test.equal(config["exec-z"], nil)
 end)

@@ -12,6 +12,8 @@ local function print_findings(plan)
   print(("%s: %s, %s"):format(plan.path, count(errors, "error"), count(warnings, "warning")))
 end
 
+local function as_list(list) return list end
+
 return cli.main {
   name = "kale check",
   summary = "Lists everything that is wrong in a notebook.",
@@ -23,8 +25,11 @@ return cli.main {
     { "--lsp", "machine output as the Language Server Protocol has it" },
     { "--infer", "let edges follow data, too, where prev tags are missing" },
   },
+  on_misuse = function(problem) require "kale.machine".misuse(as_list)(problem) end,
   run = function(args)
-    local nb = require "kale.notebook".read(args.notebook)
+    local nb = require "kale.machine".guard(args.json, as_list, function()
+      return require "kale.notebook".read(args.notebook)
+    end)
     local plan = require "kale.plan".make(nb, { infer = args.infer })
     local problem = require "kale.pycheck".extend(plan, nb, args.python)
     if problem then io.stderr:write("syntax was checked by the parser alone: ", problem, "\n") end

@@ -179,6 +179,7 @@ return cli.main {
     { "--json", "one line of machine output at the end" },
     { "--infer", "let edges follow data, too, where prev tags are missing" },
   },
+  on_misuse = function() print_json({ state = "failed" }, {}) end,
   run = function(args)
     local errors = require "errors"
     local made = {}

@@ -72,6 +72,13 @@ local function print_tree(plan)
   end
 end
 
+-- What there is to show of something that is no notebook.
+local function no_plan(list)
+  local json = require "json"
+  return { name = json.null, params = json.array {}, steps = json.array {}, metrics = json.array {},
+    diagnostics = list }
+end
+
 return cli.main {
   name = "kale show",
   summary = "Shows the pipeline that a notebook makes.",
@@ -83,10 +90,13 @@ return cli.main {
     { "--debug-dump ROOM", "print what a room made: notebook cells steps analysis ir yaml" },
     { "--infer", "let edges follow data, too, where prev tags are missing" },
   },
+  on_misuse = function(problem) require "kale.machine".misuse(no_plan)(problem) end,
   run = function(args)
     if args.debug_dump then return require("kale.dump").print(args.notebook, args.debug_dump) end
     local diagnostics, term = require "kale.diagnostics", require "term"
-    local plan = require "kale.plan".read(args.notebook, { infer = args.infer })
+    local plan = require "kale.machine".guard(args.json, no_plan, function()
+      return require "kale.plan".read(args.notebook, { infer = args.infer })
+    end)
     if args.json then
       print(as_json(plan))
     elseif args.svg == "-" then

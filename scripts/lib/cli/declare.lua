@@ -88,6 +88,7 @@ function M.command(spec)
     examples = spec.examples,
     commands = spec.commands,
     run = spec.run,
+    on_misuse = spec.on_misuse,
     options = all_options(spec.options),
     arguments = {},
   }

@@ -2,6 +2,8 @@
 -- finding's field. Not for telling it: see kale.diagnostics. docs/guide/diagnostics.md has an example of each.
 --   local severity, message, hint = table.unpack(require "kale.codes"["undefined-name"])
 return {
+  ["notebook"] = { "error", "{message}" },
+  ["usage"] = { "error", "{message}" },
   ["syntax"] = { "error", "{message}" },
   ["language"] = { "error", "the notebook's language is {name}; only Python becomes a pipeline" },
   ["no-steps"] = {
@@ -35,7 +37,8 @@ return {
   },
   ["notebook-missing"] = { "error", "there is no notebook {path}", "the path is relative to this notebook" },
   ["notebook-itself"] = { "error", "a notebook is no part of itself" },
-  ["notebook-nested"] = { "error", "{path} names other notebooks itself; only one level is understood" },
+  ["notebook-cycle"] = { "error", "notebooks name each other in a circle: {chain}" },
+  ["notebook-many"] = { "error", "more than {most} notebooks are parts of this one" },
   ["notebook-wrong"] = { "error", "{path} cannot be read: {message}" },
   ["notebook-code"] = { "error", "a cell that stands for a notebook has no code of its own" },
   ["notebook-order"] = { "error", "'{name}' needs what only comes from a notebook that needs it" },

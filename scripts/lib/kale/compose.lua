@@ -14,11 +14,13 @@ local M = {}
 -- Cells of other notebooks are numbered from a multiple of this, so that all stay apart.
 local BASE = 100000
 
+local MOST = 1000 -- notebooks in one
+
 ---Whose cell a number is: that of the notebook itself, or of one in it.
 ---@param layout table
 ---@param number integer
 ---@return integer cell
----@return table? inner {path, name, cell}: the notebook it belongs to
+---@return table? inner {path, name, cell}: the notebook it belongs to, and the cell that names it
 function M.owner(layout, number)
   if number < BASE then return number end
   return number % BASE, layout.inner[number // BASE]
@@ -31,45 +33,85 @@ end
 function M.reporter(layout, report)
   return function(code, fields)
     if not fields.cell or fields.cell < BASE then return report(code, fields) end
-    local number, inner = M.owner(layout, fields.cell)
-    local place = ("%s, cell %d"):format(fs.basename(inner.path), number)
-    if fields.line then place = ("%s, line %d, column %d"):format(place, fields.line, fields.column or 1) end
-    local copy = { within = place }
+    local copy, places = {}, {}
     for key, value in pairs(fields) do copy[key] = value end
-    copy.cell, copy.line, copy.column, copy.source = inner.cell, nil, nil, nil
+    while copy.cell >= BASE do
+      local number, inner = M.owner(layout, copy.cell)
+      local place = fs.basename(inner.path)
+      if number > 0 then place = ("%s, cell %d"):format(place, number) end
+      table.insert(places, 1, place)
+      copy.cell = inner.cell
+    end
+    local within = table.concat(places, ": ")
+    if fields.line then within = ("%s, line %d, column %d"):format(within, fields.line, fields.column or 1) end
+    copy.within, copy.line, copy.column, copy.source = within, nil, nil, nil
     report(code, copy)
   end
 end
 
 -- --- one notebook ------------------------------------------------------------------------------------------
 
+-- What a part has no place for: it belongs to a pipeline as a whole.
+local WHOLE = { timeout = "the outer notebook's holds for the whole pipeline" }
+
+local function check_metadata(known, report)
+  for key, why in pairs(WHOLE) do
+    if known[key] then report("metadata-ignored", { key = key, why = why }) end
+  end
+  for _, volume in ipairs(known.mounts) do
+    if volume.kind == "create" then
+      local wanted = "a claim that is there already, where notebooks are parts"
+      report("volume-wrong", { name = volume.name, wanted = wanted })
+    end
+  end
+end
+
+-- The chain of files from the outermost notebook to this one, when the path is in it.
+local function chain_to(nb, path)
+  local names, at, found = { fs.basename(path) }, nb, false
+  local real = fs.realpath(path)
+  while at and not found do
+    table.insert(names, 1, fs.basename(at.path))
+    found, at = (fs.try.realpath(at.path) or at.path) == real, at.within
+  end
+  return found and names or nil
+end
+
+local function read_file(nb, step, layout, wrong)
+  local path = fs.join(fs.dirname(nb.path), step.reference)
+  if not fs.exists(path) then return wrong("notebook-missing", {}) end
+  local chain = chain_to(nb, path)
+  if chain and #chain == 2 then return wrong("notebook-itself", {}) end
+  if chain then return wrong("notebook-cycle", { chain = table.concat(chain, " → ") }) end
+  if #layout.inner >= MOST then return wrong("notebook-many", { most = MOST }) end
+  local ok, inner = pcall(notebook.read, path)
+  if not ok then return wrong("notebook-wrong", { message = errors.text(inner) }) end
+  inner.path, inner.within = path, nb
+  return inner
+end
+
 local function read_inner(nb, step, layout, report)
   local cell = step.cells[1]
-  local path = fs.join(fs.dirname(nb.path), step.reference)
   local function wrong(code, fields)
     fields.cell, fields.name, fields.path = cell.number, step.name, step.reference
     report(code, fields)
   end
   if type(step.reference) ~= "string" or step.reference == "" then return wrong("notebook-path", {}) end
-  if not fs.exists(path) then return wrong("notebook-missing", {}) end
-  if fs.realpath(path) == (fs.try.realpath(nb.path) or nb.path) then return wrong("notebook-itself", {}) end
-  local ok, inner = pcall(notebook.read, path)
-  if not ok then return wrong("notebook-wrong", { message = errors.text(inner) }) end
+  local inner = read_file(nb, step, layout, wrong)
+  if not inner then return nil end
   local number = #layout.inner + 1
-  layout.inner[number] = { path = path, name = step.name, cell = cell.number }
+  layout.inner[number] = { path = inner.path, name = step.name, cell = cell.number }
   for _, own in ipairs(inner.cells) do own.number = number * BASE + own.number end
   local function report_inner(code, fields)
     if not fields.cell then fields.cell = number * BASE end
     report(code, fields)
   end
   local known = metadata.read(inner, report_inner)
+  check_metadata(known, report_inner)
   local inside = cells.read(inner, known, report_inner)
-  for _, other in ipairs(inside.steps) do
-    if other.reference then return wrong("notebook-nested", {}) end
-  end
-  inside.params, inside.by_name = parameters.read(inside.parameters, report_inner)
-  inside.made_metrics = parameters.metrics(inside.metrics, report_inner)
-  return inside, known
+  local _, own_params = parameters.read(inside.parameters, report_inner)
+  inside.params, inside.metrics_made = own_params, parameters.metrics(inside.metrics, report_inner)
+  return inside, known, inner
 end
 
 -- Code in the cell that names a notebook has no place.
@@ -84,22 +126,50 @@ local function check_code(step, report)
   end
 end
 
--- The steps of an inner notebook under names of their own, after what the reference comes after.
-local function adopt(step, inside, known)
-  local renamed, list = {}, {}
-  for _, own in ipairs(inside.steps) do renamed[own.name] = step.name .. "." .. own.name end
-  for i, own in ipairs(inside.steps) do
-    local prev = {}
-    for k, name in ipairs(own.prev) do prev[k] = renamed[name] end
-    if #prev == 0 then prev = table.move(step.prev, 1, #step.prev, 1, {}) end
-    list[i] = {
-      name = renamed[own.name], inner_name = own.name, group = step.name, cells = own.cells, prev = prev,
-      options = own.options, cell = step.cells[1].number,
-    }
-    list[i].options.image = own.options.image or known.base_image
-    if own.options.cache == nil and known.enable_caching == false then own.options.cache = false end
+-- What the metadata of an inner notebook says of its steps.
+local function settle(step, known)
+  local options = step.options
+  options.image = options.image or known.base_image
+  if options.cache == nil and known.enable_caching == false then options.cache = false end
+  for _, volume in ipairs(known.mounts) do
+    if volume.kind == "use" then
+      options.volumes[volume.path] = options.volumes[volume.path] or volume.name
+      if volume.env then options.env[volume.env] = options.env[volume.env] or volume.path end
+    end
   end
-  return list
+  step.security = step.security or known.security
+  step.folder = step.folder or known.abs_working_dir
+end
+
+-- The steps of an inner notebook under names of their own, after what the reference comes after.
+local function adopt(reference, inside, known)
+  local prefix = reference.name .. "."
+  for _, step in ipairs(inside.steps) do
+    if not step.groups then
+      settle(step, known)
+      step.inner_name, step.groups = step.name, {}
+    end
+    for i, group in ipairs(step.groups) do step.groups[i] = prefix .. group end
+    table.insert(step.groups, 1, reference.name)
+    step.name, step.group = prefix .. step.name, step.groups[#step.groups]
+    if #step.prev == 0 then step.prev = table.move(reference.prev, 1, #reference.prev, 1, {})
+    else
+      for k, name in ipairs(step.prev) do step.prev[k] = prefix .. name end
+    end
+    step.cell = reference.cells[1].number
+  end
+  return inside.steps
+end
+
+-- The parameters of a part: its own, and in their place those of the notebooks around it; each with the depth of the
+-- notebook that sets it, 0 for the outermost.
+local function parameters_of(inside, around, depth)
+  local by_name, depths = {}, {}
+  for name, parameter in pairs(inside.params) do by_name[name], depths[name] = parameter, depth end
+  for name, parameter in pairs(around.by_name) do
+    by_name[name], depths[name] = parameter, around.depths and around.depths[name] or 0
+  end
+  inside.by_name, inside.depths = by_name, depths
 end
 
 -- --- their order -------------------------------------------------------------------------------------------
@@ -143,27 +213,34 @@ local function in_order(items, report)
   return result
 end
 
----Puts the steps of the notebooks that a layout names in their place. layout.modules then has for each inner
----notebook its imports, functions and parameters; layout.inner their paths.
----@param layout table of kale.cells
----@param nb table of kale.notebook
----@param metrics table[] those of inner notebooks are added
----@param report fun(code: string, fields: table)
----@return boolean # whether there are any
-function M.expand(layout, nb, metrics, report)
+local expand
+
+-- The steps that a reference stands for, and in layout.modules what they are in.
+local function take_in(step, at, report)
+  local layout = at.layout
+  check_code(step, report)
+  local inside, known, inner = read_inner(at.nb, step, layout, report)
+  if not inside then return nil end
+  parameters_of(inside, at.around, at.depth + 1)
+  local deeper = { nb = inner, layout = layout, around = inside, depth = at.depth + 1, metrics = at.metrics,
+    modules = {} }
+  expand(inside, deeper, report)
+  table.move(inside.metrics_made, 1, #inside.metrics_made, #at.metrics + 1, at.metrics)
+  at.modules[step.name] = inside
+  for name, module in pairs(deeper.modules) do at.modules[step.name .. "." .. name] = module end
+  return adopt(step, inside, known)
+end
+
+-- Puts the steps of the notebooks that a notebook names in their place.
+function expand(inside, at, report)
   local items, expands = {}, {}
-  layout.modules, layout.inner = {}, layout.inner or {}
-  for _, step in ipairs(layout.steps) do
+  for _, step in ipairs(inside.steps) do
     if not step.reference then
       items[#items + 1] = { step, cell = step.cells[1].number, name = step.name }
     else
-      check_code(step, report)
-      local inside, known = read_inner(nb, step, layout, report)
+      local list = take_in(step, at, report)
       expands[step.name] = {}
-      if inside then
-        local list = adopt(step, inside, known)
-        layout.modules[step.name] = inside
-        table.move(inside.made_metrics, 1, #inside.made_metrics, #metrics + 1, metrics)
+      if list then
         for i, own in ipairs(list) do expands[step.name][i] = own.name end
         list.is_notebook, list.cell, list.name = true, step.cells[1].number, step.name
         items[#items + 1] = list
@@ -171,7 +248,7 @@ function M.expand(layout, nb, metrics, report)
     end
   end
   if next(expands) == nil then return false end
-  layout.steps, layout.by_name = {}, {}
+  inside.steps = {}
   for _, item in ipairs(in_order(items, report)) do
     for _, step in ipairs(item) do
       local prev = {}
@@ -179,10 +256,28 @@ function M.expand(layout, nb, metrics, report)
         for _, other in ipairs(expands[name] or { name }) do prev[#prev + 1] = other end
       end
       step.prev = prev
-      layout.steps[#layout.steps + 1] = step
-      layout.by_name[step.name] = step
+      inside.steps[#inside.steps + 1] = step
     end
   end
+  return true
+end
+
+---Puts the steps of the notebooks that a layout names in their place, to any depth. layout.modules then has for each
+---inner notebook, "outer.inner", its imports, functions and parameters; layout.inner their paths.
+---@param layout table of kale.cells
+---@param nb table of kale.notebook
+---@param params table<string, table> of the notebook, by name
+---@param metrics table[] those of inner notebooks are added
+---@param report fun(code: string, fields: table)
+---@return boolean # whether there are any
+function M.expand(layout, nb, params, metrics, report)
+  layout.modules = {}
+  local found = expand(layout, {
+    nb = nb, layout = layout, around = { by_name = params }, depth = 0, metrics = metrics, modules = layout.modules,
+  }, report)
+  if not found then return false end
+  layout.by_name = {}
+  for _, step in ipairs(layout.steps) do layout.by_name[step.name] = step end
   return true
 end
 

@@ -113,7 +113,8 @@ local function environment(plan, step, key)
   for _, name in ipairs(sorted_keys(options.env)) do add(name, options.env[name]) end
   add("KFHOST_CACHE_KEY", key)
   if options.packages then add("KFHOST_PACKAGES", table.concat(options.packages, " ")) end
-  if plan.metadata.abs_working_dir then add("KFHOST_WORKING_DIR", plan.metadata.abs_working_dir) end
+  local folder = step.folder or plan.metadata.abs_working_dir
+  if folder then add("KFHOST_WORKING_DIR", folder) end
   return list
 end
 
@@ -270,19 +271,28 @@ local function root_parameters(plan)
   return parameters
 end
 
--- Where each step is: the key of its component, and for those of inner notebooks group and key in it.
+-- Where each task is: the key of its component, and for what is in inner notebooks the notebook and its name there.
+-- A notebook is a task, too.
 local function places_of(plan)
   local namer, inner_namers, groups = names.unique("step", LONGEST), {}, {}
   local keys, places = {}, {}
-  for _, step in ipairs(plan.steps) do
-    local group = step.group
-    if group then
-      groups[group] = groups[group] or namer(group)
-      inner_namers[group] = inner_namers[group] or names.unique("step", LONGEST)
+  local function place(name, group, inner)
+    local key = namer(name)
+    if not group then
+      places[key] = { depth = 0 }
+      return key
     end
-    local key = namer(step.name)
-    keys[step.name] = key
-    places[key] = group and { group = groups[group], inner = inner_namers[group](step.inner_name) } or {}
+    inner_namers[group] = inner_namers[group] or names.unique("step", LONGEST)
+    places[key] = { depth = places[group].depth + 1, group = group, inner = inner_namers[group](inner) }
+    return key
+  end
+  for _, step in ipairs(plan.steps) do
+    local around, last = nil, ""
+    for _, group in ipairs(step.groups) do
+      groups[group] = groups[group] or place(group, around, group:sub(#last + 1))
+      around, last = groups[group], group .. "."
+    end
+    keys[step.name] = place(step.name, around, step.inner_name)
   end
   return keys, places
 end
@@ -303,21 +313,24 @@ local function labels_of(plan, places)
     end
     labels[key] = free
   end
-  for key, place in pairs(places) do
-    note(key)
-    if place.group then note(place.group) end
-  end
+  for key in pairs(places) do note(key) end
   return labels
 end
 
----The tasks of a plan's steps in the IR; those of inner notebooks after the task they are in: "inner/load".
+---The tasks of a plan's steps in the IR; those of inner notebooks after the tasks they are in: "outer/inner/load".
 ---@param plan table of kale.plan
 ---@return table<string, string> task by step name
 function M.task_names(plan)
   local keys, places = places_of(plan)
   for name, key in pairs(keys) do
-    local place = places[key]
-    if place.group then keys[name] = place.group .. "/" .. place.inner end
+    local place, path = places[key], key
+    if place.group then path = place.inner end
+    while place.group do
+      local above = places[place.group]
+      path = (above.inner or place.group) .. "/" .. path
+      place = above
+    end
+    keys[name] = path
   end
   return keys
 end
@@ -356,9 +369,7 @@ function M.build(plan)
     tasks[key] = task(plan, step, keys, labels[key])
     step.key, step.label = key, labels[key]
   end
-  local is_nested = false
-  for _, place in pairs(places) do is_nested = is_nested or place.group ~= nil end
-  if is_nested then nest.tasks(plan, places, labels, tasks, components, root_parameter) end
+  nest.tasks(plan, places, labels, tasks, components, root_parameter)
   local root = { dag = { tasks = tasks } }
   local parameters = root_parameters(plan)
   if next(parameters) then root.inputDefinitions = { parameters = parameters } end

@@ -72,7 +72,7 @@ local function finish(group, components, labels)
   local parameters, artifacts, definitions = {}, {}, { parameters = {}, artifacts = {} }
   for name, parameter in pairs(group.params) do
     definitions.parameters[name] = parameter.definition
-    if parameter.is_given then parameters[name] = { componentInputParameter = name } end
+    if parameter.depth < group.depth then parameters[name] = { componentInputParameter = name } end
   end
   for name, source in pairs(group.inputs) do
     artifacts[name] = { taskOutputArtifact = source }
@@ -104,45 +104,59 @@ local function finish(group, components, labels)
   }
 end
 
----Moves the tasks of inner notebooks into components of their own.
+-- The groups of one depth, with the tasks that are in them.
+local function groups_of(places, depth)
+  local groups, owner = {}, {}
+  for key, place in pairs(places) do
+    if place.depth == depth then
+      groups[place.group] = groups[place.group]
+        or { key = place.group, depth = depth, tasks = {}, inputs = {}, outputs = {}, params = {}, after = {} }
+      owner[key] = groups[place.group]
+    end
+  end
+  return groups, owner
+end
+
+---Moves the tasks of inner notebooks into components of their own, the innermost first.
 ---@param plan table of kale.plan
----@param places table<string, {group: string?, inner: string?}> where each task of the flat pipeline belongs
+---@param places table<string, {depth: integer, group: string?, inner: string?}> where each task belongs: a step, or a
+---  notebook that others are in
 ---@param labels table<string, string> what components are called, by tasks
 ---@param tasks table<string, table> the flat pipeline's; changed
 ---@param components table<string, table> changed
 ---@param parameter_of fun(parameter: table): string, table key and definition of a parameter
 function M.tasks(plan, places, labels, tasks, components, parameter_of)
-  local nest = setmetatable({ owner = {}, places = places }, Nest)
-  local groups, root_params = {}, {}
-  for _, parameter in ipairs(plan.params) do root_params[parameter.name] = true end
-  for key, place in pairs(places) do
-    if place.group then
-      groups[place.group] = groups[place.group]
-        or { key = place.group, tasks = {}, inputs = {}, outputs = {}, params = {}, after = {} }
-      nest.owner[key] = groups[place.group]
-    end
-  end
-  local keys = {}
-  for key in pairs(tasks) do keys[#keys + 1] = key end
-  table.sort(keys)
-  for _, key in ipairs(keys) do
-    nest:artifacts(tasks[key], nest.owner[key])
-    nest:dependencies(tasks[key], nest.owner[key])
-  end
+  local deepest, params = 0, {}
+  for _, place in pairs(places) do deepest = math.max(deepest, place.depth) end
+  if deepest == 0 then return end
   for _, step in ipairs(plan.steps) do
-    local group = step.group and nest.owner[step.key]
-    for _, parameter in ipairs(group and step.known_params or {}) do
+    params[step.key] = {}
+    for _, parameter in ipairs(step.known_params) do
       local name, definition = parameter_of(parameter)
-      group.params[name] = { definition = definition, is_given = root_params[parameter.name] }
+      params[step.key][name] = { definition = definition, depth = step.param_depths[parameter.name] }
     end
   end
-  for key, place in pairs(places) do
-    if place.group then
-      tasks[key].taskInfo.name = place.inner
-      groups[place.group].tasks[place.inner], tasks[key] = tasks[key], nil
+  for depth = deepest, 1, -1 do
+    local groups, owner = groups_of(places, depth)
+    local nest, keys = setmetatable({ owner = owner, places = places }, Nest), {}
+    for key in pairs(tasks) do keys[#keys + 1] = key end
+    table.sort(keys)
+    for _, key in ipairs(keys) do
+      nest:artifacts(tasks[key], owner[key])
+      nest:dependencies(tasks[key], owner[key])
+    end
+    for key, group in pairs(owner) do
+      for name, parameter in pairs(params[key] or {}) do group.params[name] = parameter end
+      tasks[key].taskInfo.name = places[key].inner
+      group.tasks[places[key].inner], tasks[key] = tasks[key], nil
+    end
+    for name, group in pairs(groups) do
+      tasks[name], params[name] = finish(group, components, labels), {}
+      for key, parameter in pairs(group.params) do
+        if parameter.depth < depth then params[name][key] = parameter end
+      end
     end
   end
-  for name, group in pairs(groups) do tasks[name] = finish(group, components, labels) end
 end
 
 return M

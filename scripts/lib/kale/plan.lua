@@ -84,14 +84,16 @@ local function definitions_of(step, layout)
   return list
 end
 
--- The parameters that a step takes, with their types: the notebook's own, or those of its part.
+-- The parameters that a step takes, with their types: the notebook's own, or those of its part; and in which notebook
+-- around the step they are set.
 local function parameters_of(step, layout, by_name)
-  local list = {}
+  local list, depths = {}, {}
   for i, name in ipairs(sorted_keys(step.params)) do
-    local inside = step.group and layout.modules[step.group].by_name
-    list[i] = by_name[name] or inside[name]
+    local inside = step.group and layout.modules[step.group]
+    list[i] = by_name[name] or inside.by_name[name]
+    depths[name] = by_name[name] and 0 or inside.depths[name]
   end
-  return list
+  return list, depths
 end
 
 local function label_pieces(layout, pieces)
@@ -124,20 +126,24 @@ local function finish_step(step, common, layout, by_name)
     end
   end
   table.sort(step.metrics or {})
+  local known_params, depths = parameters_of(step, layout, by_name)
   return {
     name = step.name, after = sorted_keys(after), prev = step.prev, ins = sorted_keys(step.crossing),
     outs = sorted_keys(step.outgoing), params = sorted_keys(step.params), metrics = step.metrics or {},
     cells = step.cell and { step.cell } or numbers, values_in = values_in, values_out = values_out, code = code,
-    setup = label_pieces(layout, step.setup), known_params = parameters_of(step, layout, by_name),
-    group = step.group, inner_name = step.inner_name,
+    setup = label_pieces(layout, step.setup), known_params = known_params, param_depths = depths,
+    groups = step.groups or {}, inner_name = step.inner_name, security = step.security, folder = step.folder,
     options = step.options, made_in = made_in(step, values_out, layout),
     definitions = definitions_of(step, layout),
     taken_with = common[step] or {},
   }
 end
 
-local function describe_crossings(steps)
-  local list = {}
+local function describe_crossings(layout)
+  local list, steps = {}, layout.steps
+  local function named(number)
+    return "cell " .. label(layout, math.tointeger(number))
+  end
   for _, step in ipairs(steps) do
     for _, name in ipairs(sorted_keys(step.crossing)) do
       local crossing = step.crossing[name]
@@ -147,7 +153,7 @@ local function describe_crossings(steps)
       end
       list[#list + 1] = {
         name = name, from = crossing.from.name, to = step.name, how = crossing.how,
-        why = crossing.why,
+        why = crossing.why:gsub("cell (%d+)", named),
       }
     end
   end
@@ -208,7 +214,7 @@ function M.make(nb, options)
   local metrics = parameters.metrics(layout.metrics, report)
   layout.inner = {}
   report = compose.reporter(layout, report)
-  local composed = has_notebooks(layout) and compose.expand(layout, nb, metrics, report)
+  local composed = has_notebooks(layout) and compose.expand(layout, nb, by_name, metrics, report)
   for _, volume in ipairs(composed and known.mounts or {}) do
     if volume.kind == "create" then
       local wanted = "a claim that is there already, where notebooks are parts"
@@ -221,7 +227,7 @@ function M.make(nb, options)
   warn_about_paths(layout, fs.dirname(nb.path), report)
   local plan = {
     name = known.pipeline_name or fs.stem(nb.path), path = nb.path, metadata = known, params = params,
-    metrics = {}, steps = {}, crossings = describe_crossings(layout.steps), diagnostics = found,
+    metrics = {}, steps = {}, crossings = describe_crossings(layout), diagnostics = found,
   }
   local seen = {}
   for _, metric in ipairs(metrics) do

@@ -65,7 +65,7 @@ local function executor(plan, step)
   if next(options.annotations) then pod.annotations = options.annotations end
   set("podMetadata", pod)
   config.activeDeadlineSeconds = options.timeout
-  config.securityContext = plan.metadata.security
+  config.securityContext = step.security or plan.metadata.security
   return config
 end
 
