@@ -1,5 +1,6 @@
 // require "host": which program this is; and, for the test runner, a look into the loop.
 #include "loop.h"
+#include "program.h"
 #include "scripts.h"
 #include "state.h"
 #include "task.h"
@@ -14,10 +15,9 @@ int luaopen_kf_host(lua_State *L);
 
 // host.executable() -> path of this program
 static int l_executable(lua_State *L) {
-  char path[4096];
-  ssize_t length = readlink("/proc/self/exe", path, sizeof path);
-  if (length < 0) return luaL_error(L, "cannot find this program's own path");
-  lua_pushlstring(L, path, (size_t)length);
+  const char *path = kf_program_path();
+  if (!path) return luaL_error(L, "cannot find this program's own path");
+  lua_pushstring(L, path);
   return 1;
 }
 

@@ -4,6 +4,7 @@
 // else it is a command (cmd/NAME.lua on the search path). Exit codes: 0 done, 1 the work failed,
 // 2 usage, 130 SIGINT, 143 SIGTERM.
 #include "error.h"
+#include "program.h"
 #include "scripts.h"
 #include "state.h"
 #include "supervise.h"
@@ -338,6 +339,7 @@ static int drop_pages(struct dl_phdr_info *info, size_t size, void *data) {
 }
 
 int main(int argc, char **argv) {
+  kf_program_set(argv);
   dl_iterate_phdr(drop_pages, NULL);
   struct host host = {0};
   struct arguments arguments = {.count = argc - 1, .words = argv + 1};

@@ -1,6 +1,7 @@
 #include "scripts.h"
 
 #include "error.h"
+#include "program.h"
 #include "registry.h"
 
 #include <fcntl.h>
@@ -143,7 +144,7 @@ static int open_at(const char *begin, off_t *offset) {
   struct place place = {(uintptr_t)begin, -1};
   dl_iterate_phdr(find_segment, &place);
   *offset = place.offset;
-  return place.offset < 0 ? -1 : open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  return place.offset < 0 ? -1 : kf_program_open();
 }
 
 static bool read_from_file(const struct kf_embedded_file *file, char *buffer) {

@@ -4,6 +4,7 @@
 
 #include "error.h"
 #include "lockdown.h"
+#include "program.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -211,24 +212,17 @@ static int l_list(lua_State *L) {
 
 // --- beginning ----------------------------------------------------------------------------------
 
-enum { MOST_WORDS = 1024 };
-
 // The words of this process, with ours after the first.
 static char **new_words(lua_State *L, const char *specification) {
-  size_t size = 1 << 20, length = 0, count = 0;
-  char **words = lua_newuserdatauv(L, (MOST_WORDS + 4) * sizeof *words, 0);
-  char *text = lua_newuserdatauv(L, size, 0);
-  FILE *file = fopen("/proc/self/cmdline", "rb");
-  if (!file) kf_fail_errno(L, errno, "read", "/proc/self/cmdline");
-  length = fread(text, 1, size - 1, file);
-  fclose(file);
-  text[length] = '\0';
-  for (char *at = text; at < text + length && count < MOST_WORDS; at += strlen(at) + 1) {
-    words[count++] = at;
-    if (count == 1) {
-      words[count++] = (char *)"--supervise";
-      words[count++] = (char *)(size_t)specification;
-    }
+  char *const *own = kf_program_words();
+  size_t count = 0, all = 0;
+  while (own[all]) all++;
+  char **words = lua_newuserdatauv(L, (all + 3) * sizeof *words, 0);
+  for (size_t i = 0; i < all; i++) {
+    words[count++] = own[i];
+    if (i > 0) continue;
+    words[count++] = (char *)"--supervise";
+    words[count++] = (char *)(size_t)specification;
   }
   words[count] = NULL;
   return words;
@@ -247,8 +241,10 @@ static int l_supervise(lua_State *L) {
       lua_pushfstring(L, "%s %d %d %d", luaL_checkstring(L, 2), (int)luaL_checkinteger(L, 3),
                       (int)luaL_checkinteger(L, 4), (int)luaL_checkinteger(L, 5));
   char **words = new_words(L, specification);
-  execv("/proc/self/exe", words);
-  return kf_fail_errno(L, errno, "start", words[0]);
+  const char *program = kf_program_path();
+  if (!program) return luaL_error(L, "cannot find this program's own path");
+  execv(program, words);
+  return kf_fail_errno(L, errno, "start", program);
 }
 
 // workers.lock{files, memory}: from now on this process opens no file and makes no connection,
