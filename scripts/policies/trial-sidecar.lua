@@ -186,18 +186,22 @@ local WRAPPER = [[
 "$@"
 code=$?
 quit=http://127.0.0.1:15020/quitquitquit
+request='POST /quitquitquit HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n'
 { wget -q -T 5 -O - --post-data= "$quit" || curl -fsS -m 5 -X POST "$quit" ||
-  printf 'POST /quitquitquit HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n' | nc -w 5 127.0.0.1 15020
+  printf "$request" | nc -w 5 127.0.0.1 15020 ||
+  bash -c 'exec 3<>/dev/tcp/127.0.0.1/15020 && printf "$0" >&3 && cat <&3' "$request"
 } >/dev/null 2>&1
 exit $code
 ]]
 
 -- The same for an image without a shell, run by a kfhost that was copied into the pod.
 local LUA_WRAPPER = [[
-local process = require "proc".spawn { stdout = "inherit", stderr = "inherit", ... }
-local ok, ended = pcall(process.wait, process)
+local ok, ended = pcall(function(_, ...)
+  return require "proc".spawn({ stdout = "inherit", stderr = "inherit", ... }):wait()
+end, ...)
+if not ok then io.stderr:write(tostring(ended), "\n") end
 pcall(require "http".request, { url = "http://127.0.0.1:15020/quitquitquit", method = "POST", timeout = 5 })
-os.exit(ok and (ended.code or 128 + (ended.signal or 0)) or 143)
+os.exit(ok and (ended.code or 128 + ended.signal) or 1)
 ]]
 
 -- Copies kfhost with the libraries that it uses: what is mapped once it has done what the wrapper does.
@@ -215,7 +219,7 @@ end
 ]]
 
 local MARK = "kfhost-collector"
-local PLACE = "/kfhost"
+local PLACE = "/kfhost-copy"
 local WAITS = "-w" -- of Katib's collector: whether it waits for all processes of the pod
 
 local function program_of(collector, programs)
@@ -397,9 +401,9 @@ policy.test { name = "way d: the collector of event files starts its own program
 policy.test { name = "way d: an image without a shell gets kfhost, copied into the pod", object = pod(),
   config = { way = "d", wrapper = "kfhost", kfhost_image = "site/kfhost:1" },
   expect = { object = { spec = { volumes = { { name = MARK } },
-    initContainers = { { name = MARK, image = "site/kfhost:1", command = { "kfhost", "-e", COPY, "/kfhost" } } },
-    containers = { {}, {}, { volumeMounts = { { name = MARK, mountPath = "/kfhost" } }, command = { "/kfhost/loader",
-      "--library-path", "/kfhost", "/kfhost/kfhost", "-e", LUA_WRAPPER, MARK, "./file-metricscollector" } } } } } } }
+    initContainers = { { name = MARK, image = "site/kfhost:1", command = { "kfhost", "-e", COPY, PLACE } } },
+    containers = { {}, {}, { volumeMounts = { { name = MARK, mountPath = PLACE } }, command = { PLACE .. "/loader",
+      "--library-path", PLACE, PLACE .. "/kfhost", "-e", LUA_WRAPPER, MARK, "./file-metricscollector" } } } } } } }
 
 policy.test { name = "way d: a pod with a native sidecar is left alone", config = { way = "d" },
   object = { apiVersion = "v1", kind = "Pod", metadata = { name = "p", namespace = "team-a" }, spec = {
