@@ -127,3 +127,25 @@ test("a run that fails ends kale submit with 1, and its step's last lines are sh
     test.equal(result.stderr:find("ValueError: that way", 1, true) ~= nil, true)
   end)
 end)
+
+test("an older Kale's trial, as kale-trial leaves it, runs the newest version with values of their types", function()
+  with_server(function(k, _, directory)
+    local uploaded = k:upload(compiled(directory).text, { name = "square" })
+    local set = require "policy".load("kale-trial", { config = { trial_image = "kfhost" } })
+    local answer = require "policy.trial".apply(set, { apiVersion = "batch/v1", kind = "Job",
+      metadata = { name = "t-1", namespace = "team-a", ownerReferences = { { apiVersion = "kubeflow.org/v1alpha3",
+        kind = "Trial", name = "t-1", uid = "1b5f7a8a-a84a-4969-b6f8-21b432ba1834" } } },
+      spec = { template = { spec = { containers = { { name = "main", image = "older", command = {
+        ("python3 -u -c \"from kale.common.kfputils import create_and_wait_kfp_run; create_and_wait_kfp_run("
+          .. "pipeline_id='%s', run_name='t-1', experiment_name='tune', x='5')\""):format(uploaded.pipeline_id)
+      } } } } } } })
+    set:close()
+    local environment = {}
+    local container = answer.object.spec.template.spec.containers[1]
+    for _, one in ipairs(container.env) do environment[one.name] = one.value end
+    local lines = {}
+    local out = { write = function(_, text) lines[#lines + 1] = text end, flush = function() end }
+    test.equal(trial.run(k, trial.read(function(name) return environment[name] end), out), 0)
+    test.equal(lines[1]:match " loss=(.*)\n$", "26")
+  end)
+end)

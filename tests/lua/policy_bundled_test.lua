@@ -96,6 +96,18 @@ test("the site's job with a wrapped collector gets a sidecar, by annotation and 
   test.equal(patch[TEMPLATE .. "spec/serviceAccountName"], "default-editor")
 end)
 
+test("the site's job of an older Kale gets the program that waits and bears failures", function()
+  local allowed, patch = answer("kale-trial", { trial_image = "site/kfhost:1" }, "job-review")
+  test.equal(allowed, true)
+  local place = TEMPLATE .. "spec/containers/0/"
+  test.equal(patch[place .. "image"], "site/kfhost:1")
+  test.equal(patch[place .. "args/0"], "exec kfhost kale trial")
+  local said = json.decode(patch[place .. "env/1"].value)
+  test.same({ said.pipeline_id, said.experiment, patch[place .. "env/0"] },
+    { "79bd62a0-6452-456f-b6db-1fd20c040369", "dog-breed-with-webhook-katib-v4-fbcuv",
+      { name = "KFHOST_P_1", value = "251" } })
+end)
+
 test("the site's claim is moved by one operation, whatever its size is written as", function()
   local allowed, patch = answer("vsphere-rwo", { rwx_class = "nfs" }, "claim-readwritemany")
   test.equal(allowed, true)

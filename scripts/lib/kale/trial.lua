@@ -34,7 +34,7 @@ local function value_of(parameter, text)
     return value
   end
   local kind = parameter.type or "STRING"
-  if kind == "STRING" then return text end
+  if kind == "STRING" or kind == "AUTO" then return text end
   if kind == "BOOLEAN" then return text:lower() == "true" end
   local number = tonumber(text)
   if not number then usage("parameter %s: '%s' is no number", parameter.name, text) end
@@ -44,13 +44,13 @@ end
 ---Reads KFHOST_TRIAL and KFHOST_P_1, KFHOST_P_2, …
 ---@param environment fun(name: string): string?
 ---@return table trial {trial, uid, pipeline_id, pipeline_version_id, experiment, namespace, objective, values};
----  raises "Usage"
+---  without a version the newest is taken; what is of type AUTO becomes what the pipeline says; raises "Usage"
 function M.read(environment)
   local text = environment "KFHOST_TRIAL"
   if not text then usage "KFHOST_TRIAL is not set: this command runs in the pod of a trial" end
   local trial, problem = json.try.decode(text)
   if type(trial) ~= "table" then usage("KFHOST_TRIAL is no JSON: %s", problem and problem.message or text) end
-  for _, field in ipairs { "trial", "pipeline_id", "pipeline_version_id", "experiment" } do
+  for _, field in ipairs { "trial", "pipeline_id", "experiment" } do
     if type(trial[field]) ~= "string" or trial[field] == "" then usage("KFHOST_TRIAL has no %s", field) end
   end
   trial.values = json.object {}
@@ -97,14 +97,38 @@ end
 
 -- --- the run ----------------------------------------------------------------------------------------------
 
+-- The version that the trial names; its authorised answer shows that Pipelines is ready.
+local function version_of(k, trial)
+  local id = trial.pipeline_version_id
+  if id and id ~= "" then return k.versions:get(id, { pipeline_id = trial.pipeline_id }) end
+  local newest = k.versions:page({ pipeline_id = trial.pipeline_id, sort_by = "created_at desc", page_size = 1 })[1]
+  if newest then return newest end
+  errors.raise { code = "NotFound", message = ("pipeline %s has no version"):format(trial.pipeline_id) }
+end
+
+-- Older programs give every value as a text: what it stands for is said by the pipeline.
+local function set_types(trial, version)
+  local spec = version.pipeline_spec or {}
+  local root = (spec.pipeline_spec or spec).root or {}
+  local definitions = root.inputDefinitions and root.inputDefinitions.parameters or {}
+  for _, parameter in ipairs(trial.parameters or {}) do
+    local definition = parameter.type == "AUTO" and definitions[parameter.name]
+    if definition then
+      trial.values[parameter.name] = value_of({ name = parameter.name, type = definition.parameterType },
+        trial.values[parameter.name])
+    end
+  end
+end
+
 local function start(k, trial)
-  patient(function() return k.versions:get(trial.pipeline_version_id, { pipeline_id = trial.pipeline_id }) end)
+  local version = patient(function() return version_of(k, trial) end)
+  set_types(trial, version)
   local experiment = patient(function() return k.experiments:ensure(trial.experiment) end)
   return patient(function()
     return k.runs:start { run_id = M.run_id(trial), experiment_id = experiment.experiment_id,
       display_name = trial.trial, description = ("trial %s of experiment %s"):format(trial.trial, trial.experiment),
       pipeline_version_reference = { pipeline_id = trial.pipeline_id,
-        pipeline_version_id = trial.pipeline_version_id },
+        pipeline_version_id = version.pipeline_version_id },
       runtime_config = { parameters = trial.values } }
   end)
 end
