@@ -23,6 +23,10 @@ local STRIPPED = fields.decode {
     ["f:resourceVersion"] = {}, ["f:deletionTimestamp"] = {}, ["f:deletionGracePeriodSeconds"] = {} },
 }
 
+-- The same for an object that is new, by member: nobody's, or with members that are nobody's.
+local NOBODYS = { apiVersion = true, kind = true, metadata = { ["."] = true } }
+for element in pairs(STRIPPED.children["f:metadata"].members) do NOBODYS.metadata[element] = true end
+
 ---@class kube.apply.Options
 ---@field manager string # who applies or updates
 ---@field type table # apply.type_of(kind) or apply.type_of_openapi(schema)
@@ -222,12 +226,33 @@ local function managers_of_update(live, object, options)
   return read_managers(old) or {}
 end
 
+-- What who makes an object owns of it; the long way is note_update from an empty object.
+local function owners_of_new(object, options)
+  local nobodys = setmetatable({}, { __index = NOBODYS })
+  for _, name in ipairs(options.reset or {}) do nobodys[name] = true end
+  local set = walk.grown(object, options.type, nobodys)
+  if next(set) == nil then return nil end
+  return json.array { json.object { manager = options.manager, operation = "Update", apiVersion = object.apiVersion,
+    subresource = options.subresource, time = options.time, fieldsType = "FieldsV1", fieldsV1 = set } }
+end
+
+-- Whether all that a write cannot change are whole members.
+local function resets_members(options)
+  for _, name in ipairs(options.reset or {}) do
+    if name:find(".", 1, true) then return false end
+  end
+  return true
+end
+
 ---The managedFields of an object after a create (live is nil), an update or a patch.
 ---@param live table? # as stored
 ---@param object table # as it is going to be stored; it is left as it was
 ---@param options kube.apply.Options
 ---@return table? # nil when nobody owns anything
 function M.owners(live, object, options)
+  if not live and not (object.metadata and object.metadata.managedFields) and resets_members(options) then
+    return owners_of_new(object, options)
+  end
   local managers = managers_of_update(live, object, options)
   -- Nobody tracks this object, or its owners were reset.
   if next(managers) == nil and live then return nil end

@@ -153,6 +153,38 @@ local function partial_items(records)
   return table.concat(list, ",")
 end
 
+local LARGE, PIECE = 1048576, 131072 -- bytes of a list that goes in pieces, and of a piece
+
+local function size_of(records)
+  local size = 0
+  for _, record in ipairs(records) do size = size + #record.bytes end
+  return size
+end
+
+-- A large list is written piece by piece, so that it is never there as a whole.
+local function in_pieces(ctx, resource, head, records)
+  local wraps = resource.custom or resource.convert_out
+  return {
+    status = 200,
+    headers = with_warnings(ctx, { ["Content-Type"] = MEDIA.json, ["Cache-Control"] = "no-cache, private" }),
+    stream = function(writer)
+      local parts, size = { head }, 0
+      for i, record in ipairs(records) do
+        local text = wraps and M.whole(resource, record.bytes) or record.bytes
+        parts[#parts + 1] = i > 1 and "," or ""
+        parts[#parts + 1] = text
+        size = size + #text
+        if size > PIECE then
+          writer:write(table.concat(parts))
+          parts, size = {}, 0
+        end
+      end
+      parts[#parts + 1] = "]}"
+      writer:write(table.concat(parts))
+    end,
+  }
+end
+
 ---A list as the client wants to see it.
 ---@param ctx lab.Context
 ---@param records lab.Record[]
@@ -172,6 +204,9 @@ function M.list(ctx, records, meta)
   local version = resource.group == "" and resource.version or resource.group .. "/" .. resource.version
   local head = ('{"kind":"%s","apiVersion":"%s","metadata":%s,"items":['):format(
     resource.list_kind or resource.kind .. "List", version, meta_text)
+  if ctx.request.exchange and not ctx.form.yaml and not ctx.form.pretty and size_of(records) > LARGE then
+    return in_pieces(ctx, resource, head, records)
+  end
   return M.json_text(ctx, 200, head .. items_text(resource, records) .. "]}")
 end
 

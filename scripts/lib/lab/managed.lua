@@ -65,6 +65,10 @@ local function in_form(resource, object)
   return resource.convert_out(copy)
 end
 
+local function is_reset(list)
+  return type(list) == "table" and (#list == 0 or #list == 1 and next(list[1]) == nil)
+end
+
 ---Notes who made an object.
 ---@param ctx lab.Context
 ---@param resource lab.Resource
@@ -73,6 +77,7 @@ end
 function M.created(ctx, resource, object, subresource)
   if ctx.applying then return end
   with_kind(resource, object)
+  if is_reset(object.metadata.managedFields) then object.metadata.managedFields = nil end
   object.metadata.managedFields = owners(nil, in_form(resource, object), options_of(ctx, resource, subresource))
 end
 

@@ -11,6 +11,7 @@ local yaml = require "yaml"
 
 local M = {}
 
+local PAUSE = 150 -- per cent
 local LARGEST = 4 * 1048576 -- above what the API itself refuses with a Status
 
 ---@class lab.Running
@@ -43,6 +44,8 @@ end
 ---@return lab.Running
 function M.start(options)
   options = options or {}
+  -- Most of what a lab holds are texts that the collector need not look into: it may come often.
+  collectgarbage("setpause", PAUSE)
   local kept = options.state and require("lab.state").open(options.state) or nil
   local authority, pair = certificates(kept)
   local cluster = api.new {

@@ -218,7 +218,7 @@ function M.encode(object)
   return bytes
 end
 
--- Fields that selectors ask for are the same for many objects: one table for all of these.
+-- Labels and the fields that selectors ask for are the same for many objects: one table for all of these.
 local shared = setmetatable({}, { __mode = "v" })
 
 local function share(fields)
@@ -237,7 +237,7 @@ local function record_of(object, revision, bytes, fields)
   fields = share(fields)
   local meta = object.metadata
   local labels = meta.labels
-  if labels and next(labels) == nil then labels = nil end
+  labels = labels and next(labels) ~= nil and share(labels) or nil
   local namespace = meta.namespace
   return {
     key = namespace and namespace .. "/" .. meta.name or meta.name,

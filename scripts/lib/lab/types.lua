@@ -79,6 +79,10 @@ local function check_time(walk, value, micro)
   refuse(walk, ('parsing time "%s" as "%s": cannot parse "%s" as "2006"'):format(value, layout, value))
 end
 
+-- What most values are, as type() says it; the rest is looked at closely.
+local PLAIN = { string = "string", boolean = "boolean", bytes = "string", duration = "string", float = "number",
+                int_or_string = "string" }
+
 local SCALARS = {
   string = function(value) return type(value) == "string" end,
   boolean = function(value) return type(value) == "boolean" end,
@@ -111,7 +115,7 @@ local function check_struct(walk, value, name)
       value[key] = nil
     elseif inner == null then
       value[key] = nil
-    else
+    elseif PLAIN[field.type] ~= type(inner) then
       walk[depth], walk.keys[depth], walk.depth = key, false, depth
       check_value(walk, inner, field)
       walk.depth = depth - 1
@@ -122,10 +126,11 @@ end
 -- Members of a map or items of a list, by their keys.
 local function check_all(walk, value, field, offset)
   local depth = walk.depth + 1
+  local plain = PLAIN[field.type]
   for key, one in pairs(value) do
     if one == null then
       if offset == 0 then value[key] = nil end
-    else
+    elseif plain ~= type(one) then
       walk[depth], walk.keys[depth], walk.depth = offset == 0 and key or key - offset, true, depth
       check_value(walk, one, field)
       walk.depth = depth - 1

@@ -44,6 +44,11 @@ local function go_list(names) return '["' .. table.concat(names, '" "') .. '"]' 
 
 -- The element that names an item of a list: by its keys, or its value.
 local function element_of(type_, item, index, path)
+  local keys_ = type_.keys
+  local only = keys_ and #keys_ == 1 and is_table(item) and item[keys_[1]]
+  if type(only) == "string" and not only:find '[%c"\\<>&\x80-\xff]' then
+    return 'k:{"' .. keys_[1] .. '":"' .. only .. '"}'
+  end
   if type_.list == "set" then
     if is_table(item) or item == json.null then
       fail(path, "element %d: associative list without keys has an element that's %s", index,
@@ -233,6 +238,99 @@ function M.compare(a, b, type_)
   local result = { added = fields.new(), removed = fields.new(), modified = fields.new() }
   compare(a, b, type_, {}, result)
   return result
+end
+
+-- --- what a new object owns -------------------------------------------------------------------------
+
+-- "f:" .. name, made once.
+local F = setmetatable({}, { __mode = "k", __index = function(self, name)
+  local element = "f:" .. name
+  self[name] = element
+  return element
+end })
+
+local LEAF = json.object {} -- never changed
+
+local grown
+
+-- Puts what is new at a place into a node in the form of fieldsV1. `zero` is what was there before (nil: nothing).
+local function put_grown(node, element, value, type_, zero, path)
+  type_ = types.resolve(type_, value)
+  local below
+  if not is_empty(value) and (is_owned_by_member(type_) or is_owned_by_item(type_)) then
+    below = grown(value, type_, type(zero) == "table", path)
+    if zero == nil then
+      if next(below) == nil then below = LEAF else below["."] = LEAF end
+    elseif next(below) == nil then
+      below = nil
+    end
+  elseif zero == nil or not equal(zero, value) then
+    below = LEAF
+  end
+  node[element] = below
+end
+
+local function grown_items(node, value, type_, path)
+  for i, item in ipairs(value) do
+    local element = element_of(type_, item, i - 1, path)
+    if node[element] then
+      node[element] = LEAF -- of items of one name nothing more is known
+    else
+      path[#path + 1] = element
+      put_grown(node, element, item, type_.element, nil, path)
+      path[#path] = nil
+    end
+  end
+end
+
+function grown(value, type_, was_there, path)
+  local node = json.object {}
+  if type_.kind == "list" then
+    grown_items(node, value, type_, path)
+    return node
+  end
+  local zeros, fields_, other = was_there and type_.zeros, type_.fields, type_.element or types.DEDUCED
+  local depth = #path + 1
+  for name, inner in next, value do
+    local element = F[name]
+    local zero
+    if zeros then zero = zeros[name] end
+    if type(inner) == "table" then
+      path[depth] = element
+      put_grown(node, element, inner, fields_ and fields_[name] or other, zero, path)
+      path[depth] = nil
+    elseif zero == nil or zero ~= inner then
+      node[element] = LEAF
+    end
+  end
+  return node
+end
+
+---What is new in an object compared with its type's empty value, in the form of fieldsV1: compare() in one go.
+---@param value table
+---@param type_ table
+---@param nobodys table<string, true|table<string, true>> # members that belong to nobody, and members of those
+---@return table
+function M.grown(value, type_, nobodys)
+  local node, path = json.object {}, {}
+  local zeros = type_.zeros or {}
+  for name, inner in pairs(value) do
+    local passed = nobodys[name]
+    if passed ~= true then
+      local element = F[name]
+      path[1] = element
+      put_grown(node, element, inner, (types.member(type_, name)), zeros[name], path)
+      local below = is_table(passed) and node[element]
+      if below and below ~= LEAF then
+        for other in pairs(passed) do below[other] = nil end
+        if next(below) == nil then node[element] = nil end
+      elseif below then
+        node[element] = nil
+      end
+      path[1] = nil
+    end
+  end
+  return node
 end
 
 -- --- merging --------------------------------------------------------------------------------------
