@@ -181,8 +181,8 @@ stop(lab)
 
 local kept = start("kept", "--state", fs.join(directory, "state"))
 wall, processor = measured(kept, function() create_all(kept, bodies) end)
-print(("%-40s %9.1f /s  (no bar) %19s lab's processor: %.0f us each"):format("creates a second with --state", PODS / wall,
-  "", processor / PODS * 1e6))
+print(("%-40s %9.1f /s  (no bar) %19s lab's processor: %.0f us each"):format("creates a second with --state",
+  PODS / wall, "", processor / PODS * 1e6))
 stop(kept)
 
 fs.remove(directory, { recursive = true })

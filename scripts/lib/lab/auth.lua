@@ -128,11 +128,23 @@ local function header_values(value)
   return list
 end
 
+-- Groups, a uid or more of nobody: the real server takes that for a mistake of its own.
+local function check_nobody(ctx)
+  for header in pairs(ctx.headers) do
+    if header == "impersonate-group" or header == "impersonate-uid" or header:find "^impersonate%-extra%-" then
+      error(status.new(500, "InternalError", "Internal error occurred: requested impersonation without a user"), 0)
+    end
+  end
+end
+
 -- Whether a user may act as another; then the other.
 local function impersonated(ctx)
   local headers = ctx.headers
   local name = headers["impersonate-user"]
-  if not name then return nil end
+  if not name then
+    check_nobody(ctx)
+    return nil
+  end
   local groups = headers["impersonate-group"] and header_values(headers["impersonate-group"]) or {}
   local account = { name:match "^system:serviceaccount:([^:]+):([^:]+)$" }
   if #groups == 0 and account[1] then
@@ -156,9 +168,16 @@ local function check_impersonation(ctx, user, asked, groups)
   local wanted = { account and { resource = "serviceaccounts", name = account, namespace = namespace }
     or { resource = "users", name = asked.name } }
   for _, group in ipairs(groups) do wanted[#wanted + 1] = { resource = "groups", name = group } end
+  local apart = "authentication.k8s.io"
+  if asked.uid then wanted[#wanted + 1] = { group = apart, resource = "uids", name = asked.uid } end
+  for key, values in pairs(asked.extra or {}) do
+    for _, value in ipairs(values) do
+      wanted[#wanted + 1] = { group = apart, resource = "userextras", subresource = key, name = value }
+    end
+  end
   for _, one in ipairs(wanted) do
-    if not rbac:allows(user, { verb = "impersonate", group = "", resource = one.resource, name = one.name,
-                               namespace = one.namespace }) then
+    if not rbac:allows(user, { verb = "impersonate", group = one.group or "", resource = one.resource, name = one.name,
+                               namespace = one.namespace, subresource = one.subresource }) then
       local r = ctx.route
       if not r.resource then
         status.raise(403, "Forbidden", ('forbidden: User "%s" cannot impersonate %s "%s"'):format(user.name,

@@ -2,6 +2,7 @@
 -- Not for deciding by them (lab.rbac).
 --   return { ["rbac.authorization.k8s.io/roles"] = … }
 
+local escalation = require "lab.escalation"
 local json = require "json"
 local writes = require "lab.writes"
 
@@ -46,6 +47,12 @@ function bindings.validate_update(object, old, causes)
   bindings.validate(object, causes)
 end
 
+function bindings.prepare_create(object, ctx) escalation.binding(ctx, object) end
+
+function bindings.prepare_update(object, old, ctx)
+  if not writes.same(object.subjects, old.subjects) then escalation.binding(ctx, object) end
+end
+
 local roles = {}
 
 function roles.default(object)
@@ -73,10 +80,18 @@ function roles.validate(object, causes)
   end
 end
 
+function roles.prepare_create(object, ctx) escalation.role(ctx, object) end
+
+function roles.prepare_update(object, old, ctx)
+  if writes.same(object.rules, old.rules) and writes.same(object.aggregationRule, old.aggregationRule) then return end
+  escalation.role(ctx, object)
+end
+
 -- Roles that are made of others are made anew when one of those changes.
-local cluster_roles = { default = roles.default, validate = roles.validate }
+local cluster_roles = { default = roles.default, validate = roles.validate, prepare_update = roles.prepare_update }
 
 function cluster_roles.prepare_create(object, ctx)
+  escalation.role(ctx, object)
   if object.aggregationRule then object.rules = json.array(ctx.cluster.rbac:aggregate(object)) end
 end
 
