@@ -2,6 +2,7 @@
 
 install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION share/doc/kfhost RENAME copyright)
 install(FILES ${CMAKE_SOURCE_DIR}/README.md DESTINATION share/doc/kfhost)
+install(FILES ${CMAKE_SOURCE_DIR}/scripts/kale/jupyter/kfhost.py DESTINATION lib/python3/dist-packages)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/docs/guide DESTINATION share/doc/kfhost)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/examples DESTINATION share/doc/kfhost)
 

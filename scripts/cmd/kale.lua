@@ -7,6 +7,7 @@ return cli.main {
   commands = {
     tag = { "show and change the tags of cells", module = "cmd.kale.tag" },
     compare = { "show runs side by side", module = "cmd.kale.compare" },
+    jupyter = { "install the extension for Jupyter: %load_ext kfhost", module = "cmd.kale.jupyter" },
     logs = { "print what the steps of a run wrote", module = "cmd.kale.logs" },
     convert = { "turn a notebook into another form", module = "cmd.kale.convert" },
     show = { "show the pipeline that a notebook makes", module = "cmd.kale.show" },

@@ -42,6 +42,8 @@ result "dpkg knows that it is" $?
 result "the installed program runs" $?
 (cd / && "$root/usr/bin/kfhost" kale compile "$root/usr/share/doc/kfhost/examples/notebooks/digits.ipynb" -o "$folder/p.yaml") >/dev/null
 result "it compiles the notebook that comes with it" $?
+(cd / && PYTHONPATH=$root/usr/lib/python3/dist-packages /usr/bin/python3 -c 'import kfhost; kfhost.load_ipython_extension')
+result "the extension for Jupyter comes with it" $?
 dpkg --root="$root" --log=/dev/null --force-not-root --force-bad-path -P kfhost >>"$folder/log" 2>&1 && [ ! -e "$root/usr/bin/kfhost" ]
 result "it goes without a trace" $?
 
