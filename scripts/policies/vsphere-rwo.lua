@@ -40,7 +40,7 @@ policy.grant {
   reads = { "namespaces", "persistentvolumeclaims", "resourcequotas" },
   follows = { "pods", "nodes", "volumeattachments.storage.k8s.io", "csinodes.storage.k8s.io" },
   writes = { { resource = "pods", verbs = { "patch" } },
-    { resource = "persistentvolumeclaims", verbs = { "create", "delete" } } },
+    { resource = "persistentvolumeclaims", verbs = { "get", "create", "delete" } } },
   memory = "128MiB",
 }
 

@@ -8,11 +8,12 @@ local M = {}
 
 local READ_VERBS = { "list", "watch" } -- what is followed; nothing is read by itself
 
-local function add(grants, text, verbs)
+-- Names, where given, narrow the right to objects of these names: for `bind` above all.
+local function add(grants, text, verbs, names)
   local parsed = resources.parse(text)
   local name = parsed.plural .. (parsed.subresource and "/" .. parsed.subresource or "")
-  local key = (parsed.group or "") .. " " .. name
-  grants[key] = grants[key] or { group = parsed.group or "", resource = name, verbs = {} }
+  local key = ("%s %s %s"):format(parsed.group or "", name, names and table.concat(names, " ") or "")
+  grants[key] = grants[key] or { group = parsed.group or "", resource = name, verbs = {}, names = names }
   for _, verb in ipairs(verbs) do grants[key].verbs[verb] = true end
 end
 
@@ -61,14 +62,15 @@ function M.rules(description)
     if watch.finalize then add(grants, watch.resource, { "patch" }) end
   end
   for _, file in ipairs(description.files) do
-    for _, write in ipairs(file.grants.writes) do add(grants, write.resource, write.verbs) end
+    for _, write in ipairs(file.grants.writes) do add(grants, write.resource, write.verbs, write.names) end
   end
   if #description.watches > 0 or #description.schedules > 0 then add(grants, "events", { "create", "patch" }) end
   local rules = {}
   for _, key in ipairs(sorted_keys(grants)) do
     local grant = grants[key]
     local verbs = sorted_keys(grant.verbs)
-    rules[#rules + 1] = { apiGroups = { grant.group }, resources = { grant.resource }, verbs = verbs }
+    rules[#rules + 1] = { apiGroups = { grant.group }, resources = { grant.resource }, resourceNames = grant.names,
+      verbs = verbs }
   end
   return rules
 end

@@ -89,7 +89,8 @@ M.seconds = times.seconds
 
 local GRANT_FIELDS = { reads = "table", follows = "table", writes = "table", hosts = "table", memory = "any" }
 
----Rights of this file: {reads = {…}, follows = {…}, writes = {{resource=, verbs=}}, hosts = {…}, memory = "16MiB"}.
+---Rights of this file: {reads = {…}, follows = {…}, writes = {{resource=, verbs=, names=}}, hosts = {…},
+---memory = "16MiB"}.
 ---reads: what reviews, watches and schedules may look at; follows: what only watches and schedules may.
 function M.grant(spec)
   check_fields("policy.grant", spec, GRANT_FIELDS)
