@@ -28,6 +28,19 @@ test("the tests of trial-sidecar hold as well when katib-config is followed", fu
   test.equal(results[#results].name, "or put right, where that is allowed")
 end)
 
+test("each bundled policy has a page that names all its settings", function()
+  for _, name in ipairs(scripts.names()) do
+    local bundled = name:match "^policies/([^/]+)%.lua$"
+    if bundled then
+      local page = fs.read(("docs/guide/policies/%s.md"):format(bundled))
+      test.equal(fs.read("docs/guide/policies.md"):find(("(policies/%s.md)"):format(bundled), 1, true) ~= nil, true)
+      for setting in pairs(policy.load(bundled).description.files[1].specs) do
+        if not page:find(("| `%s` |"):format(setting), 1, true) then error(bundled .. ": " .. setting, 0) end
+      end
+    end
+  end
+end)
+
 -- What a command prints, once it has ended well.
 local function output(words)
   words.env = { KFHOST_PATH = false, KUBECONFIG = false }
