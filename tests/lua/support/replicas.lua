@@ -74,6 +74,17 @@ end
 local Site = {}
 Site.__index = Site
 
+---Takes the webhooks back.
+function Site:withdraw()
+  for _, kind in ipairs { "mutatingwebhookconfigurations", "validatingwebhookconfigurations" } do
+    for _, one in ipairs(self.client:list(kind .. ".admissionregistration.k8s.io")) do
+      if one.metadata.labels and one.metadata.labels["app.kubernetes.io/managed-by"] == "kfhost" then
+        self.client:delete(kind .. ".admissionregistration.k8s.io", one.metadata.name)
+      end
+    end
+  end
+end
+
 ---Registers the webhooks: the first of them at the first of the replicas named, the next at the next, and round.
 ---@param ... integer numbers of replicas
 function Site:register(...)
@@ -86,6 +97,8 @@ function Site:register(...)
         caBundle = hash.base64(fs.read(replica.ca)) }
     end })
   for _, configuration in ipairs(configurations) do
+    configuration.metadata.name = self.rename and self.rename(configuration.metadata.name)
+      or configuration.metadata.name
     self.client:apply(configuration, { force = true, manager = "test" })
   end
 end
