@@ -140,12 +140,11 @@ local function check_bounds(lint, path, parameter)
   end
 end
 
-local LOGARITHMIC = { logUniform = true, logNormal = true }
-
-local function check_bayesian(lint, path, parameter, dimension)
+local function check_bayesian(lint, path, dimension)
   if (lint.spec.algorithm or {}).algorithmName ~= "bayesianoptimization" or dimension.kind ~= "double" then return end
-  if dimension.low <= 0 and LOGARITHMIC[parameter.feasibleSpace.distribution] then
-    lint:error(path .. ".feasibleSpace.min", "bayesianoptimization needs bounds above 0 on a logarithmic scale")
+  if dimension.low <= 0 then
+    lint:error(path .. ".feasibleSpace.min",
+      "bayesianoptimization needs bounds above 0: it takes the scale of each double for logarithmic")
   end
 end
 
@@ -162,7 +161,7 @@ local function check_parameters(lint)
     else
       check_bounds(lint, path, parameter)
       check_step(lint, path, dimension)
-      check_bayesian(lint, path, parameter, dimension)
+      check_bayesian(lint, path, dimension)
     end
   end
 end
