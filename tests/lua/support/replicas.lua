@@ -6,10 +6,12 @@ local fs = require "fs"
 local hash = require "hash"
 local host = require "host"
 local http = require "http"
+local json = require "json"
 local policy = require "policy"
 local proc = require "proc"
 local task = require "task"
 local webhooks = require "policy.webhooks"
+local yaml = require "yaml"
 
 local M = {}
 
@@ -126,6 +128,22 @@ function Site:stop()
   self.set:close()
 end
 
+-- What the manifests give the host: its account with its rights, and no others.
+local RIGHTS = { Namespace = true, ServiceAccount = true, ClusterRole = true, ClusterRoleBinding = true, Role = true,
+  RoleBinding = true, ConfigMap = true }
+
+-- The replicas are that account.
+local function write_kubeconfig(site, lab, objects)
+  for _, object in ipairs(objects) do
+    if RIGHTS[object.kind] then site.client:apply(object, { force = true, manager = "test" }) end
+  end
+  local answer = site.client:request("POST", "/api/v1/namespaces/kfhost-system/serviceaccounts/kfhost-policy/token",
+    { body = json.encode { apiVersion = "authentication.k8s.io/v1", kind = "TokenRequest", spec = json.object {} } })
+  local kubeconfig = lab:kubeconfig()
+  kubeconfig.users[1].user = { token = json.decode(answer.body).status.token }
+  fs.write(site.directory .. "/config", yaml.encode(kubeconfig))
+end
+
 ---@param lab table of lab.serve
 ---@param client table of kube.connect
 ---@param names string[] policies
@@ -133,10 +151,10 @@ end
 ---@param count integer of replicas
 function M.new(lab, client, names, config, count)
   local site = setmetatable({ client = client, names = names, count = count, directory = test.tmpdir() }, Site)
-  client.try:create { apiVersion = "v1", kind = "Namespace", metadata = { name = "kfhost-system" } } -- of the lease
-  lab:write_kubeconfig(site.directory .. "/config")
+  local configs = yaml.decode(config)
   fs.write(site.directory .. "/site.yaml", config)
-  site.set = policy.load(names, { configs = require "yaml".decode(config) })
+  site.set = policy.load(names, { configs = configs })
+  write_kubeconfig(site, lab, require "policy.manifests".objects(site.set, { image = "kfhost", configs = configs }))
   for i = 1, count do site[i] = start(site, i) end
   for _, replica in ipairs(site) do
     local line = replica:said "webhooks on"
