@@ -149,3 +149,60 @@ test("an older Kale's trial, as kale-trial leaves it, runs the newest version wi
     test.equal(lines[1]:match " loss=(.*)\n$", "26")
   end)
 end)
+
+test("kale submit shows the steps and what they print, says where the run is seen, and ends with its code", function()
+  with_server(function(_, server, directory)
+    fs.write(directory .. "/prints.py", "# %% [step:a]\nprint('hello from a')\nloss = 1.0\n# %% [step:b prev:a]\n"
+      .. "print('and b', loss)\n")
+    local result = proc.run { host.executable(), "kale", "submit", directory .. "/prints.py", "--endpoint", server.url }
+    if result.code ~= 0 then error(result.stderr, 0) end
+    for _, text in ipairs { "a | hello from a", "b | and b 1.0", "SUCCEEDED", server.url .. "/#/runs/details/" } do
+      if not result.stderr:find(text, 1, true) then error(("no '%s' in\n%s"):format(text, result.stderr), 0) end
+    end
+    test.equal(result.stdout:find("SUCCEEDED", 1, true) ~= nil, true)
+  end)
+end)
+
+test("a schedule has six fields; five are refused with the reason and the way to write them", function()
+  with_server(function(_, server, directory)
+    fs.write(directory .. "/square.py", NOTEBOOK)
+    local function schedule(cron)
+      return proc.run { host.executable(), "kale", "submit", directory .. "/square.py", "--endpoint", server.url,
+        "--cron", cron, "--json" }
+    end
+    local refused = schedule "0 3 * * *"
+    test.equal(refused.code, 2)
+    test.equal(refused.stderr:find("Write '0 0 3 * * *'", 1, true) ~= nil, true)
+    test.equal(schedule("every day").code, 2)
+    test.equal(next(server.state.recurring), nil)
+    local made = schedule "0 0 3 * * *"
+    if made.code ~= 0 then error(made.stderr, 0) end
+    local said = json.decode(made.stdout)
+    local kept = server.state.recurring[said.recurring_run_id]
+    test.equal(kept.trigger.cron_schedule.cron, "0 0 3 * * *")
+    test.equal(schedule("@daily").code, 0)
+  end, "none")
+end)
+
+test("Ctrl-C leaves the run; with --cancel it is ended", function()
+  with_server(function(_, server, directory)
+    fs.write(directory .. "/square.py", NOTEBOOK)
+    for _, cancel in ipairs { false, true } do
+      local process <close> = proc.spawn { host.executable(), "kale", "submit", directory .. "/square.py",
+        "--endpoint", server.url, "--name", tostring(cancel), cancel and "--cancel" or "--quiet", stderr = "pipe" }
+      while process:read_line("stderr", "30s"):find "PENDING" == nil do end
+      require "pod".kill(process.pid, 2)
+      local said = {}
+      repeat
+        local line = process:read_line "stderr"
+        said[#said + 1] = line
+      until not line
+      test.equal(process:wait().code, 130)
+      local wanted = cancel and "is ended" or "goes on"
+      test.equal(table.concat(said, "\n"):find(wanted, 1, true) ~= nil, true)
+      for _, run in pairs(server.state.runs) do
+        if run.display_name == tostring(cancel) then test.equal(run.state, cancel and "CANCELING" or "PENDING") end
+      end
+    end
+  end, "none")
+end)

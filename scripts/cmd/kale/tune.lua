@@ -5,40 +5,13 @@ local function image_of(args)
   local image = args.trial_image or os.getenv "KFHOST_TRIAL_IMAGE"
   if image or args.lab then return image or "kfhost" end
   cli.usage("trials need an image that runs kfhost: --trial-image or KFHOST_TRIAL_IMAGE. To make one:\n"
-    .. "  docker build -t REGISTRY/kfhost:1 . && docker push REGISTRY/kfhost:1")
+    .. "  docker build -t REGISTRY/kfhost:1 . && docker push REGISTRY/kfhost:1\n"
+    .. "Or let them run in the steps' own image: --trial-runner python")
 end
 
 local function direction_of(args)
   if args.minimize and args.maximize then cli.usage "--minimize and --maximize exclude each other" end
   return args.minimize and "minimize" or args.maximize and "maximize" or nil
-end
-
-local function show_progress(experiment)
-  local status = experiment.status or {}
-  local best = require "kale.tune".best(experiment)
-  local objective = experiment.spec.objective.objectiveMetricName
-  io.stderr:write(("trials %d of %d: %d running, %d succeeded, %d failed%s\n"):format(status.trials or 0,
-    experiment.spec.maxTrialCount, status.trialsRunning or 0, status.trialsSucceeded or 0, status.trialsFailed or 0,
-    best and ("; best %s = %s"):format(objective, best.metrics[objective] or "?") or ""))
-end
-
-local function report(experiment, args)
-  local best = require "kale.tune".best(experiment)
-  local conditions = experiment.status.conditions
-  local state = conditions[#conditions].type
-  if args.json then
-    local json = require "json"
-    print(json.encode({ experiment = experiment.metadata.name, state = state, trials = experiment.status.trials,
-      succeeded = experiment.status.trialsSucceeded or 0, best = best or json.null }, { sort = true }))
-  else
-    print(("%s: %s"):format(experiment.metadata.name, state))
-    if best then
-      print(("best trial %s"):format(best.trial))
-      for name, value in pairs(best.values) do print(("  %s = %s"):format(name, value)) end
-      for name, value in pairs(best.metrics) do print(("  %s: %s"):format(name, value)) end
-    end
-  end
-  return state == "Succeeded" and 0 or 1
 end
 
 -- Where it runs: a lab of our own, or what the environment names.
@@ -48,7 +21,7 @@ local function place(args)
     local kubeflow = require "lab.kubeflow".start { root = fs.tmpdir "kfhost-lab",
       cwd = fs.dirname(fs.join(fs.cwd(), args.notebook)) }
     local k = require "kfp".connect { endpoint = kubeflow.pipelines.url }
-    return { client = kubeflow.client, kfp = k, endpoint = kubeflow.endpoint,
+    return { client = kubeflow.client, kfp = k, endpoint = kubeflow.endpoint, lab = kubeflow,
       namespace = args.namespace or "team-a", close = function() kubeflow:close() end }
   end
   local client = require "kube".connect { namespace = args.namespace }
@@ -56,42 +29,153 @@ local function place(args)
     endpoint = args.endpoint, namespace = args.namespace or client.namespace, close = function() end }
 end
 
-local function tune(at, compiled, args, image)
+local function say(format, ...) io.stderr:write(format:format(...), "\n") end
+
+-- --- asking ---------------------------------------------------------------------------------------------------
+
+local function initialise(compiled, args)
+  local fs, init = require "fs", require "kale.tune_init"
+  local metadata = init.ask(compiled, { read = function() return io.read "l" end, write = function(text)
+    io.stderr:write(text)
+  end })
+  for _, warning in ipairs(init.check(compiled, metadata)) do say("warning: %s", warning) end
+  local text = require "kale.edit".notebook_metadata(fs.read(args.notebook), args.notebook,
+    { "kubeflow_notebook", "katib_metadata" }, metadata)
+  fs.write(args.notebook, text)
+  say("%s has its katib_metadata now; kfhost kale tune %s starts", args.notebook, args.notebook)
+  return 0
+end
+
+-- --- the experiment -------------------------------------------------------------------------------------------
+
+local function build(at, compiled, args, image)
   local tuning = require "kale.tune"
   local settings = tuning.settings(compiled, { tune = args.tune, objective = args.objective, goal = args.goal,
-    direction = direction_of(args), algorithm = args.algorithm, trials = args.trials, parallel = args.parallel })
+    direction = direction_of(args), algorithm = args.algorithm, trials = args.trials, parallel = args.parallel,
+    median_stop = args.median_stop })
   local uploaded = at.kfp:upload(compiled.text, { name = compiled.name })
   local inputs = compiled.ir.root.inputDefinitions or {}
   local experiment = tuning.experiment(settings, uploaded, { name = args.name or compiled.name, image = image,
     namespace = at.namespace, kfp_experiment = args.name or compiled.name, endpoint = at.endpoint,
-    definitions = inputs.parameters })
-  return tuning.run(at.client, experiment, show_progress)
+    definitions = inputs.parameters, resumable = args.resumable, runner = args.trial_runner,
+    step_image = require "kale.tune".step_image(compiled.ir) })
+  return experiment, settings, uploaded
+end
+
+-- Says what it will cost, and makes the experiment, or goes on with the one there is.
+local function begin(at, compiled, args, image)
+  local tuning, cost = require "kale.tune", require "kale.cost"
+  local experiment, settings, uploaded = build(at, compiled, args, image)
+  if args.resume then
+    return tuning.resume(at.client, experiment), settings
+  end
+  for _, warning in ipairs(tuning.check(at.client, experiment)) do say("warning: %s", warning) end
+  say("experiment %s: %s", experiment.metadata.name,
+    cost.text(settings, cost.last_run(at.kfp, uploaded, args.notebook)))
+  return tuning.create(at.client, experiment), settings
+end
+
+-- What each trial reported while it went on.
+local function histories(at, trials)
+  local trial, found = require "kale.trial", {}
+  for _, one in ipairs(trials) do
+    local id = trial.run_id { trial = one.metadata.name, namespace = at.namespace }
+    local metrics = require "errors".try(at.kfp.runs):metrics(id)
+    found[one.metadata.name] = metrics
+  end
+  return found
+end
+
+local function write_report(at, view, args, choices)
+  local fs = require "fs"
+  local path = args.report
+  if not path then
+    local folder = fs.join(fs.dirname(args.notebook), ".kfhost", "tune")
+    fs.mkdir(folder, { parents = true })
+    path = fs.join(folder, view.name .. ".html")
+  end
+  fs.write(path, require "kale.tune_report".render(view.experiment, view.list,
+    { histories = histories(at, view.list), choices = choices, notebook = fs.basename(args.notebook) }))
+  return path
+end
+
+local function tune(at, compiled, args, image)
+  local made, settings = begin(at, compiled, args, image)
+  local choices = require "kale.tune".choices(settings)
+  local view <close> = require "kale.trials".watch(at, made.metadata.name,
+    { kfp_experiment = args.name or compiled.name, logs = args.logs, choices = choices })
+  local done = view:follow()
+  view:close()
+  return done, view, choices, write_report(at, view, args, choices)
+end
+
+local function print_plain(experiment, view, best, state, path)
+  io.stdout:write(view:table())
+  print(("%s: %s"):format(experiment.metadata.name, state))
+  if best then
+    print(("best trial %s"):format(best.trial))
+    for _, list in ipairs { { best.values, "  %s = %s" }, { best.metrics, "  %s: %s" } } do
+      local names = {}
+      for name in pairs(list[1]) do names[#names + 1] = name end
+      table.sort(names)
+      for _, name in ipairs(names) do print(list[2]:format(name, list[1][name])) end
+    end
+  end
+  print(("report: %s"):format(path))
+end
+
+local function report(experiment, view, choices, path, args)
+  local best = require "kale.tune".best(experiment, choices)
+  local conditions, status = experiment.status.conditions, experiment.status
+  local state = conditions[#conditions].type
+  if args.json then
+    local json = require "json"
+    print(json.encode({ experiment = experiment.metadata.name, state = state, trials = status.trials,
+      succeeded = status.trialsSucceeded or 0, failed = status.trialsFailed or 0,
+      early_stopped = status.trialsEarlyStopped or 0, best = best or json.null, report = path }, { sort = true }))
+  else
+    print_plain(experiment, view, best, state, path)
+  end
+  return state == "Succeeded" and 0 or 1
 end
 
 return cli.main {
   name = "kale tune",
   summary = "Finds the best parameters of a notebook by a Katib experiment.",
-  description = "What is tuned stands in the notebook's katib_metadata, or is said here. With --lab all of it "
-    .. "happens on this machine: a small Kubeflow that ends with the command.",
+  description = "What is tuned stands in the notebook's katib_metadata (--init asks for it and writes it there), or is "
+    .. "said here. With --lab all of it happens on this machine: a small Kubeflow that ends with the command. Ctrl-C "
+    .. "deletes the experiment and ends its runs.",
   arguments = { { "NOTEBOOK", "an .ipynb file with tagged cells" } },
   options = {
     { "--tune SPACE", "NAME=MIN..MAX, NAME=MIN..MAX/STEP or NAME=A,B,C", repeated = true },
     { "--objective NAME", "the metric" }, { "--minimize", "smaller is better" }, { "--maximize", "larger is better" },
     { "--goal X", "stop when it is reached", type = "number" },
     { "--algorithm NAME", "random, grid, tpe, bayesianoptimization, cmaes, sobol, hyperband" },
+    { "--median-stop", "end trials early that are worse than others were" },
     { "--trials N", "how many", type = "int", min = 1 }, { "--parallel N", "at a time", type = "int", min = 1 },
+    { "--init", "ask what is tuned, check it and write it into the notebook; nothing is started" },
+    { "--resume", "go on with the experiment that is there: follow it, or let it have more --trials" },
+    { "--resumable", "let the experiment be continued after its end; its suggestion service stays" },
+    { "--logs", "show what the steps of the trials print" },
+    { "--report FILE", "where the HTML report goes; .kfhost/tune beside the notebook without it" },
     { "--trial-image NAME", "an image that runs kfhost" },
+    { "--trial-runner NAME", "python: trials run in the steps' image, by a client of Python's standard library",
+      choices = { "kfhost", "python" } },
     { "--endpoint URL", "of the KFP API" }, { "--namespace NAME", "the profile's namespace" },
     { "--name NAME", "of the experiment" }, { "--lab", "in a lab of its own" }, { "--json", "machine output" },
   },
   run = function(args)
-    local image = image_of(args)
+    if args.resume and args.lab then
+      cli.usage "a lab of its own has nothing to go on with: --resume needs a cluster"
+    end
+    local image = (args.init or args.trial_runner == "python") and "none" or image_of(args)
     local compiled = require "kale.submit".compile(args.notebook)
     if not compiled then return 1 end
+    if args.init then return initialise(compiled, args) end
     local at = place(args)
-    local ok, experiment = pcall(tune, at, compiled, args, image)
+    local ok, experiment, view, choices, path = pcall(tune, at, compiled, args, image)
     at.close()
     if not ok then error(experiment, 0) end
-    return report(experiment, args)
+    return report(experiment, view, choices, path, args)
   end,
 }(...)

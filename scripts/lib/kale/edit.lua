@@ -1,4 +1,4 @@
--- Changes the tags of a cell in a notebook's file and leaves every other byte as it is.
+-- Changes the tags of a cell in a notebook's file, or the notebook's metadata, and leaves every other byte as it is.
 -- Not for sources of cells.
 --   local text = edit.tags(text, "a.ipynb", 3, { "step:train", "prev:load" })
 local errors = require "errors"
@@ -143,6 +143,61 @@ local function edit_python(text, number, tags)
     if count ~= cell.marker_line then return nil end
     return marker .. line:match "\r?\n?$"
   end))
+end
+
+-- --- the notebook's own metadata -------------------------------------------------------------------------
+
+-- A value as JSON whose further lines stand below its first.
+local function write_value(value, indent)
+  if not indent:find "\n" then return json.encode(value, { sort = true }) end
+  local step = indent:match "\n(%s*)$"
+  return (json.encode(value, { sort = true, indent = 1 }):gsub("\n", "\n" .. step))
+end
+
+local function set_json(text, path, keys, value)
+  notebook.decode(text, path)
+  local object = blanks(text, 1)
+  local indent = indentation(text, object)
+  for i, key in ipairs(keys) do
+    local first, after = member(text, object, key)
+    if i == #keys then
+      local written = write_value(value, indent)
+      if first then return text:sub(1, first - 1) .. written .. text:sub(after) end
+      return insert(text, object, key, written, indent)
+    end
+    if not first then
+      text = insert(text, object, key, "{}", indent)
+      first = member(text, object, key)
+    end
+    local is_empty = text:sub(blanks(text, first + 1)):sub(1, 1) == "}"
+    indent = is_empty and (indent:find "\n" and indent .. " " or "") or indentation(text, first)
+    object = first
+  end
+end
+
+local function set_python(text, keys, value)
+  local metadata = percent.parse(text).metadata
+  local object = metadata
+  for i = 1, #keys - 1 do
+    object[keys[i]] = type(object[keys[i]]) == "table" and object[keys[i]] or json.object {}
+    object = object[keys[i]]
+  end
+  object[keys[#keys]] = value
+  local yaml = require "yaml".encode({ jupyter = metadata }, { sort = true }):gsub("\n$", "")
+  local header = "# ---\n" .. ("# " .. yaml:gsub("\n", "\n# ")) .. "\n# ---\n"
+  local _, last = text:find "^# %-%-%-\n.-\n# %-%-%-\n"
+  return header .. text:sub((last or 0) + 1)
+end
+
+---The text of a notebook with a member of its own metadata set.
+---@param text string of the file
+---@param path string
+---@param keys string[] where: { "kubeflow_notebook", "katib_metadata" }
+---@param value any
+---@return string # raises "Notebook"
+function M.notebook_metadata(text, path, keys, value)
+  if path:find "%.py$" then return set_python(text, keys, value) end
+  return set_json(text, path, table.move(keys, 1, #keys, 2, { "metadata" }), value)
 end
 
 ---The text of a notebook with the tags of one cell replaced.

@@ -2,42 +2,12 @@
 -- Not for what is seen while it runs: see kale.follow.
 --   report.write(run, result, names)
 local fs = require "fs"
+local page = require "kale.page"
 local svg = require "graph.svg"
 
 local M = {}
 
-local escape = svg.escape
-
-local STYLE = [[
-:root { --paper: #f6f7f9; --card: #fff; --ink: #1f2733; --soft: #5b6676; --line: #dfe3e9;
-  --good: #2e9e5b; --bad: #d33d3d; --bar: #7aa7e6; }
-@media (prefers-color-scheme: dark) { :root { --paper: #12161c; --card: #1a2029; --ink: #e6eaf0;
-  --soft: #9aa5b5; --line: #2d3642; --good: #3fb872; --bad: #e46060; --bar: #3f6fb5; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 ui-sans-serif, system-ui, sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 28px 20px 60px; }
-h1 { font-size: 24px; margin: 0; }
-h2 { font-size: 17px; margin: 0 0 12px; }
-.soft { color: var(--soft); }
-.succeeded, .cached { color: var(--good); }
-.failed, .cancelled { color: var(--bad); }
-section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 18px 20px;
-  margin-top: 18px; overflow-x: auto; }
-table { border-collapse: collapse; }
-th { text-align: left; font-weight: 600; color: var(--soft); font-size: 13px; }
-th, td { padding: 4px 18px 4px 0; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
-.bar { position: relative; height: 14px; width: 320px; background: var(--paper); border-radius: 4px; }
-.bar i { position: absolute; top: 0; bottom: 0; min-width: 2px; background: var(--bar); border-radius: 4px; }
-pre { margin: 8px 0 0; padding: 10px 12px; background: var(--paper); border-radius: 6px; overflow-x: auto;
-  font: 12.5px/1.45 ui-monospace, monospace; max-height: 420px; }
-details { margin-top: 8px; }
-summary { cursor: pointer; color: var(--soft); }
-.output { margin-top: 10px; }
-.output img, .output svg { max-width: 100%; background: #fff; border-radius: 6px; }
-.error { border-left: 3px solid var(--bad); padding-left: 12px; }
-svg { display: block; margin: 0 auto; max-width: 100%; height: auto; }
-]]
+local escape = page.escape
 
 local function seconds_text(seconds) return seconds and ("%.2f s"):format(seconds) or "" end
 
@@ -99,16 +69,13 @@ end
 ---@return string html
 function M.render(run)
   local parts = {
-    '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
-    ("<title>%s: %s</title><style>%s</style></head><body><main>"):format(escape(run.name), run.state, STYLE),
     ('<h1>%s <span class="%s">%s</span></h1><div class="soft">%s · %s</div>'):format(escape(run.name), run.state,
       run.state, escape(run.notebook), seconds_text(run.seconds)),
     graph_section(run.steps), pairs_section("Metrics", run.metrics), pairs_section("Parameters", run.params),
     times_section(run.steps),
   }
   for _, step in ipairs(run.steps) do parts[#parts + 1] = step_section(step) end
-  parts[#parts + 1] = "</main></body></html>\n"
-  return table.concat(parts, "\n")
+  return page.render(("%s: %s"):format(run.name, run.state), parts)
 end
 
 -- Displayed values of a step, from the report artifact that its program wrote.

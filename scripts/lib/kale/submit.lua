@@ -11,7 +11,8 @@ local M = {}
 
 ---Compiles; what is wrong is said on standard error.
 ---@param path string of a notebook
----@return {name: string, experiment: string, text: string, ir: table, katib: table?}? compiled nil with errors
+---@return {name: string, experiment: string, text: string, ir: table, katib: table?,
+---  metrics: string[]?}? compiled nil with errors
 function M.compile(path)
   local plan = plans.read(path)
   for _, one in ipairs(plan.diagnostics) do
@@ -23,11 +24,22 @@ function M.compile(path)
   local metadata = plan.metadata or {}
   local name = built.pipelineInfo.name
   return { name = name, experiment = metadata.experiment_name or name, ir = built, text = ir.encode(built),
-    katib = metadata.katib_metadata }
+    katib = metadata.katib_metadata, metrics = plan.metrics }
 end
 
 local function random_uuid()
   return hash.uuid5("6ba7b811-9dad-11d1-80b4-00c04fd430c8", hash.random_hex(16))
+end
+
+-- Uploads the pipeline when it is not there yet, and makes the experiment when it is missing.
+local function prepare(k, compiled, options)
+  local definitions = compiled.ir.root.inputDefinitions and compiled.ir.root.inputDefinitions.parameters or {}
+  local params = require "kale.run".parameters(options.params or {}, definitions)
+  local uploaded = k:upload(compiled.text, { name = compiled.name })
+  local experiment = k.experiments:ensure(options.experiment or compiled.experiment)
+  return uploaded, { experiment_id = experiment.experiment_id,
+    pipeline_version_reference = { pipeline_id = uploaded.pipeline_id, pipeline_version_id = uploaded.version_id },
+    runtime_config = { parameters = require "json".object(params) } }
 end
 
 ---Uploads the pipeline when it is not there yet, makes the experiment when it is missing, and starts a run.
@@ -37,15 +49,47 @@ end
 ---@return table run
 ---@return table uploaded {pipeline_id, version_id, name, created}
 function M.start(k, compiled, options)
-  local definitions = compiled.ir.root.inputDefinitions and compiled.ir.root.inputDefinitions.parameters or {}
-  local params = require "kale.run".parameters(options.params or {}, definitions)
-  local uploaded = k:upload(compiled.text, { name = compiled.name })
-  local experiment = k.experiments:ensure(options.experiment or compiled.experiment)
-  local run = k.runs:start { run_id = random_uuid(), experiment_id = experiment.experiment_id,
-    display_name = options.name or ("%s %s"):format(compiled.name, os.date "!%Y-%m-%d %H:%M:%S"),
-    pipeline_version_reference = { pipeline_id = uploaded.pipeline_id, pipeline_version_id = uploaded.version_id },
-    runtime_config = { parameters = require "json".object(params) } }
-  return run, uploaded
+  local uploaded, object = prepare(k, compiled, options)
+  object.run_id = random_uuid()
+  object.display_name = options.name or ("%s %s"):format(compiled.name, os.date "!%Y-%m-%d %H:%M:%S")
+  return k.runs:start(object), uploaded
+end
+
+---Refuses a schedule that KFP would take for another.
+---@param cron string # raises "Usage"
+function M.check_cron(cron)
+  local _, fields = cron:gsub("%S+", "")
+  if cron:sub(1, 1) == "@" or fields == 6 then return end
+  local text = fields == 5
+    and ("KFP wants six fields, seconds first: of '%s' it would take the minutes for seconds. Write '0 %s'"):format(
+      cron, cron)
+    or ("'%s' has %d fields; KFP wants six: second minute hour day month weekday"):format(cron, fields)
+  require "errors".raise { code = "Usage", message = text }
+end
+
+---Makes a recurring run of the notebook.
+---@param k table of kfp.connect
+---@param compiled table of compile
+---@param options {experiment: string?, name: string?, params: string[]?, cron: string}
+---@return table recurring
+---@return table uploaded # raises "Usage" for a schedule that KFP would misread
+function M.schedule(k, compiled, options)
+  M.check_cron(options.cron)
+  local uploaded, object = prepare(k, compiled, options)
+  object.display_name = options.name or compiled.name
+  object.trigger = { cron_schedule = { cron = options.cron } }
+  object.max_concurrency, object.mode = "1", "ENABLE"
+  return k.recurring:create(object), uploaded
+end
+
+---Where a run is seen in the browser. KFP's pages are served beside its API, behind the dashboard by its own path.
+---@param k table of kfp.connect
+---@param run table a run or a recurring run
+---@return string url
+function M.link(k, run)
+  local kind = run.recurring_run_id and "recurringrun" or "runs"
+  local base = (k.endpoint or ""):gsub("/+$", ""):gsub("/apis.*$", "")
+  return ("%s/#/%s/details/%s"):format(base, kind, run.recurring_run_id or run.run_id)
 end
 
 return M

@@ -23,6 +23,7 @@ local ACTIVE = { Running = true, Pending = true }
 
 ---@class kale.Trials
 ---@field at {client: table, kfp: table, namespace: string}
+---@field clearing task.Task? what ends it all, once it was interrupted
 local Trials = {}
 Trials.__index = Trials
 
@@ -159,7 +160,7 @@ end
 
 local function runs_under_way(self)
   local found = {}
-  local experiment = errors.try(self.at.kfp.experiments):find(self.kfp_experiment)
+  local experiment = self.at.kfp.experiments:list { filter = { display_name = self.kfp_experiment } }()
   if not experiment then return found end
   local iterator = self.at.kfp.runs:list { experiment_id = experiment.experiment_id, page_size = 100,
     sort_by = "created_at desc" }
@@ -221,7 +222,7 @@ function Trials:follow()
   end)
   for _, one in ipairs(self.tasks) do one:cancel() end
   if not ok then
-    if errors.is(problem, "Cancelled") then task.last(self.abandon, self) end
+    if errors.is(problem, "Cancelled") then self.clearing = task.last(self.abandon, self) end
     error(problem, 0)
   end
   for _, one in ipairs(self.tasks) do pcall(one.wait, one) end

@@ -6,7 +6,6 @@ local errors = require "errors"
 local hash = require "hash"
 local json = require "json"
 local katib = require "katib"
-local task = require "task"
 
 local M = {}
 
@@ -28,8 +27,11 @@ local function number_space(word, low, high, step)
   return { min = low, max = high, step = step ~= "" and step or nil }
 end
 
--- "lr=0.01..0.1", "depth=1..5/2", "kind=a,b,c" by the type that the pipeline declares.
-local function parse_space(word, definitions)
+---A parameter and its space: "lr=0.01..0.1", "depth=1..5/2", "kind=a,b,c", by the type that the pipeline declares.
+---@param word string
+---@param definitions table of the pipeline's parameters
+---@return table parameter of an experiment # raises "Usage"
+function M.parse_space(word, definitions)
   local name, text = word:match "^([^=]+)=(.*)$"
   if not name then usage("'%s' is not NAME=MIN..MAX or NAME=A,B,C", word) end
   local definition = definitions[name]
@@ -47,7 +49,7 @@ end
 ---The settings of an experiment: the notebook's katib_metadata, and over it what the command line says.
 ---@param compiled table of kale.submit.compile
 ---@param given {tune: string[]?, objective: string?, direction: string?, goal: number?, algorithm: string?,
----  trials: integer?, parallel: integer?}
+---  trials: integer?, parallel: integer?, median_stop: boolean?}
 ---@return table settings {parameters, objective, algorithm, maxTrialCount, parallelTrialCount, maxFailedTrialCount}
 function M.settings(compiled, given)
   local metadata = compiled.katib or {}
@@ -55,7 +57,7 @@ function M.settings(compiled, given)
   local parameters = metadata.parameters or json.array {}
   if given.tune and #given.tune > 0 then
     parameters = json.array {}
-    for i, word in ipairs(given.tune) do parameters[i] = parse_space(word, definitions) end
+    for i, word in ipairs(given.tune) do parameters[i] = M.parse_space(word, definitions) end
   end
   if #parameters == 0 then
     usage "nothing is tuned: say --tune NAME=MIN..MAX, or write katib_metadata in the notebook"
@@ -66,8 +68,11 @@ function M.settings(compiled, given)
   objective.goal = given.goal or objective.goal
   if not objective.objectiveMetricName then usage "which metric? say --objective NAME" end
   local algorithm = metadata.algorithm or {}
+  if given.algorithm and given.algorithm ~= algorithm.algorithmName then algorithm = {} end -- settings of another
   algorithm.algorithmName = given.algorithm or algorithm.algorithmName or "random"
-  return { parameters = parameters, objective = objective, algorithm = algorithm,
+  local stopping = metadata.earlyStopping
+  if given.median_stop then stopping = { algorithmName = "medianstop" } end
+  return { parameters = parameters, objective = objective, algorithm = algorithm, earlyStopping = stopping,
     maxTrialCount = given.trials or metadata.maxTrialCount or 12,
     parallelTrialCount = given.parallel or metadata.parallelTrialCount or 3,
     maxFailedTrialCount = metadata.maxFailedTrialCount or 3 }
@@ -91,6 +96,18 @@ local function coded(parameter)
   return { name = parameter.name, parameterType = "categorical", feasibleSpace = { list = codes } }, choices
 end
 
+---What the codes of choices stand for.
+---@param settings table of settings
+---@return table<string, table<string, string>> values by parameter and code
+function M.choices(settings)
+  local all = {}
+  for _, parameter in ipairs(settings.parameters) do
+    local _, choices = coded(parameter)
+    all[parameter.name] = choices
+  end
+  return all
+end
+
 local function trial_environment(settings, uploaded, options, definitions)
   local environment, carried, parameters = json.array {}, json.array {}, json.array {}
   for i, given in ipairs(settings.parameters) do
@@ -110,15 +127,42 @@ local function trial_environment(settings, uploaded, options, definitions)
   return environment, parameters
 end
 
+-- What runs in the pod: kfhost of its image, or a program for Python that travels in the environment. There is no exec
+-- before it: Katib appends to the words, and what stands behind an exec would never run.
+local function program_of(environment, options)
+  if options.runner ~= "python" then
+    return { image = options.image, run = "kfhost kale trial", stop = "kfhost kale trial --cancel" }
+  end
+  local text = require "bundle".text "kale/runtime/trial.py"
+  table.insert(environment, { name = "KFHOST_RUNNER", value = text })
+  return { image = options.step_image, run = 'python3 -u -c "$KFHOST_RUNNER"',
+    stop = 'python3 -c "$KFHOST_RUNNER" --cancel' }
+end
+
+---The image of a pipeline's steps.
+---@param ir table
+---@return string? image
+function M.step_image(ir)
+  local names, executors = {}, (ir.deploymentSpec or {}).executors or {}
+  for name in pairs(executors) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local container = executors[name].container
+    if container and container.image then return container.image end
+  end
+  return nil
+end
+
 local function pod_of(environment, options)
+  local program = program_of(environment, options)
   local restricted = { allowPrivilegeEscalation = false, capabilities = { drop = { "ALL" } }, runAsNonRoot = true,
     seccompProfile = { type = "RuntimeDefault" } }
   return { metadata = { labels = { ["sidecar.istio.io/inject"] = "false" } }, spec = {
     restartPolicy = "Never", serviceAccountName = options.service_account or "default-editor",
     terminationGracePeriodSeconds = 30,
-    containers = { { name = "main", image = options.image, command = { "sh", "-c" },
-      args = { "kfhost kale trial" }, env = environment, securityContext = restricted,
-      lifecycle = { preStop = { exec = { command = { "sh", "-c", "kfhost kale trial --cancel" } } } },
+    containers = { { name = "main", image = program.image, command = { "sh", "-c" },
+      args = { program.run }, env = environment, securityContext = restricted,
+      lifecycle = { preStop = { exec = { command = { "sh", "-c", program.stop } } } },
       volumeMounts = { { name = "kfp-token", mountPath = TOKEN_DIRECTORY, readOnly = true } } } },
     volumes = { { name = "kfp-token", projected = { sources = { { serviceAccountToken = { path = "token",
       audience = "pipelines.kubeflow.org", expirationSeconds = 7200 } } } } } } } }
@@ -141,7 +185,8 @@ end
 ---@param settings table of settings
 ---@param uploaded {pipeline_id: string, version_id: string}
 ---@param options {name: string, namespace: string, image: string, kfp_experiment: string, endpoint: string?,
----  service_account: string?, definitions: table?}
+---  service_account: string?, definitions: table?, resumable: boolean?, runner: "kfhost"|"python"|nil,
+---  step_image: string?}
 ---@return table experiment
 function M.experiment(settings, uploaded, options)
   local environment, parameters = trial_environment(settings, uploaded, options, options.definitions or {})
@@ -153,6 +198,7 @@ function M.experiment(settings, uploaded, options)
   return { apiVersion = "kubeflow.org/v1beta1", kind = "Experiment",
     metadata = { name = M.name(options.name, options.namespace), namespace = options.namespace },
     spec = { objective = settings.objective, algorithm = settings.algorithm, parameters = parameters,
+      earlyStopping = settings.earlyStopping, resumePolicy = options.resumable and "LongRunning" or nil,
       maxTrialCount = settings.maxTrialCount, parallelTrialCount = settings.parallelTrialCount,
       maxFailedTrialCount = settings.maxFailedTrialCount,
       trialTemplate = { retain = true, primaryContainerName = "main", trialParameters = trial_parameters,
@@ -160,51 +206,82 @@ function M.experiment(settings, uploaded, options)
           spec = { backoffLimit = 0, template = pod_of(environment, options) } } } } }
 end
 
--- --- following it -------------------------------------------------------------------------------------------
+-- --- beginning it -------------------------------------------------------------------------------------------
 
-local FINAL = { Succeeded = true, Failed = true }
-
----@return string? condition the final one that holds
-local function final(experiment)
-  for _, one in ipairs(experiment.status and experiment.status.conditions or {}) do
-    if FINAL[one.type] and one.status == "True" then return one.type end
-  end
-  return nil
+-- Experiments everywhere, as far as rights reach: Katib tells trials apart by the experiment's name alone.
+local function others(client)
+  local list, problem = client.try:list("experiments.v1beta1.kubeflow.org", { namespace = "*" })
+  if problem and problem.code == "Cancelled" then error(problem, 0) end
+  return list
 end
 
----Creates the experiment, refusing what Katib would refuse, and follows it to its end.
+---Refuses what Katib would refuse, and what could not work.
+---@param client table? of kube.connect; without one no other experiment is looked at
+---@param experiment table
+---@return table[] warnings # raises "Usage" with what is wrong
+function M.check(client, experiment)
+  local wrong, warnings = {}, {}
+  local settings = require "katib.settings"
+  for _, finding in ipairs(katib.validate(experiment, { others = client and others(client) or nil })) do
+    local list = finding.severity == "error" and wrong or warnings
+    list[#list + 1] = ("%s: %s"):format(finding.path, finding.message)
+  end
+  wrong[#wrong + 1] = settings.problem(experiment)
+  wrong[#wrong + 1] = settings.stopping_problem(experiment)
+  if #wrong > 0 then usage("%s", table.concat(wrong, "\n")) end
+  return warnings
+end
+
+---Creates the experiment.
 ---@param client table of kube.connect
 ---@param experiment table
----@param on_change fun(experiment: table)?
----@return table experiment as it ended
-function M.run(client, experiment, on_change)
-  for _, finding in ipairs(katib.validate(experiment)) do
-    if finding.severity == "error" then
-      errors.raise { code = "Usage", message = ("%s: %s"):format(finding.path, finding.message) }
-    end
+---@return table experiment # raises "Usage" when there is one of that name
+function M.create(client, experiment)
+  local made, problem = client.try:create(experiment)
+  if made then return made end
+  if problem.code == "AlreadyExists" then
+    usage("there is an experiment %s already: --resume follows it, --name NAME makes another",
+      experiment.metadata.name)
   end
-  local made = client:create(experiment)
-  local shown
-  while true do
-    local now = client:get("experiments.v1beta1.kubeflow.org", made.metadata.name,
-      { namespace = made.metadata.namespace })
-    local text = json.encode(now.status or {}, { sort = true })
-    if on_change and text ~= shown then on_change(now) end
-    shown = text
-    if final(now) then return now end
-    task.sleep(0.5)
+  error(problem, 0)
+end
+
+---Goes on with an experiment that is there: it is followed, or lets more trials come.
+---@param client table of kube.connect
+---@param experiment table as it would be made now
+---@return table experiment # raises "Usage" when there is none, or it cannot go on
+function M.resume(client, experiment)
+  local name, namespace = experiment.metadata.name, experiment.metadata.namespace
+  local k = require "katib.client".connect { client = client, namespace = namespace }
+  local found = k.try:get(name)
+  if not found then usage("there is no experiment %s in %s to go on with", name, namespace) end
+  local over
+  for _, one in ipairs(found.status and found.status.conditions or {}) do
+    if one.status == "True" and (one.type == "Succeeded" or one.type == "Failed") then over = one end
   end
+  local most = experiment.spec.maxTrialCount
+  if not over or most <= (found.status.trials or 0) then return found end
+  local resumed, problem = k.try:resume(name, most)
+  if resumed then return resumed end
+  usage("experiment %s has ended (%s) and cannot go on: %s\nmake it with --resumable, or give a --name", name,
+    over.reason, problem.message)
 end
 
 ---@param experiment table
+---@param choices table? real values by parameter and code
 ---@return {trial: string, values: table<string, string>, metrics: table<string, string>}? best
-function M.best(experiment)
+function M.best(experiment, choices)
   local optimal = experiment.status and experiment.status.currentOptimalTrial
-  if not optimal then return nil end
+  if not optimal or (optimal.bestTrialName or "") == "" then return nil end
   local best = { trial = optimal.bestTrialName, values = {}, metrics = {} }
-  for _, one in ipairs(optimal.parameterAssignments or {}) do best.values[one.name] = one.value end
+  for _, one in ipairs(optimal.parameterAssignments or {}) do
+    local known = choices and choices[one.name]
+    best.values[one.name] = known and known[one.value] or one.value
+  end
+  local strategies = {}
+  for _, one in ipairs(experiment.spec.objective.metricStrategies or {}) do strategies[one.name] = one.value end
   for _, one in ipairs(optimal.observation and optimal.observation.metrics or {}) do
-    best.metrics[one.name] = one.latest
+    best.metrics[one.name] = one[strategies[one.name] or "latest"] or one.latest
   end
   return best
 end

@@ -410,10 +410,22 @@ local function expire(cluster, job, key, self)
   end
 end
 
+-- Nobody counts the pods of a job that is gone: they are let go.
+local function release_orphans(cluster, namespace)
+  for _, record in ipairs(cluster.store:collection "pods":records(namespace)) do
+    if record.bytes:find(TRACKING, 1, true) then
+      local pod = store.view(record)
+      local owner = inside.controller_of(pod)
+      local job = owner and owner.kind == "Job" and inside.view(cluster, JOB, namespace, owner.name)
+      if has_finalizer(pod) and not (job and job.metadata.uid == owner.uid) then drop_finalizer(cluster, pod) end
+    end
+  end
+end
+
 local function look(cluster, key, self, scale)
   local namespace, name = key:match "^(.-)/(.*)$"
-  local job = inside.view(cluster, JOB, namespace, name)
-  if not job then return end
+  local job = name ~= "" and inside.view(cluster, JOB, namespace, name)
+  if not job then return release_orphans(cluster, namespace) end
   local owned = pods.owned(cluster, "pods", namespace, job.metadata.uid)
   if job.metadata.deletionTimestamp or is_over(job) then
     for _, pod in ipairs(owned) do
@@ -452,7 +464,7 @@ function M.start(cluster, options)
     name = "jobs",
     on = function(collection, event, add)
       if collection == JOB then
-        if not event.removed then add(event.record.key) end
+        add(event.record.key)
       elseif collection == "pods" then
         local key = pods.owner_key(event.record, "Job")
         if key then
@@ -462,9 +474,7 @@ function M.start(cluster, options)
         end
       end
     end,
-    look = function(key, self)
-      if key:sub(-1) ~= "/" then return look(cluster, key, self, scale) end
-    end,
+    look = function(key, self) return look(cluster, key, self, scale) end,
   })
 end
 

@@ -1,0 +1,261 @@
+# What the pod of a Katib trial runs where there is no kfhost: one run of the pipeline with the trial's parameters, its
+# metrics as lines for the collector, and the exit codes of `kfhost kale trial`. Python's standard library only.
+import datetime
+import json
+import math
+import os
+import re
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+
+DONE, FAILED, USAGE, REFUSED, NO_OBJECTIVE, BUDGET_SPENT, CANCELLED = 0, 1, 2, 3, 4, 5, 143
+TOKEN = "/var/run/secrets/kfhost/kfp/token"
+TERMINAL = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2.0
+BUDGET, START = 600.0, 60.0
+OBJECTIVE_WAIT = float(os.environ.get("KFHOST_OBJECTIVE_WAIT", "30"))
+
+
+class Refused(Exception):
+    def __init__(self, status, message):
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+class Interrupted(Exception):
+    pass
+
+
+def fail(message, code):
+    print("kale trial: " + message, file=sys.stderr)
+    sys.exit(code)
+
+
+def read_trial(environment):
+    try:
+        trial = json.loads(environment["KFHOST_TRIAL"])
+    except KeyError:
+        fail("KFHOST_TRIAL is not set: this command runs in the pod of a trial", USAGE)
+    except ValueError as error:
+        fail("KFHOST_TRIAL is no JSON: %s" % error, USAGE)
+    for field in ("trial", "pipeline_id", "pipeline_version_id", "experiment"):
+        if not trial.get(field):
+            fail("KFHOST_TRIAL has no " + field, USAGE)
+    trial["values"] = {}
+    for number, parameter in enumerate(trial.get("parameters") or [], 1):
+        text = environment.get("KFHOST_P_%d" % number)
+        if text is None:
+            fail("KFHOST_P_%d (%s) is not set" % (number, parameter["name"]), USAGE)
+        trial["values"][parameter["name"]] = value_of(parameter, text)
+    return trial
+
+
+def value_of(parameter, text):
+    choices, kind = parameter.get("choices"), parameter.get("type") or "STRING"
+    if choices:
+        if text not in choices:
+            fail("parameter %s: there is no choice '%s'" % (parameter["name"], text), USAGE)
+        return choices[text]
+    try:
+        return {"STRING": str, "BOOLEAN": lambda word: word.lower() == "true", "NUMBER_INTEGER": int,
+                "NUMBER_DOUBLE": float}[kind](text)
+    except ValueError:
+        fail("parameter %s: '%s' is no number" % (parameter["name"], text), USAGE)
+
+
+def run_id(trial):
+    name = trial.get("uid") or "%s/%s" % (trial.get("namespace") or "", trial["trial"])
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+
+
+class Pipelines:
+    def __init__(self):
+        endpoint = os.environ.get("KF_PIPELINES_ENDPOINT") or "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
+        self.endpoint = (endpoint if "://" in endpoint else "http://" + endpoint).rstrip("/")
+
+    def call(self, method, path, body=None):
+        request = urllib.request.Request(self.endpoint + path, method=method)
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        if os.path.exists(TOKEN):  # read again each time: it is renewed
+            with open(TOKEN) as token:
+                request.add_header("Authorization", "Bearer " + token.read().strip())
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.read().decode("utf-8", "replace")
+        except urllib.error.HTTPError as error:
+            raise Refused(error.code, error.read().decode("utf-8", "replace"))
+        except (OSError, ValueError) as error:
+            raise Refused(0, str(error))
+
+    def get(self, path):
+        return json.loads(self.call("GET", path) or "{}")
+
+
+def passes(problem, since):
+    if problem.status in (0, 429, 502, 503, 504):
+        return True
+    early = problem.status == 401 or problem.status == 403 and not problem.message.lstrip().startswith("{")
+    return early and time.monotonic() - since < START
+
+
+def patient(ask):
+    since, pause = time.monotonic(), FIRST_PAUSE
+    while True:
+        try:
+            return ask()
+        except Refused as problem:
+            if not passes(problem, since):
+                raise
+            if time.monotonic() - since > BUDGET:
+                fail("Pipelines did not answer for ten minutes: " + problem.message, BUDGET_SPENT)
+        time.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def find_experiment(k, trial):
+    wanted = {"predicates": [{"key": "display_name", "operation": "EQUALS", "string_value": trial["experiment"]}]}
+    query = "?namespace=%s&filter=%s" % (trial.get("namespace") or "", urllib.request.quote(json.dumps(wanted)))
+    found = k.get("/apis/v2beta1/experiments" + query).get("experiments") or []
+    if found:
+        return found[0]["experiment_id"]
+    body = {"display_name": trial["experiment"], "namespace": trial.get("namespace") or ""}
+    try:
+        return json.loads(k.call("POST", "/apis/v2beta1/experiments", body))["experiment_id"]
+    except Refused as problem:
+        if problem.status != 409:
+            raise
+    return find_experiment(k, trial)
+
+
+# A run of that id is taken for ours. The server makes a second workflow of the same id, so that it is asked first,
+# and a request whose answer was lost is not sent again before the run has had ten seconds to be seen.
+def start(k, trial, body):
+    path, lost = "/apis/v2beta1/runs/" + body["run_id"], None
+    while True:
+        try:
+            return k.get(path)
+        except Refused as problem:
+            if problem.status != 404:
+                raise
+        if lost is None or time.monotonic() - lost > 10:
+            try:
+                return json.loads(k.call("POST", "/apis/v2beta1/runs", body))
+            except Refused as problem:
+                if "Duplicate entry" not in problem.message and problem.status not in (0, 502, 503, 504):
+                    raise
+                lost = time.monotonic()
+        time.sleep(FIRST_PAUSE)
+
+
+def tasks_of(run):
+    for task in (run.get("run_details") or {}).get("task_details") or []:
+        node = task.get("pod_name") or next((c["pod_name"] for c in task.get("child_tasks") or [] if c.get("pod_name")), "")
+        if node:
+            yield node
+
+
+def metrics_of(k, run):
+    found = []
+    for node in tasks_of(run):
+        try:
+            text = k.call("GET", "/apis/v1alpha1/runs/%s/nodes/%s/log" % (run["run_id"], node))
+        except Refused:
+            continue
+        for line in re.findall(r"KFHOST-METRIC (\{.*\})", text):
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                pass
+    return found
+
+
+def relay(k, run, seen):
+    metrics = metrics_of(k, run)
+    for metric in metrics[seen["count"]:]:
+        value = metric.get("value")
+        if isinstance(value, (int, float)) and math.isfinite(value):
+            now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+            print("%s %s=%s" % (metric.get("time") or now, metric["name"], json.dumps(value)), flush=True)
+            seen["names"].add(metric["name"])
+    seen["count"] = max(seen["count"], len(metrics))
+
+
+def follow(k, run, seen):
+    pause, path = FIRST_PAUSE, "/apis/v2beta1/runs/" + run["run_id"]
+    while True:
+        now = patient(lambda: k.get(path))
+        relay(k, now, seen)
+        if now.get("state") in TERMINAL:
+            return now
+        time.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE)
+
+
+def has_objective(k, trial, run, seen):
+    deadline = time.monotonic() + OBJECTIVE_WAIT
+    while trial.get("objective") and trial["objective"] not in seen["names"]:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(left, LONGEST_PAUSE))
+        relay(k, run, seen)
+    return True
+
+
+def cancel(k, trial, patience=0.0):
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            k.call("POST", "/apis/v2beta1/runs/%s:terminate" % run_id(trial))
+            return DONE
+        except Refused as problem:
+            again = problem.status in (0, 404, 429, 502, 503, 504)
+            if not again or time.monotonic() + FIRST_PAUSE > deadline:
+                return DONE if problem.status in (400, 404, 500) else FAILED
+        time.sleep(FIRST_PAUSE)
+
+
+def run_trial(k, trial):
+    seen = {"count": 0, "names": set()}
+    version = "/apis/v2beta1/pipelines/%s/versions/%s" % (trial["pipeline_id"], trial["pipeline_version_id"])
+    patient(lambda: k.get(version))
+    experiment = patient(lambda: find_experiment(k, trial))
+    body = {"run_id": run_id(trial), "experiment_id": experiment, "display_name": trial["trial"],
+            "description": "trial %s of experiment %s" % (trial["trial"], trial["experiment"]),
+            "pipeline_version_reference": {"pipeline_id": trial["pipeline_id"],
+                                           "pipeline_version_id": trial["pipeline_version_id"]},
+            "runtime_config": {"parameters": trial["values"]}}
+    run = follow(k, patient(lambda: start(k, trial, body)), seen)
+    if run["state"] != "SUCCEEDED":
+        fail("run %s ended %s" % (run["run_id"], run["state"]), FAILED)
+    return DONE if has_objective(k, trial, run, seen) else NO_OBJECTIVE
+
+
+def interrupt(*_):
+    raise Interrupted
+
+
+def main(words):
+    trial, k = read_trial(os.environ), Pipelines()
+    if "--cancel" in words:
+        return cancel(k, trial)
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        return run_trial(k, trial)
+    except Interrupted:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        cancel(k, trial, 5.0)
+        return CANCELLED
+    except Refused as problem:
+        fail("%s: %s" % (problem.status, problem.message.strip()), REFUSED)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
