@@ -206,3 +206,28 @@ test("Ctrl-C leaves the run; with --cancel it is ended", function()
     end
   end, "none")
 end)
+
+test("metrics keep their order in time, also where some bring no time of their own", function()
+  with_server(function(k, server, directory)
+    fs.write(directory .. "/steps.py", "# %% [step:a]\nfor v in (3, 2):\n"
+      .. "    print('KFHOST-METRIC {\"name\": \"loss\", \"value\": %d}' % v)\nloss = 1.0\n"
+      .. "# %% [pipeline-metrics]\nprint(loss)\n")
+    local compiled_steps = submit.compile(directory .. "/steps.py")
+    local uploaded = k:upload(compiled_steps.text, { name = "steps" })
+    local spec = { trial = "tune-abc", pipeline_id = uploaded.pipeline_id, pipeline_version_id = uploaded.version_id,
+      experiment = "tune", namespace = "team-a", objective = "loss" }
+    local lines = {}
+    local out = { write = function(_, text) lines[#lines + 1] = text end, flush = function() end }
+    local code = trial.run(k, trial.read(function(name) return name == "KFHOST_TRIAL" and json.encode(spec) or nil end),
+      out)
+    test.equal(code, 0)
+    local moments, values = {}, {}
+    for i, line in ipairs(lines) do
+      local time, value = line:match "^(%S+) loss=(%S+)"
+      moments[i], values[i] = require "kube.time".parse(time), tonumber(value)
+    end
+    test.same(values, { 3, 2, 1 })
+    for i = 2, #moments do test.equal(moments[i] >= moments[i - 1], true) end
+    test.equal(next(server.state.runs) ~= nil, true)
+  end)
+end)

@@ -175,13 +175,26 @@ def metrics_of(k, run):
     return found
 
 
+# The time of a metric: its own, else now; never before that of the one before it, since Katib sorts by time.
+def time_of(metric, seen):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    text = metric.get("time") or now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        moment = datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text).replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        moment, text = now.timestamp(), now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if moment < seen.get("moment", moment):
+        return seen["time"]
+    seen["moment"], seen["time"] = moment, text
+    return text
+
+
 def relay(k, run, seen):
     metrics = metrics_of(k, run)
     for metric in metrics[seen["count"]:]:
         value = metric.get("value")
         if isinstance(value, (int, float)) and math.isfinite(value):
-            now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-            print("%s %s=%s" % (metric.get("time") or now, metric["name"], json.dumps(value)), flush=True)
+            print("%s %s=%s" % (time_of(metric, seen), metric["name"], json.dumps(value)), flush=True)
             seen["names"].add(metric["name"])
     seen["count"] = max(seen["count"], len(metrics))
 

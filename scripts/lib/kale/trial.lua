@@ -137,6 +137,15 @@ local function is_finite(value)
   return type(value) == "number" and value == value and value ~= math.huge and value ~= -math.huge
 end
 
+-- The time of a metric: its own, else now; never before that of the one before it, since Katib sorts by time.
+local function time_of(metric, seen)
+  local text = metric.time or os.date "!%Y-%m-%dT%H:%M:%SZ"
+  local moment = require "kube.time".parse(text)
+  if not moment or seen.moment and moment < seen.moment then return seen.time or os.date "!%Y-%m-%dT%H:%M:%SZ" end
+  seen.moment, seen.time = moment, text
+  return text
+end
+
 -- Writes what is new among the metrics, a line each: a time, then name=value.
 local function relay(k, run_id, seen, out)
   local ok, metrics = pcall(function() return (k.runs:metrics(run_id)) end)
@@ -144,8 +153,7 @@ local function relay(k, run_id, seen, out)
   for i = seen.count + 1, #metrics do
     local one = metrics[i]
     if is_finite(one.value) then
-      local time = one.time or os.date "!%Y-%m-%dT%H:%M:%SZ"
-      out:write(("%s %s=%s\n"):format(time, one.name, json.encode(one.value)))
+      out:write(("%s %s=%s\n"):format(time_of(one, seen), one.name, json.encode(one.value)))
       seen.names[one.name] = true
     end
   end

@@ -6,7 +6,10 @@
 -- gives no command, `entrypoint` what stands before its arguments. All see the programs of this machine.
 -- `builtin` names a module of the lab that does the container's work without a process.
 
+local STAY = { "sh", "-c", "exec tail -f /dev/null" } -- a notebook's pod is there, and does nothing
+
 return {
+  { "*/notebook-servers/*", program = STAY }, { "jupyter/*", program = STAY }, { "*/jupyter*", program = STAY },
   { "*/katib/file-metrics-collector:*", builtin = "lab.katib.collector" },
   { "*/katib/suggestion-*", builtin = "lab.katib.idle" }, { "*/katib/earlystopping-*", builtin = "lab.katib.idle" },
   { "python:*", program = { "python3" } },

@@ -7,6 +7,7 @@ local katib = require "lab.katib.controller"
 local kube = require "kube"
 local pipelines = require "lab.kfp.serve"
 local serve = require "lab.serve"
+local tenants = require "lab.kubeflow.tenants"
 
 local M = {}
 
@@ -16,17 +17,10 @@ local AUDIENCE = "pipelines.kubeflow.org" -- of tokens, and the group that acces
 ---@field lab lab.Running
 ---@field pipelines lab.Pipelines
 ---@field client table of kube.connect, as the lab's administrator
+---@field tenants table of lab.kubeflow.tenants
 ---@field endpoint string of Pipelines, as pods know it
 local Kubeflow = {}
 Kubeflow.__index = Kubeflow
-
-local function profile(client, name)
-  local labels = { ["app.kubernetes.io/part-of"] = "kubeflow-profile",
-    ["katib.kubeflow.org/metrics-collector-injection"] = "enabled" }
-  client:apply({ apiVersion = "v1", kind = "Namespace", metadata = { name = name, labels = labels } }, { force = true })
-  client:apply({ apiVersion = "v1", kind = "ServiceAccount", metadata = { name = "default-editor", namespace = name } },
-    { force = true })
-end
 
 -- Multi-user Pipelines ask the cluster who a token is, and what a user may.
 local function ask_cluster(client, state)
@@ -63,7 +57,8 @@ function M.attach(lab, options)
     ports = { { name = "http", port = 8888, local_port = own.port } } })
   lab.cluster.katib = katib.start(controller, { authority = lab.authority, cluster = lab.cluster,
     log = options.log })
-  return setmetatable({ lab = lab, endpoint = "http://ml-pipeline.kubeflow.svc.cluster.local:8888",
+  local people = tenants.start(controller, { authority = lab.authority, log = options.log })
+  return setmetatable({ lab = lab, tenants = people, endpoint = "http://ml-pipeline.kubeflow.svc.cluster.local:8888",
     pipelines = own, client = client, controller = controller, katib = lab.cluster.katib }, Kubeflow)
 end
 
@@ -74,11 +69,12 @@ end
 function M.start(options)
   local self = M.attach(serve.start { plain_pods = options.plain_pods, nodes = options.nodes }, options)
   self.owns_lab = true
-  for _, name in ipairs(options.profiles or { "team-a" }) do profile(self.client, name) end
+  for _, name in ipairs(options.profiles or { "team-a" }) do self.tenants:profile(name, "user@example.com") end
   return self
 end
 
 function Kubeflow:close()
+  self.tenants:stop()
   self.katib:stop()
   self.pipelines:close()
   self.client:close()
