@@ -114,7 +114,7 @@ test("the site's job of an older Kale gets the program that waits and bears fail
   test.equal(allowed, true)
   local place = TEMPLATE .. "spec/containers/0/"
   test.equal(patch[place .. "image"], "site/kfhost:1")
-  test.equal(patch[place .. "args/0"], "exec kfhost kale trial")
+  test.equal(patch[place .. "args/0"], "kfhost kale trial")
   local said = json.decode(patch[place .. "env/1"].value)
   test.same({ said.pipeline_id, said.experiment, patch[place .. "env/0"] },
     { "79bd62a0-6452-456f-b6db-1fd20c040369", "dog-breed-with-webhook-katib-v4-fbcuv",
