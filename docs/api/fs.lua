@@ -9,7 +9,7 @@ local fs = {}
 function fs.read(path) end
 ---All or nothing: a temporary file beside it is renamed. A link is followed.
 ---@param path string
----@param bytes string
+---@param bytes string|string[] a list is written one after the other
 ---@param options {mode: integer?, sync: boolean?}? mode: that of the file replaced, else 0644
 function fs.write(path, bytes, options) end
 ---@param path string

@@ -21,8 +21,10 @@ function yaml.decode_all(text, options) end
 
 ---Writes a document: sorted keys, two blanks, the same bytes for the same value.
 ---@param value any
----@return string # raises "YAML" for what is no YAML value
-function yaml.encode(value) end
+---@param options {pieces: boolean?}? pieces: a list of texts that are the document one after the other, in which a long
+---  text of the value is itself, and not copied
+---@return string|string[] # raises "YAML" for what is no YAML value
+function yaml.encode(value, options) end
 
 ---Writes documents, each after ---.
 ---@param values any[]

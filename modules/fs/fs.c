@@ -178,6 +178,33 @@ static bool write_all(int fd, const char *bytes, size_t length) {
   return true;
 }
 
+// The bytes at index 2: a text, or a list of texts that stand one after the other.
+static void check_bytes(lua_State *L) {
+  if (!lua_istable(L, 2)) {
+    luaL_checkstring(L, 2);
+    return;
+  }
+  for (lua_Integer i = 1, count = (lua_Integer)lua_rawlen(L, 2); i <= count; i++) {
+    luaL_argcheck(L, lua_rawgeti(L, 2, i) == LUA_TSTRING, 2, "texts expected");
+    lua_pop(L, 1);
+  }
+}
+
+// Writes the bytes that check_bytes has seen; raises nothing.
+static bool write_bytes(lua_State *L, int fd) {
+  size_t length;
+  const char *bytes = lua_tolstring(L, 2, &length);
+  if (bytes) return write_all(fd, bytes, length);
+  bool written = true;
+  for (lua_Integer i = 1, count = (lua_Integer)lua_rawlen(L, 2); written && i <= count; i++) {
+    lua_rawgeti(L, 2, i);
+    bytes = lua_tolstring(L, -1, &length);
+    written = write_all(fd, bytes, length);
+    lua_pop(L, 1);
+  }
+  return written;
+}
+
 static mode_t mode_option(lua_State *L, int options, mode_t otherwise) {
   if (!lua_istable(L, options)) return otherwise;
   lua_getfield(L, options, "mode");
@@ -197,17 +224,16 @@ static mode_t kept_mode(const char *path) {
 }
 
 // Fills the temporary file; on failure errno says why.
-static bool fill(int fd, const char *bytes, size_t length, mode_t mode, bool sync) {
-  return fchmod(fd, mode) == 0 && write_all(fd, bytes, length) && (!sync || fsync(fd) == 0);
+static bool fill(lua_State *L, int fd, mode_t mode, bool sync) {
+  return fchmod(fd, mode) == 0 && write_bytes(L, fd) && (!sync || fsync(fd) == 0);
 }
 
-// fs.write(path, bytes[, {mode, sync}]): all or nothing, by a temporary file beside it. A link is
+// fs.write(path, bytes or list of bytes[, {mode, sync}]): all or nothing, by a temporary file beside it. A link is
 // followed, so that the file it names is replaced and the link stays.
 static int l_write(lua_State *L) {
   char target[PATH_MAX], temporary[PATH_MAX];
   const char *path = kf_fs_check_path(L, 1);
-  size_t length;
-  const char *bytes = luaL_checklstring(L, 2, &length);
+  check_bytes(L);
   if (!realpath(path, target) && snprintf(target, sizeof target, "%s", path) >= PATH_MAX)
     return kf_fail_errno(L, ENAMETOOLONG, "write", path);
   mode_t mode = mode_option(L, 3, kept_mode(target));
@@ -218,12 +244,12 @@ static int l_write(lua_State *L) {
   if (stat(target, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
     int *device = push_guard(L);  // /dev/stdout and the like cannot be replaced
     *device = open(target, O_WRONLY | O_CLOEXEC);
-    if (*device < 0 || !write_all(*device, bytes, length)) return fail(L, "write", path);
+    if (*device < 0 || !write_bytes(L, *device)) return fail(L, "write", path);
     return 0;
   }
   int fd = mkostemp(temporary, O_CLOEXEC);
   if (fd < 0) return fail(L, "write", path);
-  bool filled = fill(fd, bytes, length, mode, sync);
+  bool filled = fill(L, fd, mode, sync);
   int number = errno;
   if (close(fd) != 0 && filled) filled = false, number = errno;
   if (filled && rename(temporary, target) == 0) return 0;

@@ -14,10 +14,14 @@
 
 #define TYPE_OUTPUT "kfhost.json.output"
 
-// Everything an encoding needs; a userdata, so that a raise frees the bytes.
-struct encoder {
+// What is written; a userdata, so that a raise frees the bytes.
+struct output {
   char *bytes;
   size_t length, capacity;
+};
+
+struct encoder {
+  struct output *out;
   bool sort;
   int indent;
   size_t depth;
@@ -26,9 +30,9 @@ struct encoder {
 };
 
 static int l_output_gc(lua_State *L) {
-  struct encoder *e = lua_touserdata(L, 1);
-  free(e->bytes);
-  e->bytes = NULL;
+  struct output *out = lua_touserdata(L, 1);
+  free(out->bytes);
+  out->bytes = NULL;
   return 0;
 }
 
@@ -41,24 +45,25 @@ static int fail(lua_State *L, struct encoder *e, const char *message) {
 }
 
 static char *reserve(lua_State *L, struct encoder *e, size_t extra) {
-  if (e->capacity - e->length < extra) {
-    size_t capacity = e->capacity * 2 + extra + 1024;
-    char *bytes = realloc(e->bytes, capacity);
+  struct output *out = e->out;
+  if (out->capacity - out->length < extra) {
+    size_t capacity = out->capacity * 2 + extra + 1024;
+    char *bytes = realloc(out->bytes, capacity);
     if (!bytes) luaL_error(L, "not enough memory");
-    e->bytes = bytes;
-    e->capacity = capacity;
+    out->bytes = bytes;
+    out->capacity = capacity;
   }
-  return e->bytes + e->length;
+  return out->bytes + out->length;
 }
 
 static void put(lua_State *L, struct encoder *e, const char *bytes, size_t length) {
   memcpy(reserve(L, e, length), bytes, length);
-  e->length += length;
+  e->out->length += length;
 }
 
 static void put_char(lua_State *L, struct encoder *e, char c) {
   *reserve(L, e, 1) = c;
-  e->length++;
+  e->out->length++;
 }
 
 static void new_line(lua_State *L, struct encoder *e, size_t depth) {
@@ -67,7 +72,7 @@ static void new_line(lua_State *L, struct encoder *e, size_t depth) {
   char *room = reserve(L, e, blanks + 1);
   room[0] = '\n';
   memset(room + 1, ' ', blanks);
-  e->length += blanks + 1;
+  e->out->length += blanks + 1;
 }
 
 // --- strings ------------------------------------------------------------------------------------
@@ -98,14 +103,14 @@ static void put_escape(lua_State *L, struct encoder *e, unsigned char c) {
   char name = c == '"' || c == '\\' ? (char)c : c >= 8 && c <= 13 ? escapes[c - 8] : '\0';
   if (name) {
     room[1] = name;
-    e->length += 2;
+    e->out->length += 2;
     return;
   }
   room[1] = 'u';
   room[2] = room[3] = '0';
   room[4] = digits[c >> 4];
   room[5] = digits[c & 15];
-  e->length += 6;
+  e->out->length += 6;
 }
 
 static void put_string(lua_State *L, struct encoder *e, const char *text, size_t size) {
@@ -223,15 +228,15 @@ static void put_sorted(lua_State *L, struct encoder *e) {
 
 static void put_object(lua_State *L, struct encoder *e) {
   enter(L, e);
-  size_t begin = e->length;
+  size_t begin = e->out->length;
   put_char(L, e, '{');
   if (e->sort) {
     put_sorted(L, e);
   } else {
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) put_member(L, e, e->length == begin + 1);
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) put_member(L, e, e->out->length == begin + 1);
   }
   e->depth--;
-  if (e->length > begin + 1) new_line(L, e, e->depth);
+  if (e->out->length > begin + 1) new_line(L, e, e->depth);
   put_char(L, e, '}');
 }
 
@@ -240,12 +245,12 @@ static void put_object(lua_State *L, struct encoder *e) {
 static void put_number(lua_State *L, struct encoder *e) {
   char *room = reserve(L, e, KF_NUMBER_SIZE);
   if (lua_isinteger(L, -1)) {
-    e->length += kf_number_write_integer(room, lua_tointeger(L, -1));
+    e->out->length += kf_number_write_integer(room, lua_tointeger(L, -1));
     return;
   }
   lua_Number number = lua_tonumber(L, -1);
   if (!isfinite(number)) fail(L, e, "JSON has no infinity and no NaN");
-  e->length += kf_number_write(room, number);
+  e->out->length += kf_number_write(room, number);
 }
 
 static void put_value(lua_State *L, struct encoder *e) {
@@ -283,21 +288,25 @@ void kf_json_encode_prepare(lua_State *L) {
 int kf_json_encode(lua_State *L) {
   luaL_checkany(L, 1);
   lua_settop(L, 2);
-  struct encoder *e = lua_newuserdatauv(L, sizeof *e, 0);
-  memset(e, 0, offsetof(struct encoder, ancestors));
+  struct encoder e;  // not a userdata: most of it is never used, and would have to be allocated
+  e.sort = false;
+  e.indent = 0;
+  e.depth = 0;
+  e.out = lua_newuserdatauv(L, sizeof *e.out, 0);
+  *e.out = (struct output){0};
   luaL_setmetatable(L, TYPE_OUTPUT);
   if (!lua_isnil(L, 2)) {
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_getfield(L, 2, "sort");
-    e->sort = lua_toboolean(L, -1);
+    e.sort = lua_toboolean(L, -1);
     lua_getfield(L, 2, "indent");
-    e->indent = (int)luaL_optinteger(L, -1, 0);
-    luaL_argcheck(L, e->indent >= 0 && e->indent <= 16, 2, "indent: 0 to 16 expected");
+    e.indent = (int)luaL_optinteger(L, -1, 0);
+    luaL_argcheck(L, e.indent >= 0 && e.indent <= 16, 2, "indent: 0 to 16 expected");
   }
   lua_pushvalue(L, 1);
-  put_value(L, e);
-  lua_pushlstring(L, e->bytes, e->length);
-  free(e->bytes);  // now, and not when the collector comes by
-  e->bytes = NULL;
+  put_value(L, &e);
+  lua_pushlstring(L, e.out->bytes, e.out->length);
+  free(e.out->bytes);  // now, and not when the collector comes by
+  e.out->bytes = NULL;
   return 1;
 }

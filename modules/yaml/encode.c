@@ -16,18 +16,23 @@
 // A longer key needs a mark of its own: readers look 1,024 characters ahead for the colon.
 enum { LONGEST_SIMPLE_KEY = 128 };
 
-#define TYPE_EMITTER "kfhost.yaml.emitter"
+#define TYPE_OUTPUT "kfhost.yaml.output"
+
+// A text this long that stands as it is becomes a piece of its own, and is checked once however often it comes.
+enum { LONG_TEXT = 1024 };
 
 struct emitter {
-  struct kf_buffer out;
+  struct kf_buffer *out;
+  int pieces;  // where the list of pieces is on the stack; 0 for one text
+  lua_Integer piece_count;
+  const char *plain;  // the last long text that stands as it is
   size_t depth;
   const void *ancestors[KF_MAX_DEPTH];
   struct kf_place places[KF_MAX_DEPTH];
 };
 
-static int l_emitter_gc(lua_State *L) {
-  struct emitter *e = luaL_checkudata(L, 1, TYPE_EMITTER);
-  kf_buffer_free(&e->out);
+static int l_output_gc(lua_State *L) {
+  kf_buffer_free(luaL_checkudata(L, 1, TYPE_OUTPUT));
   return 0;
 }
 
@@ -40,11 +45,11 @@ static int fail(lua_State *L, struct emitter *e, const char *message) {
 }
 
 static void put(struct emitter *e, const char *bytes, size_t length) {
-  kf_buffer_add(&e->out, bytes, length);
+  kf_buffer_add(e->out, bytes, length);
 }
 
 static void put_blanks(struct emitter *e, size_t count) {
-  for (size_t i = 0; i < count; i++) kf_buffer_add_char(&e->out, ' ');
+  for (size_t i = 0; i < count; i++) kf_buffer_add_char(e->out, ' ');
 }
 
 // --- texts --------------------------------------------------------------------------------------
@@ -57,25 +62,25 @@ static bool needs_escape(uint32_t character) {
 
 static void put_escape(struct emitter *e, uint32_t character) {
   static const char names[] = "0......abtnvfr", digits[] = "0123456789ABCDEF";
-  kf_buffer_add_char(&e->out, '\\');
+  kf_buffer_add_char(e->out, '\\');
   if (character < sizeof names - 1 && names[character] != '.') {
-    kf_buffer_add_char(&e->out, names[character]);
+    kf_buffer_add_char(e->out, names[character]);
     return;
   }
   int shift = character < 0x100 ? 4 : character < 0x10000 ? 12 : 28;
-  kf_buffer_add_char(&e->out, shift == 4 ? 'x' : shift == 12 ? 'u' : 'U');
-  for (; shift >= 0; shift -= 4) kf_buffer_add_char(&e->out, digits[character >> shift & 15]);
+  kf_buffer_add_char(e->out, shift == 4 ? 'x' : shift == 12 ? 'u' : 'U');
+  for (; shift >= 0; shift -= 4) kf_buffer_add_char(e->out, digits[character >> shift & 15]);
 }
 
 static void put_quoted(struct emitter *e, const char *text, size_t size) {
-  kf_buffer_add_char(&e->out, '"');
+  kf_buffer_add_char(e->out, '"');
   for (size_t i = 0, length; i < size; i += length) {
     uint32_t character = kf_utf8_decode(text + i, &length);
-    if (character == '"' || character == '\\') kf_buffer_add_char(&e->out, '\\');
+    if (character == '"' || character == '\\') kf_buffer_add_char(e->out, '\\');
     if (needs_escape(character)) put_escape(e, character);
     else put(e, text + i, length);
   }
-  kf_buffer_add_char(&e->out, '"');
+  kf_buffer_add_char(e->out, '"');
 }
 
 // Whether a text of several lines can stand as a block: its characters are printable, and no line
@@ -101,23 +106,50 @@ static void put_block(struct emitter *e, const char *text, size_t size, size_t i
   size_t newlines = 0;
   while (newlines < size && text[size - 1 - newlines] == '\n') newlines++;
   if (indent == 0) indent = 2;  // a document that is one text
-  kf_buffer_add_char(&e->out, '|');
-  if (text[0] == ' ' || text[0] == '\t') kf_buffer_add_char(&e->out, '2');
-  if (newlines != 1) kf_buffer_add_char(&e->out, newlines == 0 ? '-' : '+');
+  kf_buffer_add_char(e->out, '|');
+  if (text[0] == ' ' || text[0] == '\t') kf_buffer_add_char(e->out, '2');
+  if (newlines != 1) kf_buffer_add_char(e->out, newlines == 0 ? '-' : '+');
   for (const char *line = text, *end = text + size; line < end;) {
     const char *newline = memchr(line, '\n', (size_t)(end - line));
     size_t length = (size_t)((newline ? newline : end) - line);
-    kf_buffer_add_char(&e->out, '\n');
+    kf_buffer_add_char(e->out, '\n');
     if (length > 0) put_blanks(e, indent);
     put(e, line, length);
     line += length + 1;
   }
 }
 
+static void end_piece(lua_State *L, struct emitter *e) {
+  if (e->out->failed) luaL_error(L, "not enough memory");
+  lua_pushlstring(L, e->out->data, e->out->length);
+  lua_rawseti(L, e->pieces, ++e->piece_count);
+  e->out->length = 0;
+}
+
+// Writes the long text on top, which stands as it is.
+static void put_long(lua_State *L, struct emitter *e, const char *text, size_t size) {
+  e->plain = text;
+  if (!e->pieces) {
+    put(e, text, size);
+    return;
+  }
+  end_piece(L, e);
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, e->pieces, ++e->piece_count);
+}
+
+// Writes the text on top.
 static void put_text(lua_State *L, struct emitter *e, const char *text, size_t size, size_t indent) {
+  // The value that is written holds all its texts: the same address is the same text.
+  if (e->plain == text) {
+    put_long(L, e, text, size);
+    return;
+  }
   size_t bad = kf_utf8_check(text, size);
   if (bad < size) fail(L, e, lua_pushfstring(L, "a text has malformed UTF-8 at byte %I", (lua_Integer)bad));
-  if (kf_scalar_is_plain(text, size)) put(e, text, size);
+  bool plain = kf_scalar_is_plain(text, size);
+  if (plain && size >= LONG_TEXT) put_long(L, e, text, size);
+  else if (plain) put(e, text, size);
   else if (is_block(text, size)) put_block(e, text, size, indent);
   else put_quoted(e, text, size);
 }
@@ -155,7 +187,7 @@ static void put_array(lua_State *L, struct emitter *e, size_t indent) {
   enter(L, e);
   for (lua_Integer i = 1; i <= count; i++) {
     if (i > 1) {
-      kf_buffer_add_char(&e->out, '\n');
+      kf_buffer_add_char(e->out, '\n');
       put_blanks(e, indent);
     }
     put(e, "- ", 2);
@@ -174,60 +206,73 @@ static int compare_names(const void *a, const void *b) {
   return order != 0 ? order : (x->length > y->length) - (x->length < y->length);
 }
 
-// [table] -> names (userdata), table: the sorted names of the object on top.
-static struct kf_place *push_names(lua_State *L, struct emitter *e, size_t *count) {
-  *count = 0;
-  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+enum { KEPT_NAMES = 200 };
+
+// The names of the table at index, unsorted. Unless they are many, each is on the stack, too, at its place's index.
+static size_t push_names(lua_State *L, struct emitter *e, int index, struct kf_place *few, size_t most,
+                         struct kf_place **names) {
+  size_t count = 0;
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1), count++)
     if (lua_type(L, -2) != LUA_TSTRING)
       fail(L, e, lua_pushfstring(L, "an object has a %s as a member's name", luaL_typename(L, -2)));
-    ++*count;
+  bool kept = count <= KEPT_NAMES;
+  luaL_checkstack(L, KEPT_NAMES + 12, "YAML object");
+  *names = count <= most ? few : lua_newuserdatauv(L, count * sizeof **names, 0);
+  struct kf_place *name = *names;
+  for (lua_pushnil(L); lua_next(L, index); name++) {
+    lua_pop(L, 1);
+    name->key = lua_tolstring(L, -1, &name->length);
+    name->index = kept ? lua_gettop(L) : 0;
+    if (kept) lua_pushvalue(L, -1);  // one stays, one is for lua_next
   }
-  struct kf_place *names = lua_newuserdatauv(L, *count * sizeof *names + 1, 0);
-  lua_insert(L, -2);
-  size_t i = 0;
-  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1), i++)
-    names[i].key = lua_tolstring(L, -2, &names[i].length);
-  qsort(names, *count, sizeof *names, compare_names);
-  return names;
+  return count;
+}
+
+static void put_name(lua_State *L, struct emitter *e, const struct kf_place *name, size_t indent) {
+  bool is_long = name->length > LONGEST_SIMPLE_KEY;
+  if (is_long) put(e, "? ", 2);
+  if (kf_utf8_check(name->key, name->length) < name->length)
+    fail(L, e, "a member's name has malformed UTF-8");
+  if (kf_scalar_is_plain(name->key, name->length)) put(e, name->key, name->length);
+  else put_quoted(e, name->key, name->length);
+  if (is_long) {
+    kf_buffer_add_char(e->out, '\n');
+    put_blanks(e, indent);
+  }
+  kf_buffer_add_char(e->out, ':');
 }
 
 static void put_object(lua_State *L, struct emitter *e, size_t indent) {
-  size_t count;
-  struct kf_place *names = push_names(L, e, &count);
+  struct kf_place few[12], *names;
+  int table = lua_gettop(L);
   enter(L, e);
+  e->depth--;  // its names are not yet members
+  size_t count = push_names(L, e, table, few, sizeof few / sizeof *few, &names);
+  e->depth++;
+  qsort(names, count, sizeof *names, compare_names);
   for (size_t i = 0; i < count; i++) {
     e->places[e->depth - 1] = names[i];
     if (i > 0) {
-      kf_buffer_add_char(&e->out, '\n');
+      kf_buffer_add_char(e->out, '\n');
       put_blanks(e, indent);
     }
-    bool plain = kf_scalar_is_plain(names[i].key, names[i].length);
-    bool is_long = names[i].length > LONGEST_SIMPLE_KEY;
-    if (is_long) put(e, "? ", 2);
-    if (kf_utf8_check(names[i].key, names[i].length) < names[i].length)
-      fail(L, e, "a member's name has malformed UTF-8");
-    if (plain) put(e, names[i].key, names[i].length);
-    else put_quoted(e, names[i].key, names[i].length);
-    if (is_long) {
-      kf_buffer_add_char(&e->out, '\n');
-      put_blanks(e, indent);
-    }
-    kf_buffer_add_char(&e->out, ':');
-    lua_pushlstring(L, names[i].key, names[i].length);
-    lua_rawget(L, -2);
+    put_name(L, e, &names[i], indent);
+    if (names[i].index) lua_pushvalue(L, (int)names[i].index);
+    else lua_pushlstring(L, names[i].key, names[i].length);
+    lua_rawget(L, table);
     bool nested = is_collection(L);
     bool list = nested && kf_shape_of(L, -1, NULL) == KF_SHAPE_ARRAY;
     if (nested) {
-      kf_buffer_add_char(&e->out, '\n');
+      kf_buffer_add_char(e->out, '\n');
       put_blanks(e, indent + (list ? 0 : 2));
     } else {
-      kf_buffer_add_char(&e->out, ' ');
+      kf_buffer_add_char(e->out, ' ');
     }
     put_value(L, e, indent + (list ? 0 : 2));
     lua_pop(L, 1);
   }
   e->depth--;
-  lua_remove(L, -2);
+  lua_settop(L, table);
 }
 
 // --- values -----------------------------------------------------------------------------------------
@@ -268,47 +313,66 @@ static void put_value(lua_State *L, struct emitter *e, size_t indent) {
   }
 }
 
-static struct emitter *new_emitter(lua_State *L) {
-  struct emitter *e = lua_newuserdatauv(L, sizeof *e, 0);
-  e->out = (struct kf_buffer){0};
+static void begin(lua_State *L, struct emitter *e) {
+  e->out = lua_newuserdatauv(L, sizeof *e->out, 0);
+  *e->out = (struct kf_buffer){0};
+  luaL_setmetatable(L, TYPE_OUTPUT);
+  e->pieces = 0;
+  e->piece_count = 0;
+  e->plain = NULL;
   e->depth = 0;
-  luaL_setmetatable(L, TYPE_EMITTER);
-  return e;
 }
 
 static int finish(lua_State *L, struct emitter *e) {
-  if (e->out.failed) return luaL_error(L, "not enough memory");
-  lua_pushlstring(L, e->out.data, e->out.length);
-  kf_buffer_free(&e->out);
+  if (e->pieces) {
+    end_piece(L, e);
+    lua_settop(L, e->pieces);
+  } else {
+    if (e->out->failed) return luaL_error(L, "not enough memory");
+    lua_pushlstring(L, e->out->data, e->out->length);
+  }
+  kf_buffer_free(e->out);
   return 1;
 }
 
 int kf_yaml_encode(lua_State *L) {
   luaL_checkany(L, 1);
-  struct emitter *e = new_emitter(L);
+  lua_settop(L, 2);
+  bool in_pieces = false;
+  if (!lua_isnil(L, 2)) {
+    luaL_checktype(L, 2, LUA_TTABLE);
+    in_pieces = lua_getfield(L, 2, "pieces") != LUA_TNIL && lua_toboolean(L, -1);
+  }
+  struct emitter e;
+  begin(L, &e);
+  if (in_pieces) {
+    lua_newtable(L);
+    e.pieces = lua_gettop(L);
+  }
   lua_pushvalue(L, 1);
-  put_value(L, e, 0);
-  kf_buffer_add_char(&e->out, '\n');
-  return finish(L, e);
+  put_value(L, &e, 0);
+  kf_buffer_add_char(e.out, '\n');
+  return finish(L, &e);
 }
 
 int kf_yaml_encode_all(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
-  struct emitter *e = new_emitter(L);
+  struct emitter e;
+  begin(L, &e);
   lua_Integer count = luaL_len(L, 1);
   for (lua_Integer i = 1; i <= count; i++) {
-    put(e, "---\n", 4);
+    put(&e, "---\n", 4);
     lua_geti(L, 1, i);
-    put_value(L, e, 0);
-    kf_buffer_add_char(&e->out, '\n');
+    put_value(L, &e, 0);
+    kf_buffer_add_char(e.out, '\n');
     lua_pop(L, 1);
   }
-  return finish(L, e);
+  return finish(L, &e);
 }
 
 void kf_yaml_prepare(lua_State *L) {
-  luaL_newmetatable(L, TYPE_EMITTER);
-  lua_pushcfunction(L, l_emitter_gc);
+  luaL_newmetatable(L, TYPE_OUTPUT);
+  lua_pushcfunction(L, l_output_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
 }

@@ -16,6 +16,8 @@ static bool is_one_of(const char *text, size_t size, const char *words) {
   return false;
 }
 
+enum { LONGEST_WORD = 5 };  // of those below
+
 static const char nulls[] = "~ null Null NULL";
 static const char trues[] = "y Y yes Yes YES true True TRUE on On ON";
 static const char falses[] = "n N no No NO false False FALSE off Off OFF";
@@ -89,15 +91,22 @@ static bool is_float(const char *text) {
   return *at == '\0';
 }
 
+static enum kf_scalar_kind word_kind(const char *text, size_t size) {
+  if (size == 0 || is_one_of(text, size, nulls)) return KF_SCALAR_NULL;
+  if (is_one_of(text, size, trues)) return KF_SCALAR_TRUE;
+  if (is_one_of(text, size, falses)) return KF_SCALAR_FALSE;
+  if (is_one_of(text, size, infinities) || is_one_of(text, size, nans)) return KF_SCALAR_NOT_FINITE;
+  if (size == 2 && memcmp(text, "<<", 2) == 0) return KF_SCALAR_MERGE;
+  return KF_SCALAR_TEXT;
+}
+
 struct kf_scalar kf_scalar_resolve(const char *text, size_t size) {
   struct kf_scalar scalar = {.kind = KF_SCALAR_TEXT};
   char compact[LONGEST_NUMBER + 1];
-  if (size == 0 || is_one_of(text, size, nulls)) return scalar.kind = KF_SCALAR_NULL, scalar;
-  if (is_one_of(text, size, trues)) return scalar.kind = KF_SCALAR_TRUE, scalar;
-  if (is_one_of(text, size, falses)) return scalar.kind = KF_SCALAR_FALSE, scalar;
-  if (is_one_of(text, size, infinities) || is_one_of(text, size, nans))
-    return scalar.kind = KF_SCALAR_NOT_FINITE, scalar;
-  if (size == 2 && memcmp(text, "<<", 2) == 0) return scalar.kind = KF_SCALAR_MERGE, scalar;
+  if (size <= LONGEST_WORD) {
+    scalar.kind = word_kind(text, size);
+    if (scalar.kind != KF_SCALAR_TEXT) return scalar;
+  }
   if (!strchr("0123456789+-.", text[0]) || memchr(text, 0, size)) return scalar;
   if (!without_underscores(text, size, compact)) return scalar;
   if (read_integer(compact, &scalar.integer, &scalar.number)) {

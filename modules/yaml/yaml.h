@@ -4,7 +4,7 @@
 
 #include <lua.h>
 
-// Lua: yaml.encode(value) -> text; yaml.encode_all(list) -> documents, each after ---
+// Lua: yaml.encode(value[, {pieces=}]) -> text, or with pieces a list of texts; yaml.encode_all(list) -> documents, each after ---
 int kf_yaml_encode(lua_State *L);
 int kf_yaml_encode_all(lua_State *L);
 

@@ -1,4 +1,8 @@
-"""Bars: the time to compile grows with at most the power 1.2 of the steps; 1,600 steps take 0.5 s."""
+"""Bars: the time to compile grows with at most the power 1.2 of the steps; 1,600 steps take 0.5 s.
+
+The power is that from 100 steps on: below, the start of the process counts for more. The processor's time stands beside
+the wall time, which other work on the machine makes longer.
+"""
 import math
 import os
 import tempfile
@@ -6,7 +10,8 @@ import tempfile
 import chain
 from measure import KFHOST, bar, finish, median, milliseconds
 
-LENGTHS = (100, 200, 400, 800, 1600)
+RUNS = 5
+LENGTHS = (10, 50, 100, 200, 400, 800, 1600)
 
 
 def slope(points):
@@ -22,10 +27,13 @@ with tempfile.TemporaryDirectory() as scratch:
         notebook = os.path.join(scratch, f"chain-{length}.ipynb")
         chain.write(length, notebook)
         target = os.path.join(scratch, "chain.yaml")
-        times[length] = median([KFHOST, "kale", "compile", notebook, "-o", target], 5)
+        used = os.times()
+        times[length] = median([KFHOST, "kale", "compile", notebook, "-o", target], RUNS)
+        now = os.times()
+        processor = (now.children_user + now.children_system - used.children_user - used.children_system) / RUNS
 
-exponent = slope([(math.log(length), math.log(time)) for length, time in times.items()])
-bar("growth exponent, 100 to 1,600 steps", ", ".join(milliseconds(time) for time in times.values()),
-    exponent, "<=", 1.2)
-bar("compile of 1,600 steps", "", times[1600], "<=", 0.5, " s")
+exponent = slope([(math.log(length), math.log(time)) for length, time in times.items() if length >= 100])
+print("       compile of " + ", ".join(f"{length}: {milliseconds(time)}" for length, time in times.items()))
+bar("growth exponent, 100 to 1,600 steps", "", exponent, "<=", 1.2)
+bar("compile of 1,600 steps", f"{milliseconds(processor)} of the processor", times[1600], "<=", 0.5, " s")
 finish()

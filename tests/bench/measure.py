@@ -13,11 +13,21 @@ KALE = os.path.join(ROOT, "build", "kale", "bin", "kale")
 missed = 0
 
 
-def seconds(command, cwd=None, output=None):
-    """The wall time of a whole process, which must succeed; its output is appended to a list."""
+def timed(command, cwd=None):
     started = time.perf_counter()
     done = subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True)
-    elapsed = time.perf_counter() - started
+    return done, time.perf_counter() - started
+
+
+def attempt(command, cwd=None):
+    """The wall time of a whole process; None when it does not succeed."""
+    done, elapsed = timed(command, cwd)
+    return elapsed if done.returncode == 0 else None
+
+
+def seconds(command, cwd=None, output=None):
+    """The wall time of a whole process, which must succeed; its output is appended to a list."""
+    done, elapsed = timed(command, cwd)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr.decode()}")
     if output is not None:
@@ -48,7 +58,7 @@ def bar(name, detail, value, relation, bound, unit=""):
     held = value <= bound if relation == "<=" else value >= bound
     missed += not held
     mark = "held" if held else "MISSED"
-    print(f"{mark:7}{name:34}{value:10.3f} {relation} {bound:g}{unit:4}  {detail}", flush=True)
+    print(f"{mark:7}{name:40}{value:10.3f} {relation} {bound:g}{unit:4}  {detail}", flush=True)
 
 
 def finish():

@@ -102,3 +102,11 @@ test("paths are joined and taken apart", function()
     test.equal(case[1], case[2])
   end
 end)
+
+test("a list of texts is written one after the other, or nothing is", function()
+  local path = fs.join(test.tmpdir(), "a")
+  fs.write(path, { "one", "", "two" })
+  test.equal(fs.read(path), "onetwo")
+  assert(not pcall(fs.write, path, { "three", 4 }))
+  test.equal(fs.read(path), "onetwo")
+end)

@@ -127,6 +127,19 @@ test("a Python file in percent format is a notebook", function()
   test.equal(nb.cells[6].first_line, lines_before + 1)
 end)
 
+test("tags between brackets stand with blanks or commas between them, packages keep theirs", function()
+  local percent = require "kale.percent"
+  for line, wanted in pairs {
+    ["# %% [step:a prev:b]"] = { "step:a", "prev:b" }, ["# %% [step:a,prev:b, limit:cpu:1]"] = { "step:a", "prev:b",
+      "limit:cpu:1" },
+    ["# %% [step:a packages:x==1.0,y[z],w prev:b]"] = { "step:a", "packages:x==1.0,y[z],w", "prev:b" },
+    ["# %% [packages:x,y,step:a]"] = { "packages:x,y", "step:a" },
+  } do
+    local _, metadata = percent.read_marker(line)
+    test.same(metadata.tags, wanted)
+  end
+end)
+
 test("sources come back from the percent form as they were", function()
   for _, source in ipairs {
     "", "x = 1", "%time x = 1\n!ls\nfiles = !ls\nprint(1)", "%%bash\necho hi\n\necho there", "# %matplotlib inline\nx",

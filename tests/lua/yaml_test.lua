@@ -173,3 +173,23 @@ test("any value comes back equal", function()
     test.equal(yaml.encode(yaml.decode(text)), text)
   end
 end)
+
+test("in pieces it is the same document, and a long text is itself in it", function()
+  local long, block = ("x"):rep(5000), ("line\n"):rep(500)
+  local value = { { a = long, b = block, c = { long, long .. "y" } }, { a = long, list = json.array {} } }
+  local pieces = yaml.encode(value, { pieces = true })
+  test.equal(table.concat(pieces), yaml.encode(value))
+  local count = 0
+  for _, piece in ipairs(pieces) do count = count + (piece == long and 1 or 0) end
+  test.equal(count, 3)
+  test.same(yaml.decode(table.concat(pieces)), value)
+  test.raises("YAML", function() yaml.encode({ a = long, b = print }, { pieces = true }) end)
+end)
+
+test("an object may have any number of members", function()
+  for _, count in ipairs { 1, 12, 13, 200, 201, 3000 } do
+    local value = {}
+    for i = 1, count do value[("k%04d"):format(i)] = { i } end
+    test.same(yaml.decode(yaml.encode(value)), value)
+  end
+end)

@@ -13,6 +13,18 @@ local function tell(plan)
   for _, d in ipairs(plan.diagnostics) do io.stderr:write(diagnostics.render(plan.path, d, style), "\n") end
 end
 
+local function put_out(plan, pieces, output, wants_json)
+  if pieces and output then require("fs").write(output, pieces) end
+  if wants_json then
+    local json = require "json"
+    local text = pieces and table.concat(pieces)
+    return print(json.encode(as_json(json.array(plan.diagnostics), pieces and output, text), { sort = true }))
+  end
+  tell(plan)
+  if not pieces or output then return end
+  for _, piece in ipairs(pieces) do io.stdout:write(piece) end
+end
+
 return cli.main {
   name = "kale compile",
   summary = "Writes a notebook as a KFP v2 pipeline.",
@@ -35,20 +47,12 @@ return cli.main {
       return require "kale.plan".read(args.notebook, { infer = args.infer })
     end)
     local failed = require "kale.diagnostics".has_errors(plan.diagnostics)
-    local text
+    local pieces
     if not failed then
       local ir = require "kale.ir"
-      text = ir.encode(ir.build(plan))
+      pieces = ir.pieces(ir.build(plan))
     end
-    local output = args.output ~= "-" and args.output or nil
-    if text and output then require("fs").write(output, text) end
-    if args.json then
-      local json = require "json"
-      print(json.encode(as_json(json.array(plan.diagnostics), text and output, text), { sort = true }))
-    else
-      tell(plan)
-      if text and not output then io.stdout:write(text) end
-    end
+    put_out(plan, pieces, args.output ~= "-" and args.output or nil, args.json)
     -- Nothing is open any more, and to free what is there takes as long as to write it.
     if large then os.exit(failed and 1 or 0, false) end
     return failed and 1 or 0

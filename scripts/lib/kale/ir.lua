@@ -25,9 +25,20 @@ local LONGEST = 50
 
 local RESERVED = { metrics = true, report = true }
 
-local function artifact_key(name) return names.key(name, "value", RESERVED) end
+-- Keys by names; chains hand the same names from step to step.
+local function remembering(make)
+  return setmetatable({}, { __mode = "k", __index = function(keys, name)
+    keys[name] = make(name)
+    return keys[name]
+  end })
+end
 
-local function parameter_key(name) return names.key(name, "param") end
+local artifact_keys = remembering(function(name) return names.key(name, "value", RESERVED) end)
+local parameter_keys = remembering(function(name) return names.key(name, "param") end)
+
+local function artifact_key(name) return artifact_keys[name] end
+
+local function parameter_key(name) return parameter_keys[name] end
 
 local function sorted_keys(map)
   local keys = {}
@@ -385,11 +396,17 @@ end
 
 ---@param ir table of M.build
 ---@param platform_document table? of M.build
----@return string yaml the same bytes for the same plan
-function M.encode(ir, platform_document)
+---@return string[] # texts that are the YAML, one after the other: the program that all steps share is in many of them
+function M.pieces(ir, platform_document)
   local yaml = require "yaml"
-  if not platform_document then return yaml.encode(ir) end
-  return yaml.encode(ir) .. "---\n" .. yaml.encode(platform_document)
+  local pieces = yaml.encode(ir, { pieces = true })
+  if platform_document then pieces[#pieces + 1] = "---\n" .. yaml.encode(platform_document) end
+  return pieces
 end
+
+---@param ir table of M.build
+---@param platform_document table? of M.build
+---@return string yaml the same bytes for the same plan
+function M.encode(ir, platform_document) return table.concat(M.pieces(ir, platform_document)) end
 
 return M

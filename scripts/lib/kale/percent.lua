@@ -123,6 +123,18 @@ local function value_at(text)
   return nil
 end
 
+-- Tags between brackets, with blanks or commas between them; the commas in packages:A,B are its own.
+local function add_tags(group, tags)
+  for word in group:gmatch "%S+" do
+    local packages
+    for tag in word:gmatch "[^,]+" do
+      if packages and not tag:find ":" then tags[#tags] = tags[#tags] .. "," .. tag
+      else tags[#tags + 1] = tag end
+      packages = packages or tag:find "^packages:"
+    end
+  end
+end
+
 ---What the line of a marker says.
 ---@param line string
 ---@return string kind "code", "markdown" or "raw"
@@ -131,7 +143,8 @@ function M.read_marker(line)
   local rest = line:match "^#%s?%%%%+%s*(.*)$"
   local kind, metadata, tags, title = "code", json.object {}, nil, {}
   while rest ~= "" do
-    local group, after_group = rest:match "^%[([^%]]*)%]%s*(.*)$"
+    local group, after_group = rest:match "^(%b[])%s*(.*)$"
+    group = group and group:sub(2, -2)
     local key, after_key = rest:match "^([%a_][%w_.-]*)=(.*)$"
     local value, left
     if key then value, left = value_at(after_key) end
@@ -139,7 +152,7 @@ function M.read_marker(line)
       kind, rest = KINDS[group], after_group
     elseif group then
       tags = tags or json.array {}
-      for tag in group:gmatch "[^%s,]+" do tags[#tags + 1] = tag end
+      add_tags(group, tags)
       rest = after_group
     elseif value ~= nil then
       metadata[key], rest = value, left:gsub("^%s+", "")

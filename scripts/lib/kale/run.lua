@@ -94,7 +94,7 @@ function M.prepare(path, options)
   local runs = history.folder(path, options.runs)
   local choose = choice.new(made, ir.task_names(made), history.list(runs, path), options)
   local directory = fs.realpath(new_directory(runs, pipeline.pipelineInfo.name))
-  fs.write(fs.join(directory, "pipeline.yaml"), ir.encode(pipeline, platform))
+  fs.write(fs.join(directory, "pipeline.yaml"), ir.pieces(pipeline, platform))
   local known = { notebook = fs.realpath(path), steps = M.step_names(made) }
   fs.write(fs.join(directory, "steps.json"), json.encode(known, { sort = true }))
   return { plan = made, directory = directory, notebook = known.notebook, choose = choose, unchecked = unchecked }
