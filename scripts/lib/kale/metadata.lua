@@ -127,9 +127,11 @@ local function read_volume(volume, metadata, report)
   if mode == nil or mode == "" or mode == json.null then mode = metadata.volume_access_mode or "rwm" end
   local known_mode = access_mode(mode)
   if not known_mode then return wrong "a 'volume_access_mode' of rom, rwo or rwm" end
-  if kind == "create" and volume.type == "new_pvc" and not volume_size(volume) then return wrong "a 'size'" end
+  local size = volume_size(volume)
+  if size and not quantity.read(size) then return wrong "a 'size' as Kubernetes writes it, for instance 5Gi" end
+  if kind == "create" and volume.type == "new_pvc" and not size then return wrong "a 'size'" end
   return {
-    name = name, path = path, kind = kind, size = volume_size(volume), access_mode = known_mode,
+    name = name, path = path, kind = kind, size = size, access_mode = known_mode,
     storage_class = storage_class_of(volume, metadata),
     volume = volume.type == "pv" and name or nil, annotations = pairs_of(volume.annotations),
     env = flag(volume.expose_as_env_var) and environment_name(name) or nil,
