@@ -128,7 +128,6 @@ test("a Python file in percent format is a notebook", function()
 end)
 
 test("tags between brackets stand with blanks or commas between them, packages keep theirs", function()
-  local percent = require "kale.percent"
   for line, wanted in pairs {
     ["# %% [step:a prev:b]"] = { "step:a", "prev:b" }, ["# %% [step:a,prev:b, limit:cpu:1]"] = { "step:a", "prev:b",
       "limit:cpu:1" },

@@ -388,8 +388,8 @@ end
 test("each key of a volume: what is wrong with it is told, and what it needs", function()
   for _, fields in ipairs {
     { name = "none" }, { name = 5 }, { name = "Upper" }, { name = "" }, { mount_point = "none" },
-    { mount_point = "rel" }, { mount_point = 5 }, { type = "none" }, { type = "clone" }, { type = "nfs" }, { type = "new_pvc" },
-    { volume_access_mode = "many" }, { type = "new_pvc", size = "lots" },
+    { mount_point = "rel" }, { mount_point = 5 }, { type = "none" }, { type = "clone" }, { type = "nfs" },
+    { type = "new_pvc" }, { volume_access_mode = "many" }, { type = "new_pvc", size = "lots" },
   } do
     local name = json.encode(fields, { sort = true })
     test.same({ name, codes(plan_of(ONE, volume(fields)))[1] }, { name, "volume-wrong@-" })
