@@ -1,11 +1,14 @@
 -- kfhost policy apply: objects in, mutated objects or a diff out.
 local cli = require "cli"
 
-local function write_result(result, args, diff)
+local function write_result(result, args, object)
   local yaml = require "yaml"
   if args.diff then
-    local before, after = yaml.encode(diff), yaml.encode(result.object)
-    if before ~= after then io.write(require "diff".unified(before, after, "before", "after")) end
+    local before, after = yaml.encode(object), yaml.encode(result.object)
+    local name = require "policy.command".name_of(object)
+    if before ~= after then
+      io.write(require "diff".unified(before, after, { from = name, to = name .. " (by policies)" }))
+    end
   elseif result.allowed then
     io.write("---\n", yaml.encode(result.object))
   end

@@ -3,6 +3,9 @@
 --   local findings = audit.findings(set, objects); local reports = audit.reports(findings)
 
 local command = require "policy.command"
+local errors = require "errors"
+local resources = require "policy.inside.resources"
+local rights = require "policy.rights"
 local trial = require "policy.trial"
 
 local M = {}
@@ -10,19 +13,108 @@ local M = {}
 local RESULTS = { denied = "fail", ["would-deny"] = "fail", patched = "warn", ["would-patch"] = "warn",
   error = "error", allowed = "pass", unchanged = "pass" }
 
+local function has(list, value)
+  for _, one in ipairs(list or { "CREATE", "UPDATE" }) do
+    if one == value then return true end
+  end
+  return false
+end
+
+-- The policies that are asked about changes only: an object that is there is passed to them as one that is changed.
+local function of_changes(set)
+  local names = {}
+  for _, policy in ipairs(set.description.policies) do
+    local created, updated = false, false
+    for _, match in ipairs(policy.match) do
+      created, updated = created or has(match.operations, "CREATE"), updated or has(match.operations, "UPDATE")
+    end
+    if updated and not created then names[policy.name] = true end
+  end
+  return names
+end
+
+local function finding_of(object, record)
+  local metadata = object.metadata or {}
+  return { object = command.name_of(object), policy = record.policy, result = RESULTS[record.verdict] or "error",
+    message = record.message, paths = record.paths, reference = { apiVersion = object.apiVersion, kind = object.kind,
+      namespace = metadata.namespace, name = metadata.name, uid = metadata.uid } }
+end
+
 ---@param set policy.Set
 ---@param objects table[]
+---@param findings table[]? a list to add to
 ---@return {object: string, reference: table, policy: string, result: string, message: string?, paths: string[]?}[]
-function M.findings(set, objects)
-  local findings = {}
+function M.findings(set, objects, findings)
+  findings = findings or {}
+  local changes = of_changes(set)
   for _, object in ipairs(objects) do
-    local metadata = object.metadata or {}
     for _, record in ipairs(trial.apply(set, object).records) do
-      findings[#findings + 1] = { object = command.name_of(object), policy = record.policy,
-        result = RESULTS[record.verdict] or "error", message = record.message, paths = record.paths,
-        reference = { apiVersion = object.apiVersion, kind = object.kind, namespace = metadata.namespace,
-          name = metadata.name, uid = metadata.uid } }
+      findings[#findings + 1] = finding_of(object, record)
     end
+    if next(changes) then
+      for _, record in ipairs(trial.apply(set, object, { operation = "UPDATE" }).records) do
+        if changes[record.policy] then findings[#findings + 1] = finding_of(object, record) end
+      end
+    end
+  end
+  return findings
+end
+
+-- The kinds that policies match, as the client takes them; "*" stands for all that can be listed, but Secrets.
+local function kinds_of(set, client)
+  local kinds, seen = {}, {}
+  local function add(kind)
+    if not seen[kind] then kinds[#kinds + 1] = kind end
+    seen[kind] = true
+  end
+  local function add_all()
+    for _, resource in ipairs(client.discovery:all()) do
+      if has(resource.verbs or {}, "list") and has(resource.verbs, "create") and resource.plural ~= "secrets" then
+        add(resource.group ~= "" and resource.plural .. "." .. resource.group or resource.plural)
+      end
+    end
+  end
+  for _, policy in ipairs(set.description.policies) do
+    for _, match in ipairs(policy.match) do
+      for name in match.resource:gmatch "[^|%s]+" do
+        local parsed = resources.parse(name)
+        if parsed.plural == "*" then add_all()
+        elseif not parsed.subresource then
+          add((parsed.group or "") ~= "" and parsed.plural .. "." .. parsed.group or parsed.plural)
+        end
+      end
+    end
+  end
+  return kinds
+end
+
+-- What a kind has in the cluster, page by page; a kind that the server does not know has nothing.
+local function each(client, kind, namespace, visit)
+  local ok, problem = pcall(function()
+    for object in client:each(kind, { namespace = namespace or "*" }) do
+      object.apiVersion, object.kind = object.apiVersion, object.kind -- an item knows them by its list only
+      visit(object)
+    end
+  end)
+  if ok then return end
+  local unknown = errors.is(problem) and (problem.status == 404 or problem.code == "NotFound")
+  if not unknown then error(problem, 0) end
+end
+
+---What policies say of the objects of a cluster.
+---@param set policy.Set
+---@param client table of kube.connect; nothing is written
+---@param namespace string? only this one's objects
+---@return table[] findings
+function M.cluster(set, client, namespace)
+  local known = {}
+  for _, kind in ipairs(rights.reads(set.description)) do
+    each(client, kind, nil, function(object) known[#known + 1] = object end)
+  end
+  set:know(known)
+  local findings = {}
+  for _, kind in ipairs(kinds_of(set, client)) do
+    each(client, kind, namespace, function(object) M.findings(set, { object }, findings) end)
   end
   return findings
 end

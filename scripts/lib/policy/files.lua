@@ -3,6 +3,7 @@
 --   files.find "vsphere-rwo" -> { stem = "vsphere-rwo", name = "@kfhost/policies/vsphere-rwo.lua", text = "…" }
 
 local errors = require "errors"
+local fixtures = require "policy.fixtures"
 local fs = require "fs"
 local scripts = require "scripts"
 
@@ -32,7 +33,8 @@ end
 function M.find(name)
   local stem = name:match "([^/]+)$":gsub("%.lua$", "")
   if is_path(name) then
-    return { stem = stem, name = "@" .. name, text = fs.read(M.place(name)) }
+    local place = M.place(name)
+    return { stem = stem, name = "@" .. name, text = fs.read(place), cases = fixtures.beside(place) }
   end
   local bundled = "policies/" .. name .. ".lua"
   local path = scripts.override(bundled)

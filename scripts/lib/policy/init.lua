@@ -42,7 +42,7 @@ local function open(list, options, memory)
   for _, file in ipairs(list) do
     if problem then break end
     local config = (options.configs or {})[file.stem] or options.config
-    local given = { stem = file.stem, name = file.name, text = file.text, config = config }
+    local given = { stem = file.stem, name = file.name, text = file.text, config = config, cases = file.cases }
     _, problem = box:call("load", LOAD_SECONDS, given)
     if problem and not problem.path then problem.path = file.name:sub(2) end
   end

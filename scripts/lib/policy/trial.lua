@@ -76,6 +76,49 @@ function M.tests(set)
   return results
 end
 
+-- What differs between an answer and the one that was recorded.
+local function differences(recorded, response, patched)
+  local problems = {}
+  if recorded.allowed ~= response.allowed then
+    local said = response.status and response.status.message
+    problems[1] = ("allowed is %s, and was %s%s"):format(tostring(response.allowed), tostring(recorded.allowed),
+      said and (": " .. said) or "")
+  end
+  local was, is = recorded.status and recorded.status.message, response.status and response.status.message
+  if was and not response.allowed and was ~= is then
+    problems[#problems + 1] = ("the message is '%s', and was '%s'"):format(tostring(is), was)
+  end
+  local before, now = patched(recorded), patched(response)
+  if json.encode(before, { sort = true }) ~= json.encode(now, { sort = true }) then
+    problems[#problems + 1] = "the object becomes another one: " .. json.encode(kube.patch.diff(before, now),
+      { sort = true })
+  end
+  return problems
+end
+
+---Answers a recorded review; where the recording holds the response, too, the answers are compared by what they mean.
+---@param set policy.Set
+---@param review table an AdmissionReview, with or without `response`
+---@param name string
+---@return {name: string, file: string, problems: string[], response: table}
+function M.recorded(set, review, name)
+  local recorded = review.response
+  local answer, records = set:answer({ apiVersion = review.apiVersion, kind = review.kind, request = review.request })
+  local response, object = answer.response, review.request.object or json.object {}
+  if object == json.null then object = json.object {} end
+  local problems = {}
+  for _, record in ipairs(records) do
+    if record.verdict == "error" then problems[#problems + 1] = record.message end
+  end
+  if recorded and recorded ~= json.null then
+    local more = differences(recorded, response, function(one)
+      return one.patch and kube.patch.json(object, json.decode(hash.unbase64(one.patch))) or object
+    end)
+    table.move(more, 1, #more, #problems + 1, problems)
+  end
+  return { name = name, file = "review", problems = problems, response = response }
+end
+
 ---@param set policy.Set
 ---@param object table
 ---@param operation "CREATE"|"UPDATE"|"DELETE"|nil

@@ -15,7 +15,7 @@ if options.bypass_groups then review.bypass.groups = options.bypass_groups end
 if options.own_namespace then review.protected[options.own_namespace] = true end
 
 ---Loads a policy file.
----@param file {stem: string, name: string, text: string, config: table}
+---@param file {stem: string, name: string, text: string, config: table, cases: table[]?} cases: tests beside it
 function exports.load(file)
   local entry = { stem = file.stem, name = file.name, given = file.config or {}, specs = {}, config = {},
     grants = { reads = {}, follows = {}, writes = {}, hosts = {} } }
@@ -29,6 +29,7 @@ function exports.load(file)
   end
   chunk()
   if next(entry.specs) == nil then config.resolve({}, entry.given) end
+  for _, case in ipairs(file.cases or {}) do require "policy.inside.author".test(case) end
   seal()
   set.current = nil
 end
