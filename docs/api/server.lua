@@ -18,7 +18,7 @@ local server = {}
 ---@field raw boolean? the bytes are no HTTP: each connection is one request, to be upgraded with status 0
 ---@field max_body integer? default 3 MiB; a larger one is answered 413
 ---@field max_header integer? default 64 KiB; a larger head is answered 431
----@field max_connections integer? default 10000; more wait
+---@field max_connections integer? default 10000; for one more the oldest without a request ends, or it waits
 ---@field idle_timeout number|string|nil between requests, and for a client that takes no bytes; default 90 s
 ---@field request_timeout number|string|nil from the first byte of a request to its last, and for the TLS handshake; default 30 s
 
@@ -79,6 +79,8 @@ function Server:drain(grace) end
 function Server:wait(timeout) end
 ---@return integer count of open connections
 function Server:connections() end
+---@return integer count of requests that have come whole and are not answered yet
+function Server:waiting() end
 ---Ends all connections at once and cancels the tasks of their requests.
 function Server:close() end
 

@@ -50,12 +50,21 @@ static bool lets_others_first(struct server *server) {
   return lets;
 }
 
+// Makes room for a connection: of those that have no request, the oldest goes. False when all have one.
+static bool end_an_idle_one(struct server *server) {
+  struct connection *oldest = NULL;
+  for (struct connection *at = server->connections; at; at = at->next)
+    if (at->phase == READ_HEAD && !at->started) oldest = at;
+  if (oldest) kf_connection_close(oldest, false);
+  return oldest != NULL;
+}
+
 static void on_accept(struct kf_watch *watch, int events) {
   (void)events;
   struct server *server =
       (struct server *)(void *)((char *)watch - offsetof(struct server, accepting));
   for (int i = 0; i < (server->shared ? 1 : ACCEPTED_AT_ONCE); i++) {
-    if (server->count >= server->most_connections) {
+    if (server->count >= server->most_connections && !end_an_idle_one(server)) {
       pause_accepting(server, FULL_SECONDS);
       return;
     }
@@ -330,6 +339,15 @@ static int l_connections(lua_State *L) {
   return 1;
 }
 
+// s:waiting() -> how many requests have come whole and are not answered yet
+static int l_waiting(lua_State *L) {
+  lua_Integer count = 0;
+  for (struct connection *at = check(L)->connections; at; at = at->next)
+    count += at->exchange && at->exchange->answer == ANSWER_NONE;
+  lua_pushinteger(L, count);
+  return 1;
+}
+
 static int l_index(lua_State *L) {
   struct server *server = check(L);
   if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "port") == 0) {
@@ -351,7 +369,7 @@ static int l_exchange_close(lua_State *L) {
 
 static const luaL_Reg server_methods[] = {
     {"set_certificate", l_set_certificate}, {"drain", l_drain}, {"wait", l_wait},
-    {"close", l_close}, {"connections", l_connections}, {NULL, NULL}};
+    {"close", l_close}, {"connections", l_connections}, {"waiting", l_waiting}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"listen", l_listen}, {NULL, NULL}};
 

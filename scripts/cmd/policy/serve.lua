@@ -121,7 +121,7 @@ end
 local function run_worker(args)
   local set = load(args)
   check_tests(set)
-  return require "policy.serve.worker".run(set, { audit = audit_to(io.stdout) })
+  return require "policy.serve.worker".run(set, { audit = audit_to(io.stdout), queue = args.queue })
 end
 
 -- The first process: sees that all is well, then becomes the supervisor of the others.
@@ -151,6 +151,8 @@ return cli.main {
     { "--name NAME", "host name or address that the certificate is made for", repeated = true },
     { "--ca-out FILE", "where to write the authorities of the certificate that was made" },
     { "--workers N", "processes that answer reviews", type = "int", default = 2, min = 1, max = 20 },
+    { "--queue N", "reviews that may wait for a process; more are answered with 503 and Retry-After", type = "int",
+      default = 64, min = 1 },
     { "--register WHETHER", "make the webhook configurations", choices = { "true", "false" }, default = "false" },
     { "--cluster WHETHER", "false: answer reviews only, whatever cluster the environment names",
       choices = { "true", "false" }, default = "true" },

@@ -102,6 +102,12 @@ function Set:renew()
   self.box = open(self.list, self.options, self.memory)
 end
 
+---Whether the sandbox keeps so much that handlers may soon have no room: of what a policy remembers in its file.
+---@return boolean
+function Set:is_crowded()
+  return self.box:used() > BASE_MEMORY
+end
+
 function Set:close()
   self.box:close()
 end

@@ -6,6 +6,7 @@
 
 local objects = require "policy.inside.objects"
 local resources = require "policy.inside.resources"
+local secrets = require "policy.inside.secrets"
 local set = require "policy.inside.set"
 local times = require "policy.inside.times"
 local values = require "policy.inside.values"
@@ -66,7 +67,9 @@ function methods:get(kind, namespace, name)
   check_read(self, resource, kind)
   local known = resources.of_plural(resource.plural, resource.group)
   if known and not known.namespaced then namespace = nil end
-  return values.copy(objects.get(resource.plural, resource.group, namespace, name))
+  local found = values.copy(objects.get(resource.plural, resource.group, namespace, name))
+  self._secrets:note(found)
+  return found
 end
 
 ---Whether an object says all that another one says; what it says besides does not matter.
@@ -87,7 +90,10 @@ function methods:list(kind, options)
     local metadata = object.metadata
     local fits = not options.namespace or options.namespace == "*" or metadata.namespace == options.namespace
     if fits and selector then fits = selector:matches(metadata.labels or {}) end
-    if fits then found[#found + 1] = values.copy(object) end
+    if fits then
+      self._secrets:note(object)
+      found[#found + 1] = values.copy(object)
+    end
   end
   return found
 end
@@ -128,10 +134,10 @@ end
 
 ---Writes an event about an object.
 ---@param kind "Normal"|"Warning"
-function methods.event(_, object, kind, reason, format, ...)
+function methods:event(object, kind, reason, format, ...)
   local message = select("#", ...) > 0 and format:format(...) or tostring(format)
   perform { verb = "event", reference = reference_of(object), uid = object.metadata and object.metadata.uid,
-    type = kind, reason = reason, message = message }
+    type = kind, reason = reason, message = self._secrets:mask(message) }
 end
 
 ---Has the handler called again after a time.
@@ -139,12 +145,13 @@ function methods:requeue(time)
   self._requeue = times.seconds(time) or error("ctx:requeue needs a time such as \"30s\"", 2)
 end
 
-function methods.log(_, format, ...)
-  perform { verb = "log", message = select("#", ...) > 0 and format:format(...) or tostring(format) }
+function methods:log(format, ...)
+  local message = select("#", ...) > 0 and format:format(...) or tostring(format)
+  perform { verb = "log", message = self._secrets:mask(message) }
 end
 
 local function new_context(file)
-  return setmetatable({ config = values.copy(file.config), _file = file }, methods)
+  return setmetatable({ config = values.copy(file.config), _file = file, _secrets = secrets.new() }, methods)
 end
 
 local function step(id, ...)
@@ -152,7 +159,7 @@ local function step(id, ...)
   local ok, request = coroutine.resume(entry.coroutine, ...)
   if not ok then
     running[id] = nil
-    error(request, 0)
+    error(entry.context._secrets:mask_all(request), 0)
   end
   if coroutine.status(entry.coroutine) ~= "dead" then return request end
   running[id] = nil
@@ -172,6 +179,11 @@ function M.start(id, list, number, handler, argument)
   local declared = LISTS[list][number]
   local context = new_context(declared.file)
   local run = declared[handler]
+  if handler == "initial" then
+    for _, object in ipairs(argument) do context._secrets:note(object) end
+  else
+    context._secrets:note(argument)
+  end
   running[id] = { context = context, coroutine = coroutine.create(function()
     if handler == "run" then run(context) else run(argument, context) end
   end) }

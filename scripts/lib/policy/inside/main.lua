@@ -21,7 +21,7 @@ function exports.load(file)
     grants = { reads = {}, follows = {}, writes = {}, hosts = {} } }
   set.files[#set.files + 1] = entry
   set.current = entry
-  local globals, seal = environment.new()
+  local globals, seal = environment.new((file.name:gsub("^[@=]", "")))
   local chunk, problem = load(file.text, file.name, "t", globals)
   if not chunk then
     local path, line, message = problem:match "^(.-):(%d+): (.*)$"

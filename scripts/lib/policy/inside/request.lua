@@ -5,9 +5,12 @@
 local objects = require "policy.inside.objects"
 local resources = require "policy.inside.resources"
 local values = require "policy.inside.values"
+local words = require "policy.inside.words"
 
 local M = {}
 
+local WARNINGS = 64 -- of one policy: the API server passes on 4096 bytes
+local ANNOTATION = 1024
 local AUDIT_KEY = "^[%w][%w._-]*$"
 
 local methods = { contains = values.contains }
@@ -30,25 +33,16 @@ local request_metatable = {
   end,
 }
 
-local function text_of(format, ...)
-  if select("#", ...) == 0 then return tostring(format) end
-  return string.format(format, ...)
-end
-
----A warning that the user sees; longer texts are cut at 256 bytes.
+---A warning that the user sees; longer texts are cut at 256 bytes, and no more than 64 are kept.
 function methods:warn(format, ...)
   local said = self._said
-  local text = text_of(format, ...)
-  if #text > 256 then text = text:sub(1, 253) .. "..." end
-  said.warnings[#said.warnings + 1] = text
+  if #said.warnings < WARNINGS then said.warnings[#said.warnings + 1] = words.cut(words.of(format, ...), 256) end
 end
 
 ---Refuses the request: a text with arguments, or {message=, code=403, reason="Forbidden", causes=}.
 ---@return table verdict so that a handler can return it
 function methods:deny(format, ...)
-  local verdict = format
-  if type(format) ~= "table" then verdict = { message = text_of(format, ...) } end
-  if type(verdict.message) ~= "string" then error("req:deny needs a message", 2) end
+  local verdict = words.verdict(type(format) == "table" and format or { message = words.of(format, ...) })
   self._said.denial = self._said.denial or verdict
   return verdict
 end
@@ -56,7 +50,7 @@ end
 ---A line of the API server's audit log.
 function methods:audit(key, value)
   if type(key) ~= "string" or not key:find(AUDIT_KEY) then error("req:audit needs a plain key", 2) end
-  self._said.annotations[key] = tostring(value)
+  self._said.annotations[key] = words.cut(words.of(value), ANNOTATION)
 end
 
 -- The resource that a policy may read; raises when its file has not declared it.
@@ -74,7 +68,9 @@ function methods:lookup(kind, namespace, name)
   local resource = readable(self._file, kind)
   local known = resources.of_plural(resource.plural, resource.group)
   if known and not known.namespaced then namespace = nil end
-  return values.copy(objects.get(resource.plural, resource.group, namespace, name))
+  local found = values.copy(objects.get(resource.plural, resource.group, namespace, name))
+  self._secrets:note(found)
+  return found
 end
 
 ---@param options {namespace: string?, labels: string?, fields: table?}? namespace "*" is all, the review's by default
@@ -92,7 +88,10 @@ function methods:find(kind, options)
     if there and options.fields then
       for path, value in pairs(options.fields) do there = there and values.at(object, path) == value end
     end
-    if there then found[#found + 1] = values.copy(object) end
+    if there then
+      self._secrets:note(object)
+      found[#found + 1] = values.copy(object)
+    end
   end
   return found
 end
@@ -106,10 +105,12 @@ end
 ---@param policy table whose handler will see it
 ---@param object table? what it may edit
 ---@param cache_age number? seconds since the published objects were last changed by the controller
+---@param secrets policy.Secrets where values of Secrets that it sees are noted
 ---@return table req
 ---@return table said {warnings, annotations, denial}
-function M.new(request, policy, object, cache_age)
+function M.new(request, policy, object, cache_age, secrets)
   local said = { warnings = {}, annotations = {} }
+  secrets:note(object)
   return setmetatable({
     uid = request.uid,
     operation = request.operation,
@@ -125,6 +126,7 @@ function M.new(request, policy, object, cache_age)
     _said = said,
     _file = policy.file,
     _request = request,
+    _secrets = secrets,
   }, request_metatable), said
 end
 

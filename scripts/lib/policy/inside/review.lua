@@ -6,8 +6,10 @@ local hash = require "hash"
 local json = require "json"
 local match = require "policy.inside.match"
 local new_request = require "policy.inside.request".new
+local secrets = require "policy.inside.secrets"
 local set = require "policy.inside.set"
 local values = require "policy.inside.values"
+local words = require "policy.inside.words"
 
 local M = {}
 
@@ -82,7 +84,9 @@ function M.begin(given, options)
   local review = type(given) == "string" and json.decode(given) or given
   local request = check_request(review)
   now = { review = review, request = request, object = request.object, records = {}, warnings = {},
-    annotations = {}, cache_age = options.cache_age, bypass = bypassed(request) }
+    annotations = {}, cache_age = options.cache_age, bypass = bypassed(request), secrets = secrets.new() }
+  now.secrets:note(request.object)
+  now.secrets:note(request.oldObject)
   local numbers = {}
   if now.bypass then return numbers end
   for _, kind in ipairs { "mutate", "validate" } do
@@ -130,11 +134,13 @@ end
 
 -- What a mutation's edits mean under its mode.
 local function take_edits(policy, edited)
+  if type(edited) ~= "table" or json.is_array(edited) then error("req.object is no object any more", 0) end
   local before = now.object or {}
   local operations = require "kube".patch.diff(before, edited)
   if #operations == 0 then return record(policy, "unchanged") end
   if policy.mode == "enforce" then
-    now.operations = not now.changed and operations or nil -- those of one change are the whole patch
+    local text = json.encode(operations, { sort = true }) -- here, so that what is no JSON is this policy's failure
+    now.patch = not now.changed and text or nil -- that of one change is the whole patch
     now.object = edited
     now.changed = true
     return record(policy, "patched", { paths = paths_of(operations) })
@@ -153,7 +159,7 @@ function M.handle(number)
   local mutates = policy.kind == "mutate"
   local object = now.object
   if mutates then object = values.copy(object) end
-  local req, said = new_request(now.request, policy, object, now.cache_age)
+  local req, said = new_request(now.request, policy, object, now.cache_age, now.secrets)
   policy.handler(req)
   keep_words(policy, said)
   if said.denial then return deny(policy, said.denial) end
@@ -166,15 +172,17 @@ end
 ---@param problem {code: string, message: string, path: string?, line: integer?}
 function M.failed(number, problem)
   local policy = set.policies[number]
+  local code = problem.code -- of the host, or what the policy put into its error
+  if type(code) ~= "string" or not code:find "^%a%w*$" or #code > 40 then code = "Script" end
   local where = problem.path and ("%s:%s: "):format(problem.path, problem.line or "?") or ""
   local text = ("policy %s failed in review %s: %s%s: %s"):format(policy.name, now.request.uid, where,
-    problem.code or "Script", problem.message or "?")
+    code, words.clean(problem.message or "?"))
   if policy.on_error == "fail" and policy.mode == "enforce" then
     now.denial = now.denial or { policy = policy.name, message = text, code = 500, reason = "InternalError" }
   else
     now.warnings[#now.warnings + 1] = text
   end
-  record(policy, "error", { message = text, code = problem.code })
+  record(policy, "error", { message = text, code = code })
 end
 
 -- --- the answer --------------------------------------------------------------------------------------
@@ -204,23 +212,25 @@ end
 function M.finish(as)
   local request = now.request
   local response = { uid = request.uid, allowed = now.denial == nil }
-  if now.denial then response.status = status_of(now.denial) end
+  local seen = now.secrets
+  if now.denial then response.status = seen:mask_all(status_of(now.denial)) end
   if now.changed and not now.denial then
-    local operations = now.operations or require "kube".patch.diff(request.object, now.object)
-    if #operations > 0 then
+    local operations = not now.patch and require "kube".patch.diff(request.object, now.object)
+    if now.patch or #operations > 0 then
       response.patchType = "JSONPatch"
-      response.patch = hash.base64(json.encode(operations, { sort = true }))
+      response.patch = hash.base64(now.patch or json.encode(operations, { sort = true }))
     end
   end
-  if #now.warnings > 0 then response.warnings = bounded(now.warnings) end
+  if #now.warnings > 0 then response.warnings = bounded(seen:mask_all(now.warnings)) end
   if now.bypass then now.annotations["bypass"] = now.bypass end
-  if next(now.annotations) then response.auditAnnotations = now.annotations end
+  if next(now.annotations) then response.auditAnnotations = seen:mask_all(now.annotations) end
   local review = { apiVersion = now.review.apiVersion, kind = "AdmissionReview", response = response }
   local facts = { uid = request.uid, operation = request.operation, resource = request.resource.resource,
     group = request.resource.group, namespace = request.namespace, name = request.name,
     dry_run = request.dryRun == true, user = request.userInfo and request.userInfo.username, bypass = now.bypass,
     denied = now.denial ~= nil }
   local records = now.records
+  for _, one in ipairs(records) do one.message, one.code = seen:mask(one.message), seen:mask(one.code) end
   now = nil
   return as == "text" and json.encode(review, { sort = true }) or review, records, facts
 end

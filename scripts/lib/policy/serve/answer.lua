@@ -15,6 +15,7 @@ local function refuse(state, status, message)
   state.metrics:refusal(status)
   local headers = { ["content-type"] = "text/plain" }
   if status == 405 then headers.allow = "POST" end
+  if status == 503 then headers["retry-after"] = "1" end
   return { status = status, headers = headers, body = message .. "\n" }
 end
 
@@ -58,6 +59,9 @@ function M.handler(set, state)
     if request.method ~= "POST" then return refuse(state, 405, "a review is sent by POST") end
     if not is_json(request) then return refuse(state, 415, "a review is application/json") end
     if request.body == "" then return refuse(state, 400, "the body is empty") end
+    if state.overloaded and state.overloaded() then
+      return refuse(state, 503, "too many reviews wait here: ask again, or another replica")
+    end
     local started = task.now()
     asked.as = "text"
     asked.cache_age = state.cache_age and state.cache_age()

@@ -11,8 +11,8 @@ Metrics.__index = Metrics
 
 ---@return table metrics
 function M.new()
-  return setmetatable({ verdicts = {}, times = {}, stops = {}, reviews = 0, refused = {}, bypasses = {}, gauges = {} },
-    Metrics)
+  return setmetatable({ verdicts = {}, times = {}, stops = {}, reviews = 0, errors = {}, refused = {}, bypasses = {},
+    bytes = {}, gauges = {} }, Metrics)
 end
 
 local function bump(map, key)
@@ -27,6 +27,7 @@ function Metrics:review(records, facts)
   if facts.bypass then bump(self.bypasses, facts.bypass) end
   for _, record in ipairs(records) do
     bump(self.verdicts, ('policy="%s",verdict="%s"'):format(record.policy, record.verdict))
+    if record.verdict == "error" then bump(self.errors, record.policy) end
     if record.code == "Timeout" or record.code == "Memory" then
       bump(self.stops, ('policy="%s",reason="%s"'):format(record.policy, record.code:lower()))
     end
@@ -50,6 +51,13 @@ function Metrics:time(policy, seconds)
   end
 end
 
+---A policy's handler took some memory.
+---@param policy string
+---@param bytes integer
+function Metrics:allocated(policy, bytes)
+  self.bytes[policy] = (self.bytes[policy] or 0) + bytes
+end
+
 ---A request was refused before it was a review.
 ---@param status integer
 function Metrics:refusal(status)
@@ -60,7 +68,14 @@ end
 ---@param help string
 ---@param read fun(): number
 function Metrics:gauge(name, help, read)
-  self.gauges[#self.gauges + 1] = { name = name, help = help, read = read }
+  self.gauges[#self.gauges + 1] = { name = name, help = help, read = read, kind = "gauge" }
+end
+
+---@param name string
+---@param help string
+---@param read fun(): number
+function Metrics:counter(name, help, read)
+  self.gauges[#self.gauges + 1] = { name = name, help = help, read = read, kind = "counter" }
 end
 
 local function sorted(map)
@@ -99,10 +114,15 @@ function Metrics:text()
   local bypasses = {}
   for kind, count in pairs(self.bypasses) do bypasses[('label_on="%s"'):format(kind)] = count end
   counter(lines, "kfhost_policy_bypasses_total", "reviews that a bypass label let through", bypasses)
+  local errors, bytes = {}, {}
+  for policy, count in pairs(self.errors) do errors[('policy="%s"'):format(policy)] = count end
+  for policy, count in pairs(self.bytes) do bytes[('policy="%s"'):format(policy)] = count end
+  counter(lines, "kfhost_policy_errors_total", "handlers that failed or were stopped", errors)
+  counter(lines, "kfhost_policy_allocated_bytes_total", "memory that handlers took", bytes)
   histogram(lines, self.times)
   for _, gauge in ipairs(self.gauges) do
-    lines[#lines + 1] = ("# HELP %s %s\n# TYPE %s gauge\n%s %g"):format(gauge.name, gauge.help, gauge.name,
-      gauge.name, gauge.read())
+    lines[#lines + 1] = ("# HELP %s %s\n# TYPE %s %s\n%s %.14g"):format(gauge.name, gauge.help, gauge.name,
+      gauge.kind, gauge.name, gauge.read())
   end
   return table.concat(lines, "\n") .. "\n"
 end

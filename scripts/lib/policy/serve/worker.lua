@@ -17,6 +17,8 @@ local SLACK = 2          -- seconds beyond a policy's own time after which it ha
 local FILES = 4096
 local MEMORY = 2 << 30   -- address space, most of it the cache that is shared and not used
 local MAX_BODY = 8 << 20
+local QUEUE = 64
+local CONNECTIONS = FILES - 96 -- the rest is for what a process has anyway
 
 local function wait_for_certificate()
   while true do
@@ -28,14 +30,15 @@ end
 
 -- Before each policy the supervisor can read whose review it is and how long that may take.
 local function announce(set, recorded)
-  local started, name
+  local started, name, used
   local function before(policy)
-    started, name = task.now(), policy.name
+    started, name, used = task.now(), policy.name, set.box:used()
     workers.begin(policy.timeout + SLACK, "policy ", policy.name, ", review ", set.uid or "?")
   end
   local function after()
     workers.done()
     recorded:time(name, task.now() - started)
+    recorded:allocated(name, math.max(set.box:used() - used, 0))
   end
   set.before, set.after = before, after
 end
@@ -51,6 +54,16 @@ local function tidy(set, bytes)
   set.box:tidy(bytes)
 end
 
+-- What policies remember between reviews has grown: they begin anew, with what they may look at.
+local function make_room(set, known)
+  if not set:is_crowded() then return end
+  set.box:collect()
+  if not set:is_crowded() then return end
+  set:renew()
+  known.cache = 0
+  known.renewals = known.renewals + 1
+end
+
 local function with_care(set, handler)
   return function(request)
     local used = set.box:used()
@@ -63,10 +76,15 @@ local function with_care(set, handler)
 end
 
 local function open(set, state, bundle)
-  return server.listen {
+  local service
+  state.overloaded = function()
+    return service:connections() > state.queue and service:waiting() > state.queue
+  end
+  service = server.listen {
     fd = workers.listener "webhook", certificate = bundle.certificate, key = bundle.key,
-    handler = with_care(set, answer.handler(set, state)), max_body = MAX_BODY,
+    handler = with_care(set, answer.handler(set, state)), max_body = MAX_BODY, max_connections = CONNECTIONS,
   }
+  return service
 end
 
 -- Takes over what the controller has published since.
@@ -86,22 +104,25 @@ end
 
 ---Serves until it is told to finish. The tests of the policies must pass first.
 ---@param set policy.Set
----@param options {audit: fun(line: table)}
+---@param options {audit: fun(line: table), queue: integer?} queue: reviews that may wait; more are answered with 503
 ---@return integer code of the process
 function M.run(set, options)
   local recorded = metrics.new()
-  local state = { metrics = recorded, audit = options.audit, cache_age = workers.age }
+  local state = { metrics = recorded, audit = options.audit, cache_age = workers.age, queue = options.queue or QUEUE }
   local bundle, version = wait_for_certificate()
-  local known = { certificate = version, cache = 0 }
+  local known = { certificate = version, cache = 0, renewals = 0 }
   announce(set, recorded)
   local service = open(set, state, bundle)
   recorded:gauge("kfhost_policy_memory_bytes", "memory of the sandboxes", function() return set.box:used() end)
+  recorded:counter("kfhost_policy_renewals_total", "sandboxes that began anew because policies kept too much",
+    function() return known.renewals end)
   workers.lock { files = FILES, memory = MEMORY }
   follow(set, service, known)
   workers.ready()
   local reviews = -1
   while not workers.draining() do
     task.sleep(TICK)
+    make_room(set, known)
     follow(set, service, known)
     if recorded.reviews ~= reviews then
       reviews = recorded.reviews
