@@ -303,15 +303,14 @@ static uint32_t enter_type_parameters(struct walk *w, struct kf_work at, uint32_
   const char *text = text_of(w, name == KF_NONE ? at.node : name, &size);
   uint32_t scope = add_scope(w, KF_TYPE_PARAMETERS, at.node, at.scope, text, size);
   EACH_CHILD(w, type, list) {
-    uint32_t inner = first_child(w, type);
-    if (inner == KF_NONE) continue;
-    uint32_t bound = KF_NONE;
+    uint32_t inner = type, bound = KF_NONE;
     while (inner != KF_NONE && form_of(w, inner) != F_IDENTIFIER) {  // T: bound, *T, **T
-      uint32_t last = w->t->next[inner];
-      EACH_CHILD(w, part, inner) { last = part; if (form_of(w, part) == F_IDENTIFIER) break; }
-      EACH_CHILD(w, part, inner) if (part != first_child(w, inner) && part != last) bound = part;
-      inner = first_child(w, inner);
-      while (inner != KF_NONE && !named(w, inner)) inner = sibling(w, inner);
+      uint32_t first = KF_NONE;
+      EACH_CHILD(w, part, inner) {
+        if (first == KF_NONE) first = part;
+        else if (bound == KF_NONE) bound = part;
+      }
+      inner = first;
     }
     later(w, at, inner, scope, KF_STORE);
     later(w, at, bound, scope, KF_LOAD);
@@ -537,9 +536,17 @@ static void walk_all(struct walk *w) {
   }
 }
 
+static bool is_bound_in(const struct kf_scopes *s, uint32_t scope, uint32_t text) {
+  uint32_t found = find_name(s, scope, text);
+  return found != KF_NONE && s->names[found].flags & KF_HAS_BINDING;
+}
+
 static uint32_t holder(const struct kf_scopes *s, uint32_t scope, uint32_t text) {
+  bool in_annotation = s->scopes[scope].kind == KF_TYPE_PARAMETERS;  // these do see the class around them
   for (uint32_t p = s->scopes[scope].parent; p != KF_NONE; p = s->scopes[p].parent) {
     const struct kf_text *name = &s->texts[text];
+    if (s->scopes[p].kind == KF_CLASS && in_annotation && is_bound_in(s, p, text)) return p;
+    in_annotation = in_annotation && s->scopes[p].kind == KF_TYPE_PARAMETERS;
     if (s->scopes[p].kind == KF_CLASS && name->size == 9 && !memcmp(name->data, "__class__", 9)) return p;
     if (!is_function(s->scopes[p].kind)) continue;
     uint32_t found = find_name(s, p, text);

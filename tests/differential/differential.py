@@ -60,14 +60,14 @@ class Worker:
 
 class Program:
     def __init__(self, name, text):
-        self.name = name
-        self.statements = statements_of(text)
+        self.name, self.text = name, text
         header = [line[1:].split(":", 1) for line in text.splitlines() if line.startswith("# ") and ":" in line]
         self.header = {key.strip(): value.strip() for key, value in header}
-        self.expected = None
+        self.statements, self.expected = [], None
 
     def prepare(self, worker):
         """Adds the statement that shows all names, and runs all in one process."""
+        self.statements = statements_of(self.text)
         names = worker.ask(do="names", statements=self.statements)
         assert names["code"] == 0, "%s does not run in one process:\n%s" % (self.name, names["error"])
         kept = [name for name in names["error"].split() if name.isidentifier()]

@@ -86,3 +86,34 @@ test("a line in brackets may begin left of its statement", function()
   end
   test.same(found, { f = 5, g = 14, a = 16, b = 20 })
 end)
+
+-- Where each load of a name is found: "global", or the kind of the scope that holds it.
+local function holders(source)
+  local scopes, found = pyast.scopes(source)
+  local list = {}
+  for i = 1, found.count do
+    if found.context[i] == "load" then
+      local scope = scopes[found.resolved[i]]
+      list[#list + 1] = found.name[i] .. " " .. (scope and scope.kind or "global")
+    end
+  end
+  return table.concat(list, ", ")
+end
+
+test("type parameters are names of a scope of their own, their bounds names of the one around it", function()
+  test.equal(holders "def f[T: B, *Ts, **P](x: list[T] = d) -> T: return T\n",
+    "B global, d global, list global, T type parameters, T type parameters, T type parameters")
+  test.equal(holders "class C[T](G[T]):\n  def m[U: T](self): return U\n",
+    "G global, T type parameters, T type parameters, U type parameters")
+  test.equal(holders "type X[T: B] = list[T | Z]\n", "B global, list global, T type parameters, Z global")
+end)
+
+test("the value of a type alias in a class sees the names of the class", function()
+  test.equal(holders "class C:\n  K = int\n  type X = K\n  def f(self): return K\n", "int global, K class, K global")
+end)
+
+test("a name in full-width or ligature letters is its plain one", function()
+  test.equal(occurrences "ﬁ = 1\nclass Ｃ:\n  __ﬁ = fi\n", "fi store, fi load, _C__fi store, C definition")
+  test.equal(pyast.identifier "𝔘𝔫𝔦", "Uni")
+  test.equal(pyast.identifier "e\u{301}", "é")
+end)

@@ -196,6 +196,8 @@ class Pickler(pickle.Pickler):
             return reduce_class(value, self.step)
         if kind in OTHERS:
             return OTHERS[kind](self, value)
+        if kind.__module__ == "typing" and kind.__name__ in NAMED:
+            return self.reduce_named(value)
         if isinstance(value, (dict, list)) and kind not in (dict, list) and is_plain(kind):
             items = dict(dict.items(value)) if isinstance(value, dict) else list(list.__iter__(value))
             return new_container, (kind,), (items, getattr(value, "__dict__", {})), None, None, set_container
@@ -209,9 +211,18 @@ class Pickler(pickle.Pickler):
         return new_cached, (value.__wrapped__, value.cache_parameters())
 
     def reduce_named(self, value):
-        if value.__module__ == "__main__":
-            self.by_reference(value)
-        return NotImplemented
+        if value.__module__ == "__main__" and self.by_reference(value):
+            return NotImplemented
+        return (type(value), (value.__name__,)) if is_type_parameter(value) else NotImplemented
+
+
+NAMED = {"TypeVar", "NewType", "ParamSpec", "TypeVarTuple", "TypeAliasType"}  # of typing: they go by name
+
+
+def is_type_parameter(value):
+    """Whether a type variable is that of a generic function or class, def f[T](): it has no name of its own."""
+    return (type(value).__name__ in ("TypeVar", "ParamSpec", "TypeVarTuple")
+            and getattr(sys.modules.get(value.__module__), value.__name__, None) is not value)
 
 
 def lru_cache_type():
@@ -240,16 +251,11 @@ def reduce_constant(pickler, value):
 
 
 def add_libraries():
-    """Objects of modules that are there: type variables and new types go by name."""
+    """Objects of modules that are there."""
     dataclasses = sys.modules.get("dataclasses")
     for name in ("_FIELD", "MISSING", "_HAS_DEFAULT_FACTORY"):
         if hasattr(dataclasses, name):
             OTHERS[type(getattr(dataclasses, name))] = reduce_constant
-    typing = sys.modules.get("typing")
-    for name in ("TypeVar", "NewType", "ParamSpec"):
-        kind = getattr(typing, name, None)
-        if isinstance(kind, type):
-            OTHERS[kind] = Pickler.reduce_named
 
 
 class Unpickler(pickle.Unpickler):

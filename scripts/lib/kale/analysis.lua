@@ -536,12 +536,20 @@ local function last_needs(steps, modules, metrics)
       end
     end
   end
-  return needed
+  return needed, reads
 end
 
 -- Names that may share objects over the whole notebook, and the last step that changes one of a family.
-local function read_families(steps, needed)
+local function read_families(steps, modules, needed, reads)
   local families, last_change = makers.families(), {}
+  -- What a function changes may change as long as somebody reads the function.
+  local function note_facts(i, name, facts)
+    local last = math.max(i, needed[name] or 0, reads[name] or 0)
+    for changed, change in pairs(facts.changes) do
+      local root = change == "strong" and families:root(changed)
+      if root then last_change[root] = math.max(last_change[root] or 0, last) end
+    end
+  end
   for i, step in ipairs(steps) do
     -- A name that ends with its step joins the others only there.
     local inner = makers.families()
@@ -558,7 +566,18 @@ local function read_families(steps, needed)
   end
   for i, step in ipairs(steps) do
     for name, change in pairs(step.summary.changes) do
-      if change == "strong" then last_change[families:root(name)] = i end
+      local root = change == "strong" and families:root(name)
+      if root then last_change[root] = math.max(last_change[root] or 0, i) end
+    end
+    for name, facts in pairs(step.summary.facts) do note_facts(i, name, facts) end
+    for name, held in pairs(step.summary.held) do
+      for _, facts in ipairs(held.facts) do note_facts(i, name, facts) end
+    end
+    for _, lambda in ipairs(step.summary.nameless) do note_facts(i, "", lambda.facts) end
+  end
+  for _, module in ipairs(modules) do
+    for name, list in pairs(module.facts) do
+      for _, facts in ipairs(list) do note_facts(0, name, facts) end
     end
   end
   return families, last_change
@@ -695,8 +714,8 @@ function M.resolve(layout, params, metrics, report, options)
     for name in pairs(module.params) do everything[name] = true end
   end
   for _, module in ipairs(all) do note_given(layout.steps, module.facts) end
-  local needed = last_needs(layout.steps, all, metrics)
-  local families, last_change = read_families(layout.steps, needed)
+  local needed, reads = last_needs(layout.steps, all, metrics)
+  local families, last_change = read_families(layout.steps, all, needed, reads)
   local resolver = setmetatable({
     steps = layout.steps, own = own, modules = modules, report = report,
     makers = makers.new(), needed = needed, families = families, last_change = last_change,

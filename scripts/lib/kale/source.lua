@@ -13,13 +13,21 @@ local M = {}
 
 -- --- one cell -------------------------------------------------------------------------------------
 
--- Scopes in whose code runs later than where it stands.
-local function late_scopes(scopes)
+-- Scopes whose code runs later than where it stands: true; of a generic function or class: "bounds", as
+-- the bounds of its type parameters do.
+local function late_scopes(scopes, tree)
   local late = {}
   for i, scope in ipairs(scopes) do
-    late[i] = scope.kind == "function" or scope.kind == "lambda" or late[scope.parent] or false
+    local generic = scope.kind == "type parameters"
+    late[i] = scope.kind == "function" or scope.kind == "lambda" or late[scope.parent] == true
+      or generic and (tree.kind[scope.node] == "type_alias_statement" or "bounds") or false
   end
   return late
+end
+
+local function is_bound(tree, node)
+  while node > 1 and tree.field[node] ~= "type_parameters" do node = tree.parent[node] end
+  return node > 1
 end
 
 -- Under a future statement of an earlier cell, annotations are not evaluated.
@@ -47,7 +55,7 @@ local function parse_cell(cell)
   local python, findings, shift = magics.translate(cell.source)
   local tree = pyast.parse(python)
   local scopes, uses = pyast.scopes(tree)
-  local late_scope, at, late = late_scopes(scopes), {}, {}
+  local late_scope, at, late = late_scopes(scopes, tree), {}, {}
   for i = 1, uses.count do
     if uses.resolved[i] == 0 then
       local known = at[uses.node[i]]
@@ -55,6 +63,7 @@ local function parse_cell(cell)
       elseif type(known) == "table" then known[#known + 1] = i
       else at[uses.node[i]] = { known, i } end
       late[i] = late_scope[uses.scope[i]]
+      if late[i] == "bounds" then late[i] = is_bound(tree, uses.node[i]) end
     end
   end
   if cell.future then drop_annotations(tree, at) end

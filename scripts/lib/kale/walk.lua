@@ -381,6 +381,15 @@ function Walker:definition(node)
   }
 end
 
+-- type X = …: what it means is looked up when somebody asks for it.
+function Walker:alias(node)
+  local facts = definitions.facts(self, node)
+  for name in pairs(self:simple(node, self.parsed.tree.next[node])) do
+    self.summary.facts[name] = facts
+    self:add_definition { name = name, kind = "alias", head = {}, facts = facts, piece = self:piece(node) }
+  end
+end
+
 function Walker:import(node)
   local tree, summary = self.parsed.tree, self.summary
   local stores = self:simple(node, tree.next[node])
@@ -436,6 +445,7 @@ function Walker:statement(node)
   elseif IMPORTS[kind] then self:import(node)
   elseif compound[kind] then compound[kind](self, node)
   elseif kind == "expression_statement" then self:assignment(node)
+  elseif kind == "type_alias_statement" then self:alias(node)
   else self:simple(node, tree.next[node]) end
 end
 
