@@ -41,6 +41,42 @@ VALUES = {
                  "print(len(v.axes))", "pickle", "1\n"),
 }
 
+# what shares memory, step by step, and what all steps print: the same as in one process
+SHARED = {
+    "a slice of an array": [
+        "import numpy as np\na = np.arange(6)", "v = a[2:5]", "v[0] = 20\na[3] = 30", "print(a, v)", "a += 1", "print(v)",
+    ],
+    "reversed, strided and transposed views": [
+        "import numpy as np\na = np.arange(12, dtype='i2').reshape(3, 4, order='F')\nr, s, t = a[::-1], a[:, ::2], a.T",
+        "r[0, 0] = 50\ns[1] = -1\nt[3, 2] = 9", "print(a.tolist(), r.tolist(), s.tolist(), t.tolist(), r.base is not None)",
+    ],
+    "views within one value": [
+        "import numpy as np\na = np.zeros(4)\nbox = {'all': a, 'head': a[:2]}\ndel a", "box['head'][1] = 5",
+        "print(box['all'].tolist())",
+    ],
+    "a view that is alone": [
+        "import numpy as np\nbig = np.zeros(1000)\nv = big[10:12]\ndel big", "print(v.sum(), len(v))",
+    ],
+    "a field of a record array, and a view that may not be written": [
+        "import numpy as np\na = np.zeros(2, dtype=[('x', 'i4'), ('y', 'f8')])\nx = a['x']\nw = np.broadcast_to(a['y'], (2, 2))",
+        "x[1] = 7", "print(a.tolist(), w.flags.writeable)",
+    ],
+    "a column of a frame": [
+        "import pandas as pd, warnings\nwarnings.simplefilter('ignore')\ndf = pd.DataFrame({'a': [1, 2], 'b': [3.0, 4.0]})",
+        "s = df['a']\nm = df[['b']]", "import warnings\nwarnings.simplefilter('ignore')\ns.iloc[0] = 9\nm.iloc[0, 0] = 0",
+        "print(df.to_dict('list'), s.tolist(), m.b.tolist())",
+    ],
+    "a column of a frame that copies when it is written": [
+        "import pandas as pd\npd.options.mode.copy_on_write = True\ndf = pd.DataFrame({'a': [1, 2]})\ns = df['a']\n"
+        "print(len(df))", "import pandas as pd\npd.options.mode.copy_on_write = True\ns.iloc[0] = 9",
+        "print(df.to_dict('list'), s.tolist())",
+    ],
+    "rows of a matrix in objects": [
+        "import numpy as np\nclass Part:\n    def __init__(self, rows): self.rows = rows",
+        "m = np.zeros((3, 2))\nparts = [Part(m[i]) for i in range(3)]", "parts[1].rows[:] = 4", "print(m.tolist())",
+    ],
+}
+
 results = []
 
 
@@ -92,6 +128,13 @@ def check_value(source, use, kind, printed):
         assert formats_below(where) == {"v": kind}, formats_below(where)
 
 
+def check_shared(*cells):
+    with tempfile.TemporaryDirectory() as directory:
+        logs, _ = run(directory, *cells)
+        linear = subprocess.run([sys.executable, "-c", "\n".join(cells)], capture_output=True, text=True, check=True)
+        assert "".join(logs) == linear.stdout, "in steps %r, in one process %r" % ("".join(logs), linear.stdout)
+
+
 def check_ipython():
     with tempfile.TemporaryDirectory() as directory:
         logs, where = run(directory, "x = 2\n%alias_magic t timeit\nfrom IPython.display import display, HTML\n"
@@ -108,6 +151,8 @@ def check_ipython():
 def main():
     for name, value in VALUES.items():
         test(name + " crosses", check_value, *value)
+    for name, cells in SHARED.items():
+        test("in steps as in one process: " + name, check_shared, *cells)
     test("IPython is used where it is installed", check_ipython)
     print("1..%d" % len(results))
     print("%d passed, %d failed" % (sum(results), len(results) - sum(results)))

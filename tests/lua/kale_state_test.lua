@@ -32,7 +32,7 @@ local STATE = {
   },
   ["a logger that is turned off"] = {
     "import logging\nlog = logging.getLogger('a')\nlog.disabled = True", "log.info('x')",
-    "1:3 the state of 'logging'",
+    "1:3 the configuration of logging",
   },
   ["basicConfig"] = {
     "import logging\nlogging.basicConfig(level='INFO')", "logging.info('x')", "1:2 the configuration of logging",
@@ -105,3 +105,30 @@ for source, what in pairs(UNSAVED) do
     test.same(said(plan_of { source .. "\nw = v", "print(1)" }, "not-saved"), {})
   end)
 end
+
+-- what writes the file in the first step -> what the second step does
+local FILES = {
+  ["open('a.txt', 'w').write('x')"] = "print(open('a.txt').read())",
+  ["with open('a.txt', mode='ab') as f: f.write(b'x')"] = "print(open('a.txt').read())",
+  ["import pandas as pd\npd.DataFrame().to_csv('out/a.csv')"] = "import pandas as pd\nprint(pd.read_csv('out/a.csv'))",
+  ["import joblib\njoblib.dump(1, 'm.pkl')"] = "import joblib\nprint(joblib.load('m.pkl'))",
+  ["import numpy as np\nnp.save('m.npy', np.ones(2))"] = "import numpy as np\nprint(np.load('m.npy'))",
+  ["from pathlib import Path\nPath('a.txt').write_text('x')"] = "print(Path('a.txt').read_text())",
+  ["%%writefile helper.py\nx = 1"] = "import helper\nprint(helper.x)",
+}
+
+for first, later in pairs(FILES) do
+  test("a file that a later step names stays where it is written: " .. first:match "[^\n]*$", function()
+    test.equal(#said(plan_of { first, later }, "file-stays"), 1)
+    test.same(said(plan_of { first .. "\nprint(1)", "print(2)" }, "file-stays"), {})
+    test.same(said(plan_of { first, first }, "file-stays"), {})
+  end)
+end
+
+test("a file that is only read, an absolute path and one in memory are not spoken of", function()
+  test.same(said(plan_of {
+    "import io, pandas as pd\nx = open('a.txt').read()\npd.DataFrame().to_csv('/mnt/a.csv')\n"
+      .. "io.StringIO().write('b.txt')",
+    "print(open('a.txt').read(), open('/mnt/a.csv').read(), 'b.txt')",
+  }, "file-stays"), {})
+end)

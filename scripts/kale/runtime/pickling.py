@@ -147,8 +147,9 @@ def names_in(code, found):
 
 
 class Pickler(pickle.Pickler):
-    def __init__(self, file, step="", definitions=()):
+    def __init__(self, file, step="", definitions=(), shared=()):
         super().__init__(file, protocol=4)
+        self.arrays = Arrays(shared)
         self.step, self.definitions = step, definitions
         self.has_code = False
         self.used = {}  # definitions that a reader has to make again
@@ -194,6 +195,10 @@ class Pickler(pickle.Pickler):
                 return NotImplemented
             self.has_code = True
             return reduce_class(value, self.step)
+        if kind.__name__ == "ndarray" and kind.__module__ == "numpy":
+            return self.arrays.reduce(value)
+        if kind.__module__.startswith("pandas."):
+            self.arrays.note_pandas(value)
         if kind in OTHERS:
             return OTHERS[kind](self, value)
         if kind.__module__ == "typing" and kind.__name__ in NAMED:
@@ -273,10 +278,10 @@ class Unpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def dump(value, step, definitions):
-    """The pickler that wrote the value, and its bytes."""
+def dump(value, step, definitions, shared=()):
+    """The pickler that wrote the value, and its bytes; shared: memory of arrays that they go on sharing."""
     add_libraries()
     file = io.BytesIO()
-    pickler = Pickler(file, step, definitions)
+    pickler = Pickler(file, step, definitions, shared)
     pickler.dump(value)
     return pickler, file

@@ -3,7 +3,7 @@
 main(spec, executor_input) defines what the step needs (spec["setup"]), loads the values that come
 in, runs the step's cells as a notebook would, and saves the values that go out. What is rarely
 needed is imported late, as every step pays for the start. The files of this folder are one program:
-pickling.py, formats.py, values.py, notebook.py, environment.py and this one, in this order.
+pickling.py, arrays.py, formats.py, values.py, notebook.py, environment.py and this one, in this order.
 """
 import builtins
 import json

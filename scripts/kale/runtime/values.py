@@ -87,7 +87,8 @@ IMMUTABLE = (str, bytes, int, float, complex, bool, type(None), type, tuple, fro
 
 def shared_objects(pickler):
     """Ids of the objects in a pickle that could be changed in place."""
-    return {key for key, (_, value) in pickler.memo.copy().items() if not isinstance(value, IMMUTABLE)}
+    found = {key for key, (_, value) in pickler.memo.copy().items() if not isinstance(value, IMMUTABLE)}
+    return found | set(pickler.arrays.roots)
 
 
 def group_names(names, reached):
@@ -109,9 +110,9 @@ class Saver:
         self.step, self.executor_input = spec["step"], executor_input
         self.namespace, self.definitions = namespace, definitions
 
-    def dump(self, values, names):
+    def dump(self, values, names, shared=()):
         try:
-            return dump(values, self.step, self.definitions)
+            return dump(values, self.step, self.definitions, shared)
         except Exception as error:
             made = ", ".join("'%s'%s" % (name, " (made in cell %s)" % self.values[name]["cell"]
                                          if self.values[name].get("cell") else "") for name in names)
@@ -175,11 +176,13 @@ class Saver:
             reached[name] = shared_objects(dumps[name][0]) - {id(holder)}
         for names in group_names(there, reached):
             pickler, file = dumps[names[0]]
-            kind = format_of(self.namespace[names[0]]) if len(names) == 1 and not pickler.named else None
+            alone = len(names) == 1 and not pickler.named
+            kind = format_of(self.namespace[names[0]]) if alone else None
             if kind and self.save_native(names[0], kind):
                 continue
-            if len(names) > 1:
-                pickler, file = self.dump({name: self.namespace[name] for name in names}, names)
+            shared = Arrays.shared_by(dumps[name][0].arrays for name in names)
+            if len(names) > 1 or shared:
+                pickler, file = self.dump({name: self.namespace[name] for name in names}, names, shared)
             self.save_pickle(names, pickler, file)
 
 

@@ -339,11 +339,16 @@ function Resolver:relay(step, name)
   if step.sources[name] == "value" then step.changed[name] = "strong" end
 end
 
--- The names that may share an object with one, and that are wanted later, leave the step with it.
-function Resolver:relay_family(step, name)
+-- The names that may share an object with one, and that are wanted later, leave the step with it; when
+-- nothing of them changes later, those that its change here reaches.
+function Resolver:relay_family(step, name, deep)
   local function keep(member) return (self.needed[member] or 0) >= step.number end
+  local later = (self.last_change[self.families:root(name)] or 0) > step.number
+  local reached = not later and self.families:reached(name, deep, keep)
   for _, member in ipairs(self.families:alive(name, keep)) do
-    if member ~= name and self:is_needed_after(step, member) then self:relay(step, member) end
+    if member ~= name and self:is_needed_after(step, member) and (later or reached[member]) then
+      self:relay(step, member)
+    end
   end
 end
 
@@ -353,7 +358,10 @@ function Resolver:relay_relatives(step)
     if change == "strong" and step.sources[name] == "value" then changed[#changed + 1] = name end
   end
   table.sort(changed)
-  for _, name in ipairs(changed) do self:relay_family(step, name) end
+  local summary = step.summary
+  for _, name in ipairs(changed) do
+    self:relay_family(step, name, summary.deep[name] or step.late_changes[name] or not summary.changes[name])
+  end
 end
 
 -- A name that comes to share an object here, which a later step changes: both leave this step together.
@@ -554,14 +562,23 @@ local function read_families(steps, modules, needed, reads)
     -- A name that ends with its step joins the others only there.
     local inner = makers.families()
     for _, pair in ipairs(step.summary.aliases) do inner:join(pair[1], pair[2]) end
-    for _, members in pairs(inner.members) do
+    local function lives(member) return (needed[member] or 0) > i or step.summary.needs[member] end
+    local ended = {}
+    for root, members in pairs(inner.members) do
       local first
       for _, member in ipairs(members) do
-        if (needed[member] or 0) > i or step.summary.needs[member] then
+        if not lives(member) then ended[root] = true end
+      end
+      for _, member in ipairs(members) do
+        if lives(member) then
           if first then families:join(first, member) end
+          if first and ended[root] then families:relate { first, member } end
           first = first or member
         end
       end
+    end
+    for _, pair in ipairs(step.summary.aliases) do
+      if not ended[inner:root(pair[1])] then families:relate(pair) end
     end
   end
   for i, step in ipairs(steps) do
@@ -693,7 +710,8 @@ end
 ---@param params table<string, table> the pipeline's parameters by name
 ---@param metrics table[] {name, cell, line, column, source}
 ---@param report fun(code: string, fields: table)
----@param options {infer: boolean?, image: string?}?
+---@param options {infer: boolean?, image: string?, is_shared: boolean?}?
+--- is_shared: the steps' working directory is on a volume
 function M.resolve(layout, params, metrics, report, options)
   options = options or {}
   note_futures(layout)
@@ -726,7 +744,7 @@ function M.resolve(layout, params, metrics, report, options)
   resolver:enter(own)
   for _, step in ipairs(layout.steps) do resolver:step(step) end
   place_metrics(layout, metrics, resolver.makers, report)
-  state.report(layout, report)
+  state.report(layout, report, options.is_shared)
 end
 
 return M

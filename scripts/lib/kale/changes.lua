@@ -140,6 +140,7 @@ local function change_by_call(parsed, call, node)
   if root and learned.imports[root] or not method and learned.imports[name] then
     return LIBRARY_CHANGING[name] and "strong" or nil
   end
+  if not method and learned.callers[name] then return nil end
   if known then
     local key = argument_key(parsed, node)
     if known.changed[key] or key == "*" and next(known.changed) then return "strong" end
@@ -181,7 +182,8 @@ function M.change_at(parsed, node)
       local learned, name = parsed.learned, text_of(parsed, node)
       if not learned then return nil end
       local called_value = learned.stateful and M.is_value(parsed, name) and not PURE[name] and parsed.at[node]
-      return (learned.callables[name] or called_value) and "strong" or nil, true
+      if learned.callables[name] or called_value then return "strong", true end
+      return learned.callers[name] and "weak" or nil, true
     elseif kind == "assignment" or kind == "augmented_assignment" then
       return field == "left" and at ~= node and "strong" or nil, level > 1
     elseif kind == "delete_statement" or kind == "for_statement" and field == "left" then
@@ -264,6 +266,7 @@ local function add_call_roots(parsed, node, roots)
     if fn then add_roots(parsed, fn, roots) end
     return
   end
+  if learned and not method and learned.callers[name] then return end
   local root = method and M.root_name(parsed, node) or name
   local known = learned and (method and learned.methods[name] or not method and learned.functions[name])
   if learned and learned.imports[root] then
@@ -376,7 +379,12 @@ end
 
 -- What a change of one name of a pair means for the other: whether it changes, and in what it holds.
 -- {a, b}: a is b ("same"), a part of b ("part"), or holds b ("holds"); without a kind, any of them.
-local function passes(kind, forward, deep)
+---@param kind string?
+---@param forward boolean it is a that changes
+---@param deep boolean? in what it holds
+---@return boolean? passed
+---@return boolean? deep
+function M.passes(kind, forward, deep)
   if kind == "same" then return true, deep end
   if kind == "part" and forward or kind == "holds" and not forward then return true, true end
   if kind == "part" or kind == "holds" then return deep, deep end
@@ -397,7 +405,7 @@ function M.spread(found, aliases, deep)
         local name, other = pair[i], pair[3 - i]
         local change = found[name]
         local passed, is_deep = false, false
-        if change then passed, is_deep = passes(pair.kind, i == 1, deep[name]) end
+        if change then passed, is_deep = M.passes(pair.kind, i == 1, deep[name]) end
         if passed and found[other] ~= change and found[other] ~= "strong" then
           found[other] = change
           more = true

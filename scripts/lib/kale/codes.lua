@@ -108,6 +108,10 @@ return {
     "warning", "{what} is changed here and stays as it was elsewhere: step '{later}' does not see it",
     "do it in each step, or in a cell tagged imports or functions",
   },
+  ["file-stays"] = {
+    "warning", "the file '{text}' is written here: in a cluster, step '{later}' does not have it",
+    "hand on the value instead, or keep the file on a volume",
+  },
   ["class-state"] = {
     "warning", "attributes of class '{name}' are set where it is used: objects in other steps may not see them",
     "keep the state in objects, or set it in the class",

@@ -349,7 +349,7 @@ end
 -- The files of the step's program, joined.
 local function runtime_program()
   local texts = {}
-  for i, name in ipairs { "pickling", "formats", "values", "notebook", "environment", "step" } do
+  for i, name in ipairs { "pickling", "arrays", "formats", "values", "notebook", "environment", "step" } do
     texts[i] = bundle.text("kale/runtime/" .. name .. ".py")
   end
   return table.concat(texts, "\n\n")

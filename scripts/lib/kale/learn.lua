@@ -5,7 +5,7 @@ local changes = require "kale.changes"
 local definitions = require "kale.definitions"
 local nodes = require "kale.nodes"
 
-local text_of, child, children = nodes.text, nodes.child, nodes.children
+local text_of, child, children, of_kind = nodes.text, nodes.child, nodes.children, nodes.of_kind
 
 local M = {}
 
@@ -52,25 +52,36 @@ local function parameters_of(parsed, fn)
   return names
 end
 
+-- Whether a class can be called by what it inherits alone: has it a base, and no __call__ of its own.
+local function describe_class(parsed, node)
+  local tree, bases = parsed.tree, child(parsed.tree, node, "superclasses")
+  for at = node, tree.next[node] - 1 do
+    if tree.kind[at] == "function_definition" and text_of(parsed, child(tree, at, "name")) == "__call__" then
+      return { inherits_call = false }
+    end
+  end
+  return { inherits_call = bases ~= nil and tree.next[bases] - bases > 2 }
+end
+
 -- The functions, methods and classes of a cell.
 local function find_functions(parsed, list, learned)
   local tree = parsed.tree
-  for node = 1, tree.count do
-    if tree.kind[node] == "function_definition" then
-      local parent = tree.parent[node]
-      if tree.kind[parent] == "decorated_definition" then parent = tree.parent[parent] end
-      local method = tree.kind[parent] == "block" and tree.kind[tree.parent[parent]] == "class_definition"
-      list[#list + 1] = {
-        name = text_of(parsed, child(tree, node, "name")), method = method, node = node, parsed = parsed,
-        parameters = parameters_of(parsed, node),
-        getter = text_of(parsed, tree.parent[node]):find "^@%s*property%s" ~= nil,
-      }
-    elseif tree.kind[node] == "class_definition" then
-      learned.classes[text_of(parsed, child(tree, node, "name"))] = true
-    elseif tree.kind[node] == "expression_statement" then
-      local kind, name = definitions.remade(parsed, node)
-      if kind == "class" then learned.classes[name] = true end
-    end
+  for _, node in ipairs(of_kind(parsed, "function_definition")) do
+    local parent = tree.parent[node]
+    if tree.kind[parent] == "decorated_definition" then parent = tree.parent[parent] end
+    local method = tree.kind[parent] == "block" and tree.kind[tree.parent[parent]] == "class_definition"
+    list[#list + 1] = {
+      name = text_of(parsed, child(tree, node, "name")), method = method, node = node, parsed = parsed,
+      parameters = parameters_of(parsed, node),
+      getter = text_of(parsed, tree.parent[node]):find "^@%s*property%s" ~= nil,
+    }
+  end
+  for _, node in ipairs(of_kind(parsed, "class_definition")) do
+    learned.classes[text_of(parsed, child(tree, node, "name"))] = describe_class(parsed, node)
+  end
+  for _, node in ipairs(of_kind(parsed, "expression_statement")) do
+    local kind, name = definitions.remade(parsed, node)
+    if kind == "class" then learned.classes[name] = true end
   end
 end
 
@@ -189,9 +200,8 @@ end
 -- Which module, or what of it, each imported name is.
 local function find_imports(parsed, learned)
   local tree = parsed.tree
-  for node = 1, tree.count do
-    local kind = tree.kind[node]
-    if kind == "import_statement" or kind == "import_from_statement" then
+  for _, kind in ipairs { "import_statement", "import_from_statement" } do
+    for _, node in ipairs(of_kind(parsed, kind)) do
       local module = child(tree, node, "module_name")
       local prefix = module and text_of(parsed, module) .. "." or ""
       for part in children(tree, node) do
@@ -258,39 +268,60 @@ local function is_scalar(parsed, node)
   return kind == "call" and SCALAR_CALLS[changes.called(parsed, node)] == true
 end
 
--- Names that are only ever bound to such values.
-local function find_scalars(groups, learned)
-  local bound = {}
+-- What makes objects of libraries that give something new when they are called: nn.MSELoss(), Net().to(device)
+-- of a class of the notebook that has no __call__ of its own.
+local function is_caller(parsed, node, learned)
+  local tree = parsed.tree
+  if tree.kind[node] ~= "call" then return false end
+  local name, method = changes.called(parsed, node)
+  local root = name and (method and changes.root_name(parsed, node) or name)
+  if not root then return false end
+  for at = node, tree.next[node] - 1 do
+    local kind = tree.kind[at]
+    if kind == "lambda" or kind == "identifier" and learned.functions[text_of(parsed, at)] then return false end
+  end
+  if learned.imports[root] then return name:find "^%u" ~= nil end
+  local class = learned.classes[root]
+  return type(class) == "table" and class.inherits_call and not learned.methods.__call__
+end
+
+-- Names that are only ever bound to values that nothing changes in place, and to such objects.
+local function find_constant_kinds(groups, learned)
+  local scalars, callers = {}, {}
   for _, cells in ipairs(groups) do
     for _, parsed in ipairs(cells) do
-      local tree, uses = parsed.tree, parsed.uses
+      local tree, uses, at = parsed.tree, parsed.uses, parsed.at
+      local contexts, use_nodes = uses.context, uses.node
       for i = 1, uses.count do
-        local context, node = uses.context[i], uses.node[i]
-        if parsed.at[node] and (context == "store" or context == "definition" or context == "import") then
-          local parent = tree.parent[node]
-          local kind, right = tree.kind[parent], child(tree, parent, "right")
-          local plain = (kind == "assignment" or kind == "for_statement") and tree.field[node] == "left" and right
-          local scalar = plain and is_scalar(parsed, right) or false
-          if bound[uses.name[i]] ~= false then bound[uses.name[i]] = scalar end
+        local context, node = contexts[i], use_nodes[i]
+        if (context == "store" or context == "definition" or context == "import") and at[node] then
+          local parent, name = tree.parent[node], uses.name[i]
+          local kind = tree.kind[parent]
+          local plain = (kind == "assignment" or kind == "for_statement") and tree.field[node] == "left"
+          local right = plain and child(tree, parent, "right")
+          if scalars[name] ~= false then scalars[name] = right and is_scalar(parsed, right) or false end
+          if callers[name] ~= false then
+            callers[name] = right and kind == "assignment" and is_caller(parsed, right, learned) or false
+          end
         end
       end
     end
   end
-  for name, scalar in pairs(bound) do learned.scalars[name] = scalar or nil end
+  for name, scalar in pairs(scalars) do learned.scalars[name] = scalar or nil end
+  for name, caller in pairs(callers) do learned.callers[name] = caller or nil end
 end
 
 local function find_values(parsed, learned, stateful)
   local tree = parsed.tree
-  for node = 1, tree.count do
-    local kind = tree.kind[node]
-    if kind == "assignment" then
-      local left, right = child(tree, node, "left"), child(tree, node, "right")
-      if right and tree.kind[left] == "identifier" then
-        note_value(parsed, text_of(parsed, left), right, learned, stateful)
-      end
-    elseif kind == "as_pattern" and child(tree, node, "alias") then
-      note_value(parsed, text_of(parsed, child(tree, node, "alias")), node + 1, learned, stateful)
+  for _, node in ipairs(of_kind(parsed, "assignment")) do
+    local left, right = child(tree, node, "left"), child(tree, node, "right")
+    if right and tree.kind[left] == "identifier" then
+      note_value(parsed, text_of(parsed, left), right, learned, stateful)
     end
+  end
+  for _, node in ipairs(of_kind(parsed, "as_pattern")) do
+    local alias = child(tree, node, "alias")
+    if alias then note_value(parsed, text_of(parsed, alias), node + 1, learned, stateful) end
   end
 end
 
@@ -299,7 +330,7 @@ end
 function M.all(groups)
   local learned = {
     functions = {}, methods = {}, imports = {}, makers = {}, classes = {}, generators = {}, iterators = {},
-    unsaved = {}, callables = {}, modules = {}, getters = {}, scalars = {}, patterns = {}, loggers = {},
+    unsaved = {}, callables = {}, modules = {}, getters = {}, scalars = {}, patterns = {}, loggers = {}, callers = {},
   }
   local list = {}
   for _, cells in ipairs(groups) do
@@ -309,11 +340,11 @@ function M.all(groups)
       find_functions(parsed, list, learned)
     end
   end
-  find_scalars(groups, learned)
   for _, fn in ipairs(list) do
     learned[fn.method and "methods" or "functions"][fn.name] = { changed = {}, returned = {}, returned_globals = {} }
     if has(fn.parsed, fn.node, "yield") then learned.generators[(fn.method and "." or "") .. fn.name] = true end
   end
+  find_constant_kinds(groups, learned)
   local more, rounds = #list > 0, 0
   while more and rounds < 12 do  -- what is found of one function may tell of those that call it
     more, rounds = false, rounds + 1

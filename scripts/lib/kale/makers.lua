@@ -1,6 +1,8 @@
 -- Which steps hold the last value of a name, and what the order of steps says of them.
 -- Not for what steps do: see kale.analysis.
 --   makers:add("x", step, "store"); makers:latest("x", step, 1)
+local changes = require "kale.changes"
+
 local M = {}
 
 -- --- sets of steps as bits ---------------------------------------------------------------------------
@@ -110,7 +112,39 @@ Families.__index = Families
 ---Names that may share objects, joined pair by pair.
 ---@return table
 function M.families()
-  return setmetatable({ parent = {}, members = {} }, Families)
+  return setmetatable({ parent = {}, members = {}, edges = {} }, Families)
+end
+
+---How the objects of two names of a family are related, as of kale.changes.
+---@param pair table {a, b, kind}
+function Families:relate(pair)
+  for i = 1, 2 do
+    local edges = self.edges[pair[i]] or {}
+    self.edges[pair[i]] = edges
+    edges[#edges + 1] = { other = pair[3 - i], kind = pair.kind, forward = i == 1 }
+  end
+end
+
+---The names whose values a change of one reaches, over names that are kept.
+---@param name string
+---@param deep boolean? whether what the value holds changes
+---@param keep fun(name: string): boolean?
+---@return table<string, any>
+function Families:reached(name, deep, keep)
+  local seen, queue = { [name] = deep and 2 or 1 }, { name }
+  while #queue > 0 do
+    local at = table.remove(queue)
+    for _, edge in ipairs(self.edges[at] or {}) do
+      local other = edge.other
+      local passed, passed_deep = changes.passes(edge.kind, edge.forward, seen[at] == 2)
+      local level = passed and (passed_deep and 2 or 1) or 0
+      if level > (seen[other] or 0) and keep(other) then
+        seen[other] = level
+        queue[#queue + 1] = other
+      end
+    end
+  end
+  return seen
 end
 
 function Families:root(name)

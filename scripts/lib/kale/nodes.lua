@@ -3,6 +3,8 @@
 --   for statement in nodes.children(parsed.tree, 1) do print(nodes.text(parsed, statement)) end
 local pyast = require "pyast"
 
+local sub = string.sub
+
 local M = {}
 
 ---The source of a node; of a name, the name as Python knows it.
@@ -11,7 +13,7 @@ local M = {}
 ---@return string
 function M.text(parsed, node)
   local tree = parsed.tree
-  local text = parsed.python:sub(tree.first[node], tree.last[node])
+  local text = sub(parsed.python, tree.first[node], tree.last[node])
   if parsed.wide and tree.kind[node] == "identifier" then return pyast.identifier(text) end
   return text
 end
@@ -55,6 +57,31 @@ function M.children(tree, node)
   end
 end
 
+local NONE <const> = {}
+local SORTED = { function_definition = true, class_definition = true, expression_statement = true,
+  import_statement = true, import_from_statement = true, assignment = true, as_pattern = true }
+
+---The nodes of a kind of statement, in order; of the kinds in SORTED, found in one pass.
+---@param parsed table
+---@param kind string
+---@return integer[]
+function M.of_kind(parsed, kind)
+  local by_kind = parsed.by_kind
+  if not by_kind then
+    by_kind = {}
+    parsed.by_kind = by_kind
+    local kinds = parsed.tree.kind
+    for node = 1, parsed.tree.count do
+      local known = kinds[node]
+      if SORTED[known] then
+        local list = by_kind[known]
+        if list then list[#list + 1] = node else by_kind[known] = { node } end
+      end
+    end
+  end
+  return by_kind[kind] or NONE
+end
+
 ---The occurrences of module-level names in a range of nodes, as numbers in the order of evaluation.
 ---@param parsed table
 ---@param first integer
@@ -69,7 +96,7 @@ function M.occurrences(parsed, first, next)
       else list[#list + 1] = known end
     end
   end
-  table.sort(list)
+  if #list > 1 then table.sort(list) end
   return list
 end
 

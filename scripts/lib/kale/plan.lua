@@ -223,6 +223,7 @@ function M.make(nb, options)
   end
   analysis.resolve(layout, by_name, metrics, report, {
     infer = composed or options and options.infer, image = known.base_image,
+    is_shared = known.abs_working_dir ~= nil,
   })
   warn_about_paths(layout, fs.dirname(nb.path), report)
   local plan = {

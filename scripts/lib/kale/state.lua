@@ -3,6 +3,7 @@
 -- Not for names: see kale.analysis.
 --   state.report(layout, report)
 local changes = require "kale.changes"
+local files = require "kale.files"
 local nodes = require "kale.nodes"
 
 local text_of, child, place_of = nodes.text, nodes.child, nodes.place
@@ -92,127 +93,147 @@ end
 local function effect_of_magic(parsed, call)
   local text = text_of(parsed, call)
   local name, rest = text:match "^get_ipython%(%)%.run_line_magic%('([%w_]+)', '(.*)'%)$"
-  if name == "cd" then return { "the working directory", "any" } end
-  if (name == "env" or name == "set_env") and rest:find "[= ]" then return { "the environment", "any" } end
+  if name == "cd" then return "the working directory", "any" end
+  if (name == "env" or name == "set_env") and rest:find "[= ]" then return "the environment", "any" end
   local command = name == "pip" and "pip " .. rest or text:match "^get_ipython%(%)%.system%('(.*)'%)$"
   if command and (command:find "pip3? install" or command:find "conda install" or command:find "apt%-get install"
     or command:find "apt install") then
-    return { "what is installed", "any" }
+    return "what is installed", "any"
   end
 end
 
--- Effects of one cell: {what, watch, parsed, node}.
-local function find_effects(parsed, found)
-  local tree = parsed.tree
-  for node = 1, tree.count do
-    local kind = tree.kind[node]
-    if kind == "call" then
-      local fn = child(tree, node, "function")
-      local path, module = path_of(parsed, fn)
-      local rule = path and CALLS[path]
-      if not rule and path and is_global(parsed, fn) and path ~= module and SETTINGS[path:match "[%w_]+$"] then
-        rule = { ("the settings of '%s'"):format(module), SHOWN[owner_of(module)] and "any" }
-      end
-      if not rule and is_logger(parsed, fn) and LOGGER[changes.called(parsed, node)] then
-        rule = { "the configuration of logging", "logging" }
-      end
-      if not rule then rule = effect_of_magic(parsed, node) end
-      if rule then
-        found[#found + 1] = { what = rule[1], watch = rule[2] or owner_of(module), parsed = parsed, node = node }
-      end
-    elseif kind == "assignment" or kind == "augmented_assignment" or kind == "delete_statement" then
-      local left = child(tree, node, "left") or node + 2
-      if left <= tree.count and (tree.kind[left] == "attribute" or tree.kind[left] == "subscript") then
-        local path, module = path_of(parsed, left)
-        if is_logger(parsed, left) and tree.kind[left] == "attribute" then
-          path, module = "logging.logger", "logging"
-        end
-        if path and is_global(parsed, left) then
-          local environment = path:find "^os%.environ"
-          found[#found + 1] = {
-            what = environment and "the environment" or ("the state of '%s'"):format(module),
-            watch = (environment or SHOWN[owner_of(module)]) and "any" or owner_of(module), parsed = parsed,
-            node = node,
-          }
-        end
-      end
-    end
-  end
-end
+-- --- what one cell does ----------------------------------------------------------------------------------
 
--- What of modules the cells of a step use.
-local function find_uses(parsed, uses)
-  local tree = parsed.tree
-  for node = 1, tree.count do
-    if tree.kind[node] == "identifier" and parsed.at[node] then
-      local name = text_of(parsed, node)
-      local module = parsed.learned.modules[name]
-      if parsed.learned.loggers[name] then uses.logging = true end
-      if module then
-        uses[owner_of(module)] = true
-        if RANDOM_MODULES[module:match "^[%w_]+"] then uses.random = true end
-      end
-    elseif tree.kind[node] == "call" then
-      if RANDOM[changes.called(parsed, node)] then uses.random = true end
-    end
-  end
+local function add(scan, parsed, node, what, watch)
+  table.insert(scan.effects, { what = what, watch = watch, parsed = parsed, node = node })
 end
 
 local DYNAMIC = { globals = true, locals = true, vars = true, dir = true, exec = true, eval = true }
 
--- Names that are looked up or made by their text.
-local function find_dynamic(parsed, report)
+-- Whether a call looks names up, or makes them, by their text.
+local function is_dynamic(parsed, call, fn, name)
+  if not DYNAMIC[name] or parsed.tree.kind[fn] ~= "identifier" or not parsed.at[fn] then return false end
+  local arguments = child(parsed.tree, call, "arguments")
+  local empty = not arguments or parsed.tree.next[arguments] - arguments <= 3
+  return name ~= "vars" and name ~= "dir" or empty
+end
+
+-- The rule for a call: what it changes, and who looks at that.
+local function rule_of(parsed, call, fn, name)
+  local path, module = path_of(parsed, fn)
+  if path then
+    local rule = CALLS[path]
+    if rule then return rule[1], rule[2] or owner_of(module) end
+    if path ~= module and SETTINGS[name] and is_global(parsed, fn) then
+      return ("the settings of '%s'"):format(module), SHOWN[owner_of(module)] and "any" or owner_of(module)
+    end
+  end
+  if LOGGER[name] and is_logger(parsed, fn) then return "the configuration of logging", "logging" end
+  if parsed.calls_shell then return effect_of_magic(parsed, call) end
+end
+
+-- What nodes of each kind do: functions of (scan, parsed, node).
+local VISIT = {}
+
+function VISIT.call(scan, parsed, node)
+  local fn, name = child(parsed.tree, node, "function"), changes.called(parsed, node)
+  if not fn then return end
+  if RANDOM[name] then scan.uses.random = true end
+  if is_dynamic(parsed, node, fn, name) then scan.dynamic[#scan.dynamic + 1] = node end
+  local what, watch = rule_of(parsed, node, fn, name)
+  if what then add(scan, parsed, node, what, watch) end
+  local written = files.written(parsed, node, name)
+  if next(written) then scan.writing, scan.writing_until = written, parsed.tree.next[node] end
+  for text in pairs(written) do
+    table.insert(scan.effects, { file = text, watch = "file " .. text, parsed = parsed, node = node })
+  end
+end
+
+function VISIT.assignment(scan, parsed, node)
   local tree = parsed.tree
-  for node = 1, tree.count do
-    local fn = tree.kind[node] == "call" and child(tree, node, "function")
-    local name = fn and tree.kind[fn] == "identifier" and parsed.at[fn] and text_of(parsed, fn)
-    if name and DYNAMIC[name] then
-      local arguments = child(tree, node, "arguments")
-      local empty = not arguments or tree.next[arguments] - arguments <= 3
-      if name ~= "vars" and name ~= "dir" or empty then
-        local place = place_of(parsed, node)
-        place.name = name
-        report("dynamic-names", place)
-      end
+  local left = child(tree, node, "left") or node + 2
+  if left > tree.count or tree.kind[left] ~= "attribute" and tree.kind[left] ~= "subscript" then return end
+  if is_logger(parsed, left) then return add(scan, parsed, node, "the configuration of logging", "logging") end
+  local path, module = path_of(parsed, left)
+  if not path or not is_global(parsed, left) then return end
+  if path:find "^os%.environ" then return add(scan, parsed, node, "the environment", "any") end
+  local owner = owner_of(module)
+  add(scan, parsed, node, ("the state of '%s'"):format(module), SHOWN[owner] and "any" or owner)
+end
+VISIT.augmented_assignment, VISIT.delete_statement = VISIT.assignment, VISIT.assignment
+
+function VISIT.identifier(scan, parsed, node)
+  if not parsed.at[node] then return end
+  local name, learned = text_of(parsed, node), parsed.learned
+  local module = learned.modules[name]
+  if learned.loggers[name] then scan.uses.logging = true end
+  if not module then return end
+  scan.uses[owner_of(module)] = true
+  if RANDOM_MODULES[module:match "^[%w_]+"] then scan.uses.random = true end
+end
+
+function VISIT.string_content(scan, parsed, node)
+  local text = text_of(parsed, node)
+  if not files.is_name(text) or node < scan.writing_until and scan.writing[text] then return end
+  scan.uses["file " .. text] = true
+end
+
+-- What a step does to state, and what of it its cells look at: {effects, uses, dynamic}.
+local function scan_step(step, report)
+  local scan = { effects = {}, uses = { any = true }, dynamic = {} }
+  for _, cell in ipairs(step.cells) do
+    local parsed = cell.parsed
+    local tree = parsed.tree
+    local kinds = tree.kind
+    scan.writing_until = 0
+    parsed.calls_shell = parsed.python:find("get_ipython", 1, true) ~= nil
+    for node = 1, tree.count do
+      local visit = VISIT[kinds[node]]
+      if visit then visit(scan, parsed, node) end
     end
+    for _, node in ipairs(scan.dynamic) do
+      local place = place_of(parsed, node)
+      place.name = text_of(parsed, child(tree, node, "function"))
+      report("dynamic-names", place)
+    end
+    scan.dynamic = {}
+  end
+  return scan
+end
+
+-- --- who sees it -------------------------------------------------------------------------------------------
+
+-- For each kind of use, the steps with one, in order.
+local function users_of(scans)
+  local users = {}
+  for i, scan in ipairs(scans) do
+    for kind in pairs(scan.uses) do
+      users[kind] = users[kind] or {}
+      table.insert(users[kind], i)
+    end
+  end
+  return users
+end
+
+local function first_after(list, i)
+  if not list or list[#list] <= i then return nil end
+  for _, number in ipairs(list) do
+    if number > i then return number end
   end
 end
 
--- For each kind of use, the last step with one.
-local function last_uses(steps)
-  local last, first = {}, {}
-  for i, step in ipairs(steps) do
-    local uses = { any = true }
-    for _, cell in ipairs(step.cells) do find_uses(cell.parsed, uses) end
-    for kind in pairs(uses) do
-      last[kind] = i
-      first[kind] = first[kind] or {}
-      table.insert(first[kind], i)
-    end
-  end
-  return last, first
-end
-
-local function report_effects(steps, report)
-  local last, users = last_uses(steps)
-  for i, step in ipairs(steps) do
-    local found = {}
-    for _, cell in ipairs(step.cells) do
-      find_effects(cell.parsed, found)
-      find_dynamic(cell.parsed, report)
-    end
-    for _, effect in ipairs(found) do
-      if (last[effect.watch] or 0) > i then
-        local later
-        for _, number in ipairs(users[effect.watch]) do
-          if number > i then
-            later = steps[number].name
-            break
-          end
-        end
+local function report_effects(steps, report, is_shared)
+  local scans = {}
+  for i, step in ipairs(steps) do scans[i] = scan_step(step, report) end
+  local users = users_of(scans)
+  for i, scan in ipairs(scans) do
+    for _, effect in ipairs(scan.effects) do
+      local module = effect.file and effect.file:match "^([%a_][%w_]*)%.py$"
+      local later = first_after(users[effect.watch], i) or module and first_after(users[module], i)
+      if later and not (effect.file and is_shared) then
         local place = place_of(effect.parsed, effect.node)
-        place.what, place.step, place.later = effect.what, step.name, later
-        report("state-stays", place)
+        place.what, place.text, place.step, place.later = effect.what, effect.file, steps[i].name, steps[later].name
+        report(effect.file and "file-stays" or "state-stays", place)
       end
     end
   end
@@ -248,8 +269,9 @@ end
 
 ---@param layout table of kale.cells, analysed
 ---@param report fun(code: string, fields: table)
-function M.report(layout, report)
-  report_effects(layout.steps, report)
+---@param is_shared boolean? the steps' working directory is on a volume
+function M.report(layout, report, is_shared)
+  report_effects(layout.steps, report, is_shared)
   report_caches(layout.steps, report)
   if #layout.steps > 1 then report_classes(layout.steps, report) end
 end
