@@ -35,18 +35,34 @@ end
 local IMMEDIATE = { argument_list = true, keyword_argument = true }
 
 local SAME = { identifier = true, assignment = true }
-local PART = { subscript = true, attribute = true }
+-- Attributes that look at the memory of their object.
+local VIEWS = { T = true, mT = true, H = true, A = true, real = true, imag = true, flat = true, values = true,
+  array = true, data = true, base = true, iloc = true, loc = true }
 local HOLDS = { list = true, tuple = true, set = true, dictionary = true, list_comprehension = true,
   dictionary_comprehension = true, set_comprehension = true, argument_list = true }
 
+-- Whether a value is a part of an object of which other parts may change alone: that of a list or a dict is, what
+-- is taken from an array or a frame may look at the same memory.
+local function is_part(parsed, node)
+  local tree, kind = parsed.tree, parsed.tree.kind[node]
+  if kind == "attribute" then return not VIEWS[text_of(parsed, child(tree, node, "attribute"))] end
+  if kind ~= "subscript" then return false end
+  local of = child(tree, node, "value")
+  return tree.kind[of] == "identifier" and parsed.learned ~= nil and parsed.learned.plain[text_of(parsed, of)] == true
+end
+
 -- How what is bound and what it is bound to may share objects: as of changes.spread.
-local function kind_of(tree, left, right, parts)
+local function kind_of(parsed, left, right, parts)
+  local tree = parsed.tree
   local kind = tree.kind[right]
-  if parts then return "part" end
+  if parts then
+    local learned = kind == "identifier" and parsed.learned
+    return (HOLDS[kind] or learned and learned.plain[text_of(parsed, right)]) and "part" or nil
+  end
   if HOLDS[kind] or tree.kind[left] ~= "identifier" and tree.kind[left] ~= "as_pattern_target" then
     return kind ~= "tuple" and kind ~= "expression_list" and "holds" or nil
   end
-  return SAME[kind] and "same" or PART[kind] and "part" or nil
+  return SAME[kind] and "same" or is_part(parsed, right) and "part" or nil
 end
 
 ---Notes what a value's names and functions are to the names that it is bound to.
@@ -73,7 +89,7 @@ function M.bind(walker, left, right, parts)
   for _, target in ipairs(targets) do
     for _, root in ipairs(roots) do
       if root ~= target and changes.is_value(parsed, root) then
-        local kind = kind_of(tree, left, right, parts)
+        local kind = kind_of(parsed, left, right, parts)
         table.insert(walker.summary.aliases, { target, root, kind = kind })
         if kind == "same" then table.insert(walker.summary.same, { target, root }) end
       end

@@ -285,9 +285,20 @@ local function is_caller(parsed, node, learned)
   return type(class) == "table" and class.inherits_call and not learned.methods.__call__
 end
 
--- Names that are only ever bound to values that nothing changes in place, and to such objects.
+local PLAIN = set [[list dictionary set tuple list_comprehension dictionary_comprehension set_comprehension]]
+local PLAIN_CALLS = set "list dict set tuple sorted defaultdict OrderedDict Counter deque"
+
+-- Whether an expression's value is a list, dict, set or tuple.
+local function is_plain(parsed, node)
+  local kind = parsed.tree.kind[node]
+  if kind ~= "call" then return PLAIN[kind] end
+  local name, method = changes.called(parsed, node)
+  return not method and PLAIN_CALLS[name]
+end
+
+-- Names that are only ever bound to values that nothing changes in place, to plain containers, to such objects.
 local function find_constant_kinds(groups, learned)
-  local scalars, callers = {}, {}
+  local scalars, callers, plain_ones = {}, {}, {}
   for _, cells in ipairs(groups) do
     for _, parsed in ipairs(cells) do
       local tree, uses, at = parsed.tree, parsed.uses, parsed.at
@@ -300,6 +311,9 @@ local function find_constant_kinds(groups, learned)
           local plain = (kind == "assignment" or kind == "for_statement") and tree.field[node] == "left"
           local right = plain and child(tree, parent, "right")
           if scalars[name] ~= false then scalars[name] = right and is_scalar(parsed, right) or false end
+          if plain_ones[name] ~= false then
+            plain_ones[name] = right and kind == "assignment" and is_plain(parsed, right) or false
+          end
           if callers[name] ~= false then
             callers[name] = right and kind == "assignment" and is_caller(parsed, right, learned) or false
           end
@@ -307,6 +321,7 @@ local function find_constant_kinds(groups, learned)
       end
     end
   end
+  for name, plain in pairs(plain_ones) do learned.plain[name] = plain or nil end
   for name, scalar in pairs(scalars) do learned.scalars[name] = scalar or nil end
   for name, caller in pairs(callers) do learned.callers[name] = caller or nil end
 end
@@ -330,7 +345,8 @@ end
 function M.all(groups)
   local learned = {
     functions = {}, methods = {}, imports = {}, makers = {}, classes = {}, generators = {}, iterators = {},
-    unsaved = {}, callables = {}, modules = {}, getters = {}, scalars = {}, patterns = {}, loggers = {}, callers = {},
+    unsaved = {}, callables = {}, modules = {}, getters = {}, scalars = {}, patterns = {}, loggers = {},
+    callers = {}, plain = {},
   }
   local list = {}
   for _, cells in ipairs(groups) do
