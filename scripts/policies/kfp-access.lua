@@ -187,18 +187,8 @@ local function bound_groups(namespace, ctx)
   return groups
 end
 
-local function serve(namespace, ctx)
-  if not is_profile(namespace, ctx) then return end
-  local changed = {}
-  for _, one in ipairs(needed(namespace, ctx)) do
-    local kind, object = one[1], one[2]
-    local there = ctx:get(kind, object.metadata.namespace, object.metadata.name)
-    if not (there and ctx.contains(there, object)) then
-      ctx:apply(object, { force = true })
-      changed[#changed + 1] = ("%s (%s)"):format(object.kind, object.metadata.annotations[CHOSEN])
-    end
-  end
-  if #changed == 0 then return end
+-- What was written, and what it means.
+local function say(namespace, changed, ctx)
   ctx:event(namespace, "Normal", "PipelinesAccess", "set %s", table.concat(changed, ", "))
   if ctx.config.legacy_header then
     ctx:event(namespace, "Warning", "OwnerHeader", "every pod here with the label %s acts as the namespace's owner in "
@@ -209,6 +199,22 @@ local function serve(namespace, ctx)
     ctx:event(namespace, "Warning", "GroupsUnknown", "Pipelines asks by user and does not know the groups that are "
       .. "bound here: %s", table.concat(groups, ", "))
   end
+end
+
+local function serve(namespace, ctx)
+  if not is_profile(namespace, ctx) then return end
+  local changed, failure = {}, nil
+  for _, one in ipairs(needed(namespace, ctx)) do
+    local kind, object = one[1], one[2]
+    local there = ctx:get(kind, object.metadata.namespace, object.metadata.name)
+    if not (there and ctx.contains(there, object)) then
+      local ok, problem = pcall(ctx.apply, ctx, object, { force = true })
+      if ok then changed[#changed + 1] = ("%s (%s)"):format(object.kind, object.metadata.annotations[CHOSEN]) end
+      failure = failure or not ok and problem or nil -- what can be kept is kept all the same
+    end
+  end
+  if #changed > 0 then say(namespace, changed, ctx) end
+  if failure then error(failure, 0) end
 end
 
 policy.watch {

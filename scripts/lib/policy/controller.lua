@@ -2,6 +2,7 @@
 -- Not for reviews (policy.serve).
 --   local c = controller.start(set, require "kube".connect {}, {}); c:sync "30s"; c:stop()
 
+local absent = require "policy.absent"
 local errors = require "errors"
 local json = require "json"
 local kube = require "kube"
@@ -222,10 +223,10 @@ local function on_change(self, followed, key, object, last)
 end
 
 local function follow(self, followed)
-  followed.informer = self.client:informer {
+  followed.informer = absent.informer(self.client, {
     kind = followed.kind, namespace = "*",
     handler = function(key, object, last) on_change(self, followed, key, object, last) end,
-  }
+  }, self.log, function(informer) followed.informer = informer end, self.look_seconds)
 end
 
 local function entry(map, text)
@@ -314,14 +315,16 @@ end
 ---@param set policy.Set
 ---@param client table of kube.connect
 ---@param options {log: fun(message: string)?, wait_for_lead: boolean?, sync_timeout: number|string|nil,
----  on_publish: fun()?, on_failure: fun(text: string)?, clock: (fun(): integer)?, own_namespace: string?}?
----  on_publish: what reviews may look at has changed
+---  on_publish: fun()?, on_failure: fun(text: string)?, clock: (fun(): integer)?, own_namespace: string?,
+---  look_seconds: number?}?
+---  look_seconds: between two looks for a kind that the cluster has not yet; on_publish: what reviews may look at has
+---  changed
 ---@return policy.Controller
 function M.start(set, client, options)
   options = options or {}
   local self = setmetatable({ set = set, client = client, log = options.log or function() end, tasks = {}, calls = 0,
     failures = {}, leads = false, sync_timeout = options.sync_timeout or "60s", on_publish = options.on_publish,
-    on_failure = options.on_failure, clock = options.clock or os.time,
+    on_failure = options.on_failure, look_seconds = options.look_seconds, clock = options.clock or os.time,
     protected = as_set { "kube-system", options.own_namespace }, followed = followed_of(set.description) }, Controller)
   self.namespaces = self.followed["namespaces."]
   for _, followed in ipairs(self.followed) do follow(self, followed) end
