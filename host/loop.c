@@ -137,6 +137,7 @@ static bool fire_due(struct kf_loop *loop) {
   double now = kf_loop_now(loop);
   while (loop->timers > 0 && loop->heap[1]->due <= now + (loop->manual ? SAME_MOMENT : 0)) {
     struct kf_timer *timer = loop->heap[1];
+    if (timer->due > now) loop->frozen += timer->due - now, now = timer->due;  // it is not early for itself
     kf_timer_stop(loop, timer);
     timer->fire(timer);
     fired = true;

@@ -27,6 +27,16 @@ test("time moves only by advance", function()
   t:wait()
 end)
 
+test("whoever waits for a moment finds the clock there, also when another timer is due a hair before", function()
+  local due, seen = task.now() + 1 + 5e-7, nil
+  local early = task.spawn(task.sleep, 1)
+  local waiting = task.spawn(function() task.sleep(due - task.now()) seen = task.now() end)
+  test.advance(1)
+  early:wait()
+  waiting:wait()
+  assert(seen >= due - 1e-9, due - seen)
+end)
+
 test("timers that are due at the same time fire in the order of their start", function()
   local order, tasks = {}, {}
   for i = 1, 20 do
