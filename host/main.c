@@ -352,6 +352,6 @@ int main(int argc, char **argv) {
     return EXIT_FAILURE;
   }
   code = run(L, &arguments);
-  kf_state_close(L);
+  kf_state_end(L);
   return code;
 }

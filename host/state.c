@@ -7,6 +7,8 @@
 #include "values.h"
 
 #include <lualib.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 struct host *kf_host(lua_State *L) {
@@ -101,7 +103,32 @@ static void wrap_global(lua_State *L, const char *name, lua_CFunction wrapper) {
   lua_setglobal(L, name);
 }
 
+// --- beginning and end --------------------------------------------------------------------------
+
+#ifdef __SANITIZE_ADDRESS__
+enum { LARGE_HEAP = INT_MAX };  // what is not freed would be told as leaks
+#else
+enum { LARGE_HEAP = 16 << 10 };  // kilobytes
+#endif
+
+// __gc of the first value of a state, which is collected last.
+static int l_all_closed(lua_State *L) {
+  struct host *host = kf_host(L);
+  if (host->ending) longjmp(*host->ending, 1);
+  return 0;
+}
+
+static void add_last_closed(lua_State *L) {
+  lua_newuserdatauv(L, 0, 0);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, l_all_closed);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, (void *)l_all_closed);
+}
+
 static int open_libraries(lua_State *L) {
+  add_last_closed(L);
   lua_pushboolean(L, 1);
   lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
   luaL_openlibs(L);
@@ -109,7 +136,6 @@ static int open_libraries(lua_State *L) {
   wrap_global(L, "loadfile", l_loadfile);
   lua_register(L, "dofile", l_dofile);
   wrap_exit(L);
-  lua_warning(L, "@on", 0);  // an error in __gc can only be told as a warning
   luaL_requiref(L, "errors", luaopen_kf_errors, 0);
   kf_values_prepare(L);
   kf_task_prepare(L);
@@ -118,9 +144,25 @@ static int open_libraries(lua_State *L) {
   return 0;
 }
 
+// An error that nothing caught: this program is wrong.
+static int on_panic(lua_State *L) {
+  const char *problem = lua_tostring(L, -1);
+  fprintf(stderr, "kfhost: unprotected error: %s\n", problem ? problem : "not a text");
+  return 0;
+}
+
+// A warning may come in pieces. Only an error in __gc makes one, which cannot be told otherwise.
+static void on_warning(void *data, const char *text, int goes_on) {
+  struct host *host = data;
+  fprintf(stderr, "%s%s%s", host->in_warning ? "" : "kfhost: warning: ", text, goes_on ? "" : "\n");
+  host->in_warning = goes_on;
+}
+
 lua_State *kf_state_new(struct host *host) {
-  lua_State *L = luaL_newstate();
+  lua_State *L = lua_newstate(kf_memory_allocate, &host->memory);
   if (!L) return NULL;
+  lua_atpanic(L, on_panic);
+  lua_setwarnf(L, on_warning, host);
   *(struct host **)lua_getextraspace(L) = host;
   host->running = L;
   host->loop = kf_loop_new();
@@ -141,4 +183,15 @@ void kf_state_close(lua_State *L) {
   lua_close(L);
   kf_scheduler_free(host->scheduler);
   kf_loop_free(host->loop);
+  kf_memory_free(&host->memory);
+}
+
+void kf_state_end(lua_State *L) {
+  struct host *host = kf_host(L);
+  jmp_buf ending;
+  if (lua_gc(L, LUA_GCCOUNT) >= LARGE_HEAP) {
+    host->ending = &ending;
+    if (setjmp(ending)) return;
+  }
+  kf_state_close(L);
 }

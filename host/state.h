@@ -1,11 +1,14 @@
 // A Lua state as this program sets it up, and the one protected call into it.
 //
-// Offers: 1. kf_state_new, kf_state_close   2. kf_call
+// Offers: 1. kf_state_new, kf_state_close, kf_state_end   2. kf_call
 #ifndef KF_STATE_H
 #define KF_STATE_H
 
+#include "memory.h"
+
 #include <lua.h>
 #include <lauxlib.h>
+#include <setjmp.h>
 #include <stdbool.h>
 
 // Registry key of the table of options for connections (--context and the like), set by main.c.
@@ -16,10 +19,13 @@ struct kf_scheduler;
 
 // What every C function can reach from its lua_State (by kf_host); one per Lua state.
 struct host {
+  struct kf_memory memory;
   struct kf_loop *loop;
   struct kf_scheduler *scheduler;
   lua_State *volatile running;  // the coroutine that runs now, or NULL; signal handlers read it
   bool orphaned_failure;  // a task failed, and nobody can wait for it any more
+  jmp_buf *ending;  // where kf_state_end goes on once the last thing is closed
+  bool in_warning;  // of a warning, a piece was written
   bool gc_stress;  // collect garbage all the time (kfhost --gc-stress)
 };
 
@@ -27,6 +33,10 @@ struct host {
 // in package.path and cpath, `require` through scripts.h. NULL when memory is out.
 lua_State *kf_state_new(struct host *host);
 void kf_state_close(lua_State *L);
+
+// The same for a program that ends: everything is closed, but the memory of a large heap is left to the
+// system, which takes it back at once. Nothing of the state may be used any more.
+void kf_state_end(lua_State *L);
 
 // [-0, +0, -] the host of a state; also right in coroutines.
 struct host *kf_host(lua_State *L);

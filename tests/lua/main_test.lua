@@ -138,6 +138,22 @@ end)
 
 -- --- ends ------------------------------------------------------------------------------------------
 
+test("a program with a large heap closes all that is open, and ends with its code", function()
+  local path = test.tmpdir() .. "/written"
+  local result = kfhost { "-e", ([[
+    kept = {}
+    for i = 1, 300000 do kept[i] = { i, "text " .. i } end
+    assert(collectgarbage "count" > 16 << 10)
+    kept.last = setmetatable({}, { __gc = function() print "collected" end })
+    kept.file = io.open(%q, "w")
+    kept.file:setvbuf "full"
+    kept.file:write "all"
+    return 3]]):format(path) }
+  test.equal(result.code, 3)
+  test.equal(result.stdout, "collected\n")
+  test.equal(require "fs".read(path), "all")
+end)
+
 test("what a script returns is the exit code", function()
   test.equal(kfhost({ "-e", "return 7" }).code, 7)
   test.equal(kfhost({ "-e", "return false" }).code, 1)
