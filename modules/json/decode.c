@@ -408,8 +408,7 @@ int kf_json_decode(lua_State *L) {
   size_t size;
   const char *text = luaL_checklstring(L, 1, &size);
   lua_settop(L, 2);
-  // On Lua's heap, as the places are large; Lua's strings end in a zero byte, which the scanners need.
-  struct decoder *d = lua_newuserdatauv(L, sizeof *d, 0);
+  struct decoder decoder, *d = &decoder;  // Lua's strings end in a zero byte, which the scanners need
   memset(d, 0, offsetof(struct decoder, places));
   d->L = L;
   d->start = d->at = text;

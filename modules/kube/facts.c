@@ -160,6 +160,11 @@ bool kf_walk_value(struct kf_walk *walk) {
   return true;
 }
 
+bool kf_walk_over(struct kf_walk *walk) {
+  skip_blanks(walk);
+  return walk->at == walk->end;
+}
+
 bool kf_next_label(const char **at, const char *end, struct kf_text *key, struct kf_text *value) {
   struct kf_walk walk = {.at = *at, .end = end};
   while (walk.at < end && *walk.at != '"') walk.at++;
@@ -219,6 +224,18 @@ const char *kf_read_event(const char *text, const char *end, struct kf_event *ev
   } while (walk.at < walk.end && *walk.at == ',');
   bool complete = walk.at < walk.end && *walk.at == '}' && event->type.text && event->object.text;
   return complete && *event->type.text == '"' ? walk.at + 1 : NULL;
+}
+
+bool kf_open_event(const char *text, const char *end, struct kf_event *event) {
+  struct kf_walk walk = {.at = text + 1, .end = end - 1};
+  struct kf_text name = {0};
+  if (!read_name(&walk, &name) || !is_name(&name, "type") || *walk.at != '"' || !read_string(&walk, &event->type))
+    return false;
+  skip_blanks(&walk);
+  if (walk.at >= walk.end || *walk.at++ != ',' || !read_name(&walk, &name) || !is_name(&name, "object")) return false;
+  while (walk.end > walk.at && walk.end[-1] != '}') walk.end--;
+  event->object = (struct kf_text){walk.at, (size_t)(walk.end - walk.at)};
+  return *walk.at == '{';
 }
 
 int kf_push_event(lua_State *L, const struct kf_event *event) {

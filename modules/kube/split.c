@@ -25,10 +25,17 @@ struct splitter {
   bool in_string, escaped;
   bool in_element, in_array;
   bool ended;               // the object of the list is complete
+  struct kf_text current;   // what step() found; good until the splitter goes on
 };
 
 static struct splitter *check(lua_State *L) {
   return luaL_checkudata(L, 1, KF_TYPE_SPLITTER);
+}
+
+struct kf_text kf_splitter_object(lua_State *L, int index) {
+  struct splitter *s = luaL_checkudata(L, index, KF_TYPE_SPLITTER);
+  luaL_argcheck(L, s->current.text, index, "the splitter is at no object");
+  return s->current;
 }
 
 static int fail(lua_State *L, const char *message) {
@@ -62,6 +69,14 @@ static const char *scan_string(struct splitter *s, const char *at, const char *e
   return at + 1;
 }
 
+// A string from behind its quote on: the place after it, when nothing in it is escaped and it ends here.
+static const char *scan_plain_string(struct splitter *s, const char *at, const char *end) {
+  const char *close = kf_json_string_end(at, end);
+  if (close < end && *close == '"') return close + 1;
+  s->in_string = true;
+  return at;
+}
+
 // Goes on through a value that began with a bracket. The place after its last one, or `end`, with
 // s->depth telling which.
 static const char *scan_value(struct splitter *s, const char *at, const char *end) {
@@ -71,7 +86,7 @@ static const char *scan_value(struct splitter *s, const char *at, const char *en
       continue;
     }
     char c = *at++;
-    if (c == '"') s->in_string = true;
+    if (c == '"') at = scan_plain_string(s, at, end);
     else if (c == '{' || c == '[') s->depth++;
     else if ((c == '}' || c == ']') && --s->depth == 0) return at;
   }
@@ -179,6 +194,7 @@ static int l_feed(lua_State *L) {
   lua_setiuservalue(L, 1, 1);
   s->at = text;
   s->end = text + length;
+  s->current = (struct kf_text){0};
   return 0;
 }
 
@@ -215,6 +231,29 @@ static int l_event(lua_State *L) {
   return kf_push_event(L, &event);
 }
 
+// splitter:step() -> the type of the next event, or true at the next element of the array; nil: feed more.
+// Its object is not copied: it is what text() gives and store:take() reads, until the splitter goes on.
+static int l_step(lua_State *L) {
+  struct splitter *s = check(L);
+  struct kf_event event = {0};
+  s->current = (struct kf_text){0};
+  if (!find_element(L, s, &s->current)) return lua_pushnil(L), 1;
+  if (s->member[0]) return lua_pushboolean(L, 1), 1;
+  const char *end = s->current.text + s->current.length;
+  if (!kf_open_event(s->current.text, end, &event) && !kf_read_event(s->current.text, end, &event))
+    fail(L, "a line of the watch is no event");
+  s->current = event.object;
+  lua_pushlstring(L, event.type.text + 1, event.type.length - 2);
+  return 1;
+}
+
+// splitter:text() -> the text of the object at which step() stopped
+static int l_text(lua_State *L) {
+  struct kf_text object = kf_splitter_object(L, 1);
+  lua_pushlstring(L, object.text, object.length);
+  return 1;
+}
+
 // splitter:rest() -> the text without the elements; raises "Protocol" when the text was cut off
 static int l_rest(lua_State *L) {
   struct splitter *s = check(L);
@@ -235,6 +274,7 @@ static int l_close(lua_State *L) {
   kf_buffer_free(&s->element);
   kf_buffer_free(&s->rest);
   s->at = s->end = NULL;
+  s->current = (struct kf_text){0};
   return 0;
 }
 
@@ -250,8 +290,8 @@ static int l_splitter(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"feed", l_feed}, {"next", l_next},       {"event", l_event},
-    {"rest", l_rest}, {"pending", l_pending}, {NULL, NULL},
+    {"feed", l_feed}, {"next", l_next}, {"event", l_event},     {"step", l_step},
+    {"text", l_text}, {"rest", l_rest}, {"pending", l_pending}, {NULL, NULL},
 };
 
 void kf_kube_add_splitter(lua_State *L) {

@@ -8,6 +8,8 @@
 
 #define KF_TYPE_STORE "kube.store"
 
+enum { KEY_SIZE = 1024 };  // bytes of "namespace/name"
+
 // Objects by key, as packed bytes, and the words by which indices find them. A word is the name of
 // an index, a zero byte and a term. Indices of the object's own text (namespace, owner, a label) are
 // made when they are first asked for; terms of other indices are set from outside.
@@ -39,7 +41,8 @@ struct store {
   bool keep_managed;
   char **indices;  // names of the indices of the object's own text that are kept
   size_t index_count;
-  struct kf_buffer packed;  // scratch
+  struct kf_buffer packed, unpacked;  // scratch
+  bool again;  // a list is under way that was begun with objects in the store
 };
 
 static struct store *check(lua_State *L) {
@@ -306,6 +309,14 @@ static size_t key_of(const struct kf_facts *facts, char *out, size_t size) {
   return space + facts->name.length;
 }
 
+// [-0, +1, m] pushes the entry's text.
+static void push_entry(lua_State *L, struct store *s, const struct entry *entry) {
+  s->unpacked.length = 0;
+  char *out = kf_buffer_reserve(&s->unpacked, entry->length + 1);
+  if (!out) luaL_error(L, "not enough memory");
+  lua_pushlstring(L, out, kf_unpack(s->dictionary, entry->packed, entry->packed_length, out));
+}
+
 // Gives the entry what was read of its object; false when memory is out.
 static bool fill(struct store *s, struct entry *entry, const struct putting *putting) {
   char *packed = copy(s->packed.data, s->packed.length);
@@ -324,25 +335,85 @@ static bool fill(struct store *s, struct entry *entry, const struct putting *put
   return true;
 }
 
+// Reads an object into s->packed and putting->facts; raises when it is none. The key's length.
+static size_t read_object(lua_State *L, struct store *s, struct putting *putting, struct kf_text text, char *key) {
+  *putting = (struct putting){.store = s};
+  putting->walk = (struct kf_walk){.at = text.text, .end = text.text + text.length, .keep_managed = s->keep_managed,
+                                   .facts = &putting->facts, .string = on_string, .bytes = on_bytes};
+  s->packed.length = 0;
+  if (!kf_walk_value(&putting->walk))
+    kf_fail(L, "Protocol", "an object that is no JSON: %s", putting->walk.problem);
+  if (!kf_walk_over(&putting->walk)) kf_fail(L, "Protocol", "an object that is no JSON: it goes on after its end");
+  if (!putting->facts.name.text) kf_fail(L, "Protocol", "an object without a name");
+  size_t length = key_of(&putting->facts, key, KEY_SIZE);
+  if (!length) kf_fail(L, "Protocol", "an object's name is too long");
+  if (s->packed.failed) luaL_error(L, "not enough memory");
+  return length;
+}
+
 // store:put(text) -> key; the object takes the place of the one of that key
 static int l_put(lua_State *L) {
   struct store *s = check(L);
-  size_t length;
-  const char *text = luaL_checklstring(L, 2, &length);
-  struct putting putting = {.store = s};
-  putting.walk = (struct kf_walk){.at = text, .end = text + length, .keep_managed = s->keep_managed,
-                                  .facts = &putting.facts, .string = on_string, .bytes = on_bytes};
-  s->packed.length = 0;
-  if (!kf_walk_value(&putting.walk))
-    kf_fail(L, "Protocol", "an object that is no JSON: %s", putting.walk.problem);
-  if (!putting.facts.name.text) kf_fail(L, "Protocol", "an object without a name");
-  char key[1024];
-  size_t key_length = key_of(&putting.facts, key, sizeof key);
-  if (!key_length) kf_fail(L, "Protocol", "an object's name is too long");
-  struct entry *entry = s->packed.failed ? NULL : make(s, key, key_length);
+  struct kf_text text;
+  text.text = luaL_checklstring(L, 2, &text.length);
+  struct putting putting;
+  char key[KEY_SIZE];
+  size_t length = read_object(L, s, &putting, text, key);
+  struct entry *entry = make(s, key, length);
   if (!entry || !fill(s, entry, &putting)) return luaL_error(L, "not enough memory");
-  lua_pushlstring(L, key, key_length);
+  lua_pushlstring(L, key, length);
   return 1;
+}
+
+static bool is_text(struct kf_text text, const char *other) {
+  size_t length = strlen(other);
+  return text.length == length && (length == 0 || memcmp(text.text, other, length) == 0);
+}
+
+// In a list of what is mostly known, packing all of it would be work for nothing.
+static bool is_as_known(struct store *s, struct kf_text text) {
+  struct kf_facts facts = {0};
+  struct kf_walk walk = {.at = text.text, .end = text.text + text.length, .facts = &facts};
+  char key[KEY_SIZE];
+  if (!kf_walk_value(&walk)) return false;
+  size_t length = key_of(&facts, key, sizeof key);
+  struct entry *entry = length ? find(s, key, length) : NULL;
+  if (!entry || !is_text(facts.uid, entry->uid) || !is_text(facts.version, entry->version)) return false;
+  entry->generation = s->generation;
+  return true;
+}
+
+static int push_taken(lua_State *L, const char *change, const char *key, size_t key_length, struct kf_text version) {
+  lua_pushstring(L, change);
+  lua_pushlstring(L, key, key_length);
+  if (version.text) lua_pushlstring(L, version.text, version.length);
+  else lua_pushnil(L);
+  return 3;
+}
+
+// store:take(splitter[, wants_before]) -> "new", "changed", "replaced" (by another of the same name) or "same",
+// key, resource version, text before; takes in the object at which the splitter is. In a list that was begun
+// with objects in the store, one that is the same is "same" alone.
+static int l_take(lua_State *L) {
+  struct store *s = check(L);
+  struct kf_text text = kf_splitter_object(L, 2);
+  bool wants_before = lua_toboolean(L, 3);
+  struct putting putting;
+  char key[KEY_SIZE];
+  if (s->again && is_as_known(s, text)) return lua_pushliteral(L, "same"), 1;
+  size_t length = read_object(L, s, &putting, text, key);
+  struct entry *entry = find(s, key, length);
+  bool known = entry, same_uid = entry && is_text(putting.facts.uid, entry->uid);
+  if (same_uid && is_text(putting.facts.version, entry->version)) {
+    entry->generation = s->generation;
+    return push_taken(L, "same", key, length, putting.facts.version);
+  }
+  const char *change = !known ? "new" : same_uid ? "changed" : "replaced";
+  int count = push_taken(L, change, key, length, putting.facts.version);
+  if (known && wants_before) push_entry(L, s, entry), count++;
+  if (!entry) entry = make(s, key, length);
+  if (!entry || !fill(s, entry, &putting)) return luaL_error(L, "not enough memory");
+  return count;
 }
 
 // --- reading --------------------------------------------------------------------------------------
@@ -352,9 +423,7 @@ static int l_text(lua_State *L) {
   struct store *s = check(L);
   struct entry *entry = find_argument(L, s);
   if (!entry) return lua_pushnil(L), 1;
-  luaL_Buffer text;
-  char *out = luaL_buffinitsize(L, &text, entry->length);
-  luaL_pushresultsize(&text, kf_unpack(s->dictionary, entry->packed, entry->packed_length, out));
+  push_entry(L, s, entry);
   return 1;
 }
 
@@ -378,7 +447,9 @@ static int l_remove(lua_State *L) {
 
 // store:begin(): from now on, what is neither put nor kept becomes stale
 static int l_begin(lua_State *L) {
-  check(L)->generation++;
+  struct store *s = check(L);
+  s->generation++;
+  s->again = s->count > 0;
   return 0;
 }
 
@@ -393,6 +464,7 @@ static int l_keep(lua_State *L) {
 // store:stale() -> array of keys
 static int l_stale(lua_State *L) {
   struct store *s = check(L);
+  s->again = false;
   lua_newtable(L);
   lua_Integer count = 0;
   for (size_t i = 0; i < s->bucket_count; i++)
@@ -524,6 +596,7 @@ static int l_close(lua_State *L) {
   free(s->buckets);
   free(s->word_buckets);
   kf_buffer_free(&s->packed);
+  kf_buffer_free(&s->unpacked);
   kf_dictionary_free(s->dictionary);
   memset(s, 0, sizeof *s);
   return 0;
@@ -546,7 +619,7 @@ static int l_store(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"put", l_put},     {"text", l_text}, {"known", l_known}, {"remove", l_remove},
+    {"put", l_put},     {"take", l_take}, {"text", l_text}, {"known", l_known}, {"remove", l_remove},
     {"begin", l_begin}, {"keep", l_keep}, {"stale", l_stale}, {"find", l_find},
     {"terms", l_terms}, {"keys", l_keys}, {"size", l_size},   {"close", l_close},
     {NULL, NULL},

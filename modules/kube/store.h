@@ -12,19 +12,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// A part of a text; `text` is NULL when it is not there.
+struct kf_text {
+  const char *text;
+  size_t length;
+};
+
 // --- 1. the splitter (split.c) --------------------------------------------------------------------
 // [-0, +0, m] adds `splitter` to the table on top.
 void kf_kube_add_splitter(lua_State *L);
+
+// [-0, +0, e] the text of the object at which the splitter at index has stopped; raises when at none.
+struct kf_text kf_splitter_object(lua_State *L, int index);
 
 // The first quote or backslash from `at` on, or `end`.
 const char *kf_json_string_end(const char *at, const char *end);
 
 // --- 2. facts of an object (facts.c) ----------------------------------------------------------------
-struct kf_text {
-  const char *text;  // inside the object's text, without quotes; NULL when it is not there
-  size_t length;
-};
-struct kf_facts {
+struct kf_facts {  // inside the object's text, without quotes
   struct kf_text name, space, uid, version;
   struct kf_text labels;  // the whole object
   struct kf_text owners;  // the whole array of owner references
@@ -44,6 +49,8 @@ struct kf_walk {
 
 // Walks through one value; false with `problem` set when it is no JSON.
 bool kf_walk_value(struct kf_walk *walk);
+// Whether nothing but blanks is left.
+bool kf_walk_over(struct kf_walk *walk);
 
 // Reads the next string member of an object's text, for labels: "key":"value" pairs without blanks
 // or with. false at the end.
@@ -56,6 +63,9 @@ struct kf_event {
 };
 // Reads the event at `text`: the place after it, or NULL when it is none, or goes on beyond `end`.
 const char *kf_read_event(const char *text, const char *end, struct kf_event *event);
+// Finds type and object of a complete event that begins as API servers write it, without looking into the
+// object; false when it begins otherwise.
+bool kf_open_event(const char *text, const char *end, struct kf_event *event);
 // [-0, +5, m] pushes type, object, key, uid and resource version.
 int kf_push_event(lua_State *L, const struct kf_event *event);
 

@@ -187,3 +187,59 @@ test("what a new list does not mention is stale", function()
   test.equal(version, "5")
   test.equal(store:known "n/z", nil)
 end)
+
+-- What the store says of each object of a list.
+local function take_all(store, objects, wants_before)
+  local splitter, said = core.splitter "items", {}
+  splitter:feed('{"items":[' .. table.concat(objects, ",") .. "]}")
+  while splitter:step() do said[#said + 1] = table.pack(store:take(splitter, wants_before)) end
+  return said
+end
+
+test("an object that is taken in is new, changed, the same, or another of the same name", function()
+  local store = core.store()
+  local function said(change, key, version, before)
+    return { change, key, version, before, n = before and 4 or 3 }
+  end
+  store:begin()
+  test.same(take_all(store, { pod("n", "a"), pod("n", "b") }), { said("new", "n/a", "5"), said("new", "n/b", "5") })
+  test.same(store:stale(), {})
+  test.same(take_all(store, { pod("n", "a") }), { said("same", "n/a", "5") })
+  test.same(take_all(store, { pod("n", "a", { resourceVersion = "6" }) }), { said("changed", "n/a", "6") })
+  local before = store:text "n/a"
+  test.same(take_all(store, { pod("n", "a", { resourceVersion = "7" }) }, true),
+    { said("changed", "n/a", "7", before) })
+  test.same(take_all(store, { pod("n", "a", { uid = "other", resourceVersion = "7" }) }),
+    { said("replaced", "n/a", "7") })
+  store:begin()
+  test.same(take_all(store, { pod("n", "b") }), { { "same", n = 1 } })
+  test.same(store:stale(), { "n/a" })
+end)
+
+test("an event is taken in where it stands; what follows its object is no part of it", function()
+  for _, text in ipairs {
+    '{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"3"}}}',
+    ' { "type" : "ADDED" , "object" : {"metadata":{"name":"a","resourceVersion":"3"}} } ',
+    '{"object":{"metadata":{"name":"a","resourceVersion":"3"}},"type":"ADDED"}',
+    '{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"3"}},"more":1}',
+  } do
+    for size = 1, #text do
+      local splitter, store, type = core.splitter(), core.store(), nil
+      for at = 1, #text, size do
+        splitter:feed(text:sub(at, at + size - 1))
+        local found = splitter:step()
+        if found then
+          type = found
+          test.equal(splitter:text(), '{"metadata":{"name":"a","resourceVersion":"3"}}')
+          test.equal(table.pack(store:take(splitter))[3], "3")
+        end
+      end
+      test.equal(type, "ADDED")
+    end
+  end
+  local splitter, store = core.splitter(), core.store()
+  splitter:feed '{"type":"ADDED","object":{"metadata":{"name":"a"}},"more":{}}'
+  test.equal(splitter:step(), "ADDED")
+  test.raises("Protocol", function() store:take(splitter) end)
+  assert(not pcall(store.take, store, core.splitter()), "a splitter that is at no object")
+end)

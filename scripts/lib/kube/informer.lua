@@ -22,6 +22,7 @@ local REOPEN_FROM <const>, REOPEN_TO <const> = 300, 600 -- seconds after which a
 local HEALTHY <const> = 120 -- seconds after which a fault is the first one again
 local ANSWER_TIMEOUT <const> = 60 -- seconds for the head of an answer, and for each piece of a list
 local PAGE <const> = 500
+local LAST = { duplicates = "last" }
 local INITIAL_END = "k8s.io/initial-events-end"
 
 local informer = {}
@@ -32,7 +33,7 @@ informer.__index = informer
 -- Decodes a text; an item of a list gets the kind that only the list said.
 function informer:decode(text)
   if text == nil then return nil end
-  local object = json.decode(text, { duplicates = "last" })
+  local object = json.decode(text, LAST)
   if object.kind == nil then setmetatable(object, self.kind_mark) end
   return object
 end
@@ -47,28 +48,24 @@ local function note_gone(self, key, text)
   if self.handlers then self.handlers:gone(key, text) end
 end
 
--- The object is there in this state.
-local function take_in(self, text, key, uid, version)
-  local store = self.store
-  local known_uid, known_version = store:known(key)
-  if not known_uid then
-    store:put(text)
-    return note_change(self, key)
-  end
-  if known_uid == uid and known_version == version then return store:keep(key) end
-  local before = self.handlers and self.handlers.wants_last and store:text(key)
-  if known_uid ~= uid then -- it was deleted and made again while nobody looked
-    note_gone(self, key, self.handlers and store:text(key))
+-- The object at which the splitter is, is there in this state; gives its version.
+local function take_in(self, splitter)
+  local change, key, version, before = self.store:take(splitter, self.wants_last)
+  if change == "same" then return version end
+  if change == "replaced" then -- it was deleted and made again while nobody looked
+    note_gone(self, key, before or "")
     self.counts.synthetic_deletes = self.counts.synthetic_deletes + 1
     before = nil
   end
-  store:put(text)
   note_change(self, key, before)
+  return version
 end
 
--- The object is gone; the text is its last state.
-local function take_out(self, text, key)
+-- The object is gone; the text is its last state. Gives its version.
+local function take_out(self, text)
+  local key, _, version = core.facts(text)
   if self.store:remove(key) then note_gone(self, key, text) end
+  return version
 end
 
 -- What a whole list did not mention was deleted meanwhile.
@@ -91,7 +88,7 @@ local function list_page(self, limit, token)
     transport = self.options.transport,
   }
   local request = lists.list_request(self.client, self.kind, options)
-  return lists.stream_items(self.client, request, function(text) take_in(self, text, core.facts(text)) end)
+  return lists.stream_items(self.client, request, function(splitter) take_in(self, splitter) end)
 end
 
 local function mark_kind(self, list)
@@ -148,15 +145,17 @@ local function on_bookmark(self, stream, text)
     stream.beginning = false
     sweep(self)
   end
+  return select(3, core.facts(text))
 end
 
-local function on_event(self, stream, type, text, version, key, uid)
+local function on_event(self, stream, type)
+  local version
   if type == "BOOKMARK" then
-    on_bookmark(self, stream, text)
+    version = on_bookmark(self, stream, stream:text())
   else
     self.counts.events = self.counts.events + 1
     self.progress = true
-    if type == "DELETED" then take_out(self, text, key) else take_in(self, text, key, uid, version) end
+    if type == "DELETED" then version = take_out(self, stream:text()) else version = take_in(self, stream.splitter) end
   end
   if not stream.beginning then self.version = version or self.version end
 end
@@ -174,10 +173,10 @@ local function follow(self, stream, reopen_at)
   while true do
     local limit = reopen_at
     if stream.armed then limit = math.min(limit, stream.last_sign + DEAD_AFTER) end
-    local type, text, version, key, uid = stream:next(math.max(limit - task.now(), 0))
+    local type = stream:step(limit)
     if type == nil then return nil end
     if type then
-      on_event(self, stream, type, text, version, key, uid)
+      on_event(self, stream, type)
     elseif task.now() >= reopen_at then
       return true
     elseif stream.armed and task.now() >= stream.last_sign + DEAD_AFTER then
@@ -438,6 +437,7 @@ function M:informer(options)
       report = function(message) log.warn(self.log, ("%s: %s"):format(options.kind, message)) end,
     })
   end
+  self_.wants_last = self_.handlers ~= nil and self_.handlers.wants_last
   self_.task = task.spawn(run, self_)
   return self_
 end

@@ -16,6 +16,7 @@ local M = {}
 local PARTIAL = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 local TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 local PAGE <const> = 500
+local LAST = { duplicates = "last" }
 
 ---The request for a list.
 ---@param client table
@@ -53,10 +54,10 @@ local function protocol_error(client, request, problem)
   }), 0)
 end
 
----Sends a list request and hands out the text of each item while the answer arrives.
+---Sends a list request and calls for each item while the answer arrives: splitter:text() is its text.
 ---@param client table
 ---@param request table
----@param on_item fun(text: string)
+---@param on_item fun(splitter: userdata)
 ---@return table list the answer without its items
 function M.stream_items(client, request, on_item)
   request.stream = true
@@ -66,11 +67,7 @@ function M.stream_items(client, request, on_item)
     local piece = stream:read(request.timeout)
     while piece do
       splitter:feed(piece)
-      local item = splitter:next()
-      while item do
-        on_item(item)
-        item = splitter:next()
-      end
+      while splitter:step() do on_item(splitter) end
       piece = stream:read(request.timeout)
     end
     return json.decode(splitter:rest())
@@ -86,7 +83,7 @@ local growing, usual_pause = 0, nil
 
 local function while_growing(run, ...)
   if host.gc_stress() then return run(...) end
-  if growing == 0 then usual_pause = collectgarbage("setpause", 400) end
+  if growing == 0 then usual_pause = collectgarbage("setpause", 1000) end
   growing = growing + 1
   local ok, result = pcall(run, ...)
   growing = growing - 1
@@ -98,8 +95,8 @@ end
 -- One answer: its items, decoded, and the list around them.
 local function fetch(client, request)
   local items = json.array {}
-  local list = while_growing(M.stream_items, client, request, function(text)
-    items[#items + 1] = json.decode(text, { duplicates = "last" })
+  local list = while_growing(M.stream_items, client, request, function(splitter)
+    items[#items + 1] = json.decode(splitter:text(), LAST)
   end)
   local mark = kind_mark(list)
   if mark then

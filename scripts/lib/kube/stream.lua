@@ -49,7 +49,7 @@ function M.open(client, resource, options)
   }
   local connection = rest.send(client, request)
   return setmetatable({
-    connection = connection, splitter = core.splitter(), about = about, version = options.resource_version,
+    connection = connection, splitter = core.splitter(), about = about,
     last_sign = task.now(), count = 0,
   }, stream)
 end
@@ -70,35 +70,53 @@ local function raise_status(self, text)
   error(problem, 0)
 end
 
----The next event. The texts of objects are as the server sent them.
+-- Feeds the splitter with the next piece of the answer: false when the time is up, nil at the end of the watch.
+local function feed(self, deadline)
+  local piece = self:piece(deadline and math.max(deadline - task.now(), 0))
+  if piece then
+    self.last_sign = task.now()
+    self.splitter:feed(piece)
+  elseif piece == nil and self.splitter:pending() then
+    errors.raise { code = "Protocol", message = "the watch ended in the middle of an event" }
+  end
+  return piece
+end
+
+---Goes to the next event, whose object stays where it is: stream:text(), or store:take(stream.splitter).
+---@param deadline number? of task.now()
+---@return string|false|nil type # false: the time is up; nil: the stream has ended
+---raises the Status of an ERROR event, and "Connection", "Protocol" … when the stream breaks off
+function stream:step(deadline)
+  local splitter = self.splitter
+  local kind = splitter:step()
+  while not kind do
+    local piece = feed(self, deadline)
+    if not piece then return piece end
+    kind = splitter:step()
+  end
+  if kind == "ERROR" then raise_status(self, splitter:text()) end
+  self.count = self.count + 1
+  return kind
+end
+
+---The text of the object at which the stream is, as the server sent it.
+---@return string
+function stream:text()
+  return self.splitter:text()
+end
+
+---The next event.
 ---@param timeout number? seconds
 ---@return string|false|nil type # false: the time is up; nil: the stream has ended
 ---@return string? object its text
 ---@return string? version
 ---@return string? key
----@return string? uid
----raises the Status of an ERROR event, and "Connection", "Protocol" … when the stream breaks off
 function stream:next(timeout)
-  local deadline = timeout and task.now() + timeout
-  while true do
-    local kind, object, key, uid, version = self.splitter:event()
-    if kind then
-      if kind == "ERROR" then raise_status(self, object) end
-      self.version = version or self.version
-      self.count = self.count + 1
-      return kind, object, version, key, uid
-    end
-    local piece = self:piece(deadline and math.max(deadline - task.now(), 0))
-    if piece == false then return false end
-    if piece == nil then
-      if self.splitter:pending() then
-        errors.raise { code = "Protocol", message = "the watch ended in the middle of an event" }
-      end
-      return nil
-    end
-    self.last_sign = task.now()
-    self.splitter:feed(piece)
-  end
+  local kind = self:step(timeout and task.now() + timeout)
+  if not kind then return kind end
+  local text = self:text()
+  local key, _, version = core.facts(text)
+  return kind, text, version, key
 end
 
 ---Ends the watch.
