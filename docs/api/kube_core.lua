@@ -57,13 +57,11 @@ local Splitter = {}
 function Splitter:feed(text) end
 ---@return string? text of the next complete object; nil: feed more; raises "Protocol"
 function Splitter:next() end
----The next event of a watch; nil: feed more.
----@return string? type
----@return string? object its text
----@return string? key
----@return string? uid
----@return string? resource_version; raises "Protocol"
-function Splitter:event() end
+---Goes to the next object and stops at it: text() gives it, store:take() reads it, until the splitter goes on.
+---@return string|true|nil # type of the event, or true at an element of the list; nil: feed more; raises "Protocol"
+function Splitter:step() end
+---@return string # text of the object at which step() stopped
+function Splitter:text() end
 ---@return string text without the elements of the list; raises "Protocol" when it was cut off
 function Splitter:rest() end
 ---@return boolean # whether an object has begun whose end has not come
@@ -84,6 +82,15 @@ local Store = {}
 ---@param text string of an object, which takes the place of the one of its key
 ---@return string key; raises "Protocol"
 function Store:put(text) end
+---Takes in the object at which a splitter is. In a list that was begun with objects in the store, one that is
+---known with uid and version is "same", and nothing else is said of it.
+---@param splitter kube.Splitter
+---@param wants_before boolean?
+---@return "new"|"changed"|"replaced"|"same" # replaced: by another object of the same name
+---@return string? key
+---@return string? resource_version
+---@return string? before its text until now, if wanted; raises "Protocol"
+function Store:take(splitter, wants_before) end
 ---@param key string
 ---@return string?
 function Store:text(key) end
@@ -94,10 +101,8 @@ function Store:known(key) end
 ---@param key string
 ---@return boolean # whether it was there
 function Store:remove(key) end
----From now on, what is neither put nor kept becomes stale.
+---From now on, what is neither put nor taken in becomes stale.
 function Store:begin() end
----@param key string
-function Store:keep(key) end
 ---@return string[] keys
 function Store:stale() end
 ---@param index string "namespace", "owner" (term: a uid), "label:NAME", or one that terms() has set

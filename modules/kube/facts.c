@@ -208,7 +208,7 @@ static int l_facts(lua_State *L) {
 }
 
 const char *kf_read_event(const char *text, const char *end, struct kf_event *event) {
-  struct kf_walk walk = {.at = text, .end = end, .facts = &event->facts};
+  struct kf_walk walk = {.at = text, .end = end};
   struct kf_text name = {0};
   *event = (struct kf_event){0};
   if (walk.at >= walk.end || *walk.at != '{') return NULL;
@@ -236,15 +236,6 @@ bool kf_open_event(const char *text, const char *end, struct kf_event *event) {
   while (walk.end > walk.at && walk.end[-1] != '}') walk.end--;
   event->object = (struct kf_text){walk.at, (size_t)(walk.end - walk.at)};
   return *walk.at == '{';
-}
-
-int kf_push_event(lua_State *L, const struct kf_event *event) {
-  lua_pushlstring(L, event->type.text + 1, event->type.length - 2);
-  push_text(L, event->object);
-  push_key(L, &event->facts);
-  push_text(L, event->facts.uid);
-  push_text(L, event->facts.version);
-  return 5;
 }
 
 void kf_kube_add_facts(lua_State *L) {

@@ -207,30 +207,6 @@ static int l_next(lua_State *L) {
   return 1;
 }
 
-// Reads an event that lies whole in the piece, in one go; false: it does not.
-static bool read_whole_event(struct splitter *s, struct kf_event *event) {
-  if (!s->in_element) {
-    while (s->at < s->end && is_blank(*s->at)) s->at++;
-    const char *end = kf_read_event(s->at, s->end, event);
-    if (end) s->at = end;
-    return end;
-  }
-  return false;
-}
-
-// splitter:event() -> type, text of the object, key, uid, resource version of the next event of a watch;
-// nil: feed more
-static int l_event(lua_State *L) {
-  struct splitter *s = check(L);
-  struct kf_event event = {0};
-  struct kf_text found = {0};
-  if (!read_whole_event(s, &event)) {
-    if (!find_element(L, s, &found)) return lua_pushnil(L), 1;
-    if (!kf_read_event(found.text, found.text + found.length, &event)) fail(L, "a line of the watch is no event");
-  }
-  return kf_push_event(L, &event);
-}
-
 // splitter:step() -> the type of the next event, or true at the next element of the array; nil: feed more.
 // Its object is not copied: it is what text() gives and store:take() reads, until the splitter goes on.
 static int l_step(lua_State *L) {
@@ -290,8 +266,8 @@ static int l_splitter(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"feed", l_feed}, {"next", l_next}, {"event", l_event},     {"step", l_step},
-    {"text", l_text}, {"rest", l_rest}, {"pending", l_pending}, {NULL, NULL},
+    {"feed", l_feed}, {"next", l_next}, {"step", l_step},       {"text", l_text},
+    {"rest", l_rest}, {"pending", l_pending}, {NULL, NULL},
 };
 
 void kf_kube_add_splitter(lua_State *L) {

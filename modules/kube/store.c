@@ -453,14 +453,6 @@ static int l_begin(lua_State *L) {
   return 0;
 }
 
-// store:keep(key): the object is not stale
-static int l_keep(lua_State *L) {
-  struct store *s = check(L);
-  struct entry *entry = find_argument(L, s);
-  if (entry) entry->generation = s->generation;
-  return 0;
-}
-
 // store:stale() -> array of keys
 static int l_stale(lua_State *L) {
   struct store *s = check(L);
@@ -619,9 +611,9 @@ static int l_store(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"put", l_put},     {"take", l_take}, {"text", l_text}, {"known", l_known}, {"remove", l_remove},
-    {"begin", l_begin}, {"keep", l_keep}, {"stale", l_stale}, {"find", l_find},
-    {"terms", l_terms}, {"keys", l_keys}, {"size", l_size},   {"close", l_close},
+    {"put", l_put},       {"take", l_take},   {"text", l_text}, {"known", l_known},
+    {"remove", l_remove}, {"begin", l_begin}, {"stale", l_stale}, {"find", l_find},
+    {"terms", l_terms},   {"keys", l_keys},   {"size", l_size}, {"close", l_close},
     {NULL, NULL},
 };
 

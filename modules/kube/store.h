@@ -59,15 +59,12 @@ bool kf_next_label(const char **at, const char *end, struct kf_text *key, struct
 // An event of a watch, inside its text.
 struct kf_event {
   struct kf_text type, object;  // the type with its quotes
-  struct kf_facts facts;        // of the object
 };
 // Reads the event at `text`: the place after it, or NULL when it is none, or goes on beyond `end`.
 const char *kf_read_event(const char *text, const char *end, struct kf_event *event);
 // Finds type and object of a complete event that begins as API servers write it, without looking into the
 // object; false when it begins otherwise.
 bool kf_open_event(const char *text, const char *end, struct kf_event *event);
-// [-0, +5, m] pushes type, object, key, uid and resource version.
-int kf_push_event(lua_State *L, const struct kf_event *event);
 
 // [-0, +0, m] adds `facts` to the table on top.
 void kf_kube_add_facts(lua_State *L);
