@@ -158,7 +158,7 @@ static const struct kf_node *names_field(lua_State *L, struct kf_tree *tree, con
   return names->kind == KF_LIST ? names : &none;
 }
 
-// cel.compile(text[, {variables = {…}, functions = {…}, cost = n}]) -> program
+// cel.compile(text[, {variables = {…}, functions = {…}, cost = n, result = type}]) -> program
 static int l_compile(lua_State *L) {
   size_t length;
   struct kf_tree tree;
@@ -178,6 +178,7 @@ static int l_compile(lua_State *L) {
   names.variables = names_field(L, &tree, "variables");
   names.functions = names_field(L, &tree, "functions");
   program->root = cel_parse(&tree, text, length, &names);
+  if (lua_istable(L, 2) && lua_getfield(L, 2, "result") != LUA_TNIL) cel_check(&tree, program->root, luaL_checkstring(L, -1));
   lua_pushvalue(L, tree.blocks);
   lua_setiuservalue(L, 3, 1);
   lua_pushvalue(L, 1);

@@ -98,6 +98,12 @@ _Noreturn void cel_raise(lua_State *L, size_t offset, const char *message);
 // whether the name is one at all.
 const struct cel_entry *cel_find_function(const char *name, size_t length, bool member, size_t count, bool *known);
 
+// --- types before it is run (cel/check.c) --------------------------------------------------------------
+
+// [-0, +0, v] raises code "CEL" where the types that are known have no overload, or when the expression is known
+// to give another type than `result` ("bool", "any").
+void cel_check(struct kf_tree *tree, const struct cel_node *node, const char *result);
+
 // --- evaluating ---------------------------------------------------------------------------------------
 
 struct cel_scope {

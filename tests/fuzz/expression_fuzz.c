@@ -13,6 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char run[] =
     "local text = ...\n"
+    "cel.try.compile(text, {result = 'any'})\n"
     "local program, err = cel.try.compile(text, {cost = 20000})\n"
     "if err then\n"
     "  assert(err.code == 'CEL' and err.offset >= 0 and err.offset <= #text, tostring(err))\n"

@@ -460,6 +460,53 @@ test("names that nobody declared are errors before anything runs", function()
   test.equal((cel.compile("free.x"):eval { free = { x = 1 } }), 1)
 end)
 
+test("with the type of its result, an expression is checked before it runs, as Kubernetes does", function()
+  local options = { variables = { "object" }, result = "bool" }
+  for _, text in ipairs {
+    "object.x + 1 == 2", "object.x.startsWith('a')", "'a'.startsWith(object.x)", "has(object.x.y)", "object.a && true",
+    "[1, 2].all(x, x > 1)", "object.list.filter(x, x.a == 1).size() == 1", "null == object", "1 < 1.0",
+    "quantity('1').isGreaterThan(quantity(object.x))", "ip('1.2.3.4').family() == 4", "[1.5].sum() == 1.5",
+    "cidr('10.0.0.0/8').containsIP('10.0.0.1')", "url(object.u).getHost() == 'a'", "type(1) == int", "dyn(1) == 'a'",
+    "timestamp(object.t) - timestamp('2020-01-01T00:00:00Z') < duration('1h')", "object.?a.orValue('') == 1",
+    "object.x ? object.y : object.z", "[[1]][0].size() == 1", "{'a': 1}.all(k, k == 'a')", "object.x == 1 || object.x == 'a'",
+    "object.list.map(x, x.name).join(',') == 'a'", "object.x.?y[?'z'].hasValue()", "object['a-b'] == 1", "-object.x < 1",
+  } do
+    local program, problem = cel.try.compile(text, options)
+    assert(program, problem and text .. ": " .. problem.message)
+  end
+  local overload = "found no matching overload for '%s' applied to '%s'"
+  for text, message in pairs {
+    ["1 + 'a' == 2"] = overload:format("_+_", "(int, string)"),
+    ["size(1) > 0"] = overload:format("size", "int.()"),
+    ["object.x.startsWith(1)"] = overload:format("startsWith", "dyn.(int)"),
+    ["1 == 'a'"] = overload:format("_==_", "(int, string)"),
+    ["1 == 1.0"] = overload:format("_==_", "(int, double)"),
+    ["object.x < 'a' && 1 < 'a'"] = overload:format("_<_", "(int, string)"),
+    ["1 in 'a'"] = overload:format("_in_", "(int, string)"),
+    ["quantity('1') < 2"] = overload:format("_<_", "(kubernetes.Quantity, int)"),
+    ["cidr('10.0.0.0/8').containsIP(1)"] = overload:format("containsIP", "net.CIDR.(int)"),
+    ["url('https://a/b').getHost() == 1"] = overload:format("_==_", "(string, int)"),
+    ["timestamp('2020-01-01T00:00:00Z') + 1 == object.x"] = overload:format("_+_", "(timestamp, int)"),
+    ["[1]['a'] == 1"] = overload:format("_[_]", "(list(dyn), string)"),
+    ["'abc'[0] == 'a'"] = overload:format("_[_]", "(string, int)"),
+    ["!1"] = overload:format("!_", "(int)"),
+    ["sets.contains(1, [2])"] = overload:format("sets.contains", "(int, list(dyn))"),
+    ["'a'.foo == 1"] = "type 'string' does not support field selection",
+    ["1.all(x, true)"] = "expression of type 'int' cannot be range of a comprehension (must be list, map, or dynamic)",
+    ["[1].all(x, 'a')"] = "found no matching overload for '_&&_': expected type 'bool' but found 'string'",
+    ["1 && true"] = "found no matching overload for '_&&_': expected type 'bool' but found 'int'",
+    ["1 ? true : false"] = "found no matching overload for '_?_:_': expected type 'bool' but found 'int'",
+    ["object.x + 1"] = "must evaluate to bool",
+    ["'a' + object.x"] = "must evaluate to bool",
+    ["object.list.map(x, x.a)"] = "must evaluate to bool",
+  } do
+    test.equal(test.raises("CEL", function() cel.compile(text, options) end).message, message)
+  end
+  test.equal((cel.compile("'a' + 'b'", { result = "string" }):eval {}), "ab")
+  test.equal((cel.compile("1 == 1.0"):eval {}), true) -- unchecked, as two values of unknown type are compared
+  test.raises("CEL", function() cel.compile("[1].all(x, 1 + 'a' == x)", { result = "any" }) end)
+end)
+
 test("evaluation costs, and has a limit", function()
   local many = json.array {}
   for i = 1, 300 do many[i] = i end

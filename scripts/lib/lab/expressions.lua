@@ -13,7 +13,7 @@ local function program_of(text)
   local known = programs[text]
   if known then return known end
   if count > 1000 then programs, count = {}, 0 end
-  local ok, made = pcall(require("cel").compile, text)
+  local ok, made = pcall(require("cel").compile, text, { result = "any" })
   if not ok then
     if not errors.is(made) then error(made, 0) end
     made = made.message or "ERROR: it is no expression"

@@ -115,7 +115,9 @@ local function test_fields(fields)
 end
 
 local function test_when(text)
-  local program = require "cel".compile(text, { variables = { "object", "oldObject", "request", "namespaceObject" } })
+  local program = require "cel".compile(text, {
+    variables = { "object", "oldObject", "request", "namespaceObject" }, result = "bool",
+  })
   return function(request)
     local value = program:eval {
       object = request.object, oldObject = request.oldObject, request = request,
