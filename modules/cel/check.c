@@ -128,7 +128,7 @@ static int check_equality(struct checker *c, const struct cel_node *node, const 
 
 // Calls with one argument of unknown type are tried with each; with more of them nothing is known.
 static int check_call(struct checker *c, const struct cel_node *node) {
-  int types[MOST_ARGUMENTS];
+  int types[MOST_ARGUMENTS] = {0};
   size_t unknown = 0, at = 0;
   if (node->count > MOST_ARGUMENTS) return DYN;
   for (size_t i = 0; i < node->count; i++) {

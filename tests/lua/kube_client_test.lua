@@ -230,6 +230,40 @@ test("what a server has is kept on disk for other processes", function()
     test.equal(result.stdout, "Gadget\n", result.stderr)
   end
   test.same(asked, { "/api", "/apis" })
+  -- As kubectl keeps it, and reads it.
+  local kept = ("%s/discovery/127.0.0.1_%d"):format(folder, s.port)
+  test.same(json.decode(fs.read(kept .. "/servergroups.json")), { kind = "APIGroupList", apiVersion = "v1", groups = {
+    { name = "ex.io", preferredVersion = { groupVersion = "ex.io/v2", version = "v2" }, versions = {
+      { groupVersion = "ex.io/v2", version = "v2" }, { groupVersion = "ex.io/v1", version = "v1" } } } } })
+  test.same(json.decode(fs.read(kept .. "/ex.io/v2/serverresources.json")), { kind = "APIResourceList",
+    apiVersion = "v1", groupVersion = "ex.io/v2", resources = { { name = "gadgets", singularName = "gadget",
+      namespaced = true, kind = "Gadget", shortNames = { "g" }, verbs = json.array {} } } })
+  -- One list that is gone, or no JSON, and all is asked for again.
+  for _, spoil in ipairs { function(path) fs.remove(path) end, function(path) fs.write(path, "{") end } do
+    spoil(kept .. "/ex.io/v1/serverresources.json")
+    asked = {}
+    proc.run { host.executable(), "-e", code, env = { KUBECACHEDIR = folder }, timeout = 30 }
+    test.same(asked, { "/api", "/apis" })
+  end
+end)
+
+test("what kubectl has kept of a server is read", function()
+  local folder = test.tmpdir()
+  local kept = folder .. "/discovery/127.0.0.1_1_k8s/clusters/c_1"
+  local kind = { name = "gadgets", singularName = "gadget", namespaced = true, kind = "Gadget", shortNames = { "gd" },
+    verbs = { "get" } }
+  local sub = { name = "gadgets/status", singularName = "", namespaced = true, kind = "Gadget", verbs = { "get" } }
+  fs.mkdir(kept .. "/ex.io/v1", { parents = true })
+  fs.write(kept .. "/servergroups.json", json.encode { kind = "APIGroupList", apiVersion = "v1", groups = {
+    { name = "ex.io", versions = { { groupVersion = "ex.io/v1", version = "v1" } },
+      preferredVersion = { groupVersion = "ex.io/v1", version = "v1" } } } })
+  fs.write(kept .. "/ex.io/v1/serverresources.json", json.encode { kind = "APIResourceList", apiVersion = "v1",
+    groupVersion = "ex.io/v1", resources = { kind, sub } })
+  local code = [[
+    local gadgets = require "kube".connect { server = "https://127.0.0.1:1_k8s/clusters/c-1" }:resource "gd"
+    print(gadgets.plural, gadgets.group, gadgets.subresources.status)]]
+  local result = proc.run { host.executable(), "-e", code, env = { KUBECACHEDIR = folder }, timeout = 30 }
+  test.equal(result.stdout, "gadgets\tex.io\ttrue\n", result.stderr)
 end)
 
 -- --- lists ----------------------------------------------------------------------------------------------

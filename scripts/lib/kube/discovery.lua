@@ -3,10 +3,8 @@
 --   local d = discovery.new(fetch); d:resolve "deploy" -> { plural = "deployments", group = "apps", … }
 
 local builtin = require "kube.builtin"
+local documents = require "kube.documents"
 local errors = require "errors"
-local fs = require "fs"
-local json = require "json"
-local task = require "task"
 
 local M = {}
 
@@ -21,32 +19,11 @@ local M = {}
 ---@field verbs string[]?
 ---@field subresources table<string, boolean>
 
-local AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
-  .. "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json"
-local MAX_AGE <const> = 6 * 3600 -- seconds that what is on disk is believed, as with kubectl
-
--- --- the server's answers ------------------------------------------------------------------------------
-
-local function add_aggregated(list, document)
-  for _, group in ipairs(document.items or {}) do
-    local group_name = group.metadata and group.metadata.name or ""
-    for _, version in ipairs(group.versions or {}) do
-      for _, entry in ipairs(version.resources or {}) do
-        local subresources = {}
-        for _, sub in ipairs(entry.subresources or {}) do subresources[sub.subresource] = true end
-        list[#list + 1] = {
-          group = group_name, version = version.version, kind = entry.responseKind.kind, plural = entry.resource,
-          singular = entry.singularResource or "", short = entry.shortNames or {}, verbs = entry.verbs,
-          namespaced = entry.scope == "Namespaced", subresources = subresources,
-        }
-      end
-    end
-  end
-end
+-- --- what the documents say ----------------------------------------------------------------------------
 
 -- The resources of one group and version, whose subresources are entries of their own.
-local function add_resource_list(list, document)
-  local group, version = (document.groupVersion or ""):match "^(.-)/?([^/]+)$"
+local function add_resources(list, document)
+  local group, version = document.groupVersion:match "^(.-)/?([^/]+)$"
   local by_plural = {}
   for _, entry in ipairs(document.resources or {}) do
     local plural, sub = entry.name:match "^([^/]+)/(.+)$"
@@ -63,77 +40,14 @@ local function add_resource_list(list, document)
   end
 end
 
--- Versions of a group, the preferred one first.
-local function versions_of(group)
-  local list = {}
-  local preferred = group.preferredVersion and group.preferredVersion.groupVersion
-  if preferred then list[1] = preferred end
-  for _, version in ipairs(group.versions or {}) do
-    if version.groupVersion ~= preferred then list[#list + 1] = version.groupVersion end
-  end
-  return list
-end
-
--- A group whose server is down (an aggregated API) must not hide the others.
-local function fetch_resource_lists(fetch, paths)
-  local jobs = {}
-  for index, path in ipairs(paths) do
-    jobs[index] = function()
-      local ok, document = pcall(fetch, path, "application/json")
-      if ok then return document end
-      if not errors.is(document) or document.code == "Cancelled" then error(document, 0) end
-      return {}
-    end
-  end
-  return task.all(jobs)
-end
-
-local function load_groups(fetch, list, document)
-  local paths = {}
-  for _, group in ipairs(document.groups or {}) do
-    for _, version in ipairs(versions_of(group)) do paths[#paths + 1] = "/apis/" .. version end
-  end
-  for _, version in ipairs(document.versions or {}) do paths[#paths + 1] = "/api/" .. version end
-  for _, found in ipairs(fetch_resource_lists(fetch, paths)) do add_resource_list(list, found) end
-end
-
----Asks the server for all its kinds.
----@param fetch fun(path: string, accept: string): table the decoded answer; raises
+---@param found kube.Discovery
 ---@return kube.Resource[]
-function M.fetch(fetch)
+local function resources_of(found)
   local list = {}
-  for _, path in ipairs { "/api", "/apis" } do
-    local document = fetch(path, AGGREGATED)
-    if document.kind == "APIGroupDiscoveryList" then add_aggregated(list, document)
-    else load_groups(fetch, list, document) end
+  for _, version in ipairs(documents.versions(found)) do
+    if found.lists[version] then add_resources(list, found.lists[version]) end
   end
   return list
-end
-
--- --- the cache on disk -----------------------------------------------------------------------------------
-
-local function cache_path(server)
-  local folder = os.getenv "KUBECACHEDIR" or (os.getenv "HOME" and os.getenv "HOME" .. "/.kube/cache")
-  if not folder then return nil end
-  local host = server:gsub("^https?://", ""):gsub("[^%w.-]", "_")
-  return ("%s/discovery/%s/kfhost.json"):format(folder, host)
-end
-
-local function read_cache(path)
-  local stat = path and fs.stat(path)
-  if not stat or os.time() - stat.mtime > MAX_AGE then return nil end
-  local text = fs.try.read(path)
-  local list = text and json.try.decode(text)
-  return type(list) == "table" and list or nil
-end
-
--- A cache that cannot be written is no cache, and no error.
-local function write_cache(path, list)
-  if not path then return end
-  if fs.try.mkdir(fs.dirname(path), { parents = true, mode = 448 }) == nil and not fs.exists(fs.dirname(path)) then
-    return
-  end
-  fs.try.write(path, json.encode(list), { mode = 384 })
 end
 
 -- --- names --------------------------------------------------------------------------------------------------
@@ -198,14 +112,14 @@ discovery.__index = discovery
 -- What the server said, from memory or disk; `anew` asks again.
 function discovery:all(anew)
   if self.list and not anew then return self.list end
-  local list = not anew and read_cache(self.path)
-  if not list then
-    list = M.fetch(self.fetch)
-    write_cache(self.path, list)
+  local found = not anew and documents.read(self.path)
+  if not found then
+    found = documents.fetch(self.fetch)
+    documents.write(self.path, found)
     self.fetched = self.fetched + 1
   end
-  self.list = list
-  return list
+  self.list = resources_of(found)
+  return self.list
 end
 
 -- Known kinds, then what is remembered of the server, then what it says now.
@@ -266,7 +180,7 @@ end
 ---@param server string? whose answers are kept on disk
 ---@return table
 function M.new(fetch, server)
-  local path = server and cache_path(server) or nil
+  local path = server and documents.path(server) or nil
   return setmetatable({ fetch = fetch, path = path, names = {}, fetched = 0 }, discovery)
 end
 
