@@ -18,6 +18,9 @@ local REASONS = { [400] = "BadRequest", [401] = "Unauthorized", [403] = "Forbidd
 local faults = {}
 faults.__index = faults
 
+---The faults of a lab, which may be none.
+---@param cluster lab.Cluster
+---@return lab.Faults
 local function of(cluster)
   cluster.fault_controller = cluster.fault_controller or setmetatable({ list = {}, cluster = cluster }, faults)
   return cluster.fault_controller
@@ -127,5 +130,7 @@ function M.command(cluster, fault)
   end
   return { faults = json.array(self.list) }
 end
+
+M.of = of
 
 return M

@@ -131,7 +131,7 @@ end
 local function check_declared(ctx, object)
   local resource = ctx.resource
   if resource.custom then return end
-  local unknown = require("lab.types").check(resource, object)
+  local unknown = require("lab.types").check(resource, object, true)
   if #unknown == 0 then return end
   local where = resource.namespaced and object.metadata.namespace .. "/" .. object.metadata.name
     or "/" .. object.metadata.name

@@ -102,6 +102,8 @@ local check_value
 
 local null = json.null
 
+local EMPTIES = { list = true, map = true }
+
 -- Nulls go too: to Go a null is the same as an absent field.
 local function check_struct(walk, value, name)
   local known = schema.type(name)
@@ -119,6 +121,11 @@ local function check_struct(walk, value, name)
       walk[depth], walk.keys[depth], walk.depth = key, false, depth
       check_value(walk, inner, field)
       walk.depth = depth - 1
+      -- Go leaves out what is empty, but where a field is written always; an empty list of owners resets them.
+      if EMPTIES[field.type] and next(inner) == nil and not field.written and key ~= "managedFields"
+        and not walk.as_it_is then
+        value[key] = nil
+      end
     end
   end
 end
@@ -167,12 +174,15 @@ end
 ---Checks an object of a built-in kind, and drops what its type does not know.
 ---@param resource lab.Resource
 ---@param object table
+---@param as_it_is boolean? what is empty stays, and nothing is added
 ---@return string[] paths of what was dropped
-function M.check(resource, object)
+function M.check(resource, object, as_it_is)
   local version = resource.group == "" and resource.version or resource.group .. "/" .. resource.version
   local name = schema.kind(version .. "/" .. resource.kind)
-  local walk = { resource = resource, unknown = {}, depth = 0, keys = {} }
+  local walk = { resource = resource, unknown = {}, depth = 0, keys = {}, as_it_is = as_it_is }
   if name then check_struct(walk, object, name) end
+  local spec = name and not as_it_is and schema.type(name).fields.spec
+  if spec and spec.written and object.spec == nil then object.spec = json.object {} end
   return walk.unknown
 end
 

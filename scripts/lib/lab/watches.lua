@@ -163,8 +163,6 @@ end
 
 -- --- the request ----------------------------------------------------------------------------------
 
-local function no_fault() return false end
-
 local function initial_records(c, namespace, selection)
   local list = {}
   for _, record in ipairs(c:records(namespace)) do
@@ -196,12 +194,12 @@ function M.watch(ctx)
   local version = lists.version(ctx, true)
   local timeout = lists.integer(ctx, "timeoutSeconds")
   if not timeout or timeout <= 0 then timeout = math.random(SHORTEST, LONGEST) end
-  local faults = ctx.cluster.fault_controller
   local stream = {
     ctx = ctx, collection = c, namespace = ctx.resource.namespaced and ctx.route.namespace or nil,
     selection = selection_of(ctx),
     bookmarks = route.is_on(ctx.query, "allowWatchBookmarks"), timeout = timeout,
-    seen = ctx.cluster.store.revision, position = c.last + 1, faults = faults and faults:watch(ctx) or no_fault,
+    seen = ctx.cluster.store.revision, position = c.last + 1,
+    faults = require("lab.faults").of(ctx.cluster):watch(ctx),
   }
   local asked = math.tointeger(tonumber(version)) or 0
   local sends = route.is_on(ctx.query, "sendInitialEvents")

@@ -53,6 +53,9 @@ end
 
 local function shape(ctx, resource, object)
   if not resource.custom then return end
+  local owners = object.metadata.managedFields
+  meta.tidy(object.metadata)
+  object.metadata.managedFields = owners
   local structural = require "lab.structural"
   local unknown = structural.prune(resource.custom.schema, object)
   if ctx.request.body and #unknown > 1 then unknown = require("lab.scan").in_order(ctx.request.body, unknown) end
