@@ -31,6 +31,15 @@ function pod.mount(source, target, type, data, ...) end
 ---The mount point becomes /, and what was / can be reached no more.
 ---@param root string
 function pod.pivot(root) end
+---@class pod.Signals
+local Signals = {}
+---@param timeout number|string|nil
+---@return "TERM"|"INT"|nil # nil when the time is up
+function Signals:wait(timeout) end
+function Signals:close() end
+---From now on SIGTERM and SIGINT do not end the program; wait gives them.
+---@return pod.Signals
+function pod.signals() end
 ---@param pid integer
 ---@param signal integer
 ---@return boolean # whether there was such a process

@@ -2,6 +2,7 @@
 // Not for policy: what is mounted where is decided in scripts/lib/lab/container.lua.
 #include "error.h"
 #include "network.h"
+#include "signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -240,6 +241,7 @@ int luaopen_kf_pod(lua_State *L) {
       {"unshare", l_unshare}, {"enter", l_enter}, {"loopback", l_loopback}, {"hostname", l_hostname},
       {"mount", l_mount},     {"pivot", l_pivot}, {"kill", l_kill},         {"run", l_run},
       {"exec", l_exec},       {"network", kf_pod_network},
+      {"signals", kf_pod_signals},
       {NULL, NULL},
   };
   luaL_newlib(L, functions);

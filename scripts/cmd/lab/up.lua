@@ -20,6 +20,7 @@ return cli.main {
     { "--time-scale X", "make waiting shorter: 0.01 makes a minute 0.6 seconds" },
     { "--plain-pods", "do not make namespaces for pods" },
     { "--kubeflow", "with Pipelines (ml-pipeline.kubeflow.svc) and Katib" },
+    { "--mesh", "with Istio's sidecars, identities and policies between pods" },
     { "--kfp MODE", "of Pipelines: who asks matters (multi), or not", choices = { "single", "multi" } },
     { "--kfp-engine NAME", "local runs pipelines here, none waits for reports", choices = { "local", "none" } },
     { "--detach", "return when it is ready; lab down stops it" },
@@ -30,7 +31,7 @@ return cli.main {
       profile = args.profile or "plain", port = integer(args.port, "--port"), kubeconfig = args.kubeconfig,
       state = args.state, nodes = integer(args.nodes, "--nodes"), time_scale = tonumber(args.time_scale or 1),
       detach = args.detach, json = args.json, plain_pods = args.plain_pods,
-      kubeflow = args.kubeflow, kfp = args.kfp, kfp_engine = args.kfp_engine,
+      kubeflow = args.kubeflow, mesh = args.mesh, kfp = args.kfp, kfp_engine = args.kfp_engine,
     }
   end,
 }(...)

@@ -46,7 +46,8 @@ end
 local function start(options)
   return require("lab.serve").start {
     port = options.port, profile = options.profile, nodes = options.nodes, time_scale = options.time_scale,
-    state = options.state, plain_pods = options.plain_pods, on_error = warn,
+    state = options.state, plain_pods = options.plain_pods, mesh = options.mesh,
+    on_error = warn,
   }
 end
 
@@ -64,6 +65,7 @@ local function detach(options)
   add("--kfp", options.kfp)
   add("--kfp-engine", options.kfp_engine)
   if options.kubeflow then words[#words + 1] = "--kubeflow" end
+  if options.mesh then words[#words + 1] = "--mesh" end
   if options.plain_pods then words[#words + 1] = "--plain-pods" end
   -- setsid lets it live when this program and its terminal are gone; the last line says that it is not alive.
   local quoted = {}

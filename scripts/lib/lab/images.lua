@@ -12,6 +12,7 @@ return {
   { "*/notebook-servers/*", program = STAY }, { "jupyter/*", program = STAY }, { "*/jupyter*", program = STAY },
   { "*/katib/file-metrics-collector:*", builtin = "lab.katib.collector" },
   { "*/katib/suggestion-*", builtin = "lab.katib.idle" }, { "*/katib/earlystopping-*", builtin = "lab.katib.idle" },
+  { "istio/proxyv2:*", entrypoint = { "pilot-agent" } }, { "*/istio/proxyv2:*", entrypoint = { "pilot-agent" } },
   { "python:*", program = { "python3" } },
   { "*/python:*", program = { "python3" } },
   { "kfhost", entrypoint = { "kfhost" } },

@@ -64,10 +64,11 @@ end
 
 ---A small Kubeflow of its own, with profile namespaces; whoever asks may do everything.
 ---@param options {root: string, cwd: string?, jobs: integer?, images: table?, plain_pods: boolean?, nodes: integer?,
----  profiles: string[]?, log: fun(text: string)?}
+---  mesh: boolean|lab.MeshConfig|nil, profiles: string[]?, log: fun(text: string)?}
 ---@return lab.Kubeflow
 function M.start(options)
-  local self = M.attach(serve.start { plain_pods = options.plain_pods, nodes = options.nodes }, options)
+  local self = M.attach(serve.start { plain_pods = options.plain_pods, nodes = options.nodes, mesh = options.mesh },
+    options)
   self.owns_lab = true
   for _, name in ipairs(options.profiles or { "team-a" }) do self.tenants:profile(name, "user@example.com") end
   return self

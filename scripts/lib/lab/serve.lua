@@ -20,6 +20,7 @@ local LARGEST = 4 * 1048576 -- above what the API itself refuses with a Status
 ---@field ca string PEM
 ---@field token string
 ---@field cluster lab.Cluster
+---@field mesh lab.Mesh?
 local running = {}
 running.__index = running
 
@@ -40,7 +41,8 @@ end
 
 ---Starts a lab and serves it on loopback.
 ---@param options {port: integer?, profile: string?, nodes: integer?, time_scale: number?, state: string?,
----  pod_security: string?}? pod_security: the level of namespaces that name none
+---  plain_pods: boolean?, mesh: boolean|lab.MeshConfig|nil, pod_security: string?}? pod_security: the level of
+---  namespaces that name none
 ---@return lab.Running
 function M.start(options)
   options = options or {}
@@ -65,6 +67,9 @@ function M.start(options)
   }, running)
   cluster.port = listening.port
   cluster.control = function(ctx) return require("lab.control").run(self, ctx) end
+  if options.mesh then
+    self.mesh = require("lab.mesh").start(cluster, authority, options.mesh ~= true and options.mesh or nil)
+  end
   require("lab.controllers").start(cluster, options)
   return self
 end
@@ -98,6 +103,7 @@ end
 function running:close()
   self.cluster.closing = true
   require("lab.controllers").stop(self.cluster)
+  if self.mesh then self.mesh:stop() end
   self.cluster.admission:close()
   self.server:close()
   if self.state then

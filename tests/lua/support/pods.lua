@@ -12,7 +12,7 @@ M.PODS = "/api/v1/namespaces/default/pods"
 
 ---A live cluster whose waiting is short; ends with the function.
 ---@param options {nodes: integer?, time_scale: number?, plain: boolean?, alone: string?, profile: string?,
----  setup: fun(cluster: table)?}
+---  mesh: table? with a mesh, of that configuration}
 ---@param run fun(cluster: table, call: fun(method: string, path: string, body: table?, query: string?): table)
 function M.with(options, run)
   local problems = {}
@@ -22,12 +22,17 @@ function M.with(options, run)
   end }
   controllers.start(cluster, { nodes = options.nodes or 1, time_scale = options.time_scale or 0.01,
     plain_pods = options.plain, alone_pods = options.alone, root = test.tmpdir(), profile = options.profile })
+  if options.mesh then
+    local authority = require "x509".authority { name = "a test's" }
+    M.mesh = require "lab.mesh".start(cluster, authority, options.mesh)
+  end
   local ok, problem = xpcall(run, debug.traceback, cluster, function(method, path, body, query)
     local value, code, failure = cluster:call(method, path, { body = body, query = query })
     if not value and failure then error(("%s %s: %d %s"):format(method, path, code, failure.message), 2) end
     return value, code
   end)
   cluster.closing = true
+  if options.mesh then M.mesh:stop() end
   controllers.stop(cluster)
   clock:kill "KILL"
   clock:wait()

@@ -109,7 +109,8 @@ function switch:add(sandbox)
   sandbox.open = {}
   self.by_address[sandbox.ip] = sandbox
   if not sandbox.link or sandbox.alone then require("lab.network.proxy").start(self, sandbox) end
-  self:listen(sandbox)
+  local mesh = self.cluster.mesh
+  if not (mesh and mesh:adopt(sandbox)) then self:listen(sandbox) end
 end
 
 ---Ends all connections of a pod.
@@ -118,6 +119,10 @@ function switch:remove(sandbox)
   if self.by_address[sandbox.ip] == sandbox then self.by_address[sandbox.ip] = nil end
   self:refuse(sandbox, true)
   if sandbox.proxy then sandbox.proxy:close() end
+  if sandbox.mesh then
+    sandbox.mesh.listening:close()
+    if sandbox.mesh.line then sandbox.mesh.line:close() end
+  end
 end
 
 -- --- names ------------------------------------------------------------------------------------------

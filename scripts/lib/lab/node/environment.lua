@@ -30,6 +30,7 @@ local FIELDS = {
   ["spec.serviceAccountName"] = function(pod) return pod.spec.serviceAccountName end,
   ["status.hostIP"] = function(pod) return pod.status and pod.status.hostIP end,
   ["status.podIP"] = function(pod) return pod.status and pod.status.podIP end,
+  ["status.hostIPs"] = function(pod) return pod.status and pod.status.hostIP end,
   ["status.podIPs"] = function(pod) return pod.status and pod.status.podIP end,
 }
 

@@ -19,6 +19,11 @@ local task = require "task"
 
 local M = {}
 
+-- The command of an istio-proxy container.
+local AGENT = [[#!/bin/sh
+exec kfhost -e 'os.exit(require("lab.mesh.agent").main { ... })' "$@"
+]]
+
 local SIGNALS = { TERM = 15, KILL = 9, INT = 2, HUP = 1, QUIT = 3, USR1 = 10, USR2 = 12 }
 
 ---@class lab.Runtime
@@ -33,6 +38,7 @@ function M.new(cluster, options)
   local bin = fs.join(options.root, "bin")
   fs.mkdir(bin, { parents = true })
   fs.symlink(host.executable(), fs.join(bin, "kfhost"))
+  fs.write(fs.join(bin, "pilot-agent"), AGENT, { mode = 493 })
   return setmetatable({ cluster = cluster, root = options.root, bin = bin, plain = options.plain, addresses = 0,
     alone = options.alone, switch = switch.new(cluster), network = tonumber(hash.random_hex(2), 16),
     running = {} }, runtime)
@@ -83,25 +89,28 @@ end
 local BASE = { HOME = "/root", PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                LANG = "C.UTF-8", TERM = "xterm" }
 
--- The pod as its containers see it: with the address that it has by now.
-local function pod_with_address(sandbox)
-  local copy = {}
-  for field, value in pairs(sandbox.pod) do copy[field] = value end
-  copy.status = { hostIP = (copy.status or {}).hostIP, podIP = sandbox.ip }
-  return copy
+local PROXY_SOCKET = "/var/run/kfhost/proxy"
+
+-- What the program of a sidecar needs to tell the lab that it is there.
+local function proxy_variables(self, sandbox, all)
+  local time_scale = self.cluster.nodes and self.cluster.nodes.scale or 1
+  all.KFHOST_TIME_SCALE = tostring(time_scale)
+  all.KFHOST_PROXY_SOCKET = sandbox.link and PROXY_SOCKET or sandbox.proxy_path
+  if not sandbox.link then all.KFHOST_PROXY_ADDRESS = sandbox.ip end
 end
 
 local function variables(self, sandbox, container)
-  local values = environment.of(self.cluster, pod_with_address(sandbox), container)
+  local values = environment.of(self.cluster, sandbox.pod, container)
   local all = {}
   for name, value in pairs(BASE) do all[name] = value end
   all.HOSTNAME = sandbox.pod.spec.hostname or sandbox.pod.metadata.name
   for name, value in pairs(environment.services(self.cluster, sandbox)) do all[name] = value end
+  if container.name == "istio-proxy" then proxy_variables(self, sandbox, all) end
   for name, value in pairs(values) do all[name] = value end
   return all
 end
 
-local function mounts(container, directories)
+local function mounts(self, sandbox, container, directories)
   local list = {}
   for _, mount in ipairs(container.volumeMounts or {}) do
     local source = directories[mount.name]
@@ -117,6 +126,12 @@ local function mounts(container, directories)
     list[#list + 1] = { source = source, target = mount.mountPath, read_only = mount.readOnly or false }
   end
   list[#list + 1] = { source = host.executable(), target = "/kfhost/kfhost", read_only = true }
+  if container.name == "istio-proxy" and sandbox.proxy_path then
+    list[#list + 1] = { source = sandbox.proxy_path, target = PROXY_SOCKET }
+  end
+  if container.image:find("proxyv2", 1, true) then
+    list[#list + 1] = { source = fs.join(self.bin, "pilot-agent"), target = "/kfhost/pilot-agent", read_only = true }
+  end
   table.sort(list, function(a, b) return #a.target < #b.target end)
   return list
 end
@@ -152,8 +167,8 @@ local function move_metrics(container, list, directories)
 end
 
 -- In namespaces: a process of ours sets them up and becomes the command.
-local function confined(_, sandbox, container, place, list, values, directories)
-  local binds = mounts(container, directories)
+local function confined(self, sandbox, container, place, list, values, directories)
+  local binds = mounts(self, sandbox, container, directories)
   local message = fs.join(place, "termination-log")
   fs.write(message, "")
   binds[#binds + 1] = { source = message, target = container.terminationMessagePath or "/dev/termination-log" }
@@ -185,10 +200,10 @@ local function program(name, path)
 end
 
 -- Without namespaces: the command itself, with a folder that has the paths.
-local function unconfined(self, _, container, place, list, values, directories)
+local function unconfined(self, sandbox, container, place, list, values, directories)
   local root = fs.join(place, "root")
   fs.mkdir(root, { parents = true })
-  for _, mount in ipairs(mounts(container, directories)) do
+  for _, mount in ipairs(mounts(self, sandbox, container, directories)) do
     local target = fs.join(root, (mount.target:gsub("^/+", "")))
     fs.mkdir(fs.dirname(target), { parents = true })
     fs.symlink(mount.source, target)
@@ -261,7 +276,8 @@ function runtime:start(sandbox, container, directories, count)
   fs.write(log, "")
   local child = proc.spawn(options)
   local self_process = setmetatable({
-    child = child, pid = child.pid, started = self.cluster:now(), log = log, message = message, values = values,
+    cluster = self.cluster, child = child, pid = child.pid,
+    started = self.cluster:now(), log = log, message = message, values = values,
     ended = task.event(), confined = sandbox.link ~= nil, place = place,
   }, process)
   self.running[self_process] = true
@@ -288,6 +304,13 @@ function runtime:close()
   for one in pairs(self.running) do list[#list + 1] = one end
   for _, one in ipairs(list) do one:kill() end
   for _, one in ipairs(list) do one:wait(5) end
+end
+
+---Adds a line to its log.
+---@param text string
+function process:say(text)
+  pcall(fs.append, self.log, ("%s %s\n"):format(require("lab.clock").micro(self.cluster:now_exact()), text))
+  if self.cluster.log_written then self.cluster.log_written:set() end
 end
 
 ---Sends a signal to the first process only.
@@ -334,6 +357,15 @@ function process:children()
   return list
 end
 
+-- The same, once it is there: what sets the container up starts it at last.
+local function started_pid(self)
+  for _ = 1, 3000 do
+    local pid = self:inner_pid()
+    if pid or self.finished then return pid end
+    self.ended:wait(0.01)
+  end
+end
+
 ---The options of one more command in a container that runs.
 ---@param sandbox table
 ---@param list string[]
@@ -347,7 +379,7 @@ function process:command(sandbox, list)
   end
   local spec = fs.join(self.place, "exec-" .. require("hash").random_hex(4) .. ".json")
   fs.write(spec, json.encode {
-    holder = sandbox.link.pid, process = self:inner_pid(), argv = json.array(list),
+    holder = sandbox.link.pid, process = started_pid(self), argv = json.array(list),
     environment = json.array(pairs_of(self.values)), directory = "/",
   })
   return { host.executable(), "-e", ("require('lab.container').exec(%q)"):format(spec), clear_env = true,

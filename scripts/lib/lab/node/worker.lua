@@ -2,8 +2,8 @@
 -- Not for processes (lab.node.runtime) nor for the text of statuses (lab.node.report).
 --   worker.start(nodes, pod) -> worker
 --
--- Volumes, then init containers in order (those with restartPolicy Always stay and serve), then all
--- containers at once; restarts by policy with growing delay; the end when the main containers have ended.
+-- Volumes, then init containers in order (those with restartPolicy Always stay and serve), then the containers
+-- in order, without waiting for their ends; restarts by policy with growing delay; the end when they have ended.
 
 local base = require "lab.controllers.base"
 local clock = require "lab.clock"
@@ -38,7 +38,8 @@ local function is_sidecar(container) return container.restartPolicy == "Always" 
 
 local function new_container(spec, init)
   return { spec = spec, name = spec.name, init = init, sidecar = init and is_sidecar(spec), restarts = 0,
-           waiting = init and "PodInitializing" or "ContainerCreating", ready = false, started = false }
+           waiting = init and "PodInitializing" or "ContainerCreating", ready = false, started = false,
+           tried = task.event() }
 end
 
 local function policy_of(self, c)
@@ -61,6 +62,7 @@ local function pull(self, c)
     self:event("Warning", "Failed", ('Failed to pull image "%s": %s'):format(c.spec.image, image.advice(c.spec.image)))
     self:event("Warning", "Failed", "Error: ErrImagePull")
     self:publish()
+    c.tried:set()
     self:sleep(delay)
     c.waiting, c.waiting_text = "ImagePullBackOff", ('Back-off pulling image "%s": ErrImagePull: %s'):format(
       c.spec.image, text)
@@ -89,6 +91,7 @@ local function start(self, c)
     c.waiting, c.waiting_text = missing and "CreateContainerConfigError" or "CreateContainerError", text
     self:event("Warning", "Failed", "Error: " .. text)
     self:publish()
+    c.tried:set()
     self:sleep(1)
   end
 end
@@ -165,13 +168,15 @@ local function watch_probes(self, c)
     c.started, c.ready = true, true
     return
   end
-  c.probes = { task.spawn(function()
+  local list = {}
+  c.probes = list
+  list[1] = task.spawn(function()
     pcall(watch_startup, self, c)
-    if c.process and not c.process.finished then
-      c.probes[2] = task.spawn(function() pcall(watch_readiness, self, c) end)
-      c.probes[3] = task.spawn(function() pcall(watch_liveness, self, c) end)
+    if c.probes == list and c.process and not c.process.finished then
+      list[2] = task.spawn(function() pcall(watch_readiness, self, c) end)
+      list[3] = task.spawn(function() pcall(watch_liveness, self, c) end)
     end
-  end) }
+  end)
 end
 
 local function end_probes(c)
@@ -196,12 +201,14 @@ local function run_container(self, c, on_started)
     start(self, c)
     watch_probes(self, c)
     post_start(self, c)
+    c.tried:set()
     self:publish()
     if on_started then on_started(c) end
     c.process:wait()
     end_probes(c)
     c.ready, c.started = false, false
     c.last = c.process
+    if self.cluster.mesh then self.cluster.mesh:ended(self.sandbox, c.name) end
     local success = c.process.exit_code == 0
     local policy = policy_of(self, c)
     if self.ending or policy == "Never" or policy == "OnFailure" and success then
@@ -288,7 +295,11 @@ end
 local function run_main(self)
   local jobs = {}
   for i, c in ipairs(self.main) do
-    jobs[i] = function() return run_container(self, c) and 1 or 0 end
+    jobs[i] = function()
+      local before = self.main[i - 1]
+      if before then before.tried:wait() end -- one after the other, each with its postStart hook
+      return run_container(self, c) and 1 or 0
+    end
   end
   local results = task.all(jobs)
   local success = true
@@ -328,6 +339,9 @@ end
 local function live(self)
   self.sandbox = self.nodes.runtime:sandbox(self.pod)
   self.sandbox.node_address = self.nodes:address(self.pod.spec.nodeName)
+  -- What containers may ask of their pod, which has its addresses only now.
+  self.sandbox.pod = { metadata = self.pod.metadata, spec = self.pod.spec,
+    status = { podIP = self.sandbox.ip, hostIP = self.sandbox.node_address } }
   if self.sandbox.alone then
     self:event("Warning", "NotConnected", ("This kernel does not let the lab catch the pod's connections (%s): only "
       .. "programs that follow http_proxy reach services"):format(self.sandbox.problem))
