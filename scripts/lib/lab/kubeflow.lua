@@ -11,6 +11,7 @@ local tenants = require "lab.kubeflow.tenants"
 
 local M = {}
 
+local ISSUER = require("lab.auth").ISSUER
 local AUDIENCE = "pipelines.kubeflow.org" -- of tokens, and the group that access reviews name
 
 ---@class lab.Kubeflow
@@ -37,6 +38,15 @@ local function ask_cluster(client, state)
   end
 end
 
+-- With a mesh, what Kubeflow says of who reaches whom; without one only the kinds of such objects.
+local function install_policies(client, lab)
+  if not lab.mesh then return require("lab.mesh.kinds").put(lab.cluster) end
+  client:apply({ apiVersion = "v1", kind = "Namespace", metadata = { name = "istio-system" } }, { force = true })
+  for _, object in ipairs(require("lab.kubeflow.istio").all { issuer = ISSUER }) do
+    client:apply(object, { force = true })
+  end
+end
+
 ---Adds Pipelines and Katib to a lab that runs.
 ---@param lab lab.Running
 ---@param options {root: string, multi_user: boolean?, engine: "local"|"none"|nil, jobs: integer?, images: table?,
@@ -52,6 +62,7 @@ function M.attach(lab, options)
     engine = options.engine, multi_user = options.multi_user, log = options.log }
   if options.multi_user then ask_cluster(client, own.state) end
   client:apply({ apiVersion = "v1", kind = "Namespace", metadata = { name = "kubeflow" } }, { force = true })
+  install_policies(client, lab)
   hosted.put(lab.cluster, { namespace = "kubeflow", name = "ml-pipeline", labels = { app = "ml-pipeline" },
     account = "ml-pipeline", sidecar = true,
     ports = { { name = "http", port = 8888, local_port = own.port } } })

@@ -43,7 +43,7 @@ end
 ---Waits for something to become true; the processes of pods need real time.
 function M.eventually(what, check)
   local started = os.time()
-  while os.time() - started < 30 do
+  while os.time() - started < 50 do
     local value = check()
     if value then return value end
     local pause = task.event()

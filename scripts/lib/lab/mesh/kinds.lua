@@ -22,21 +22,23 @@ local KINDS = {
 }
 
 local function definition(entry)
-  local group, versions = entry[1] .. ".istio.io", json.array {}
+  local group = entry[1]:find(".", 1, true) and entry[1] or entry[1] .. ".istio.io"
+  local versions = json.array {}
   for i, name in ipairs(entry[4]) do
     versions[i] = { name = name, served = true, storage = i == 1, subresources = { status = json.object {} },
       schema = { openAPIV3Schema = { type = "object", ["x-kubernetes-preserve-unknown-fields"] = true } } }
   end
   return { metadata = { name = entry[3] .. "." .. group, labels = { app = "istio-pilot" } }, spec = {
-    group = group, scope = "Namespaced", versions = versions, names = { kind = entry[2], plural = entry[3],
-      singular = entry[2]:lower(), listKind = entry[2] .. "List", shortNames = entry[5],
-      categories = { "istio-io", group:gsub("%.", "-") .. "" } } } }
+    group = group, scope = entry.scope or "Namespaced", versions = versions,
+    names = { kind = entry[2], plural = entry[3], singular = entry[2]:lower(), listKind = entry[2] .. "List",
+      shortNames = entry[5], categories = { (group:gsub("%.", "-")) } } } }
 end
 
 ---Makes the definitions that are not there yet.
 ---@param cluster lab.Cluster
-function M.put(cluster)
-  for _, entry in ipairs(KINDS) do
+---@param list table[]? {group, kind, plural, versions, short names, scope =}; default: Istio's
+function M.put(cluster, list)
+  for _, entry in ipairs(list or KINDS) do
     local made = definition(entry)
     if not inside.view(cluster, DEFINITIONS, nil, made.metadata.name) then
       local done, problem = inside.create(cluster, DEFINITIONS, made, "istiod")

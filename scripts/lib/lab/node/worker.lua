@@ -19,6 +19,7 @@ local volumes = require "lab.node.volumes"
 local M = {}
 
 local BACKOFF, LONGEST = 10, 300
+local SHORTEST = 0.05 -- seconds between two probes, however short time is made
 
 ---@class lab.Worker
 local worker = {}
@@ -104,7 +105,7 @@ local function ask(self, c, probe, done)
     local ok, text = probes.check(self, c, probe)
     if ok then good, bad = good + 1, 0 else good, bad = 0, bad + 1 end
     if done(ok, text, ok and good or bad) then return end
-    self:sleep(probe.periodSeconds or 10)
+    task.sleep(math.max(SHORTEST, (probe.periodSeconds or 10) * self.scale)) -- their count is a time, too
   end
 end
 
