@@ -96,13 +96,25 @@ local function lose_node(cluster, name)
       condition.lastTransitionTime = cluster:time()
     end
   end)
-  inside.change(cluster, "nodes", nil, name, nil, "node-controller", function(node)
-    node.spec.taints = json.array { { key = "node.kubernetes.io/unreachable", effect = "NoSchedule" },
-                                    { key = "node.kubernetes.io/unreachable", effect = "NoExecute" } }
-  end)
   local node = inside.view(cluster, "nodes", nil, name)
   base.event(cluster, inside.with_kind(cluster, "nodes", node), "Normal", "NodeNotReady",
     ("Node %s status is now: NodeNotReady"):format(name), "node-controller")
+end
+
+-- A node that is heard of again goes on with its pods; what was deleted meanwhile is ended.
+local function find_nodes(cluster)
+  local nodes = cluster.nodes
+  for name in pairs(nodes and nodes.lost or {}) do
+    inside.change(cluster, "nodes", nil, name, "status", "kubelet", function(node)
+      for _, condition in ipairs(node.status.conditions or {}) do
+        local ready = condition.type == "Ready"
+        condition.status = ready and "True" or "False"
+        condition.reason = ready and "KubeletReady" or "KubeletHasSufficient" .. condition.type:gsub("Pressure", "")
+        condition.message, condition.lastTransitionTime = "the lab's node agent is running", cluster:time()
+      end
+    end)
+    nodes:found(name)
+  end
 end
 
 local INSTANT = {
@@ -113,6 +125,7 @@ local INSTANT = {
   clear = function(cluster)
     of(cluster).list, cluster.skew = {}, 0
     if cluster.nodes then cluster.nodes.start_delay = nil end
+    find_nodes(cluster)
   end,
 }
 

@@ -93,6 +93,18 @@ local function look(self, key)
   end
 end
 
+---A node that was lost is there again.
+---@param name string
+function nodes:found(name)
+  self.lost[name] = nil
+  for _, record in ipairs(self.cluster.store:collection("pods"):records()) do
+    if record.fields["spec.nodeName"] == name then self.controller:add(record.key) end
+  end
+  for _, one in pairs(self.workers) do
+    if one.pod.spec.nodeName == name then one:publish() end
+  end
+end
+
 ---@param ctx lab.Context
 function nodes:log(ctx, pod, container) return streams.log(self, ctx, pod, container) end
 

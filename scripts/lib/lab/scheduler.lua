@@ -81,6 +81,9 @@ local function check_node(pod, node)
   if required and not any_term(required, node) then return AFFINITY end
 end
 
+---Why a pod may not be on a node, but for its room.
+M.check_node = check_node
+
 -- --- room -----------------------------------------------------------------------------------------------
 
 local function requests(pod)

@@ -74,16 +74,16 @@ end
 ---Waits until a pod has a phase.
 function M.phase(call, name, wanted, path)
   return M.eventually(name .. " is " .. wanted, function()
-    local object = call("GET", (path or M.PODS) .. "/" .. name)
-    return object.status.phase == wanted and object
+    local there, object = pcall(call, "GET", (path or M.PODS) .. "/" .. name)
+    return there and object.status.phase == wanted and object
   end)
 end
 
 ---Waits until a pod is ready.
 function M.ready(call, name, path)
   return M.eventually(name .. " is ready", function()
-    local object = call("GET", (path or M.PODS) .. "/" .. name)
-    for _, condition in ipairs(object.status.conditions or {}) do
+    local there, object = pcall(call, "GET", (path or M.PODS) .. "/" .. name)
+    for _, condition in ipairs(there and object.status.conditions or {}) do
       if condition.type == "Ready" and condition.status == "True" then return object end
     end
   end)

@@ -39,11 +39,16 @@ local function members(cluster, service)
   return list
 end
 
+-- A pod that names the service as its subdomain has a name of its own there.
+local function hostname(service, pod)
+  return pod.spec.subdomain == service.metadata.name and pod.spec.hostname or nil
+end
+
 local function endpoints_of(service, list)
   local ready, waiting = json.array {}, json.array {}
   for _, pod in ipairs(list) do
     local into = pods.is_ready(pod) and not pod.metadata.deletionTimestamp and ready or waiting
-    into[#into + 1] = { ip = pod.status.podIP, nodeName = pod.spec.nodeName,
+    into[#into + 1] = { ip = pod.status.podIP, nodeName = pod.spec.nodeName, hostname = hostname(service, pod),
                         targetRef = target(pod, service.metadata.namespace) }
   end
   if #list == 0 then return nil end
@@ -65,6 +70,7 @@ local function slice_of(service, list)
     local leaving = pod.metadata.deletionTimestamp ~= nil
     local ready = pods.is_ready(pod)
     endpoints[i] = { addresses = json.array { pod.status.podIP }, nodeName = pod.spec.nodeName,
+                     hostname = hostname(service, pod),
                      targetRef = target(pod, service.metadata.namespace),
                      conditions = { ready = ready and not leaving, serving = ready, terminating = leaving } }
   end

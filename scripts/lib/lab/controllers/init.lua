@@ -4,7 +4,8 @@
 
 local M = {}
 
-local ALL = { "namespaces", "collector", "quotas", "disruption", "replicasets", "deployments", "jobs", "endpoints" }
+local ALL = { "namespaces", "collector", "quotas", "disruption", "replicasets", "deployments",
+              "statefulsets", "daemonsets", "jobs", "cronjobs", "endpoints", "taints" }
 
 -- What only a lab with nodes has.
 local OF_NODES = { "lab.controllers.volumes", "lab.scheduler", "lab.nodes" }

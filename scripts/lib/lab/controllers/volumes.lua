@@ -18,6 +18,7 @@ local M = {}
 local CLAIM, VOLUME, CLASS = "persistentvolumeclaims", "persistentvolumes", "storage.k8s.io/storageclasses"
 local ATTACHMENT = "storage.k8s.io/volumeattachments"
 local MANAGER = "kube-controller-manager"
+local FORCE_AFTER = 360 -- seconds after which volumes of a node that is lost are detached by force
 local SELECTED = "volume.kubernetes.io/selected-node"
 
 ---@class lab.Volumes
@@ -138,6 +139,17 @@ end
 
 -- --- attaching ------------------------------------------------------------------------------------------
 
+-- A pod that is to end on a node that nobody hears of counts as gone after six minutes: its volumes are
+-- detached by force.
+local function given_up(self, record)
+  local nodes = self.cluster.nodes
+  if not nodes or not nodes.lost[record.fields["spec.nodeName"]] then return false end
+  if not store.view(record).metadata.deletionTimestamp then return false end
+  local since = self.unmounting[record.uid] or self.cluster:now_exact()
+  self.unmounting[record.uid] = since
+  return self.cluster:now_exact() - since >= FORCE_AFTER * self.scale
+end
+
 ---Attaches the volumes of a pod to its node.
 ---@return string? problem
 function volumes:attach(pod)
@@ -154,7 +166,9 @@ function volumes:attach(pod)
       if there and there.spec.nodeName ~= pod.spec.nodeName then
         local users = {}
         for _, record in ipairs(users_of(self, pod.metadata.namespace, one.name, pod.metadata.uid)) do
-          if record.fields["spec.nodeName"] == there.spec.nodeName then users[#users + 1] = record.name end
+          if record.fields["spec.nodeName"] == there.spec.nodeName and not given_up(self, record) then
+            users[#users + 1] = record.name
+          end
         end
         if #users > 0 then
           return ('Multi-Attach error for volume "%s" Volume is already used by pod(s) %s'):format(
@@ -373,7 +387,8 @@ end
 ---@return lab.Controller
 function M.start(cluster, options)
   local profile = profiles[options.profile or "plain"]
-  local self = setmetatable({ cluster = cluster, profile = profile, scale = options.time_scale or 1 }, volumes)
+  local self = setmetatable({ cluster = cluster, profile = profile, scale = options.time_scale or 1,
+    unmounting = {} }, volumes)
   self.root = options.state and fs.join(options.state, "volumes")
     or options.root and fs.join(options.root, "volumes") or fs.tmpdir "kfhost-lab-volumes"
   fs.mkdir(self.root, { parents = true, mode = 448 })

@@ -27,8 +27,8 @@ local function first_line(text) return type(text) == "string" and text:match "^[
 
 ---Starts the process that holds a pod's namespaces.
 ---@param path string of a unix socket, free
----@param options {name: string, address: string, alone: string?} host name and address of the pod; alone: why
----  its connections are not to be caught
+---@param options {name: string, address: string, alone: string?, children: table} host name and address of the pod;
+---  alone: why its connections are not to be caught; children: the set of processes that the lab waits for at its end
 ---@return lab.Link?
 ---@return string? problem why there can be none; with a link: why no connections are caught
 function M.start(path, options)
@@ -36,16 +36,19 @@ function M.start(path, options)
   local spec = json.encode { path = path, name = options.name, address = options.address, alone = options.alone }
   local holder = proc.spawn { host.executable(), "-e", ("require('lab.container').hold(%q)"):format(spec),
     stdin = "null", stderr = "pipe", clear_env = true, env = { PATH = "/usr/bin:/bin" } }
+  options.children[holder] = true
   local ok, line = pcall(listening.accept, listening, 10)
   pcall(fs.remove, path)
   local said = ok and line:read(10)
   if said and said:match "^ready" then
-    return setmetatable({ holder = holder, line = line, pid = holder.pid }, link), said:match "^ready: ([^\n]+)"
+    return setmetatable({ holder = holder, line = line, pid = holder.pid, children = options.children }, link),
+      said:match "^ready: ([^\n]+)"
   end
-  if ok then line:close() end
   holder:kill "KILL"
+  if errors.is(line, "Cancelled") then error(line, 0) end
+  if ok then line:close() end
   local read, why = pcall(holder.read, holder, "stderr", 1)
-  pcall(holder.wait, holder, 5)
+  if pcall(holder.wait, holder, 5) then options.children[holder] = nil end
   return nil, first_line(said) or read and first_line(why) or "the process that makes them ended"
 end
 
@@ -83,7 +86,7 @@ end
 ---Ends the process.
 function link:close()
   self.line:close()
-  pcall(self.holder.wait, self.holder, 5)
+  if pcall(self.holder.wait, self.holder, 5) then self.children[self.holder] = nil end
 end
 
 -- --- in the pod -------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@
 
 local errors = require "errors"
 local forward = require "lab.network.forward"
-local proc = require "proc"
 
 local M = {}
 
@@ -13,15 +12,11 @@ local LARGEST = 10240 -- of what a command prints
 local function exec(worker, c, probe, timeout)
   local options = c.process:command(worker.sandbox, probe.exec.command)
   options.stdin, options.stderr = "null", "stdout"
-  local child = proc.spawn(options)
-  local ok, exit = pcall(child.wait, child, timeout)
-  if not ok then
-    child:kill "KILL"
-    pcall(child.wait, child, 5)
+  local exit, text = worker.nodes.runtime:run(options, timeout)
+  if not exit then
     return false, ("command timed out: %q timed out after %gs"):format(table.concat(probe.exec.command, " "), timeout)
   end
-  local read, text = pcall(child.read, child, "stdout", 1)
-  return exit.code == 0, read and text and text:sub(1, LARGEST) or ""
+  return exit.code == 0, text:sub(1, LARGEST)
 end
 
 local function port_of(container, port)

@@ -41,7 +41,7 @@ function M.new(cluster, options)
   fs.write(fs.join(bin, "pilot-agent"), AGENT, { mode = 493 })
   return setmetatable({ cluster = cluster, root = options.root, bin = bin, plain = options.plain, addresses = 0,
     alone = options.alone, switch = switch.new(cluster), network = tonumber(hash.random_hex(2), 16),
-    running = {} }, runtime)
+    running = {}, children = {} }, runtime)
 end
 
 -- --- sandboxes ------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ function runtime:sandbox(object)
   if not self.plain then
     local name = object.spec.hostname or object.metadata.name
     sandbox.link, sandbox.problem = link.start(fs.join(self.root, "link-" .. n), { name = name, address = sandbox.ip,
-      alone = self.alone })
+      alone = self.alone, children = self.children })
     if not sandbox.link then self.plain = sandbox.problem end
     sandbox.alone = sandbox.link and sandbox.problem
   else
@@ -72,8 +72,10 @@ function runtime:sandbox(object)
   end
   if not sandbox.link then sandbox.ip = loopback_address(self, n) end
   self.switch:name(sandbox)
-  self.switch:add(sandbox)
-  return sandbox
+  local ok, problem = pcall(self.switch.add, self.switch, sandbox)
+  if ok then return sandbox end
+  self:remove(sandbox)
+  error(problem, 0)
 end
 
 ---Ends what is left of a pod and removes its files.
@@ -238,7 +240,7 @@ local function follow(cluster, stream, path)
   while true do
     local ok, line = pcall(stream.read_line, stream, "stdout")
     if not ok or line == nil then return end
-    fs.append(path, ("%s %s\n"):format(clock.micro(cluster:now_exact()), line))
+    pcall(fs.append, path, ("%s %s\n"):format(clock.micro(cluster:now_exact()), line))
     if cluster.log_written then cluster.log_written:set() end
   end
 end
@@ -298,12 +300,35 @@ function runtime:start(sandbox, container, directories, count)
   return self_process
 end
 
+---Runs a command beside a container to its end. What is cut off is ended with the lab.
+---@param options table of proc.spawn
+---@param timeout number
+---@return proc.Exit? exit nil when it took too long
+---@return string text what it printed
+function runtime:run(options, timeout)
+  local child = proc.spawn(options)
+  self.children[child] = true
+  local ok, exit = pcall(child.wait, child, timeout)
+  if not ok then
+    child:kill "KILL"
+    if require("errors").is(exit, "Cancelled") then error(exit, 0) end
+    pcall(child.wait, child, 5)
+  end
+  self.children[child] = nil
+  local read, text = pcall(child.read, child, "stdout", 1)
+  return ok and exit or nil, read and text or ""
+end
+
 ---Kills what still runs, and waits for its end.
 function runtime:close()
   local list = {}
   for one in pairs(self.running) do list[#list + 1] = one end
   for _, one in ipairs(list) do one:kill() end
   for _, one in ipairs(list) do one:wait(5) end
+  for child in pairs(self.children) do
+    child:kill "KILL"
+    pcall(child.wait, child, 5)
+  end
 end
 
 ---Adds a line to its log.

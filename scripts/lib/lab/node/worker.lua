@@ -50,7 +50,10 @@ local function policy_of(self, c)
   return policy
 end
 
-function worker:publish() report.publish(self) end
+-- Of a node that is lost nothing is heard.
+function worker:publish()
+  if not self.nodes.lost[self.pod.spec.nodeName] then report.publish(self) end
+end
 
 -- --- one container --------------------------------------------------------------------------------------
 
@@ -77,7 +80,7 @@ end
 
 local function start(self, c)
   pull(self, c)
-  while true do
+  while not self.closed do
     local ok, process = pcall(self.nodes.runtime.start, self.nodes.runtime, self.sandbox, c.spec, self.directories,
       c.restarts)
     if ok then
@@ -200,6 +203,7 @@ local function run_container(self, c, on_started)
   local delay = BACKOFF
   while true do
     start(self, c)
+    if self.closed then return false end
     watch_probes(self, c)
     post_start(self, c)
     c.tried:set()
@@ -339,6 +343,7 @@ end
 
 local function live(self)
   self.sandbox = self.nodes.runtime:sandbox(self.pod)
+  if self.closed then return self.nodes.runtime:remove(self.sandbox) end -- while it was made
   self.sandbox.node_address = self.nodes:address(self.pod.spec.nodeName)
   -- What containers may ask of their pod, which has its addresses only now.
   self.sandbox.pod = { metadata = self.pod.metadata, spec = self.pod.spec,
@@ -414,7 +419,11 @@ end
 
 ---Ends everything at once, without a word to the API.
 function worker:close()
-  if self.closed then return end
+  local other = self.killer and self.killer ~= task.current() and self.killer
+  if self.closed then
+    if other then pcall(other.wait, other, 10) end -- it is at it
+    return
+  end
   self.closed, self.ending = true, true
   if self.deadline then self.deadline:cancel() end
   for _, list in ipairs { self.init, self.main } do
@@ -425,6 +434,7 @@ function worker:close()
     end
   end
   if self.life then self.life:cancel() end
+  if other then other:cancel() end
   if self.sandbox then self.nodes.runtime:remove(self.sandbox) end
 end
 

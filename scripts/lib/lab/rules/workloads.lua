@@ -173,9 +173,21 @@ function statefulsets.default(object)
   default_template(spec.template)
 end
 
+-- The claims of a stateful set are volumes of its pods.
+local function with_claims(spec)
+  if not spec.volumeClaimTemplates or not spec.template or not spec.template.spec then return spec.template end
+  local template = json.decode(json.encode(spec.template))
+  template.spec.volumes = template.spec.volumes or json.array {}
+  for _, claim in ipairs(spec.volumeClaimTemplates) do
+    local name = (claim.metadata or {}).name
+    table.insert(template.spec.volumes, { name = name, persistentVolumeClaim = { claimName = name } })
+  end
+  return template
+end
+
 function statefulsets.validate(object, causes)
   check_selector(object.spec, causes)
-  check_template(object.spec.template, "spec.template", causes, ALWAYS)
+  check_template(with_claims(object.spec), "spec.template", causes, ALWAYS)
   check_replicas(object.spec, causes)
 end
 

@@ -1,0 +1,181 @@
+-- lab.controllers.daemonsets: a pod on each node that a set is for.
+-- Not for choosing nodes (lab.scheduler): each pod is bound to its node by an affinity, as in Kubernetes.
+--   require "lab.controllers.daemonsets".start(cluster)
+
+local base = require "lab.controllers.base"
+local hash = require "hash"
+local inside = require "lab.inside"
+local json = require "json"
+local pods = require "lab.controllers.pods"
+local scheduler = require "lab.scheduler"
+local store = require "lab.store"
+
+local M = {}
+
+local SET, MANAGER, REVISION = "apps/daemonsets", "daemonset-controller", "controller-revision-hash"
+
+-- What a daemon's pod stays through.
+local TOLERATED = {
+  { "not-ready", "NoExecute" }, { "unreachable", "NoExecute" }, { "disk-pressure", "NoSchedule" },
+  { "memory-pressure", "NoSchedule" }, { "pid-pressure", "NoSchedule" }, { "unschedulable", "NoSchedule" },
+}
+
+local function tolerations(spec)
+  local list = json.array(spec.tolerations or {})
+  for _, one in ipairs(TOLERATED) do
+    list[#list + 1] = { key = "node.kubernetes.io/" .. one[1], operator = "Exists", effect = one[2] }
+  end
+  return list
+end
+
+-- To that node only, whatever else the template wants.
+local function bind(pod, node)
+  local field = { key = "metadata.name", operator = "In", values = json.array { node } }
+  local affinity = pod.spec.affinity or {}
+  pod.spec.affinity = affinity
+  local of_node = affinity.nodeAffinity or {}
+  affinity.nodeAffinity = of_node
+  local required = of_node.requiredDuringSchedulingIgnoredDuringExecution
+    or { nodeSelectorTerms = json.array { json.object {} } }
+  of_node.requiredDuringSchedulingIgnoredDuringExecution = required
+  for _, term in ipairs(required.nodeSelectorTerms) do term.matchFields = json.array { field } end
+end
+
+local function prepared(template)
+  local copy = json.decode(json.encode(template))
+  return { metadata = copy.metadata or {}, spec = copy.spec }
+end
+
+-- Whether a pod of the set belongs on a node: its selectors and taints, not its room.
+local function is_for(set, node)
+  local pod = prepared(set.spec.template)
+  pod.spec.tolerations = tolerations(pod.spec)
+  return scheduler.check_node(pod, node) == nil
+end
+
+local function make(cluster, set, node, revision)
+  local made, problem = pods.create(cluster, set.metadata.namespace, set.spec.template,
+    inside.owner(cluster, SET, set), set.metadata.name .. "-", function(pod)
+      pod.metadata.labels = pod.metadata.labels or {}
+      pod.metadata.labels[REVISION] = revision
+      pod.spec.tolerations = tolerations(pod.spec)
+      bind(pod, node)
+    end)
+  local about = inside.with_kind(cluster, SET, set)
+  if made then
+    base.event(cluster, about, "Normal", "SuccessfulCreate", "Created pod: " .. made.metadata.name, MANAGER)
+  else
+    base.event(cluster, about, "Warning", "FailedCreate", "Error creating: " .. problem.body.message, MANAGER)
+  end
+  return problem
+end
+
+local function delete(cluster, set, pod)
+  inside.delete(cluster, "pods", pod.metadata.namespace, pod.metadata.name, { uid = pod.metadata.uid })
+  base.event(cluster, inside.with_kind(cluster, SET, set), "Normal", "SuccessfulDelete",
+    "Deleted pod: " .. pod.metadata.name, MANAGER)
+end
+
+-- The node that a pod is on, or is meant for.
+local function node_of(pod)
+  if (pod.spec.nodeName or "") ~= "" then return pod.spec.nodeName end
+  local of_node = (pod.spec.affinity or {}).nodeAffinity
+  local required = of_node and of_node.requiredDuringSchedulingIgnoredDuringExecution
+  local fields = required and required.nodeSelectorTerms[1].matchFields
+  return fields and fields[1].values[1]
+end
+
+local function by_node(cluster, set)
+  local map = {}
+  for _, pod in ipairs(pods.owned(cluster, "pods", set.metadata.namespace, set.metadata.uid)) do
+    local name = node_of(pod)
+    if name and not (map[name] and pods.is_active(map[name])) then map[name] = pod end
+  end
+  return map
+end
+
+local function report(cluster, set, wanted, revision)
+  local current, ready, updated, misplaced = 0, 0, 0, 0
+  for name, pod in pairs(by_node(cluster, set)) do
+    if not wanted[name] then
+      misplaced = misplaced + 1
+    else
+      current = current + 1
+      if pods.is_ready(pod) then ready = ready + 1 end
+      if (pod.metadata.labels or {})[REVISION] == revision then updated = updated + 1 end
+    end
+  end
+  local count = 0
+  for _ in pairs(wanted) do count = count + 1 end
+  inside.change(cluster, SET, set.metadata.namespace, set.metadata.name, "status", "kube-controller-manager",
+    function(object)
+      object.status = { desiredNumberScheduled = count, currentNumberScheduled = current, numberReady = ready,
+        numberAvailable = ready > 0 and ready or nil, updatedNumberScheduled = updated > 0 and updated or nil,
+        numberUnavailable = count > ready and count - ready or nil, numberMisscheduled = misplaced,
+        observedGeneration = set.metadata.generation }
+    end)
+end
+
+-- An older pod goes when no more than maxUnavailable are missing.
+local function update(cluster, set, map, wanted, revision)
+  local strategy = set.spec.updateStrategy or {}
+  if strategy.type == "OnDelete" then return end
+  local missing, older = 0, {}
+  for name in pairs(wanted) do
+    local pod = map[name]
+    if not pod or pod.metadata.deletionTimestamp or not pods.is_ready(pod) then missing = missing + 1 end
+    if pod and pods.is_active(pod) and (pod.metadata.labels or {})[REVISION] ~= revision then
+      older[#older + 1] = pod
+    end
+  end
+  local most = math.tointeger((strategy.rollingUpdate or {}).maxUnavailable) or 1
+  table.sort(older, function(a, b) return a.metadata.name < b.metadata.name end)
+  for i = 1, math.min(#older, most - missing) do delete(cluster, set, older[i]) end
+end
+
+local function look(cluster, key)
+  local namespace, name = key:match "^(.-)/(.*)$"
+  local set = inside.view(cluster, SET, namespace, name)
+  if not set or set.metadata.deletionTimestamp then return end
+  local revision = hash.sha256(json.encode(set.spec.template, { sort = true })):sub(1, 10)
+  local wanted, map, problem = {}, by_node(cluster, set), nil
+  for _, record in ipairs(cluster.store:collection("nodes"):records()) do
+    if is_for(set, store.view(record)) then wanted[record.name] = true end
+  end
+  for node in pairs(wanted) do
+    local pod = map[node]
+    if pod and pods.is_finished(pod) and not pod.metadata.deletionTimestamp then
+      delete(cluster, set, pod)
+    elseif not pod then
+      problem = make(cluster, set, node, revision) or problem
+    end
+  end
+  for node, pod in pairs(map) do
+    if not wanted[node] and pods.is_active(pod) then delete(cluster, set, pod) end
+  end
+  update(cluster, set, by_node(cluster, set), wanted, revision)
+  report(cluster, set, wanted, revision)
+  if problem then error(problem, 0) end
+end
+
+---@param cluster lab.Cluster
+---@return lab.Controller
+function M.start(cluster)
+  local sets = cluster.store:collection(SET)
+  return base.new(cluster, {
+    name = "daemonsets", pause = 0.01,
+    on = function(collection, event, add)
+      if collection == SET then
+        if not event.removed then add(event.record.key) end
+      elseif collection == "nodes" and sets.count > 0 then
+        for _, record in ipairs(sets:records()) do add(record.key) end
+      elseif collection == "pods" then
+        local key = pods.owner_key(event.record, "DaemonSet")
+        if key then add(key) end
+      end
+    end,
+    look = function(key) look(cluster, key) end,
+  })
+end
+
+return M
