@@ -19,6 +19,7 @@ local server = {}
 ---@field max_body integer? default 3 MiB; a larger one is answered 413
 ---@field max_header integer? default 64 KiB; a larger head is answered 431
 ---@field max_connections integer? default 10000; for one more the oldest without a request ends, or it waits
+---@field max_requests integer? under way at once, streams too; default 10000; what comes then is answered 503 with Retry-After
 ---@field idle_timeout number|string|nil between requests, and for a client that takes no bytes; default 90 s
 ---@field request_timeout number|string|nil from the first byte of a request to its last, and for the TLS handshake; default 30 s
 

@@ -100,11 +100,16 @@ void kf_connection_open(struct server *server, int fd) {
   else if (server->raw) begin_raw(connection);
 }
 
+void kf_connection_release(struct connection *connection) {
+  if (connection->exchange) connection->server->handling--;
+  connection->exchange = NULL;
+}
+
 // The exchange learns that its client has gone; a task that streams is cancelled, since it may
 // wait for what will never come.
 static void detach(struct connection *connection) {
   struct exchange *exchange = connection->exchange;
-  connection->exchange = NULL;
+  kf_connection_release(connection);
   if (!exchange) return;
   exchange->connection = NULL;
   kf_gate_open(&exchange->changes);
@@ -283,6 +288,7 @@ static bool begin_request(struct connection *connection, size_t head_length) {
   int status = head_length > server->max_header ? 431
                : kf_head_parse(connection->in.data, head_length, head);
   if (!status && head->has_length && head->content_length > server->max_body) status = 413;
+  if (!status && server->handling >= server->most_requests) status = 503;
   if (status) return refuse(connection, status);
   connection->head_length = head_length;
   connection->body_length = 0;
@@ -361,7 +367,7 @@ static bool advance(struct connection *connection) {
 }
 
 void kf_connection_next(struct connection *connection) {
-  connection->exchange = NULL;
+  kf_connection_release(connection);
   if (!connection->keep_alive || connection->server->draining) {
     linger(connection);
     return;

@@ -127,6 +127,7 @@ static int spawn(lua_State *L) {
   lua_setiuservalue(L, 3, 1);
   exchange->task = task;
   connection->exchange = exchange;
+  connection->server->handling++;
   return 0;
 }
 

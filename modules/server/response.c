@@ -72,6 +72,7 @@ void kf_response_refuse(struct connection *connection, int status) {
   add_status(connection, status);
   add_line(out, "Content-Type", "text/plain; charset=utf-8");
   add_line(out, "Connection", "close");
+  if (status == 503) add_line(out, "Retry-After", "1");
   add_length(out, strlen(reason) + 1);
   kf_buffer_add(out, "\r\n", 2);
   kf_buffer_add_text(out, reason);
@@ -381,7 +382,7 @@ static int failed(lua_State *L, struct exchange *exchange) {
   if (!connection) return 0;
   if (exchange->answer != ANSWER_NONE) {
     exchange->connection = NULL;
-    connection->exchange = NULL;
+    kf_connection_release(connection);
     kf_connection_close(connection, false);
     return 0;
   }

@@ -195,6 +195,7 @@ static void read_limits(lua_State *L, struct server *server) {
   server->max_body = (size_t)integer_field(L, "max_body", 3 << 20, 0, 1 << 30);
   server->max_header = (size_t)integer_field(L, "max_header", 64 << 10, 256, 1 << 20);
   server->most_connections = (size_t)integer_field(L, "max_connections", 10000, 1, 1 << 20);
+  server->most_requests = (size_t)integer_field(L, "max_requests", 10000, 1, 1 << 20);
   server->idle_timeout = seconds_field(L, "idle_timeout", 90);
   server->request_timeout = seconds_field(L, "request_timeout", 30);
 }

@@ -37,6 +37,7 @@ struct server {
   SSL_CTX *tls;           // NULL: plain
   struct connection *connections;
   size_t count, most_connections;
+  size_t handling, most_requests;  // requests that have a task
   size_t max_body, max_header;
   double idle_timeout, request_timeout;
   bool draining;
@@ -102,6 +103,8 @@ static inline bool kf_connection_flushed(const struct connection *connection) {
 }
 // The answer is written: to the next request, or to the end.
 void kf_connection_next(struct connection *connection);
+// Its request is over: parts it from the exchange.
+void kf_connection_release(struct connection *connection);
 // The server drains: one without a request gets a moment, for what is on its way.
 void kf_connection_drain(struct connection *connection);
 // Of an upgraded one: goes on reading after its input was taken.

@@ -90,6 +90,28 @@ test("a head over the limit is answered 431", function()
   test.equal(status_of(answer(t, "GET / HTTP/1.1\r\n" .. table.concat(many) .. "\r\n")), 431)
 end)
 
+test("with as many requests under way as may be, another is answered 503 and told when to come again", function()
+  local go, running = task.event(), 0
+  local s <close> = listen { max_requests = 2, handler = function(request)
+    running = running + 1
+    if request.path == "/stream" then return { stream = function(w) w:write "a" go:wait(20) end } end
+    go:wait(20)
+    return { body = "done" }
+  end }
+  local stream <close> = http.stream { url = url(s, "/stream"), timeout = 10 }
+  test.equal(stream:read(10), "a")
+  local waiting = task.spawn(http.request, { url = url(s, "/wait"), timeout = 20 })
+  while running < 2 do task.sleep(0.01) end
+  local refused = http.request { url = url(s), timeout = 10 }
+  test.equal(refused.status, 503)
+  test.equal(refused.headers["retry-after"], "1")
+  go:set()
+  test.equal(waiting:wait(20).body, "done")
+  test.equal(stream:read(10), nil)
+  for _ = 1, 5 do test.equal(http.request { url = url(s), timeout = 10 }.body, "done") end
+  test.equal(running, 7)
+end)
+
 test("requests that come together are answered in their order", function()
   local s <close> = listen {}
   local text = answer(s, "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n"
