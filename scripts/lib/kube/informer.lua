@@ -21,6 +21,7 @@ local DEAD_AFTER <const> = 90 -- seconds without a sign of life, once a periodic
 local REOPEN_FROM <const>, REOPEN_TO <const> = 300, 600 -- seconds after which a stream is opened anew
 local HEALTHY <const> = 120 -- seconds after which a fault is the first one again
 local ANSWER_TIMEOUT <const> = 60 -- seconds for the head of an answer, and for each piece of a list
+local BEGINNINGS <const> = 3 -- watches that break off before all objects are told, then it is lists
 local PAGE <const> = 500
 local LAST = { duplicates = "last" }
 local INITIAL_END = "k8s.io/initial-events-end"
@@ -168,15 +169,23 @@ local function dead_stream(self)
   }
 end
 
+local function ended(stream)
+  if not stream.beginning then return nil end
+  errors.raise { code = "Protocol", message = "the watch ended before all objects were told" }
+end
+
 -- Follows the stream to its end: nil when the server ended it, true when it is time for a new one.
 local function follow(self, stream, reopen_at)
   while true do
     local limit = reopen_at
+    if stream.beginning then limit = math.min(limit, stream.last_sign + ANSWER_TIMEOUT) end
     if stream.armed then limit = math.min(limit, stream.last_sign + DEAD_AFTER) end
     local type = stream:step(limit)
-    if type == nil then return nil end
+    if type == nil then return ended(stream) end
     if type then
       on_event(self, stream, type)
+    elseif stream.beginning and task.now() >= limit then
+      errors.raise { code = "Timeout", message = ("watch %s: the list does not end"):format(self.kind) }
     elseif task.now() >= reopen_at then
       return true
     elseif stream.armed and task.now() >= stream.last_sign + DEAD_AFTER then
@@ -201,7 +210,10 @@ end
 local function watch(self, beginning)
   local began = task.now()
   local stream, reopen_at = open(self, beginning)
-  if beginning then self.store:begin() end
+  if beginning then
+    self.store:begin()
+    if self.synced then self.counts.relists = self.counts.relists + 1 end
+  end
   self.stream = stream
   local ok, result = pcall(follow, self, stream, reopen_at)
   self.stream = nil
@@ -213,18 +225,28 @@ local function watch(self, beginning)
   end
 end
 
--- Whether the server cannot begin a watch with all objects.
-local function is_unsupported(problem)
-  return errors.is(problem) and (problem.status == 400 or problem.status == 422)
+-- Whether a watch is to begin with all objects: as the script says, or as the server's version promises.
+local function begins_with_all(self)
+  if self.cannot_stream then return false end
+  if self.options.streaming ~= nil then return self.options.streaming end
+  return streams.streams_lists(self.client, self.options.transport)
+end
+
+-- Whether the server cannot begin a watch with all objects: it says so, or does not tell when they are all told.
+local function is_unsupported(self, problem)
+  if not errors.is(problem) then return false end
+  self.broken_beginnings = self.broken_beginnings + 1
+  return problem.status == 400 or problem.status == 422 or self.broken_beginnings >= BEGINNINGS
 end
 
 local function turn(self)
   if self.version then return watch(self, false) end
-  if self.options.streaming and not self.no_streaming then
+  if begins_with_all(self) then
     local ok, problem = pcall(watch, self, true)
+    if ok or self.version then self.broken_beginnings = 0 end
     if ok then return end
-    if not is_unsupported(problem) then error(problem, 0) end
-    self.no_streaming = true
+    if self.version or not is_unsupported(self, problem) then error(problem, 0) end
+    self.cannot_stream = true
   end
   list_all(self)
 end
@@ -424,7 +446,7 @@ function M:informer(options)
     if not OPTIONS[name] then error(("informer: unknown option '%s'"):format(tostring(name)), 2) end
   end
   local self_ = setmetatable({
-    client = self, kind = options.kind, options = options, counts = {}, unindexed = {},
+    client = self, kind = options.kind, options = options, counts = {}, unindexed = {}, broken_beginnings = 0,
     has_indices = options.index ~= nil, store = core.store { keep_managed_fields = options.keep_managed_fields },
     first_sync = task.event(), backoff = backoffs.new { first = 0.8, most = 30 },
   }, informer)

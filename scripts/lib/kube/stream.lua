@@ -54,6 +54,27 @@ function M.open(client, resource, options)
   }, stream)
 end
 
+-- From this minor version on, servers offer a watch that begins with all objects by default.
+local STREAMS_LISTS <const> = 34
+
+---Whether a list may come as the beginning of a watch, by the server's version; asked once a client.
+---@param client table
+---@param transport table?
+---@return boolean
+function M.streams_lists(client, transport)
+  if client.streams_lists == nil then
+    local ok, info = pcall(function()
+      local request = { method = "GET", verb = "get", path = "/version", timeout = 10, transport = transport }
+      return rest.decode(rest.send(client, request), request, client)
+    end)
+    if not ok and (not errors.is(info) or info.code == "Cancelled") then error(info, 0) end
+    local minor = ok and type(info) == "table" and tostring(info.minor):match "^%d+"
+    if not ok and not info.status then return false end -- nobody answered: asked again next time
+    client.streams_lists = ok and tonumber(info.major) == 1 and tonumber(minor or 0) >= STREAMS_LISTS
+  end
+  return client.streams_lists
+end
+
 -- The next piece of the answer: text, nil at the end, or false when the time is up.
 function stream:piece(timeout)
   local ok, text = pcall(self.connection.read, self.connection, timeout)

@@ -233,7 +233,7 @@ local function watch_stream(self, query, fault)
       raise("Connection", "the connection was reset")
     end
     if watch.ended then return nil end
-    local text = table.remove(first, 1) or wait_for_text(self, watch, timeout)
+    local text = not watch.silent and table.remove(first, 1) or wait_for_text(self, watch, timeout)
     return text and spoil(watch, text)
   end
   function stream.close()
@@ -264,6 +264,9 @@ end
 function cluster:transport(faults, handler)
   local function answer(options)
     local path, query = parse(options)
+    if path == "/version" then
+      return { status = 200, headers = {}, body = ('{"major":"1","minor":"%s"}'):format(self.minor) }
+    end
     local what = options.method ~= "GET" and options.method or query.watch and "watch" or "list"
     local fault = faults and faults(what, query)
     local refused = refuse(fault)
@@ -288,6 +291,7 @@ end
 function M.new()
   return setmetatable({
     version = 1000, oldest = 1000, objects = {}, history = {}, watchers = {}, watches = 0, uids = 0,
+    minor = "31", -- of the server's version
   }, cluster)
 end
 
