@@ -14,7 +14,10 @@ local hash = require "hash"
 local json = require "json"
 
 policy.config {
-  trial_image = { type = "string", doc = "an image with kfhost and a shell; without it trials stay as they are" },
+  runner = { type = "string", enum = { "kfhost", "python" },
+    doc = "what runs trials; kfhost where trial_image is set, else python: a program of Python's own library, in the "
+      .. "image that the trial has" },
+  trial_image = { type = "string", doc = "an image with kfhost and a shell" },
   service_account = { type = "string", default = "default-editor", doc = "what trials run as" },
   endpoint = { type = "string", doc = "of the KFP API, where it is not the cluster's own" },
 }
@@ -81,6 +84,21 @@ local function environment_of(trial, values, order, config)
   return environment
 end
 
+-- Katib appends to the command what it needs: no `exec` in front of it.
+local run_by = {}
+
+function run_by.kfhost(container, config)
+  container.image, container.command = config.trial_image or container.image, { "sh", "-c" }
+  container.args = { "kfhost kale trial" }
+  container.lifecycle = { preStop = { exec = { command = { "kfhost", "kale", "trial", "--cancel" } } } }
+end
+
+function run_by.python(container)
+  table.insert(container.env, { name = "KFHOST_RUNNER", value = require "kale.trial_program" })
+  container.command, container.args = { "sh", "-c" }, { 'python3 -u -c "$KFHOST_RUNNER"' }
+  container.lifecycle = { preStop = { exec = { command = { "sh", "-c", 'python3 -c "$KFHOST_RUNNER" --cancel' } } } }
+end
+
 policy.mutate {
   name = "older-kale-trial",
   doc = "gives the trial of an older Kale the program that waits, bears failures, and ends its run",
@@ -93,23 +111,18 @@ policy.mutate {
     if not container then return end
     local values, order = arguments_of(text)
     if not values.pipeline_id then return req:warn "its program is an older Kale's, but it names no pipeline_id" end
-    if not config.trial_image then
-      return req:warn("this trial runs an older Kale's program; the site has set no trial_image for kale-trial")
-    end
     local known = req:lookup("trials.kubeflow.org", req.namespace, owner.name)
     local trial = { trial = owner.name, uid = owner.uid, namespace = req.namespace, pipeline_id = values.pipeline_id,
       pipeline_version_id = values.version_id, experiment = values.experiment_name or "Default",
       objective = known and known.spec.objective and known.spec.objective.objectiveMetricName or nil }
-    container.image, container.command = config.trial_image, { "sh", "-c" }
-    container.args = { "kfhost kale trial" }
     container.env = environment_of(trial, values, order, config)
-    container.lifecycle = { preStop = { exec = { command = { "kfhost", "kale", "trial", "--cancel" } } } }
+    run_by[config.runner or (config.trial_image and "kfhost" or "python")](container, config)
     container.securityContext = container.securityContext or RESTRICTED
     local template = job.spec.template
     template.spec.serviceAccountName = config.service_account
     template.spec.terminationGracePeriodSeconds = 30
     workload.add_token(template)
-    req:warn("this trial runs `kfhost kale trial` in the place of an older Kale's program")
+    req:warn("this trial runs `%s` in the place of an older Kale's program", container.args[1])
   end,
 }
 
@@ -189,8 +202,13 @@ policy.test { name = "another trial is left alone", config = SITE, object = job 
 policy.test { name = "a job that is no trial's is left alone", config = SITE, expect = { allowed = true, patch = {} },
   object = { apiVersion = "batch/v1", kind = "Job", metadata = { name = "j", namespace = "team-a" },
     spec = { template = { spec = { containers = { { name = "main", command = { COMMAND } } } } } } } }
-policy.test { name = "without an image it stays as it is, and that is said", object = job { COMMAND },
-  expect = { allowed = true, patch = {}, warnings = "set no trial_image" } }
+policy.test { name = "without an image Python runs it, in the image that the trial has", object = job { COMMAND },
+  expect = { warnings = 'python3 %-u %-c "$KFHOST_RUNNER"', object = { spec = { template = { spec = { containers = { {
+    image = "kale/trial", command = { "sh", "-c" }, args = { 'python3 -u -c "$KFHOST_RUNNER"' },
+    env = { { name = "KFHOST_P_1" }, { name = "KFHOST_P_2" }, { name = "KFHOST_TRIAL" },
+      { name = "KFHOST_RUNNER", value = require "kale.trial_program" } } } } } } } } } }
+policy.test { name = "a trial that Python runs is not served again", expect = { patch = {} },
+  object = job({ "sh", "-c" }, { 'python3 -u -c "$KFHOST_RUNNER"' }) }
 
 local function trial(condition, deleted)
   return { apiVersion = "kubeflow.org/v1beta1", kind = "Trial", metadata = { name = "t-1", namespace = "team-a",

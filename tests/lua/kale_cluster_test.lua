@@ -1,6 +1,7 @@
 -- A notebook at a KFP server: submitted, and run as a trial; the server is the lab's.
 local test = require "test"
 local fs = require "fs"
+local hash = require "hash"
 local host = require "host"
 local json = require "json"
 local kfp = require "kfp"
@@ -128,106 +129,35 @@ test("a run that fails ends kale submit with 1, and its step's last lines are sh
   end)
 end)
 
+-- What the pod of an older Kale's trial sees, once kale-trial was there.
+local function older_trial(pipeline_id, config)
+  local set = require "policy".load("kale-trial", { config = config })
+  local answer = require "policy.trial".apply(set, { apiVersion = "batch/v1", kind = "Job",
+    metadata = { name = "t-1", namespace = "team-a", ownerReferences = { { apiVersion = "kubeflow.org/v1alpha3",
+      kind = "Trial", name = "t-1", uid = hash.uuid5("6ba7b811-9dad-11d1-80b4-00c04fd430c8", config.runner) } } },
+    spec = { template = { spec = { containers = { { name = "main", image = "older", command = {
+      ("python3 -u -c \"from kale.common.kfputils import create_and_wait_kfp_run; create_and_wait_kfp_run("
+        .. "pipeline_id='%s', run_name='t-1', experiment_name='tune', x='5')\""):format(pipeline_id) } } } } } } })
+  set:close()
+  local environment = {}
+  for _, one in ipairs(answer.object.spec.template.spec.containers[1].env) do environment[one.name] = one.value end
+  return environment
+end
+
 test("an older Kale's trial, as kale-trial leaves it, runs the newest version with values of their types", function()
-  with_server(function(k, _, directory)
+  with_server(function(k, server, directory)
     local uploaded = k:upload(compiled(directory).text, { name = "square" })
-    local set = require "policy".load("kale-trial", { config = { trial_image = "kfhost" } })
-    local answer = require "policy.trial".apply(set, { apiVersion = "batch/v1", kind = "Job",
-      metadata = { name = "t-1", namespace = "team-a", ownerReferences = { { apiVersion = "kubeflow.org/v1alpha3",
-        kind = "Trial", name = "t-1", uid = "1b5f7a8a-a84a-4969-b6f8-21b432ba1834" } } },
-      spec = { template = { spec = { containers = { { name = "main", image = "older", command = {
-        ("python3 -u -c \"from kale.common.kfputils import create_and_wait_kfp_run; create_and_wait_kfp_run("
-          .. "pipeline_id='%s', run_name='t-1', experiment_name='tune', x='5')\""):format(uploaded.pipeline_id)
-      } } } } } } })
-    set:close()
-    local environment = {}
-    local container = answer.object.spec.template.spec.containers[1]
-    for _, one in ipairs(container.env) do environment[one.name] = one.value end
+    local environment = older_trial(uploaded.pipeline_id, { runner = "kfhost", trial_image = "kfhost" })
     local lines = {}
     local out = { write = function(_, text) lines[#lines + 1] = text end, flush = function() end }
     test.equal(trial.run(k, trial.read(function(name) return environment[name] end), out), 0)
     test.equal(lines[1]:match " loss=(.*)\n$", "26")
-  end)
-end)
 
-test("kale submit shows the steps and what they print, says where the run is seen, and ends with its code", function()
-  with_server(function(_, server, directory)
-    fs.write(directory .. "/prints.py", "# %% [step:a]\nprint('hello from a')\nloss = 1.0\n# %% [step:b prev:a]\n"
-      .. "print('and b', loss)\n")
-    local result = proc.run { host.executable(), "kale", "submit", directory .. "/prints.py", "--endpoint", server.url }
-    if result.code ~= 0 then error(result.stderr, 0) end
-    for _, text in ipairs { "a | hello from a", "b | and b 1.0", "SUCCEEDED", server.url .. "/#/runs/details/" } do
-      if not result.stderr:find(text, 1, true) then error(("no '%s' in\n%s"):format(text, result.stderr), 0) end
-    end
-    test.equal(result.stdout:find("SUCCEEDED", 1, true) ~= nil, true)
-  end)
-end)
-
-test("a schedule has six fields; five are refused with the reason and the way to write them", function()
-  with_server(function(_, server, directory)
-    fs.write(directory .. "/square.py", NOTEBOOK)
-    local function schedule(cron)
-      return proc.run { host.executable(), "kale", "submit", directory .. "/square.py", "--endpoint", server.url,
-        "--cron", cron, "--json" }
-    end
-    local refused = schedule "0 3 * * *"
-    test.equal(refused.code, 2)
-    test.equal(refused.stderr:find("Write '0 0 3 * * *'", 1, true) ~= nil, true)
-    test.equal(schedule("every day").code, 2)
-    test.equal(next(server.state.recurring), nil)
-    local made = schedule "0 0 3 * * *"
-    if made.code ~= 0 then error(made.stderr, 0) end
-    local said = json.decode(made.stdout)
-    local kept = server.state.recurring[said.recurring_run_id]
-    test.equal(kept.trigger.cron_schedule.cron, "0 0 3 * * *")
-    test.equal(schedule("@daily").code, 0)
-  end, "none")
-end)
-
-test("Ctrl-C leaves the run; with --cancel it is ended", function()
-  with_server(function(_, server, directory)
-    fs.write(directory .. "/square.py", NOTEBOOK)
-    for _, cancel in ipairs { false, true } do
-      local process <close> = proc.spawn { host.executable(), "kale", "submit", directory .. "/square.py",
-        "--endpoint", server.url, "--name", tostring(cancel), cancel and "--cancel" or "--quiet", stderr = "pipe" }
-      while process:read_line("stderr", "30s"):find "PENDING" == nil do end
-      require "pod".kill(process.pid, 2)
-      local said = {}
-      repeat
-        local line = process:read_line "stderr"
-        said[#said + 1] = line
-      until not line
-      test.equal(process:wait().code, 130)
-      local wanted = cancel and "is ended" or "goes on"
-      test.equal(table.concat(said, "\n"):find(wanted, 1, true) ~= nil, true)
-      for _, run in pairs(server.state.runs) do
-        if run.display_name == tostring(cancel) then test.equal(run.state, cancel and "CANCELING" or "PENDING") end
-      end
-    end
-  end, "none")
-end)
-
-test("metrics keep their order in time, also where some bring no time of their own", function()
-  with_server(function(k, server, directory)
-    fs.write(directory .. "/steps.py", "# %% [step:a]\nfor v in (3, 2):\n"
-      .. "    print('KFHOST-METRIC {\"name\": \"loss\", \"value\": %d}' % v)\nloss = 1.0\n"
-      .. "# %% [pipeline-metrics]\nprint(loss)\n")
-    local compiled_steps = submit.compile(directory .. "/steps.py")
-    local uploaded = k:upload(compiled_steps.text, { name = "steps" })
-    local spec = { trial = "tune-abc", pipeline_id = uploaded.pipeline_id, pipeline_version_id = uploaded.version_id,
-      experiment = "tune", namespace = "team-a", objective = "loss" }
-    local lines = {}
-    local out = { write = function(_, text) lines[#lines + 1] = text end, flush = function() end }
-    local code = trial.run(k, trial.read(function(name) return name == "KFHOST_TRIAL" and json.encode(spec) or nil end),
-      out)
-    test.equal(code, 0)
-    local moments, values = {}, {}
-    for i, line in ipairs(lines) do
-      local time, value = line:match "^(%S+) loss=(%S+)"
-      moments[i], values[i] = require "kube.time".parse(time), tonumber(value)
-    end
-    test.same(values, { 3, 2, 1 })
-    for i = 2, #moments do test.equal(moments[i] >= moments[i - 1], true) end
-    test.equal(next(server.state.runs) ~= nil, true)
+    -- by Python alone
+    environment = older_trial(uploaded.pipeline_id, { runner = "python" })
+    environment.KF_PIPELINES_ENDPOINT = server.url
+    local process <close> = proc.spawn { "/usr/bin/python3", "-u", "-c", environment.KFHOST_RUNNER, env = environment }
+    test.equal(tonumber(process:read_line("stdout", "60s"):match " loss=(.*)$"), 26)
+    test.equal(process:wait("60s").code, 0)
   end)
 end)

@@ -42,7 +42,7 @@ def read_trial(environment):
         fail("KFHOST_TRIAL is not set: this command runs in the pod of a trial", USAGE)
     except ValueError as error:
         fail("KFHOST_TRIAL is no JSON: %s" % error, USAGE)
-    for field in ("trial", "pipeline_id", "pipeline_version_id", "experiment"):
+    for field in ("trial", "pipeline_id", "experiment"):
         if not trial.get(field):
             fail("KFHOST_TRIAL has no " + field, USAGE)
     trial["values"] = {}
@@ -61,7 +61,7 @@ def value_of(parameter, text):
             fail("parameter %s: there is no choice '%s'" % (parameter["name"], text), USAGE)
         return choices[text]
     try:
-        return {"STRING": str, "BOOLEAN": lambda word: word.lower() == "true", "NUMBER_INTEGER": int,
+        return {"STRING": str, "AUTO": str, "BOOLEAN": lambda word: word.lower() == "true", "NUMBER_INTEGER": int,
                 "NUMBER_DOUBLE": float}[kind](text)
     except ValueError:
         fail("parameter %s: '%s' is no number" % (parameter["name"], text), USAGE)
@@ -234,15 +234,38 @@ def cancel(k, trial, patience=0.0):
         time.sleep(FIRST_PAUSE)
 
 
+# The version that the trial names, or the newest. Its authorised answer shows that Pipelines is ready.
+def find_version(k, trial):
+    path = "/apis/v2beta1/pipelines/%s/versions" % trial["pipeline_id"]
+    if trial.get("pipeline_version_id"):
+        return k.get("%s/%s" % (path, trial["pipeline_version_id"]))
+    found = k.get(path + "?sort_by=created_at%20desc&page_size=1").get("pipeline_versions")
+    if not found:
+        raise Refused(404, "pipeline %s has no version" % trial["pipeline_id"])
+    return found[0]
+
+
+# Older programs give every value as a text: what it stands for is said by the pipeline.
+def set_types(trial, version):
+    spec = version.get("pipeline_spec") or {}
+    root = (spec.get("pipeline_spec") or spec).get("root") or {}
+    definitions = (root.get("inputDefinitions") or {}).get("parameters") or {}
+    for parameter in trial.get("parameters") or []:
+        name = parameter["name"]
+        if parameter.get("type") == "AUTO" and name in definitions:
+            declared = {"name": name, "type": definitions[name].get("parameterType")}
+            trial["values"][name] = value_of(declared, trial["values"][name])
+
+
 def run_trial(k, trial):
     seen = {"count": 0, "names": set()}
-    version = "/apis/v2beta1/pipelines/%s/versions/%s" % (trial["pipeline_id"], trial["pipeline_version_id"])
-    patient(lambda: k.get(version))
+    version = patient(lambda: find_version(k, trial))
+    set_types(trial, version)
     experiment = patient(lambda: find_experiment(k, trial))
     body = {"run_id": run_id(trial), "experiment_id": experiment, "display_name": trial["trial"],
             "description": "trial %s of experiment %s" % (trial["trial"], trial["experiment"]),
             "pipeline_version_reference": {"pipeline_id": trial["pipeline_id"],
-                                           "pipeline_version_id": trial["pipeline_version_id"]},
+                                           "pipeline_version_id": version["pipeline_version_id"]},
             "runtime_config": {"parameters": trial["values"]}}
     run = follow(k, patient(lambda: start(k, trial, body)), seen)
     if run["state"] != "SUCCEEDED":

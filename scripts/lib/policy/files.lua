@@ -82,6 +82,9 @@ function M.library()
       modules[module_name(name)] = { scripts.source(name), "@kfhost/" .. name }
     end
   end
+  -- What runs where there is no kfhost: the program of a trial, as a text.
+  modules["kale.trial_program"] = { ("return %q"):format(scripts.source "kale/runtime/trial.py"),
+    "@kfhost/kale/runtime/trial.py" }
   modules.policy = modules["policy.inside.author"]
   return modules
 end
