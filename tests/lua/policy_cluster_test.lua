@@ -111,6 +111,11 @@ local function pod(image)
     spec = { containers = { { name = "main", image = image or "busybox" } } } }
 end
 
+-- A watch may begin with all objects; servers that do not offer that are asked for a list instead.
+local function is_use(request, verb)
+  return request.verb == verb or (verb == "list" and request.verb == "watch")
+end
+
 -- The grants of the roles that no request was allowed by.
 local function unused(site)
   local rules = {}
@@ -124,7 +129,7 @@ local function unused(site)
       for _, name in ipairs(rule.resourceNames or { false }) do
         local used = false
         for _, request in ipairs(site.requests) do
-          used = used or request.verb == verb and request.resource == rule.resources[1]
+          used = used or is_use(request, verb) and request.resource == rule.resources[1]
             and request.group == rule.apiGroups[1] and (not name or request.name == name)
         end
         if not used then list[#list + 1] = ("%s %s %s"):format(verb, rule.resources[1], name or "") end
