@@ -41,6 +41,15 @@ function Socket:here() end
 ---@return string? address, integer? port that the other side meant, before a rule of this machine sent it here
 function Socket:destination() end
 
+---Of a terminal: the size of its window.
+---@param rows integer
+---@param columns integer
+function Socket:resize(rows, columns) end
+
+---A pseudo terminal: what is written to the socket is typed, what is read is shown.
+---@return net.Socket
+---@return string path what programs open
+function net.terminal() end
 ---@param options net.Options
 ---@return net.Socket
 function net.listen(options) end

@@ -6,12 +6,16 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <linux/netfilter_ipv4.h>
 #include <math.h>
 #include <netinet/tcp.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -22,6 +26,7 @@ enum { READ_SIZE = 65536, TEXT_SIZE = 256 };
 struct socket {
   struct kf_loop *loop;
   int fd;  // -1 when closed
+  bool terminal;  // the near end of a pseudo terminal
   struct kf_watch readable, writable;  // each from when somebody waits until it is
   struct kf_gate input, output;
 };
@@ -83,6 +88,19 @@ static void waited_input(lua_State *L, struct socket *socket) {
 
 static bool must_wait(int number) {
   return number == EAGAIN || number == EWOULDBLOCK || number == EINTR;
+}
+
+// The bytes of a terminal are those of a file; when nobody has it open any more, it says EIO.
+static ssize_t take(const struct socket *socket, char *bytes, size_t size) {
+  if (socket->fd < 0) return 0;
+  if (!socket->terminal) return recv(socket->fd, bytes, size, 0);
+  ssize_t count = read(socket->fd, bytes, size);
+  return count < 0 && errno == EIO ? 0 : count;
+}
+
+static ssize_t give(const struct socket *socket, const char *bytes, size_t size) {
+  if (socket->terminal) return write(socket->fd, bytes, size);
+  return send(socket->fd, bytes, size, MSG_NOSIGNAL);
 }
 
 // --- making and ending --------------------------------------------------------------------------
@@ -308,7 +326,7 @@ static int read_some(lua_State *L, int status, lua_KContext context) {
   struct socket *socket = check(L);
   if (status == LUA_YIELD) waited_input(L, socket);
   char bytes[READ_SIZE];
-  ssize_t count = socket->fd < 0 ? 0 : recv(socket->fd, bytes, sizeof bytes, 0);
+  ssize_t count = take(socket, bytes, sizeof bytes);
   if (count > 0) {
     lua_pushlstring(L, bytes, (size_t)count);
     return 1;
@@ -335,7 +353,7 @@ static int write_rest(lua_State *L, int status, lua_KContext context) {
   if (status == LUA_YIELD) kf_gate_waited(L);
   while (written < length) {
     if (socket->fd < 0) return kf_fail(L, "Closed", "the connection is closed");
-    ssize_t count = send(socket->fd, text + written, length - written, MSG_NOSIGNAL);
+    ssize_t count = give(socket, text + written, length - written);
     if (count >= 0) {
       written += (size_t)count;
       continue;
@@ -353,6 +371,30 @@ static int l_write(lua_State *L) {
   luaL_checkstring(L, 2);
   lua_settop(L, 2);
   return write_rest(L, LUA_OK, 0);
+}
+
+// --- terminals ----------------------------------------------------------------------------------
+
+// net.terminal() -> socket, path: a pseudo terminal: its near end, and where programs open the far one
+static int l_terminal(lua_State *L) {
+  struct socket *socket = new_socket(L);
+  socket->terminal = true;
+  socket->fd = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+  char path[64];
+  if (socket->fd < 0 || grantpt(socket->fd) != 0 || unlockpt(socket->fd) != 0 ||
+      ptsname_r(socket->fd, path, sizeof path) != 0)
+    return kf_fail_errno(L, errno, "make a terminal", "");
+  lua_pushstring(L, path);
+  return 2;
+}
+
+// socket:resize(rows, columns): of a terminal
+static int l_resize(lua_State *L) {
+  const struct socket *socket = check(L);
+  struct winsize size = {.ws_row = (unsigned short)luaL_checkinteger(L, 2),
+                         .ws_col = (unsigned short)luaL_checkinteger(L, 3)};
+  if (socket->fd >= 0) ioctl(socket->fd, TIOCSWINSZ, &size);
+  return 0;
 }
 
 // --- sockets as messages ------------------------------------------------------------------------
@@ -423,12 +465,13 @@ static int l_receive(lua_State *L) {
 
 int luaopen_kf_net(lua_State *L);
 int luaopen_kf_net(lua_State *L) {
-  static const luaL_Reg functions[] = {{"listen", l_listen}, {"connect", l_connect}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"listen", l_listen}, {"connect", l_connect}, {"terminal", l_terminal}, {NULL, NULL}};
   static const luaL_Reg methods[] = {
       {"accept", l_accept}, {"read", l_read},       {"write", l_write},
       {"finish", l_finish}, {"reset", l_reset},     {"close", l_close},
       {"send", l_send},     {"receive", l_receive}, {"peer", l_peer},
-      {"here", l_here},     {"destination", l_destination},
+      {"here", l_here},     {"destination", l_destination}, {"resize", l_resize},
       {"__gc", l_close},    {"__close", l_close},   {NULL, NULL},
   };
   luaL_newmetatable(L, TYPE_SOCKET);

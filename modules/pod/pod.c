@@ -192,6 +192,10 @@ static void reset_signals(void) {
 
 _Noreturn static void become(const char **argv, const char **environment, const char *directory) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (isatty(STDIN_FILENO)) {  // a terminal is this command's own: Ctrl-C is for it
+    setsid();
+    ioctl(STDIN_FILENO, TIOCSCTTY, 0);
+  }
   mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);  // if that is allowed
   reset_signals();
   if (chdir(directory) == 0) {

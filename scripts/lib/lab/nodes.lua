@@ -8,7 +8,6 @@ local fs = require "fs"
 local inside = require "lab.inside"
 local json = require "json"
 local runtime = require "lab.node.runtime"
-local status = require "lab.status"
 local streams = require "lab.node.streams"
 local task = require "task"
 local worker = require "lab.node.worker"
@@ -106,14 +105,16 @@ function nodes:found(name)
 end
 
 ---@param ctx lab.Context
-function nodes:log(ctx, pod, container) return streams.log(self, ctx, pod, container) end
+function nodes:log(ctx, pod, container) return require("lab.node.logs").read(self, ctx, pod, container) end
 
 ---@param ctx lab.Context
 function nodes:exec(ctx, pod, container) return streams.exec(self, ctx, pod, container) end
 
-function nodes.attach() status.raise(405, "MethodNotAllowed", "the lab does not attach to containers", {}) end
+---@param ctx lab.Context
+function nodes:attach(ctx, pod, container) return streams.attach(self, ctx, pod, container) end
 
-function nodes.portforward() status.raise(405, "MethodNotAllowed", "the lab forwards no ports", {}) end
+---@param ctx lab.Context
+function nodes:portforward(ctx, pod) return streams.portforward(self, ctx, pod) end
 
 ---Starts nodes and their agent.
 ---@param cluster lab.Cluster

@@ -12,10 +12,9 @@ local host = require "host"
 local image = require "lab.image"
 local json = require "json"
 local link = require "lab.network.link"
-local pod = require "pod"
 local proc = require "proc"
+local process = require "lab.node.process"
 local switch = require "lab.network.switch"
-local task = require "task"
 
 local M = {}
 
@@ -23,8 +22,6 @@ local M = {}
 local AGENT = [[#!/bin/sh
 exec kfhost -e 'os.exit(require("lab.mesh.agent").main { ... })' "$@"
 ]]
-
-local SIGNALS = { TERM = 15, KILL = 9, INT = 2, HUP = 1, QUIT = 3, USR1 = 10, USR2 = 12 }
 
 ---@class lab.Runtime
 local runtime = {}
@@ -143,13 +140,6 @@ local ACCOUNTS = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/no
 -- Nobody answers there: names are in the hosts file.
 local RESOLVER = "search %s.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
 
-local function pairs_of(values)
-  local list = {}
-  for name, value in pairs(values) do list[#list + 1] = name .. "=" .. value end
-  table.sort(list)
-  return list
-end
-
 local function words(container, values)
   local line = image.find(container.image)
   local list = image.command(container, line)
@@ -181,7 +171,7 @@ local function confined(self, sandbox, container, place, list, values, directori
   local spec = fs.join(place, "spec.json")
   fs.write(spec, json.encode {
     holder = sandbox.link.pid, root = root, mounts = binds, argv = json.array(list),
-    environment = json.array(pairs_of(values)), directory = container.workingDir or "/",
+    environment = json.array(process.pairs_of(values)), directory = container.workingDir or "/",
     files = { ["/etc/passwd"] = ACCOUNTS, ["/etc/group"] = "root:x:0:\nnogroup:x:65534:\n",
               ["/etc/resolv.conf"] = RESOLVER:format(sandbox.pod.metadata.namespace),
               ["/etc/hostname"] = sandbox.pod.metadata.name .. "\n",
@@ -218,31 +208,10 @@ local function unconfined(self, sandbox, container, place, list, values, directo
   values.HOME = root
   values.PATH = self.bin .. ":" .. values.PATH
   list[1] = program(list[1], values.PATH)
+  if container.tty then list = table.move(list, 1, #list, 4, { "setsid", "-c", "-w" }) end
   list.env = values
   list.cwd = root
   return list, message
-end
-
----@class lab.Process a container that runs or has run
----@field started number seconds since 1970
----@field finished number?
----@field exit_code integer?
----@field signal integer?
----@field log string path of its log
----@field message string path of its termination message
-
-local process = {}
-process.__index = process
-
--- Each line of output with its time, as container runtimes write it.
-local function follow(cluster, stream, path)
-  local clock = require "lab.clock"
-  while true do
-    local ok, line = pcall(stream.read_line, stream, "stdout")
-    if not ok or line == nil then return end
-    pcall(fs.append, path, ("%s %s\n"):format(clock.micro(cluster:now_exact()), line))
-    if cluster.log_written then cluster.log_written:set() end
-  end
 end
 
 -- A container whose image means a task of the lab.
@@ -272,32 +241,11 @@ function runtime:start(sandbox, container, directories, count)
   if #list == 0 then error("no command specified", 0) end
   local build = sandbox.link and confined or unconfined
   local options, message = build(self, sandbox, container, place, list, values, directories)
-  options.clear_env, options.stdin, options.stderr = true, "null", "stdout"
-  options.rlimits = { core = 0 }
-  local log = fs.join(place, "log")
-  fs.write(log, "")
-  local child = proc.spawn(options)
-  local self_process = setmetatable({
-    cluster = self.cluster, child = child, pid = child.pid,
-    started = self.cluster:now(), log = log, message = message, values = values,
-    ended = task.event(), confined = sandbox.link ~= nil, place = place,
-  }, process)
-  self.running[self_process] = true
-  sandbox.processes[container.name] = self_process
-  task.spawn(function()
-    follow(self.cluster, child, log)
-    local ok, exit = pcall(child.wait, child)
-    self_process.finished = self.cluster:now()
-    if ok then
-      self_process.signal = exit.signal
-      self_process.exit_code = exit.code or 128 + (exit.signal or 9)
-    else
-      self_process.exit_code = 137
-    end
-    self.running[self_process] = nil
-    self_process.ended:set()
-  end)
-  return self_process
+  options.clear_env, options.rlimits = true, { core = 0 }
+  local started = process.start(self, { options = options, container = container, log = fs.join(place, "log"),
+    message = message, values = values, confined = sandbox.link ~= nil, place = place })
+  sandbox.processes[container.name] = started
+  return started
 end
 
 ---Runs a command beside a container to its end. What is cut off is ended with the lab.
@@ -329,86 +277,6 @@ function runtime:close()
     child:kill "KILL"
     pcall(child.wait, child, 5)
   end
-end
-
----Adds a line to its log.
----@param text string
-function process:say(text)
-  pcall(fs.append, self.log, ("%s %s\n"):format(require("lab.clock").micro(self.cluster:now_exact()), text))
-  if self.cluster.log_written then self.cluster.log_written:set() end
-end
-
----Sends a signal to the first process only.
----@param name string "TERM", "KILL" …
-function process:signal_first(name)
-  if self.finished then return end
-  pod.kill(self.pid, SIGNALS[name] or 15)
-end
-
----Kills all processes.
-function process:kill()
-  if not self.finished then self.child:kill "KILL" end
-end
-
----@param timeout number?
----@return boolean whether it has ended
-function process:wait(timeout) return self.finished ~= nil or self.ended:wait(timeout) end
-
----The first process of a confined container, as this machine numbers it.
-function process:inner_pid()
-  local ok, text = pcall(fs.read, ("/proc/%d/task/%d/children"):format(self.pid, self.pid))
-  return ok and math.tointeger(tonumber(text:match "%d+"))
-end
-
--- The container's first process as this machine numbers it, whatever stands between.
-local function first_pid(self)
-  return self.confined and self:inner_pid() or self.pid
-end
-
----What the first process of a container takes for its own number ($$ in a shell).
----@return integer pid
-function process:shell_pid()
-  local pid = first_pid(self)
-  local ok, text = pcall(fs.read, ("/proc/%d/status"):format(pid))
-  return ok and math.tointeger(tonumber(text:match "NSpid:[^\n]-(%d+)\n")) or pid
-end
-
----The processes right below the first one.
----@return integer[] pids as this machine numbers them
-function process:children()
-  local pid, list = first_pid(self), {}
-  local ok, text = pcall(fs.read, ("/proc/%d/task/%d/children"):format(pid, pid))
-  for word in (ok and text or ""):gmatch "%d+" do list[#list + 1] = math.tointeger(tonumber(word)) end
-  return list
-end
-
--- The same, once it is there: what sets the container up starts it at last.
-local function started_pid(self)
-  for _ = 1, 3000 do
-    local pid = self:inner_pid()
-    if pid or self.finished then return pid end
-    self.ended:wait(0.01)
-  end
-end
-
----The options of one more command in a container that runs.
----@param sandbox table
----@param list string[]
----@return table options for proc.spawn
-function process:command(sandbox, list)
-  if not self.confined then
-    local options = table.move(list, 1, #list, 1, {})
-    options.env, options.clear_env = self.values, true
-    options.cwd = self.values.KFHOST_ROOT
-    return options
-  end
-  local spec = fs.join(self.place, "exec-" .. require("hash").random_hex(4) .. ".json")
-  fs.write(spec, json.encode {
-    holder = sandbox.link.pid, process = started_pid(self), argv = json.array(list),
-    environment = json.array(pairs_of(self.values)), directory = "/",
-  })
-  return { host.executable(), "-e", ("require('lab.container').exec(%q)"):format(spec), clear_env = true,
-           env = { PATH = "/usr/bin:/bin" } }
 end
 
 return M
