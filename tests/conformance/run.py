@@ -25,6 +25,16 @@ def start(kfhost, directory):
     return lab, config
 
 
+def has_current_kubectl():
+    """The group kubectl wants one of these years; Debian's is of 2020, and has a test of its own (kubectl_test.py)."""
+    try:
+        out = subprocess.run([os.environ.get("KUBECTL", "kubectl"), "version", "--client", "-o", "json"],
+                             capture_output=True, text=True).stdout
+        return int(re.sub(r"\D", "", json.loads(out)["clientVersion"]["minor"]) or 0) >= 30
+    except (OSError, ValueError, KeyError):
+        return False
+
+
 def as_json(config, kfhost):
     """The driver reads JSON without help; kubeconfig files are YAML."""
     text = subprocess.run([kfhost, "-e", "print(require('json').encode(require('yaml').decode(require('fs').read(%r))))"
@@ -44,6 +54,8 @@ def main():
             forget = "%s lab fault expire --kubeconfig %s" % (kfhost, config)
             env = dict(os.environ, KUBECONFIG=as_json(config, kfhost), KC_BOOKMARK_WAIT="0", KC_COMPACT_CMD=forget,
                        KC_RUN_ID=RUN)
+            if not has_current_kubectl():
+                env["KUBECTL"] = os.path.join(directory, "no-kubectl")
             subprocess.run([sys.executable, os.path.join(HERE, "kubeflow_crds.py"), WIRE], env=env, check=True)
             recorded = os.path.join(directory, "recorded")
             words = [word for group in groups for word in ("--group", group)]

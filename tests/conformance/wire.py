@@ -5,7 +5,9 @@ import json, os, re
 
 UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| [+]0000 UTC)")
-MASKS = [(re.compile('"?%s"?' % UID.pattern), "UID"), (TIME, "TIME"), (re.compile(r"kube-api-access-\w{5}\b"), "kube-api-access-XXXXX"),
+MASKS = [(re.compile('"?%s"?' % UID.pattern), "UID"), (TIME, "TIME"),
+         (re.compile(r'resourceVersion: "\d+"'), 'resourceVersion: "N"'),
+         (re.compile(r"kube-api-access-\w{5}\b"), "kube-api-access-XXXXX"),
          (re.compile(r"https://127\.0\.0\.1:\d+"), "https://ADDRESS"), (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),
          (re.compile(r"\b10\.\d+\.\d+\.\d+\b"), "IP"), (re.compile(r"\b([0-9A-F]{128}|[0-9A-F]{64})\b"), "HASH"),
          (re.compile(r"\b\d{2,}\b"), "N")]
@@ -170,6 +172,9 @@ def without_others(name, body):
     if isinstance(body, dict) and body.get("kind") == "Deployment":
         body = json.loads(json.dumps(body))
         body.pop("status", None)
+        for entry in body["metadata"].get("managedFields", []):
+            if entry["manager"] == "before-first-apply":
+                entry["fieldsV1"].pop("f:status", None)
         annotations = body["metadata"].get("annotations", {})
         annotations.pop("deployment.kubernetes.io/revision", None)
         if not annotations:
