@@ -114,8 +114,9 @@ def patient(ask):
                 raise
             if time.monotonic() - since > BUDGET:
                 fail("Pipelines did not answer for ten minutes: " + problem.message, BUDGET_SPENT)
+            listening = problem.status != 0
         time.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
+        pause = min(pause * 2, LONGEST_PAUSE) if listening else FIRST_PAUSE
 
 
 def find_experiment(k, trial):

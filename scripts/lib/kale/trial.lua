@@ -91,7 +91,8 @@ local function patient(ask)
       errors.raise { code = "Budget", message = "Pipelines did not answer for ten minutes", cause = value }
     end
     task.sleep(pause)
-    pause = math.min(pause * 2, LONGEST_PAUSE)
+    -- Whoever does not listen is not burdened by being asked: the run is to start as soon as it is back.
+    pause = value.code == "Connection" and FIRST_PAUSE or math.min(pause * 2, LONGEST_PAUSE)
   end
 end
 
