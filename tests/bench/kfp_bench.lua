@@ -95,7 +95,8 @@ require "task".event():wait()
 local function pages_of(url)
   local paths, token = {}, ""
   repeat
-    local path = ("/apis/v2beta1/runs?page_size=%d&page_token=%s"):format(PAGE, require "kfp.client.query".escape(token))
+    local escape = require "kfp.client.query".escape
+    local path = ("/apis/v2beta1/runs?page_size=%d&page_token=%s"):format(PAGE, escape(token))
     paths[#paths + 1] = url .. path
     token = json.decode(http.request { url = paths[#paths], proxy = "" }.body).next_page_token or ""
   until token == ""

@@ -13,6 +13,7 @@ local STYLE = [[
   .axis { stroke: #a3acba; stroke-width: 1; fill: none; } .grid { stroke: #a3acba; stroke-width: .5; opacity: .4; }
   .label { font: 12px ui-sans-serif, system-ui, sans-serif; fill: #5b6676; }
   .value { font: 11px ui-sans-serif, system-ui, sans-serif; fill: #5b6676; }
+  .above { paint-order: stroke; stroke: var(--card, #fff); stroke-width: 4px; stroke-linejoin: round; }
   @media (prefers-color-scheme: dark) { .label, .value { fill: #9aa5b5; } }
 ]]
 
@@ -191,7 +192,7 @@ end
 ---@param rows {values: any[], share: number, title: string?}[] share: 0 the worst, 1 the best
 ---@return string svg
 function M.parallel(axes_names, rows)
-  local parts, places, count = { open(WIDTH, HEIGHT) }, {}, #axes_names
+  local parts, places, marked, count = { open(WIDTH, HEIGHT) }, {}, {}, #axes_names
   local function x(i) return count == 1 and WIDTH / 2 or LEFT + (i - 1) / (count - 1) * (WIDTH - 2 * LEFT) end
   for i, name in ipairs(axes_names) do
     local marks
@@ -200,7 +201,8 @@ function M.parallel(axes_names, rows)
     parts[#parts + 1] = text(x(i), HEIGHT - BOTTOM + 22, name, "middle", "label")
     for _, mark in ipairs(marks) do
       local right = i == count and count > 1
-      parts[#parts + 1] = text(x(i) + (right and 6 or -6), places[i](mark[1]) + 4, mark[2], right and "start" or "end")
+      marked[#marked + 1] = text(x(i) + (right and 6 or -6), places[i](mark[1]) + 4, mark[2],
+        right and "start" or "end", "value above")
     end
   end
   table.sort(rows, function(a, b) return a.share < b.share end)
@@ -215,6 +217,7 @@ function M.parallel(axes_names, rows)
       .. "</path>"):format(colour_of(row.share), row.share == 1 and "3.5" or "1.5", table.concat(words),
       svg.escape(row.title or ""))
   end
+  table.move(marked, 1, #marked, #parts + 1, parts)
   parts[#parts + 1] = "</svg>\n"
   return table.concat(parts)
 end

@@ -57,6 +57,7 @@ local function step_section(step)
       .. escape(table.concat(lines, "\n", math.max(1, #lines - 19))) .. "</pre></div>"
   end
   if step.html and step.html ~= "" then parts[#parts + 1] = step.html end
+  if step.artifacts and step.artifacts ~= "" then parts[#parts + 1] = step.artifacts end
   if step.log and step.log ~= "" then
     parts[#parts + 1] = "<details><summary>log</summary><pre>" .. escape(step.log) .. "</pre></details>"
   end
@@ -91,6 +92,9 @@ local function sorted_pairs(map, format)
   return list
 end
 
+-- Artifacts of every step that are shown elsewhere.
+local OWN = { metrics = true, report = true }
+
 ---Writes report.html into the directory of a run.
 ---@param run table of kale.run
 ---@param result table of kfp.run
@@ -109,6 +113,7 @@ function M.write(run, result, names)
     steps[i] = {
       name = step.name, after = step.after, cells = step.cells, state = t.state, seconds = t.seconds,
       started = t.started, log = t.log and fs.try.read(t.log), html = t.name and displayed(run.directory, t.name),
+      artifacts = require "kale.artifacts".section(t.outputs, OWN),
     }
   end
   local path = fs.join(run.directory, "report.html")
