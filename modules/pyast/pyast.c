@@ -89,12 +89,33 @@ static void set_numbers(lua_State *L, int table, const char *name, const uint32_
   lua_setfield(L, table, name);
 }
 
-static void push_error_at(lua_State *L, const struct kf_tree *tree, uint32_t node) {
-  size_t line, column;
-  kf_utf8_position(tree->source, tree->first[node], &line, &column);
+// A place in a text, from which the next one is not far: places are mostly asked for in order.
+struct cursor {
+  const char *text;
+  size_t offset, line, column;
+};
+
+static struct cursor begin_of(const char *text) {
+  return (struct cursor){.text = text, .line = 1, .column = 1};
+}
+
+static void move_to(struct cursor *c, size_t offset) {
+  if (offset < c->offset) *c = begin_of(c->text);
+  for (; c->offset < offset; c->offset++) {
+    if (c->text[c->offset] == '\n') {
+      c->line++;
+      c->column = 1;
+    } else if (((unsigned char)c->text[c->offset] & 0xc0) != 0x80) {
+      c->column++;
+    }
+  }
+}
+
+static void push_error_at(lua_State *L, const struct kf_tree *tree, uint32_t node, struct cursor *c) {
+  move_to(c, tree->first[node]);
   lua_createtable(L, 0, 5);
-  set_integer(L, "line", line);
-  set_integer(L, "column", column);
+  set_integer(L, "line", c->line);
+  set_integer(L, "column", c->column);
   set_integer(L, "first", tree->first[node] + 1);
   set_integer(L, "last", tree->end[node]);
   if (tree->flags[node] & KF_NODE_MISSING)
@@ -106,13 +127,14 @@ static void push_error_at(lua_State *L, const struct kf_tree *tree, uint32_t nod
 // [-0, +1, m] pushes the errors; one inside another is left out.
 static void push_errors(lua_State *L, const struct kf_tree *tree) {
   lua_Integer count = 0;
+  struct cursor cursor = begin_of(tree->source);
   lua_newtable(L);
   for (uint32_t node = 0; node < tree->count;) {
     if (!(tree->flags[node] & (KF_NODE_ERROR | KF_NODE_MISSING))) {
       node++;
       continue;
     }
-    push_error_at(L, tree, node);
+    push_error_at(L, tree, node, &cursor);
     lua_rawseti(L, -2, ++count);
     node = tree->next[node];
   }
@@ -167,15 +189,34 @@ static int l_parse(lua_State *L) {
   return 1;
 }
 
+static const char cursor_key;
+
+// [-0, +1, m] pushes the cursor of pyast.position; its user value is the text, which so stays where it is.
+static struct cursor *push_cursor(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &cursor_key) == LUA_TUSERDATA) return lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  struct cursor *c = lua_newuserdatauv(L, sizeof *c, 1);
+  *c = begin_of("");
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &cursor_key);
+  return c;
+}
+
 // pyast.position(source, offset) -> line, column; the offset counts from 1
 static int l_position(lua_State *L) {
-  size_t size, line, column;
+  size_t size;
   const char *source = luaL_checklstring(L, 1, &size);
   lua_Integer offset = luaL_checkinteger(L, 2);
   luaL_argcheck(L, offset >= 1 && (size_t)offset <= size + 1, 2, "an offset in the source expected");
-  kf_utf8_position(source, (size_t)offset - 1, &line, &column);
-  lua_pushinteger(L, (lua_Integer)line);
-  lua_pushinteger(L, (lua_Integer)column);
+  struct cursor *c = push_cursor(L);
+  if (c->text != source) {
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
+    *c = begin_of(source);
+  }
+  move_to(c, (size_t)offset - 1);
+  lua_pushinteger(L, (lua_Integer)c->line);
+  lua_pushinteger(L, (lua_Integer)c->column);
   return 2;
 }
 
@@ -234,16 +275,15 @@ static void push_flags(lua_State *L, const struct kf_name *name) {
 }
 
 static void push_scope(lua_State *L, const struct kf_tree *tree, const struct kf_scopes *s,
-                       const struct kf_scope *scope) {
-  size_t line, column;
-  kf_utf8_position(tree->source, tree->first[scope->node], &line, &column);
+                       const struct kf_scope *scope, struct cursor *c) {
+  move_to(c, tree->first[scope->node]);
   lua_createtable(L, 0, 6);
   lua_pushstring(L, scope_kinds[scope->kind]);
   lua_setfield(L, -2, "kind");
   push_text(L, s, scope->name);
   lua_setfield(L, -2, "name");
   set_integer(L, "node", scope->node + 1);
-  set_integer(L, "line", line);
+  set_integer(L, "line", c->line);
   set_integer(L, "parent", scope->parent == KF_NONE ? 0 : scope->parent + 1);
   lua_newtable(L);
   for (uint32_t i = scope->first_name; i != KF_NONE; i = s->names[i].next) {
@@ -309,9 +349,10 @@ static int l_scopes(lua_State *L) {
     kf_scopes_free(s);
     luaL_error(L, "not enough memory");
   }
+  struct cursor cursor = begin_of(handle->tree.source);
   lua_createtable(L, (int)s->scope_count, 0);
   for (uint32_t i = 0; i < s->scope_count; i++) {
-    push_scope(L, &handle->tree, s, &s->scopes[i]);
+    push_scope(L, &handle->tree, s, &s->scopes[i], &cursor);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
   push_occurrences(L, s);

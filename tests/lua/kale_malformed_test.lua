@@ -108,3 +108,124 @@ test("a Python file with bytes changed, lost or doubled is planned or refused wi
     end
   end
 end)
+
+-- --- files as they are found ---------------------------------------------------------------------------
+
+local GOOD = '{"nbformat":4,"metadata":{},"cells":[{"cell_type":"code","metadata":{"tags":["step:a"]},"source":"x=1"}]}'
+
+local function with(field, value)
+  return (GOOD:gsub('"' .. field .. '":"?[^,}%]]+"?', '"' .. field .. '":' .. value, 1))
+end
+
+local function two_bytes(text) return (text:gsub(".", "%0\0")) end
+
+-- name -> text, and what is said of it.
+local NASTY = {
+  { "", "ends too early" }, { "  \n\n", "ends too early" }, { ("\0"):rep(100), "line 1, column 1" },
+  { "null", "JSON object" }, { "12", "JSON object" }, { "[1,2]", "'nbformat' is missing" },
+  { '"text"', "JSON object" }, { "{}", "'nbformat' is missing" },
+  { "<!DOCTYPE html><html>404</html>", "line 1, column 1" },
+  { "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "line 1, column 1" },
+  { "<<<<<<< HEAD\n" .. GOOD, "line 1, column 1" }, { GOOD:sub(1, -9), "ends too early" },
+  { GOOD .. "x", "line 1, column" }, { GOOD .. GOOD, "line 1, column" },
+  { two_bytes(GOOD), "UTF-16" }, { "\255\254" .. two_bytes(GOOD), "UTF-16" }, { "\254\255\0{", "UTF-16" },
+  { (GOOD:gsub("x=1", "x='\233'")), "malformed UTF-8" }, { (GOOD:gsub("x=1", "\\ud800")), "surrogate" },
+  { (GOOD:gsub("x=1", "\1")), "control character" }, { (GOOD:gsub("x=1", "a\\nb\\u0000")), "cell 1: line 2" },
+  { with("nbformat", "4e999"), "too large" }, { with("nbformat", "NaN"), "line 1, column" },
+  { with("nbformat", '"4"'), "not 3 or 4" }, { with("nbformat", "4.5"), "not 3 or 4" },
+  { with("nbformat", "99999999999999999999"), "not 3 or 4" }, { with("nbformat", "-4"), "not supported" },
+  { with("nbformat", "5"), "not supported" }, { with("nbformat", "2"), "not supported" },
+  { with("cells", "null").. "", "line 1" }, { '{"nbformat":4}', "'cells' is no list" },
+  { '{"nbformat":4,"cells":{"a":1}}', "'cells' is no list" }, { '{"nbformat":4,"cells":"x"}', "'cells' is no list" },
+  { '{"nbformat":4,"cells":[null]}', "cell 1: is no object" }, { '{"nbformat":4,"cells":[5]}', "cell 1: is no object" },
+  { '{"nbformat":4,"cells":[{}]}', "cell 1: has no 'cell_type'" },
+  { '{"nbformat":4,"metadata":"x","cells":[]}', "'metadata' is no object" },
+  { '{"nbformat":4,"metadata":null,"cells":[]}', "'metadata' is no object" },
+  { with("source", "5"), "cell 1: 'source'" }, { with("source", "null"), "cell 1: 'source'" },
+  { with("source", '["a\\n",5]'), "cell 1: line 2 of 'source'" }, { with("cell_type", "5"), "cell 1: has no" },
+  { (GOOD:gsub('%["step:a"%]', '"step:a"')), "cell 1: 'tags' is no list" },
+  { (GOOD:gsub('%["step:a"%]', "null")), "cell 1: 'tags' is no list" },
+  { (GOOD:gsub('{"tags":%["step:a"%]}', "[1]")), "cell 1: 'metadata' is no object" },
+  { '{"nbformat":3,"worksheets":5}', "'worksheets' is no list" },
+  { '{"nbformat":3,"worksheets":[null]}', "worksheet 1" },
+  { '{"nbformat":3,"worksheets":[{"cells":[{"cell_type":"code","input":5}]}]}', "cell 1" },
+  { ('{"a":'):rep(100000), "nested more than 500 deep" }, { ("["):rep(1000000), "nested more than 500 deep" },
+  { with("source", '"' .. ("x"):rep(17 * 1024 * 1024) .. '"'), "cell 1: 'source' is larger" },
+}
+
+test("files that are no notebooks are refused with what is wrong and where", function()
+  for i, case in ipairs(NASTY) do
+    local ok, err = pcall(notebook.parse, case[1], "a.ipynb")
+    assert(not ok and errors.is(err, "Notebook"), ("case %d is taken: %s"):format(i, case[2]))
+    local text = errors.text(err)
+    assert(text:find("a.ipynb", 1, true) and text:find(case[2], 1, true), ("case %d: %s"):format(i, text:sub(1, 300)))
+  end
+end)
+
+test("a byte order mark of UTF-8, and keys that come twice, are no reason to refuse a notebook", function()
+  test.equal(notebook.parse("\239\187\191" .. GOOD, "a.ipynb").cells[1].source, "x=1")
+  test.equal(notebook.parse("\239\187\191# %% [step:a]\nx=1\n", "a.py").cells[1].tags[1], "step:a")
+  test.equal(notebook.parse('{"nbformat":3,' .. GOOD:sub(2), "a.ipynb").format, 4)
+end)
+
+test("what is no file is refused and not waited for; links that lead nowhere are told", function()
+  local proc, host = require "proc", require "host"
+  local folder = test.tmpdir()
+  local function path_of(name) return fs.join(folder, name) end
+  proc.run { "mkfifo", path_of "fifo.ipynb" }
+  fs.mkdir(path_of "dir.ipynb")
+  fs.symlink("b.ipynb", path_of "a.ipynb")
+  fs.symlink("a.ipynb", path_of "b.ipynb")
+  fs.symlink("nowhere", path_of "gone.ipynb")
+  local nested = GOOD:gsub('"step:a"%]', '"notebook:p"],"notebook_path":"PATH"'):gsub("x=1", "")
+  fs.write(path_of "of_fifo.ipynb", (nested:gsub("PATH", "fifo.ipynb")))
+  fs.write(path_of "of_device.ipynb", (nested:gsub("PATH", "/dev/zero")))
+  fs.write(path_of "of_zero.ipynb", (nested:gsub("PATH", "a\\u0000")))
+  for name, said in pairs {
+    ["fifo.ipynb"] = "no file", ["dir.ipynb"] = "directory", ["a.ipynb"] = "symbolic links", ["gone.ipynb"] = "No such",
+    ["of_fifo.ipynb"] = "cell 1: error: fifo.ipynb cannot be read", ["of_device.ipynb"] = "cell 1: error: /dev/zero",
+    ["of_zero.ipynb"] = "cell 1: error: there is no notebook",
+  } do
+    local result = proc.run { host.executable(), "kale", "check", path_of(name), timeout = 50 }
+    test.equal(result.code, 1)
+    local text = result.stdout .. result.stderr
+    assert(text:find(said, 1, true) and text:find(name, 1, true), name .. ": " .. text)
+  end
+end)
+
+test("code that is nested deeper than Python takes is a finding at its place, and the rest is still checked", function()
+  local function deep(source)
+    local made = plan.make(notebook.parse(json.encode { nbformat = 4, cells = json.array {
+      { cell_type = "code", metadata = { tags = json.array { "step:a" } }, source = source },
+      { cell_type = "code", metadata = { tags = json.array { "step:b" } }, source = "print(nowhere)" },
+    } }, "a.ipynb"))
+    test.equal(made.diagnostics[#made.diagnostics].code, "undefined-name")
+    local d = made.diagnostics[1]
+    return d.code, d.cell, d.line, d.message
+  end
+  local blocks = {}
+  for i = 0, 400 do blocks[i + 1] = (" "):rep(i) .. "if 1:" end
+  blocks[#blocks + 1] = (" "):rep(401) .. "x = 1"
+  for source, message in pairs {
+    ["y = 1\nx = " .. ("("):rep(50000) .. (")"):rep(50000)] = "too many nested brackets",
+    ["y = 1\nx = " .. ("["):rep(300) .. ("]"):rep(300)] = "too many nested brackets",
+    ["y = 1\nx = 1" .. ("+1"):rep(20000)] = "too deeply nested",
+    ["y = 1\nx = " .. ("-"):rep(20000) .. "1"] = "too deeply nested",
+  } do
+    test.same({ deep(source) }, { "syntax", 1, 2, message })
+  end
+  local code, cell, line, message = deep(table.concat(blocks, "\n"))
+  test.same({ code, cell, message }, { "syntax", 1, "too many levels of indentation" })
+  assert(line > 90, tostring(line))
+end)
+
+test("a line of any length is shown around its place", function()
+  local diagnostics = require "kale.diagnostics"
+  local d = diagnostics.new("syntax", { cell = 1, line = 1, column = 5001, message = "m",
+    source = ("é"):rep(5000) .. "!" .. ("x"):rep(5000) })
+  local shown = diagnostics.render("a.ipynb", d, function(text) return text end)
+  local line, mark = shown:match "\n    (…[\xc3\xa9]+!x+…)\n    ( +%^)"
+  assert(line, shown)
+  test.equal(utf8.len(line:match "^(.-)!"), #mark - 1)
+  assert(#line < 400)
+end)

@@ -78,6 +78,7 @@ local function chain_to(nb, path)
 end
 
 local function read_file(nb, step, layout, wrong)
+  if step.reference:find("\0", 1, true) then return wrong("notebook-missing", {}) end
   local path = fs.join(fs.dirname(nb.path), step.reference)
   if not fs.exists(path) then return wrong("notebook-missing", {}) end
   local chain = chain_to(nb, path)

@@ -70,6 +70,17 @@ function M.sort(list)
   end)
 end
 
+local WIDEST = 160 -- bytes of a line on each side of a place
+
+-- What stands before a place in a line, and the line; of a long one the part around the place.
+local function clip(line, at)
+  local first, last = 1, #line
+  if at > WIDEST then first = utf8.offset(line, 0, at - WIDEST) or 1 end
+  if last - at > WIDEST then last = (utf8.offset(line, 0, at + WIDEST) or at + WIDEST) - 1 end
+  local left, right = first > 1 and "…" or "", last < #line and "…" or ""
+  return left .. line:sub(first, at), left .. line:sub(first, last) .. right
+end
+
 ---The finding as people read it: place, message, the line with a mark under the place, a hint.
 ---@param path string the notebook
 ---@param d kale.Diagnostic
@@ -82,8 +93,8 @@ function M.render(path, d, style)
   local colour = d.severity == "error" and "bold red" or "bold yellow"
   local lines = { ("%s: %s %s [%s]"):format(place, style(d.severity .. ":", colour), d.message, d.code) }
   if d.source then
-    local before = d.source:sub(1, (utf8.offset(d.source, d.column or 1) or #d.source + 1) - 1)
-    lines[#lines + 1] = "    " .. d.source
+    local before, shown = clip(d.source, (utf8.offset(d.source, d.column or 1) or #d.source + 1) - 1)
+    lines[#lines + 1] = "    " .. shown
     local blank = before:gsub("[^\t]+", function(run) return (" "):rep(term.width(run)) end)
     lines[#lines + 1] = "    " .. blank .. style("^", colour)
   end

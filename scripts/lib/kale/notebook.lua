@@ -25,8 +25,11 @@ local function text_of(path, place, source)
   return table.concat(source)
 end
 
+local LARGEST = 16 * 1024 * 1024 -- bytes of a cell: nobody has written more
+
 -- Python has no zero bytes; named here, while it is known whose they are.
 local function without_zeros(path, place, source)
+  if #source > LARGEST then fail(path, place, "'source' is larger than 16 MiB") end
   local at = source:find("\0", 1, true)
   if not at then return source end
   local _, lines = source:sub(1, at):gsub("\n", "")
@@ -127,7 +130,8 @@ function M.decode(text, path)
   end
   if type(document) ~= "table" then fail(path, nil, "a notebook is a JSON object") end
   local format = document.nbformat
-  if math.type(format) ~= "integer" then fail(path, nil, "'nbformat' is missing: this is no notebook") end
+  if format == nil then fail(path, nil, "'nbformat' is missing: this is no notebook") end
+  if math.type(format) ~= "integer" then fail(path, nil, "'nbformat' is not 3 or 4") end
   if format ~= 3 and format ~= 4 then fail(path, nil, ("nbformat %s is not supported, only 3 and 4"):format(format)) end
   return document, format
 end
@@ -138,6 +142,10 @@ end
 ---@return {path: string, metadata: table, cells: table[], format: 3|4|"percent", language: string?}
 ---  raises "Notebook" with the place
 function M.parse(text, path)
+  if text:find "^\255\254" or text:find "^\254\255" or text:find "^%z?[{%[#]%z" then
+    fail(path, nil, "the file is UTF-16 or UTF-32, a notebook is UTF-8")
+  end
+  text = text:gsub("^\239\187\191", "")  -- what some editors put at the beginning of UTF-8
   if path:find "%.py$" then return parse_python(text, path) end
   local document, format = M.decode(text, path)
   local notebook = {
@@ -151,6 +159,11 @@ end
 ---@param path string
 ---@return table notebook as of parse # raises "Notebook", or the errno's name
 function M.read(path)
+  -- From a device or a pipe without a writer nothing may ever come; what a shell hands over is meant.
+  local stat = fs.stat(path)
+  if stat and stat.type == "other" and not path:find "^/dev/fd/" and path ~= "/dev/stdin" then
+    fail(path, nil, "this is no file")
+  end
   return M.parse(fs.read(path), path)
 end
 

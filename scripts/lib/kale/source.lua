@@ -49,11 +49,58 @@ function M.note_future(cells)
   end
 end
 
+-- Python itself takes no more: 200 brackets, 100 blocks, and in all what its compiler can follow.
+local BRACKETS, BLOCKS, DEEPEST = 200, 100, 5000
+
+local NESTING = { block = "block" }
+for kind in ([[parenthesized_expression tuple list dictionary set argument_list parameters list_comprehension
+  generator_expression set_comprehension dictionary_comprehension tuple_pattern list_pattern]]):gmatch "%S+" do
+  NESTING[kind] = "bracket"
+end
+
+local DEEP_INDENT = "\n" .. ("[ \t]"):rep(BLOCKS + 1)
+
+-- Whether a source is worth looking at more closely.
+local function may_be_deep(python)
+  if #python <= BRACKETS then return false end
+  return #python > DEEPEST or select(2, python:gsub("[%(%[{]", "")) > BRACKETS or python:find(DEEP_INDENT) ~= nil
+end
+
+-- The first node that is nested deeper than Python takes, and what there is too much of.
+local function too_deep(tree)
+  local depth, brackets, blocks = { [0] = 0 }, { [0] = 0 }, { [0] = 0 }
+  for node = 1, tree.count do
+    local parent, kind = tree.parent[node], NESTING[tree.kind[node]]
+    depth[node] = depth[parent] + 1
+    brackets[node] = brackets[parent] + (kind == "bracket" and 1 or 0)
+    blocks[node] = blocks[parent] + (kind == "block" and 1 or 0)
+    if brackets[node] > BRACKETS then return node, "too many nested brackets" end
+    if blocks[node] > BLOCKS then return node, "too many levels of indentation" end
+    if depth[node] > DEEPEST then return node, "too deeply nested" end
+  end
+  return nil
+end
+
+-- Of what is nested too deeply nothing is kept but the finding.
+local function shallow(tree, python)
+  local node, message = too_deep(tree)
+  if not node then return tree end
+  local line, column = pyast.position(python, tree.first[node])
+  local empty = pyast.parse("")
+  empty.errors[1] = { line = line, column = column, message = message }
+  return empty
+end
+
 -- A parsed cell: its tree, the occurrences of names, and for each identifier of a module-level name the
 -- number of its occurrence, or several.
 local function parse_cell(cell)
   local python, findings, shift = magics.translate(cell.source)
   local tree = pyast.parse(python)
+  if may_be_deep(python) then
+    local whole = tree
+    tree = shallow(whole, python)
+    if tree ~= whole then python = "" end
+  end
   local scopes, uses = pyast.scopes(tree)
   local late_scope, at, late = late_scopes(scopes, tree), {}, {}
   for i = 1, uses.count do
