@@ -228,3 +228,23 @@ test("a run whose program was killed is readable, and is called crashed", functi
   test.equal(run.state, "crashed")
   test.equal(run.steps[1].state, "crashed")
 end)
+
+test("after a crash the next run goes on: what had ended is taken, what ran and what waited runs", function()
+  local here = new_folder()
+  local flag = fs.join(here.folder, "flag")
+  here.write {
+    { "step:a", "x = 1\nprint('a was here')" },
+    { "step:b prev:a", "import os, time\nif not os.path.exists(" .. ("%q"):format(flag)
+      .. "):\n    open(" .. ("%q"):format(flag) .. ", 'w').close()\n"
+      .. "    os.kill(os.getppid(), 9)\n    time.sleep(600)\ny = x + 1" },
+    { "step:c prev:b", "z = y + 1" }, { "pipeline-metrics", "print(z)" },
+  }
+  test.equal(kale("run", here.path, "--python", PYTHON).signal, 9)
+  local run = json.decode(kale("compare", here.path, "--json").stdout)[1]
+  local states = {}
+  for _, step in ipairs(run.steps) do states[step.name] = step.state end
+  test.same({ run.state, states.a, states.b }, { "crashed", "succeeded", "crashed" })
+  local again, said = here.run()
+  test.same(again, { a = "cached", b = "succeeded", c = "succeeded" })
+  test.same(said.metrics, { z = 3 })
+end)

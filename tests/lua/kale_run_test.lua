@@ -169,6 +169,24 @@ test("displayed values are in the report", function()
   assert(report:find("<b>bold</b>", 1, true) and report:find("<pre>2</pre>", 1, true))
 end)
 
+test("displayed values are in the log and on the terminal as text, whatever richer form the report has", function()
+  local path = write_notebook {
+    { "step:frame", "class Frame:\n    def _repr_html_(self):\n        return '<table><td>1</td></table>'\n"
+      .. "    def __repr__(self):\n        return 'a  b\\n0  1'\nFrame()" },
+    { "step:more", "class Text:\n    def _repr_markdown_(self):\n        return '# Head'\n"
+      .. "class Odd:\n    def _repr_svg_(self):\n        return '<svg/>'\n    def __repr__(self):\n        1 / 0\n"
+      .. "display(Text(), Odd())\ndisplay(5)" },
+  }
+  local _, said, result = run(path)
+  test.equal(said.state, "succeeded")
+  local function logs(step) return proc.run { host.executable(), "kale", "logs", path, step }.stdout end
+  test.equal(logs "frame", "a  b\n0  1\n")
+  test.equal(logs "more", "# Head\n<Odd>\n5\n")
+  assert(result.stderr:find("frame | 0  1\n", 1, true), result.stderr)
+  local report = fs.read(fs.join(said.directory, "report.html"))
+  assert(report:find("<table><td>1</td></table>", 1, true) and report:find("<svg/>", 1, true))
+end)
+
 test("the runner reads the pipeline file that was compiled, and nothing else", function()
   local run_room = require "kale.run"
   local one = write_notebook({ { "step:a", "print('one')" } }, "one.ipynb")

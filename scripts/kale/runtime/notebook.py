@@ -71,6 +71,25 @@ def rich_html(value):
     return None
 
 
+def plain_text(value, has_other=False):
+    """What stands in the log for a value; one that has another form need not have this one."""
+    for method in ("_repr_markdown_", "_repr_latex_"):  # these are text
+        function = getattr(value, method, None)
+        if function is not None and not isinstance(value, type) and type(value).__repr__ is object.__repr__:
+            try:
+                text = function()
+            except Exception:
+                continue
+            if isinstance(text, str):
+                return text
+    try:
+        return repr(value)
+    except Exception:
+        if not has_other:
+            raise
+        return "<%s>" % type(value).__name__
+
+
 class Notebook:
     """Runs cells as a notebook does."""
 
@@ -88,10 +107,9 @@ class Notebook:
                 own()
                 continue
             html = rich_html(value)
-            if html is None:
-                print(repr(value))
-                html = "<pre>%s</pre>" % escape(repr(value))
-            self.report.add(self.cell, html)
+            text = plain_text(value, html is not None)
+            print(text)  # the log has everything as text, as far as it has one
+            self.report.add(self.cell, html if html is not None else "<pre>%s</pre>" % escape(text))
 
     def figures(self):
         pyplot = sys.modules.get("matplotlib.pyplot")
@@ -99,7 +117,9 @@ class Notebook:
             return
         for number in pyplot.get_fignums():
             file = io.BytesIO()
-            pyplot.figure(number).savefig(file, format="png", bbox_inches="tight")
+            figure = pyplot.figure(number)
+            figure.savefig(file, format="png", bbox_inches="tight")
+            print("%s: the figure is in the report" % figure)
             self.report.add(self.cell, image_html(file.getvalue(), "png"))
         pyplot.close("all")
 
