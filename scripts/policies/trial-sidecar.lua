@@ -62,9 +62,18 @@ end
 
 local CONFIG = "katib-config.yaml"
 
--- What katib-config says, and its collectors; nil when it cannot be read.
+-- The collectors as Katib before 0.16 had them: JSON, by kind.
+local function older_collectors(data)
+  local ok, by_kind = pcall(require "json".decode, data["metrics-collector-sidecar"] or "")
+  local list = {}
+  for _, collector in pairs(ok and type(by_kind) == "table" and by_kind or {}) do list[#list + 1] = collector end
+  return #list > 0 and list or nil
+end
+
+-- The collectors of katib-config, and all that it says; nil when it cannot be read.
 local function collectors_in(config_map)
   local text = config_map and config_map.data and config_map.data[CONFIG]
+  if config_map and config_map.data and not text then return older_collectors(config_map.data) end
   local ok, config = pcall(require "yaml".decode, text or "")
   local runtime = ok and type(config) == "table" and config.runtime
   return runtime and runtime.metricsCollectors, config
@@ -324,7 +333,7 @@ if settings.way == "c" then
     reconcile = function(config_map, ctx)
       if config_map.metadata.name ~= "katib-config" or waits_for_main(config_map) then return end
       local collectors, config = collectors_in(config_map)
-      if not (ctx.config.manage_katib_config and collectors) then
+      if not (ctx.config.manage_katib_config and config) then
         return ctx:event(config_map, "Warning", "CollectorsWaitForAll", "way c needs waitAllProcesses: false for each "
           .. "metrics collector; until then trials get no sidecar")
       end
@@ -443,6 +452,9 @@ way("way b: no sidecar where it does not", { way = "b" }, { trial "StdOut" }, WI
 way("way b: nor where the trial is not known yet", { way = "b" }, {}, WITHOUT)
 way("way c: a native sidecar where katib-config says so", { way = "c" }, { katib_says(MAIN_ALONE) }, WITH)
 way("way c: no sidecar where it does not", { way = "c" }, { katib_says "" }, WITHOUT)
+way("way c: also as an older katib-config says it", { way = "c" }, { { apiVersion = "v1", kind = "ConfigMap",
+  metadata = { name = "katib-config", namespace = "kubeflow" }, data = { ["metrics-collector-sidecar"] =
+    '{"StdOut": {"image": "x", "waitAllProcesses": false}}' } } }, WITH)
 way("way c: a native sidecar where we make it say so", { way = "c", manage_katib_config = true }, {}, WITH)
 way("auto: a where Pipelines hears plain requests", { way = "auto" }, {}, WITHOUT)
 way("auto: b where it does not and the experiment pushes", { way = "auto" }, { STRICT, trial "Push" }, WITH)

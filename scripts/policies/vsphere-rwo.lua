@@ -501,6 +501,15 @@ gate("in turn: whoever has it is waited for", { running("step-9", "node-1") },
   { writes = waits("ClaimInTurn", "claim data is used by one pod after the other: step-9 comes first") },
   { config = { sharing = "sequential" } })
 
+local OLD = at_gate("step-2", function(p) p.metadata.creationTimestamp = "2020-10-23T08:00:00Z" end)
+gate("in turn: whoever has it is waited for, however long that takes", { running("step-9", "node-1") },
+  { writes = waits("ClaimInTurn", "claim data is used by one pod after the other: step-9 comes first") },
+  { config = { sharing = "sequential" }, object = OLD })
+gate("in turn: whoever only waits is not waited for longer than the gate's age",
+  { at_gate("step-1", function(p) p.metadata.creationTimestamp = "2020-10-23T07:00:00Z" end) },
+  { writes = { LIFTED[1], { verb = "event", reason = "GateTooOld" } } },
+  { config = { sharing = "sequential" }, object = OLD })
+
 gate("a label of ours that was edited is put right", {}, { writes = { { verb = "patch",
   patch = { metadata = { labels = { [LABEL] = "true" } } } } } },
   { object = at_gate("step-2", function(p) p.metadata.labels[LABEL] = "no" end) })

@@ -149,7 +149,7 @@ end
 -- Who has the claim, or is to have it before this pod.
 local function in_front(pod, claim_name, view)
   for _, other in ipairs(others(pod, claim_name, view)) do
-    if not M.is_gated(other) or comes_before(other, pod) then return other.metadata.name end
+    if not M.is_gated(other) or comes_before(other, pod) then return other end
   end
   return nil
 end
@@ -191,23 +191,31 @@ local function nodes_in_use(pod, names, view)
   return nodes, by_node, notes
 end
 
----Whether a gated pod may go, and where to.
+local IN_TURN = "claim %s is used by one pod after the other: %s comes first"
+
+-- Whose turn it is, of the claims that are used one pod after the other.
+local function turn_of(pod, names, view)
+  for _, name in ipairs(names) do
+    local first = M.sharing(view.claims[name], view.config) == "sequential" and in_front(pod, name, view)
+    if first then return { claim = name, name = first.metadata.name, pod = first } end
+  end
+  return nil
+end
+
+---Whether a gated pod may go, and where to. One that waited too long goes, unless another pod has the claim in turn.
 ---@param pod table
 ---@param view table
 ---@return vsphere.Placement
 function M.decide(pod, view)
   local names, config = shared_names(pod), view.config
+  local first = turn_of(pod, names, view)
+  if first and first.pod.spec.nodeName then return wait("ClaimInTurn", IN_TURN, first.claim, first.name) end
   if age_of(pod, view) > view.gate_age then
     return { lift = true, warn = true, reason = "GateTooOld",
       message = ("waited longer than %s for its claims; it starts where the scheduler finds room"):format(
         config.gate_age) }
   end
-  for _, name in ipairs(names) do
-    local first = M.sharing(view.claims[name], config) == "sequential" and in_front(pod, name, view)
-    if first then
-      return wait("ClaimInTurn", "claim %s is used by one pod after the other: %s comes first", name, first)
-    end
-  end
+  if first then return wait("ClaimInTurn", IN_TURN, first.claim, first.name) end
   local nodes, by_node, notes = nodes_in_use(pod, names, view)
   if #nodes > 1 then
     return wait("ClaimsApart", "its claims are in use on different nodes: %s; %s", by_node[nodes[1]], by_node[nodes[2]])
