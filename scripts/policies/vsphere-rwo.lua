@@ -256,6 +256,17 @@ policy.test { name = "a claim with a selector is left alone",
 policy.test { name = "a claim of class \"\" is left alone", object = claim { storageClassName = "" },
   config = { rwx_class = "nfs" }, objects = { PROFILE }, expect = { allowed = true, patch = {} } }
 
+local SNAPSHOT = { apiGroup = "snapshot.storage.k8s.io", kind = "VolumeSnapshot", name = "monday" }
+for what, spec in pairs { ["a raw disk"] = { volumeMode = "Block" }, ["a snapshot"] = { dataSource = SNAPSHOT } } do
+  policy.test { name = ("a claim of %s is not moved to a class of files"):format(what), object = claim(spec),
+    config = { rwx_class = "nfs" }, objects = { PROFILE },
+    expect = { allowed = false, message = "cannot move to another class" } }
+end
+
+policy.test { name = "fields that are null are not there", config = { rwx_class = "nfs" }, objects = { PROFILE },
+  object = claim { volumeName = require "json".null, selector = require "json".null, dataSource = require "json".null },
+  expect = { object = { spec = { storageClassName = "nfs" } } } }
+
 policy.test { name = "a claim whose class can serve it is left alone", object = claim { storageClassName = "files" },
   config = { rwx_class = "nfs", rwx_classes = { "files" } }, objects = { PROFILE },
   expect = { allowed = true, patch = {} } }

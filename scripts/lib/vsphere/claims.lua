@@ -30,7 +30,8 @@ end
 ---@param claim table
 ---@return string? class the one that counts; nil: the cluster's default
 function M.class(claim)
-  return M.annotations(claim)[M.LEGACY_CLASS] or claim.spec.storageClassName
+  local class = M.annotations(claim)[M.LEGACY_CLASS] or claim.spec.storageClassName
+  return type(class) == "string" and class or nil
 end
 
 ---Whether somebody has chosen the volume: by name, by a selector, or by wanting no class.
@@ -38,7 +39,14 @@ end
 ---@return boolean
 function M.is_static(claim)
   local spec = claim.spec
-  return (spec.volumeName or "") ~= "" or spec.selector ~= nil or M.class(claim) == ""
+  local names_volume = type(spec.volumeName) == "string" and spec.volumeName ~= ""
+  return names_volume or type(spec.selector) == "table" or M.class(claim) == ""
+end
+
+-- Whether a claim cannot leave the kind of its class: a raw disk, or one that begins as a snapshot or another claim.
+local function is_tied(claim)
+  local spec = claim.spec
+  return spec.volumeMode == "Block" or type(spec.dataSource) == "table" or type(spec.dataSourceRef) == "table"
 end
 
 ---Whether a claim can be on one node only. Of a ReadWriteOncePod claim the scheduler itself takes care.
@@ -83,6 +91,7 @@ end
 
 local REFUSED = "vSphere block volumes (class %s) cannot be ReadWriteMany. Ask for ReadWriteOnce; or have the site "
   .. "set rwx_class to a class of file volumes; or label the namespace %s=true, and the pods of a claim share one node"
+local TIED = "a raw disk, or one that begins as a snapshot, cannot move to another class; "
 local NO_ROOM = "ReadWriteMany is served here by class %s, but quota %s leaves no room (%s): ask for less, or have "
   .. "the quota raised"
 
@@ -103,10 +112,10 @@ end
 ---@param site {config: table, opted_in: boolean?, quotas: table[]} opted_in nil: the namespace is not known (yet)
 ---@return vsphere.Verdict
 function M.decide(claim, site)
-  local config, class = site.config, M.class(claim)
+  local config, class, tied = site.config, M.class(claim), is_tied(claim)
   if not M.has_mode(claim, "ReadWriteMany") or M.is_static(claim) then return { action = "leave" } end
   if class and (class == config.rwx_class or contains(config.rwx_classes, class)) then return { action = "leave" } end
-  if config.rwx_class then
+  if config.rwx_class and not tied then
     local quota, key = M.broken_quota(claim, config.rwx_class, site.quotas)
     if quota then return { action = "refuse", message = NO_ROOM:format(config.rwx_class, quota, key) } end
     return { action = "move", class = config.rwx_class,
@@ -116,6 +125,7 @@ function M.decide(claim, site)
     return { action = "single", message = "this claim is ReadWriteOnce here: the pods that use it run on one node" }
   end
   local text = REFUSED:format(class or "of the cluster's default", config.co_schedule_label)
+  if tied then text = TIED .. text end
   if site.opted_in == nil then text = "the namespace is not known yet, try again soon; else: " .. text end
   return { action = "refuse", message = text }
 end

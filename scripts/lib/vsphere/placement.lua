@@ -168,7 +168,8 @@ local function wait(reason, message, ...)
 end
 
 local function age_of(pod, view)
-  local made = pod.metadata.creationTimestamp and time.parse(pod.metadata.creationTimestamp)
+  local text = pod.metadata.creationTimestamp
+  local made = type(text) == "string" and time.parse(text)
   return made and view.now - made or 0
 end
 
