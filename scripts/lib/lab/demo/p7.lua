@@ -27,8 +27,8 @@ return {
   lab = { nodes = 1, time_scale = 0.01, pod_security = "restricted" },
   picture = { { name = "Job", note = "train" }, { name = "pod", note = "no securityContext" },
     { name = "admission", note = "restricted", state = "failed" } },
-  why = "Where the cluster's default is restricted (PodSecurityPolicies then, Pod Security admission now), pods that say "
-    .. "nothing of themselves are refused, and the job makes none. The policy labels profile namespaces with the level "
+  why = "Where the cluster's default is restricted (PodSecurityPolicies then, Pod Security admission now), pods that "
+    .. "say nothing of themselves are refused, and the job makes none. The policy labels profile namespaces with the level "
     .. "that Kubeflow's pods meet, and never lowers what an administrator has set.",
   act = act,
 }

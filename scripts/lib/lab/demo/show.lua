@@ -95,7 +95,8 @@ body { font: 16px/1.5 ui-sans-serif, system-ui, sans-serif; max-width: 60rem; ma
 section { border-top: 1px solid #cbd5e0; padding: 1rem 0 2rem; } h2 { font-size: 1.25rem; }
 .acts { display: grid; grid-template-columns: 1fr 1fr; gap: 1.5rem; } .act { min-width: 0; }
 pre { font-size: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; padding: .8rem; border-radius: .4rem;
-  background: #f7f8fa; } .broken pre { border-left: 4px solid #c53030; } .repaired pre { border-left: 4px solid #2f855a; }
+  background: #f7f8fa; } .broken pre { border-left: 4px solid #c53030; }
+.repaired pre { border-left: 4px solid #2f855a; }
 .does { color: #1a202c; font-weight: 600; } .hears { color: #4a5568; } svg { max-width: 100%%; height: auto; }
 @media (prefers-color-scheme: dark) { body { background: #171b21; color: #e6eaf0; } pre { background: #1d232c; }
   .does { color: #e6eaf0; } .hears { color: #9aa5b5; } }

@@ -38,7 +38,7 @@ function stage:hears(format, ...) self.say("hears", format:format(...)) end
 ---@param check fun(): T?
 ---@param seconds number?
 ---@return T?
-function stage:eventually(check, seconds)
+function stage.eventually(_, check, seconds)
   local last = task.now() + (seconds or PATIENCE)
   while task.now() < last do
     local value = check()
@@ -101,6 +101,21 @@ function stage:creates(...)
   end
 end
 
+---A namespace of a profile, with its account; the mesh injects sidecars into its pods.
+---@param name string
+---@param labels table<string, string>?
+function stage:profile(name, labels)
+  local all = { ["app.kubernetes.io/part-of"] = "kubeflow-profile", ["istio-injection"] = "enabled" }
+  for key, value in pairs(labels or {}) do all[key] = value end
+  self.client:create { apiVersion = "v1", kind = "Namespace", metadata = { name = name, labels = all } }
+  self.client:create { apiVersion = "v1", kind = "ServiceAccount", metadata = { name = "default-editor",
+    namespace = name } }
+  self:eventually(function()
+    return self.client.try:get("configmaps", "istio-ca-root-cert", { namespace = name })
+      and self.client.try:get("serviceaccounts", "default", { namespace = name })
+  end, self.lab.mesh and PATIENCE or 0)
+end
+
 ---A job with one container.
 ---@param namespace string
 ---@param name string
@@ -139,9 +154,9 @@ local function with_policies(self, scene, use)
   local folder = fs.tmpdir "kfhost-demo"
   self.lab:write_kubeconfig(folder .. "/config")
   fs.write(folder .. "/settings.yaml", scene.settings or "{}\n")
-  local words = { host.executable(), "policy", "serve", "--port", "0", "--ops-port", "0", "--workers", "1", "--register",
-    "true", "--config", folder .. "/settings.yaml", env = { KUBECONFIG = folder .. "/config" }, stdout = "null",
-    stderr = "pipe" }
+  local words = { host.executable(), "policy", "serve", "--port", "0", "--ops-port", "0", "--workers", "1",
+    "--register", "true", "--config", folder .. "/settings.yaml", env = { KUBECONFIG = folder .. "/config" },
+    stdout = "null", stderr = "pipe" }
   table.move(scene.policies, 1, #scene.policies, #words + 1, words)
   self.say("does", "kfhost policy serve " .. table.concat(scene.policies, " "))
   local process <close> = proc.spawn(words)
@@ -161,7 +176,7 @@ local function start(scene, options)
   local kubeflow
   if scene.kubeflow then
     kubeflow = require("lab.kubeflow").attach(running, { root = fs.join(options.root, scene.number), multi_user = true,
-      mesh = true, log = function() end })
+      log = function() end })
   end
   return running, kubeflow
 end

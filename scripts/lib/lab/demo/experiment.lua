@@ -1,0 +1,86 @@
+-- lab.demo.experiment: an experiment of one trial, as scenes play it.
+-- Not for tuning anything.
+--   experiment.create(on, "team-a", container); experiment.over(on, "team-a") -> "Succeeded", message
+
+local M = {}
+
+local NAME <const> = "tune"
+local TRIAL <const> = "katib.kubeflow.org/trial"
+
+---Makes the experiment.
+---@param on lab.Stage
+---@param namespace string
+---@param container table the training; it is called main
+---@param labels table<string, string>? of its pods
+function M.create(on, namespace, container, labels)
+  container.name = "main"
+  container.env = container.env or {}
+  table.insert(container.env, { name = "LR", value = "${trialParameters.lr}" })
+  local template = { metadata = labels and { labels = labels } or nil, spec = { restartPolicy = "Never",
+    terminationGracePeriodSeconds = 1, containers = { container } } }
+  on:creates { apiVersion = "kubeflow.org/v1beta1", kind = "Experiment", metadata = { name = NAME, namespace = namespace },
+    spec = { objective = { type = "maximize", objectiveMetricName = "accuracy" }, parallelTrialCount = 1,
+      maxTrialCount = 1, maxFailedTrialCount = 0, algorithm = { algorithmName = "random" },
+      parameters = { { name = "lr", parameterType = "double", feasibleSpace = { min = "0.1", max = "1" } } },
+      trialTemplate = { primaryContainerName = "main", retain = true,
+        trialParameters = { { name = "lr", reference = "lr" } },
+        trialSpec = { apiVersion = "batch/v1", kind = "Job", spec = { backoffLimit = 0, template = template } } } } }
+end
+
+---The pod of the trial.
+---@param on lab.Stage
+---@param namespace string
+---@return table?
+function M.pod(on, namespace)
+  return on.client:list("pods", { namespace = namespace, labels = TRIAL })[1]
+end
+
+---Tells what its containers do.
+---@param on lab.Stage
+---@param namespace string
+function M.tell(on, namespace)
+  local pod = M.pod(on, namespace)
+  for _, field in ipairs { "initContainerStatuses", "containerStatuses" } do
+    for _, status in ipairs(pod and pod.status[field] or {}) do
+      local state = status.state.terminated and "ended with " .. status.state.terminated.exitCode
+        or status.state.running and "runs" or "waits"
+      on:hears("container %s: %s", status.name, state)
+    end
+  end
+end
+
+---Whether the training has ended.
+---@param on lab.Stage
+---@param namespace string
+---@return boolean
+function M.has_trained(on, namespace)
+  local pod = M.pod(on, namespace)
+  for _, status in ipairs(pod and pod.status and pod.status.containerStatuses or {}) do
+    if status.name == "main" and status.state.terminated then return true end
+  end
+  return false
+end
+
+---How the experiment has ended, and what it says of that; nil when it goes on.
+---@param on lab.Stage
+---@param namespace string
+---@return string? condition, string? message
+function M.over(on, namespace)
+  local found = on.client:get("experiments", NAME, { namespace = namespace })
+  for _, condition in ipairs(found.status and found.status.conditions or {}) do
+    local over = condition.type == "Succeeded" or condition.type == "Failed"
+    if over and condition.status == "True" then return condition.type, condition.message end
+  end
+end
+
+---What the training printed.
+---@param on lab.Stage
+---@param namespace string
+---@return string
+function M.printed(on, namespace)
+  local pod = M.pod(on, namespace)
+  local text = pod and on.client.try:logs { pod = pod.metadata.name, namespace = namespace, container = "main" }
+  return type(text) == "string" and text:gsub("%s+$", "") or ""
+end
+
+return M
