@@ -7,24 +7,25 @@ local M = {}
 local NAME <const> = "tune"
 local TRIAL <const> = "katib.kubeflow.org/trial"
 
+local SEARCH = {
+  objective = { type = "maximize", objectiveMetricName = "accuracy" }, parallelTrialCount = 1, maxTrialCount = 1,
+  maxFailedTrialCount = 0, algorithm = { algorithmName = "random" },
+  parameters = { { name = "lr", parameterType = "double", feasibleSpace = { min = "0.1", max = "0.2" } } },
+}
+
 ---Makes the experiment.
 ---@param on lab.Stage
 ---@param namespace string
 ---@param container table the training; it is called main
----@param labels table<string, string>? of its pods
-function M.create(on, namespace, container, labels)
-  container.name = "main"
-  container.env = container.env or {}
-  table.insert(container.env, { name = "LR", value = "${trialParameters.lr}" })
-  local template = { metadata = labels and { labels = labels } or nil, spec = { restartPolicy = "Never",
-    terminationGracePeriodSeconds = 1, containers = { container } } }
-  on:creates { apiVersion = "kubeflow.org/v1beta1", kind = "Experiment", metadata = { name = NAME, namespace = namespace },
-    spec = { objective = { type = "maximize", objectiveMetricName = "accuracy" }, parallelTrialCount = 1,
-      maxTrialCount = 1, maxFailedTrialCount = 0, algorithm = { algorithmName = "random" },
-      parameters = { { name = "lr", parameterType = "double", feasibleSpace = { min = "0.1", max = "1" } } },
-      trialTemplate = { primaryContainerName = "main", retain = true,
-        trialParameters = { { name = "lr", reference = "lr" } },
-        trialSpec = { apiVersion = "batch/v1", kind = "Job", spec = { backoffLimit = 0, template = template } } } } }
+---@param template table? further fields of the pod's spec; labels for the pod
+function M.create(on, namespace, container, template)
+  local job = on.job(namespace, NAME, container, template)
+  job.metadata, job.spec.template.spec.containers[1].name = nil, "main"
+  local spec = { trialTemplate = { primaryContainerName = "main", retain = true, trialSpec = job,
+    trialParameters = { { name = "lr", reference = "lr" } } } }
+  for key, value in pairs(SEARCH) do spec[key] = value end
+  on:creates { apiVersion = "kubeflow.org/v1beta1", kind = "Experiment",
+    metadata = { name = NAME, namespace = namespace }, spec = spec }
 end
 
 ---The pod of the trial.
@@ -44,7 +45,8 @@ function M.tell(on, namespace)
     for _, status in ipairs(pod and pod.status[field] or {}) do
       local state = status.state.terminated and "ended with " .. status.state.terminated.exitCode
         or status.state.running and "runs" or "waits"
-      on:hears("container %s: %s", status.name, state)
+      local message = status.state.terminated and status.state.terminated.message
+      on:hears("container %s: %s%s", status.name, state, message and ": " .. message or "")
     end
   end
 end
@@ -71,16 +73,6 @@ function M.over(on, namespace)
     local over = condition.type == "Succeeded" or condition.type == "Failed"
     if over and condition.status == "True" then return condition.type, condition.message end
   end
-end
-
----What the training printed.
----@param on lab.Stage
----@param namespace string
----@return string
-function M.printed(on, namespace)
-  local pod = M.pod(on, namespace)
-  local text = pod and on.client.try:logs { pod = pod.metadata.name, namespace = namespace, container = "main" }
-  return type(text) == "string" and text:gsub("%s+$", "") or ""
 end
 
 return M

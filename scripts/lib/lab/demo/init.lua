@@ -13,7 +13,9 @@ local M = {}
 ---@field policies string[] the bundled policies that repair it; none: the repair is a program
 ---@field settings string? YAML for `policy serve --config`
 ---@field lab table? options of the lab that it is played in
----@field kubeflow boolean? the lab has Pipelines, Katib and the mesh
+---@field kubeflow boolean? the lab has Pipelines and Katib
+---@field single_user boolean? Pipelines asks nobody who he is
+---@field repair string? what repairs it, where no policy does
 ---@field picture {name: string, note: string?, state: string?}[] why it breaks, from left to right
 ---@field why string
 ---@field before fun(stage: lab.Stage)? what is there before the policies are
@@ -40,11 +42,12 @@ local function play(scene, options)
         options.say(kind, text)
       end,
     })
-    result.acts[repaired and "repaired" or "broken"] = { lines = lines, passed = passed }
+    result.acts[repaired and "repaired" or "broken"] = { lines = lines, passed = passed, problem = problem }
     options.say(passed and "passed" or "failed", problem or "")
     if not repaired then options.say("why", scene) end
   end
-  result.held = not result.acts.broken.passed and result.acts.repaired.passed
+  local broken = result.acts.broken
+  result.held = not broken.passed and not broken.problem and result.acts.repaired.passed
   return result
 end
 

@@ -9,7 +9,8 @@ local function before(on)
 end
 
 local function act(on, repaired)
-  experiment.create(on, PLACE, { image = "busybox", command = { "sh", "-c" }, args = { "echo accuracy=0.9 lr=$LR" } })
+  experiment.create(on, PLACE, { image = "busybox", command = { "sh", "-c" },
+    args = { "echo accuracy=0.9 lr=${trialParameters.lr}" } })
   on:eventually(function() return experiment.has_trained(on, PLACE) or experiment.over(on, PLACE) end)
   local state = on:eventually(function() return experiment.over(on, PLACE) end, not repaired and LONG_ENOUGH or nil)
   experiment.tell(on, PLACE)

@@ -28,7 +28,7 @@ return {
   picture = { { name = "Job", note = "train" }, { name = "pod", note = "no securityContext" },
     { name = "admission", note = "restricted", state = "failed" } },
   why = "Where the cluster's default is restricted (PodSecurityPolicies then, Pod Security admission now), pods that "
-    .. "say nothing of themselves are refused, and the job makes none. The policy labels profile namespaces with the level "
-    .. "that Kubeflow's pods meet, and never lowers what an administrator has set.",
+    .. "say nothing of themselves are refused, and the job makes none. The policy labels profile namespaces with the "
+    .. "level that Kubeflow's pods meet, and never lowers what an administrator has set.",
   act = act,
 }

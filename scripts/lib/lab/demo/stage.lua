@@ -122,7 +122,7 @@ end
 ---@param container table
 ---@param more table? further fields of the pod's spec; labels for the pod
 ---@return table
-function M.job(namespace, name, container, more)
+function stage.job(namespace, name, container, more)
   local spec = { restartPolicy = "Never", terminationGracePeriodSeconds = 1, containers = { container } }
   local labels
   for key, value in pairs(more or {}) do
@@ -175,8 +175,8 @@ local function start(scene, options)
   local running = serve.start(scene.lab or {})
   local kubeflow
   if scene.kubeflow then
-    kubeflow = require("lab.kubeflow").attach(running, { root = fs.join(options.root, scene.number), multi_user = true,
-      log = function() end })
+    kubeflow = require("lab.kubeflow").attach(running, { root = fs.join(options.root, scene.number),
+      multi_user = not scene.single_user, log = function() end })
   end
   return running, kubeflow
 end
@@ -204,5 +204,7 @@ function M.with(scene, repaired, options)
   if errors.is(passed, "Cancelled") then error(passed, 0) end
   return false, errors.text(passed)
 end
+
+M.job = stage.job
 
 return M

@@ -35,6 +35,19 @@ function M.collector(kind)
     resources = resources(found.memory) }
 end
 
+---Whether a collector waits for all processes of its pod, as somebody wrote into katib-config (absent: it does).
+---@param map table? the ConfigMap
+---@param kind string of the collector
+---@return boolean?
+function M.waits(map, kind)
+  local text = map and map.data and map.data["katib-config.yaml"]
+  local settings = text and require "yaml".try.decode(text)
+  local runtime = type(settings) == "table" and settings.runtime
+  for _, one in ipairs(type(runtime) == "table" and runtime.metricsCollectors or {}) do
+    if one.kind == kind and type(one.waitAllProcesses) == "boolean" then return one.waitAllProcesses end
+  end
+end
+
 ---@param algorithm string
 ---@return table container of the service that suggests
 function M.suggestion(algorithm)

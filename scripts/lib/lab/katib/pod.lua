@@ -106,6 +106,7 @@ local function arguments(trial, source, options)
   if filter and #(filter.metricsFormat or {}) > 0 then add("-f", table.concat(filter.metricsFormat, ";")) end
   if kind == "StdOut" then add("-format", "TEXT") end
   if kind == "File" then add("-format", collector.source.fileSystemPath.format) end
+  if options.waits ~= nil then add("-w", tostring(options.waits)) end
   for _, rule in ipairs(spec.earlyStoppingRules or {}) do add("-stop-rule", rule_text(rule)) end
   if #(spec.earlyStoppingRules or {}) > 0 then add("-s-earlystop", options.early_stopping) end
   return list

@@ -3,6 +3,7 @@
 -- Not for sockets (lab.katib.controller).
 --   local handle = review.new { get = function(version, kind, namespace, name) … end }; handle(request)
 
+local config = require "lab.katib.config"
 local hash = require "hash"
 local json = require "json"
 local katib = require "katib"
@@ -90,8 +91,10 @@ local function mutate_pod(self, request)
   local trial = trial_of(self, request.object, request.namespace, 3)
   if not trial then return allow() end
   local stops = #(trial.spec.earlyStoppingRules or {}) > 0
-  local after, problem = pods.mutate(copy(request.object), trial,
-    { early_stopping = stops and stopping_address(self, trial) or nil })
+  local after, problem = pods.mutate(copy(request.object), trial, {
+    early_stopping = stops and stopping_address(self, trial) or nil,
+    waits = config.waits(self.get("v1", "ConfigMap", "kubeflow", "katib-config"),
+      trial.spec.metricsCollector.collector.kind) })
   if not after then return deny(400, problem) end
   return allow_changed(request.object, after)
 end
