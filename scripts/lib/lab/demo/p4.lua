@@ -36,8 +36,8 @@ return {
   number = "P4", title = "a trial's program dies at the first question that fails", policies = { "kale-trial" },
   settings = "kale-trial: {trial_image: kfhost}\n", lab = { nodes = 1, time_scale = 0.05 }, kubeflow = true,
   single_user = true,
-  picture = { { name = "trial", note = "asks every 30 s" }, { name = "Pipelines", note = "away for a moment",
-    state = "failed" }, { name = "trial", note = "gives up" }, { name = "run", note = "goes on, for nobody" } },
+  picture = { { name = "older program", note = "asks every 30 s" }, { name = "Pipelines", note = "away for a moment",
+    state = "failed" }, { name = "trial", note = "has failed" }, { name = "run", note = "goes on, for nobody" } },
   why = "The older program takes one refused connection for the end: the trial has failed, its run goes on, and "
     .. "nobody reads the result. `kfhost kale trial` has a budget for failures, asks at the pace of the run, takes its "
     .. "own run up again after a restart, and ends it when it is told to stop.",
