@@ -16,6 +16,7 @@
 
 local policy = require "policy"
 local workload = require "katib.workload"
+local wrapper = require "katib.wrapper"
 
 local settings = policy.config {
   way = { type = "string", enum = { "a", "b", "c", "d", "auto" }, default = "a", doc = "see above" },
@@ -189,97 +190,6 @@ policy.mutate {
 
 -- --- late: the wrapped collector (way d) --------------------------------------------------------------------
 
--- Runs the collector, keeps its exit code, and asks the sidecar to quit, whatever comes of that. Nothing here writes
--- to the termination log: it stays the collector's own.
-local WRAPPER = [[
-"$@"
-code=$?
-quit=http://127.0.0.1:15020/quitquitquit
-request='POST /quitquitquit HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n'
-{ wget -q -T 5 -O - --post-data= "$quit" || curl -fsS -m 5 -X POST "$quit" ||
-  printf "$request" | nc -w 5 127.0.0.1 15020 ||
-  bash -c 'exec 3<>/dev/tcp/127.0.0.1/15020 && printf "$0" >&3 && cat <&3' "$request"
-} >/dev/null 2>&1
-exit $code
-]]
-
--- The same for an image without a shell, run by a kfhost that was copied into the pod.
-local LUA_WRAPPER = [[
-local ok, ended = pcall(function(_, ...)
-  return require "proc".spawn({ stdout = "inherit", stderr = "inherit", ... }):wait()
-end, ...)
-if not ok then io.stderr:write(tostring(ended), "\n") end
-pcall(require "http".request, { url = "http://127.0.0.1:15020/quitquitquit", method = "POST", timeout = 5 })
-os.exit(ok and (ended.code or 128 + ended.signal) or 1)
-]]
-
--- Copies kfhost with the libraries that it uses: what is mapped once it has done what the wrapper does.
-local COPY = [[
-local fs = require "fs"
-local place = ...
-pcall(require "http".request, { url = "http://127.0.0.1:1/", timeout = 1 })
-require "proc".spawn({ "/proc/self/exe", "version", stdout = "null" }):wait()
-for path in fs.read "/proc/self/maps":gmatch " (/%S+)\n" do
-  local name = path:find "/ld%-" and "loader" or path:match "[^/]+$"
-  if fs.exists(path) and not fs.exists(place .. "/" .. name) then
-    fs.write(place .. "/" .. name, fs.read(path), { mode = 493 })
-  end
-end
-]]
-
-local MARK = "kfhost-collector"
-local PLACE = "/kfhost-copy"
-local WAITS = "-w" -- of Katib's collector: whether it waits for all processes of the pod
-
-local function program_of(collector, programs)
-  for part, program in pairs(programs) do
-    if collector.image and collector.image:find(part, 1, true) then return program end
-  end
-  return "./file-metricscollector"
-end
-
-local function is_wrapped(container)
-  for _, word in ipairs(container.command or {}) do
-    if word == MARK then return true end
-  end
-  return false
-end
-
--- Of the collector's own arguments only one is changed: it waits for the training, not for the sidecar as well.
-local function wait_for_training_alone(collector)
-  collector.args = collector.args or {}
-  for i, word in ipairs(collector.args) do
-    if word == WAITS then
-      collector.args[i + 1] = "false"
-      return
-    end
-  end
-  table.move({ WAITS, "false" }, 1, 2, #collector.args + 1, collector.args)
-end
-
-local function with_kfhost(spec, collector, image)
-  spec.volumes = spec.volumes or {}
-  table.insert(spec.volumes, { name = MARK, emptyDir = {} })
-  collector.volumeMounts = collector.volumeMounts or {}
-  table.insert(collector.volumeMounts, { name = MARK, mountPath = PLACE, readOnly = true })
-  spec.initContainers = spec.initContainers or {}
-  table.insert(spec.initContainers, { name = MARK, image = image, command = { "kfhost", "-e", COPY, PLACE },
-    volumeMounts = { { name = MARK, mountPath = PLACE } }, securityContext = collector.securityContext })
-  return { PLACE .. "/loader", "--library-path", PLACE, PLACE .. "/kfhost", "-e", LUA_WRAPPER, MARK }
-end
-
-local function wrap(spec, collector, config)
-  local own = collector.command
-  if not own then
-    own = {}
-    for word in program_of(collector, config.programs):gmatch "%S+" do own[#own + 1] = word end
-  end
-  local command = config.wrapper == "sh" and { "sh", "-c", WRAPPER, MARK } or with_kfhost(spec, collector,
-    config.kfhost_image)
-  collector.command = table.move(own, 1, #own, #command + 1, command)
-  wait_for_training_alone(collector)
-end
-
 -- The collectors of a pod that has a classic sidecar.
 local function collectors_of(pod, config)
   local found = {}
@@ -301,7 +211,7 @@ policy.mutate {
   apply = function(req)
     if not may_be_d(req.config) then return end
     for _, collector in ipairs(collectors_of(req.object, req.config)) do
-      if not is_wrapped(collector) then wrap(req.object.spec, collector, req.config) end
+      if not wrapper.is_wrapped(collector) then wrapper.wrap(req.object.spec, collector, req.config) end
     end
   end,
 }
@@ -314,7 +224,7 @@ policy.validate {
   check = function(req)
     if not may_be_d(req.config) then return end
     for _, collector in ipairs(collectors_of(req.object, req.config)) do
-      if not is_wrapped(collector) then
+      if not wrapper.is_wrapped(collector) then
         return req:deny("container %s would wait for the sidecar for ever: its wrapper was lost, the webhook "
           .. "configuration of trial-collector must come after Katib's", collector.name)
       end
@@ -386,6 +296,8 @@ policy.test { name = "each role of a PyTorchJob is labelled",
     Master = { template = { metadata = { labels = { ["sidecar.istio.io/inject"] = "false" } } } },
     Worker = { template = { metadata = { labels = { ["sidecar.istio.io/inject"] = "false" } } } } } } } } }
 
+local STARTED = "/var/log/katib/" .. wrapper.MARK
+
 local function pod(collector_command, image, args)
   return { apiVersion = "v1", kind = "Pod", metadata = { name = "p", namespace = "team-a" }, spec = { containers = {
     { name = "main", image = "kfhost" }, { name = "istio-proxy", image = "proxyv2" },
@@ -393,26 +305,28 @@ local function pod(collector_command, image, args)
       args = args or { "-t", "t-1" }, command = collector_command } } } }
 end
 
-policy.test { name = "way d: the collector starts its program, keeps its arguments, waits for the training alone",
+policy.test { name = "way d: the collector starts its program, keeps its arguments, waits for the training",
   config = { way = "d" }, object = pod(),
   expect = { allowed = true, object = { spec = { containers = { {}, {}, { args = { "-t", "t-1", "-w", "false" },
-    command = { "sh", "-c", WRAPPER, MARK, "./file-metricscollector" } } } } } } }
+    command = { "sh", "-c", wrapper.SHELL, wrapper.MARK, STARTED, "./file-metricscollector" } } } } } } }
 
 policy.test { name = "way d: a collector that is wrapped stays as it is", config = { way = "d" },
-  object = pod({ "sh", "-c", WRAPPER, MARK, "./file-metricscollector" }, nil, { "-w", "false" }),
+  object = pod({ "sh", "-c", wrapper.SHELL, wrapper.MARK, STARTED, "./file-metricscollector" }, nil, { "-w", "false" }),
   expect = { allowed = true, patch = {} } }
 
 policy.test { name = "way d: the collector of event files starts its own program", config = { way = "d" },
   object = pod(nil, "site/tfevent-metrics-collector:v0.19.0", { "-w", "true" }),
   expect = { object = { spec = { containers = { {}, {}, { args = { "-w", "false" },
-    command = { "sh", "-c", WRAPPER, MARK, "python", "main.py" } } } } } } }
+    command = { "sh", "-c", wrapper.SHELL, wrapper.MARK, STARTED, "python", "main.py" } } } } } } }
 
 policy.test { name = "way d: an image without a shell gets kfhost, copied into the pod", object = pod(),
   config = { way = "d", wrapper = "kfhost", kfhost_image = "site/kfhost:1" },
-  expect = { object = { spec = { volumes = { { name = MARK } },
-    initContainers = { { name = MARK, image = "site/kfhost:1", command = { "kfhost", "-e", COPY, PLACE } } },
-    containers = { {}, {}, { volumeMounts = { { name = MARK, mountPath = PLACE } }, command = { PLACE .. "/loader",
-      "--library-path", PLACE, PLACE .. "/kfhost", "-e", LUA_WRAPPER, MARK, "./file-metricscollector" } } } } } } }
+  expect = { object = { spec = { volumes = { { name = wrapper.MARK } },
+    initContainers = { { name = wrapper.MARK, image = "site/kfhost:1",
+      command = { "kfhost", "-e", wrapper.COPY, wrapper.PLACE } } },
+    containers = { {}, {}, { volumeMounts = { { name = wrapper.MARK, mountPath = wrapper.PLACE } },
+      command = { wrapper.PLACE .. "/loader", "--library-path", wrapper.PLACE, wrapper.PLACE .. "/kfhost", "-e",
+        wrapper.LUA, wrapper.MARK, STARTED, "./file-metricscollector" } } } } } } }
 
 policy.test { name = "way d: a pod with a native sidecar is left alone", config = { way = "d" },
   object = { apiVersion = "v1", kind = "Pod", metadata = { name = "p", namespace = "team-a" }, spec = {
@@ -423,6 +337,16 @@ policy.test { name = "way d: what the pod says of its proxy stays, and it is hel
   object = job { annotations = { [PROXY_CONFIG] = "concurrency: 1\n" } },
   expect = { object = { spec = { template = { metadata = { annotations = { [NATIVE] = "false",
     [PROXY_CONFIG] = '{"concurrency":1,"holdApplicationUntilProxyStarts":true}' } } } } } } }
+
+local held = pod()
+held.spec.containers[1].command = { "sh", "-c" }
+held.spec.containers[1].args = { "train 1>/tmp/m/metrics.log 2>&1 && echo completed > /tmp/m/$$$$.pid" }
+policy.test { name = "way d: a training begins after the collector, which would not find it when it was over",
+  config = { way = "d" }, object = held, expect = { object = { spec = { containers = {
+    { args = { "until [ -e /tmp/m/kfhost-collector ]; do sleep 0.2; done; "
+      .. "train 1>/tmp/m/metrics.log 2>&1 && echo completed > /tmp/m/$$$$.pid" } }, {},
+    { command = { "sh", "-c", wrapper.SHELL, wrapper.MARK, "/tmp/m/kfhost-collector",
+      "./file-metricscollector" } } } } } } }
 
 -- b, c and auto: what has to hold.
 

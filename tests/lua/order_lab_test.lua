@@ -59,7 +59,7 @@ local function pod_of(c, name)
   for _, one in ipairs(pod.spec.containers) do
     if one.name == "metrics-logger-and-collector" then collector = one end
   end
-  return { collector.command[1], collector.command[4], collector.command[5], table.concat(collector.args, " ") }
+  return { collector.command[1], collector.command[4], collector.command[6], table.concat(collector.args, " ") }
 end
 
 test("P2, P3: the collector is wrapped once, whichever webhook comes first; not at all without the policy", function()
