@@ -17,7 +17,7 @@ policy.config {
   allowed_for = { type = "map", default = {},
     doc = "step, trial, notebook -> beginnings of the names that these may use" },
   helpers = { type = "list", doc = "containers that are no one's own work", default = { "wait", "init", "kfp-launcher",
-    "istio-proxy", "istio-init", "istio-validation", "metrics-logger-and-collector" } },
+    "istio-proxy", "istio-init", "istio-validation", "metrics-logger-and-collector", "metrics-collector" } },
   pull_secrets = { type = "list", default = {}, doc = "names of secrets that pods of profiles pull with" },
 }
 

@@ -21,7 +21,8 @@ local wrapper = require "katib.wrapper"
 local settings = policy.config {
   way = { type = "string", enum = { "a", "b", "c", "d", "auto" }, default = "a", doc = "see above" },
   service_account = { type = "string", default = "default-editor", doc = "what trials run as" },
-  collectors = { type = "list", default = { "metrics-logger-and-collector" }, doc = "names of Katib's containers" },
+  collectors = { type = "list", default = { "metrics-logger-and-collector", "metrics-collector" },
+    doc = "names of Katib's containers" },
   programs = { type = "map", default = { ["file-metrics-collector"] = "./file-metricscollector",
     ["tfevent-metrics-collector"] = "python main.py" },
     doc = "part of a collector's image -> what it starts, which the wrapper has to start instead (way d)" },
@@ -327,6 +328,12 @@ policy.test { name = "way d: an image without a shell gets kfhost, copied into t
     containers = { {}, {}, { volumeMounts = { { name = wrapper.MARK, mountPath = wrapper.PLACE } },
       command = { wrapper.PLACE .. "/loader", "--library-path", wrapper.PLACE, wrapper.PLACE .. "/kfhost", "-e",
         wrapper.LUA, wrapper.MARK, STARTED, "./file-metricscollector" } } } } } } }
+
+local events = pod(nil, "site/tfevent-metrics-collector:v0.19.0")
+events.spec.containers[3].name = "metrics-collector"
+policy.test { name = "way d: collectors have two names", config = { way = "d" }, object = events,
+  expect = { object = { spec = { containers = { {}, {}, { command = { "sh", "-c", wrapper.SHELL, wrapper.MARK, STARTED,
+    "python", "main.py" } } } } } } }
 
 policy.test { name = "way d: a pod with a native sidecar is left alone", config = { way = "d" },
   object = { apiVersion = "v1", kind = "Pod", metadata = { name = "p", namespace = "team-a" }, spec = {
