@@ -197,6 +197,8 @@ class Pickler(pickle.Pickler):
             return reduce_class(value, self.step)
         if kind.__name__ == "ndarray" and kind.__module__ == "numpy":
             return self.arrays.reduce(value)
+        if kind.__name__ in ("Tensor", "Parameter") and kind.__module__.startswith("torch"):
+            return self.arrays.reduce_tensor(value)
         if kind.__module__.startswith("pandas."):
             self.arrays.note_pandas(value)
         if kind in OTHERS:

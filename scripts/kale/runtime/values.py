@@ -172,11 +172,19 @@ class Saver:
         dumps, reached = {}, {}
         for name in there:
             holder = {name: self.namespace[name]}
-            dumps[name] = self.dump(holder, [name])
+            try:
+                dumps[name] = self.dump(holder, [name])
+            except StepError:  # there are values that only their library can save
+                kind = format_of(self.namespace[name])
+                if not kind or not self.save_native(name, kind):
+                    raise
+                continue
             reached[name] = shared_objects(dumps[name][0]) - {id(holder)}
-        for names in group_names(there, reached):
+        if Arrays.mixed([pickler.arrays for pickler, _ in dumps.values()]):
+            print("an array and a tensor share memory here: in another step they are two", file=sys.stderr)
+        for names in group_names([name for name in there if name in dumps], reached):
             pickler, file = dumps[names[0]]
-            alone = len(names) == 1 and not pickler.named
+            alone = len(names) == 1 and not pickler.named and not pickler.arrays.has_gradients
             kind = format_of(self.namespace[names[0]]) if alone else None
             if kind and self.save_native(names[0], kind):
                 continue
