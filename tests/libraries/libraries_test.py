@@ -148,12 +148,42 @@ def check_ipython():
         assert "<b>bold</b>" in html, html
 
 
+def check_ipython_beside():
+    """Magics of IPython's own and those that every step has, in one step."""
+    with tempfile.TemporaryDirectory() as directory:
+        logs, _ = run(directory, "%load_ext autoreload\n%alias_magic t timeit\nx = 2\n%env KF_A=b\nfiles = !echo {x}\n"
+                      "!echo $x\nx + 1", "%config InlineBackend.figure_format = 'retina'\nprint(x, files)\n"
+                      "get_ipython().system('echo sys')\n%who_ls")
+        assert "\n2\n3\n" in "\n" + logs[0], logs[0]
+        assert logs[1].startswith("2 ['2']\nsys\n"), logs[1]
+
+
+def check_cells_after_ipython():
+    with tempfile.TemporaryDirectory() as directory:
+        sources = ["%alias_magic t timeit", "%%bash\necho bash", "%%writefile a.txt\ntext", "%%capture out\nprint(7)",
+                   "print(out.stdout, open('a.txt').read())", "5", "_ + 1"]
+        cells = [{"cell_type": "code", "metadata": {"tags": [] if n else ["step:s0"]}, "outputs": [], "source": s}
+                 for n, s in enumerate(sources)]
+        path = os.path.join(directory, "n.ipynb")
+        with open(path, "w") as file:
+            json.dump({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}, file)
+        done = subprocess.run([KFHOST, "kale", "run", path, "--json", "--python", sys.executable],
+                              capture_output=True, text=True)
+        said = json.loads(done.stdout)
+        assert said["state"] == "succeeded", done.stderr
+        with open(os.path.join(said["directory"], "s0", "log.txt")) as file:
+            text = file.read()
+        assert text.endswith("bash\nWriting a.txt\n7\n text\n\n5\n6\n"), text
+
+
 def main():
     for name, value in VALUES.items():
         test(name + " crosses", check_value, *value)
     for name, cells in SHARED.items():
         test("in steps as in one process: " + name, check_shared, *cells)
     test("IPython is used where it is installed", check_ipython)
+    test("magics of IPython and of every step work side by side", check_ipython_beside)
+    test("cell magics and _ work after one of IPython's", check_cells_after_ipython)
     print("1..%d" % len(results))
     print("%d passed, %d failed" % (sum(results), len(results) - sum(results)))
     return 0 if all(results) else 1

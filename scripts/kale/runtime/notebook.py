@@ -200,7 +200,15 @@ class Shell:
             config.HistoryManager.enabled = False
             self.real = InteractiveShell.instance(config=config, user_module=sys.modules["__main__"],
                                                   user_ns=self.user_ns)
+            self.stay_in_front()
         return self.real
+
+    def stay_in_front(self):
+        """IPython puts itself, and what it keeps of cells, where the cells find it: this shell goes on there."""
+        import builtins
+        for name in ("get_ipython", "In", "Out", "_", "__", "___", "_i", "_ii", "_iii"):
+            self.user_ns.pop(name, None)
+        builtins.get_ipython, builtins.display = lambda: self, self.notebook.display
 
     def expand(self, command):
         """{name} and $name of Python in a command, as IPython puts them in."""
@@ -240,7 +248,7 @@ class Shell:
         append = "-a" in words or "--append" in words
         path = [word for word in words if not word.startswith("-")][0].strip("'\"")
         with open(path, "a" if append else "w") as file:
-            file.write(text)
+            file.write(text if text.endswith("\n") else text + "\n")
         print("%s %s" % ("Appending to" if append else "Writing", path))
 
     def show(self, kind, text):
