@@ -171,6 +171,26 @@ test("a cron job makes a job when its time has come, named by it, and keeps as m
   end)
 end)
 
+test("requests of processors add up as they are, and a node that is full takes no more", function()
+  pods.with({}, function(_, call)
+    local function ask(name, cpu)
+      call("POST", pods.PODS, pods.pod(name, { terminationGracePeriodSeconds = 1, containers = { pods.shell(FOREVER, {
+        resources = { requests = { cpu = cpu } } }) } }))
+    end
+    for i = 1, 9 do ask("small-" .. i, "100m") end
+    for i = 1, 9 do pods.phase(call, "small-" .. i, "Running") end
+    ask("large", "7200m")
+    local text = pods.eventually("it is told that there is no room", function()
+      for _, c in ipairs(call("GET", pods.PODS .. "/large").status.conditions or {}) do
+        if c.type == "PodScheduled" and c.status == "False" then return c.message end
+      end
+    end)
+    test.equal(text:find("1 Insufficient cpu", 1, true) ~= nil, true)
+    call("DELETE", pods.PODS .. "/small-1")
+    pods.phase(call, "large", "Running")
+  end)
+end)
+
 -- --- nodes --------------------------------------------------------------------------------------------
 
 local function deployment(replicas)

@@ -79,13 +79,36 @@ local function make_root(spec)
   return root
 end
 
+-- Why a command cannot be started, in the words of container runtimes.
+local function missing(spec, root)
+  local name = spec.argv[1]
+  local text = ("exec: %q: "):format(name)
+  if name:find("/", 1, true) then
+    local stat = fs.stat(root .. (name:sub(1, 1) == "/" and name or fs.join(spec.directory, name)))
+    local own = fs.stat(root .. name, { follow = false })
+    return not stat and not own and ("exec: %q: stat %s: no such file or directory"):format(name, name) or nil
+  end
+  for _, variable in ipairs(spec.environment) do
+    local path = variable:match "^PATH=(.*)$"
+    for directory in (path or ""):gmatch "[^:]+" do
+      if fs.stat(fs.join(root .. directory, name), { follow = false }) then return nil end
+    end
+  end
+  return text .. "executable file not found in $PATH"
+end
+
 ---Becomes a container.
----@param path string file with {holder, root, mounts, files, argv, environment, directory}
+---@param path string file with {holder, root, mounts, files, argv, environment, directory, failure}
 function M.run(path)
   local spec = json.decode(fs.read(path))
   pod.enter(spec.holder, "user", "net", "ipc", "uts")
   pod.unshare("mnt", "pid")
   local root = make_root(spec)
+  local problem = missing(spec, root)
+  if problem then
+    fs.write(spec.failure, problem)
+    os.exit(128)
+  end
   pod.pivot(root)
   local directory = fs.exists(spec.directory) and spec.directory or "/"
   pod.run(spec.argv, spec.environment, directory)

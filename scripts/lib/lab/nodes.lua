@@ -4,6 +4,7 @@
 
 local base = require "lab.controllers.base"
 local bootstrap = require "lab.bootstrap"
+local environment = require "lab.node.environment"
 local fs = require "fs"
 local inside = require "lab.inside"
 local json = require "json"
@@ -40,7 +41,8 @@ local ZONES = { "a", "b", "c" }
 
 local function put_node(cluster, i)
   local name = node_name(i)
-  local room = { cpu = "8", memory = "16Gi", pods = "110", ["ephemeral-storage"] = "100Gi" }
+  local room = { pods = "110" }
+  for resource, amount in pairs(environment.ROOM) do room[resource] = amount end
   bootstrap.put(cluster, "", "v1", "nodes", {
     metadata = { name = name, labels = {
       ["kubernetes.io/hostname"] = name, ["kubernetes.io/os"] = "linux", ["kubernetes.io/arch"] = "amd64",

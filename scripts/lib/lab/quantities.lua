@@ -45,6 +45,9 @@ end
 ---@return number
 function M.value(value) return M.parse(value):value() end
 
+---@return number not rounded: of "250m" 0.25
+function M.number(value) return M.parse(value):milli() / 1000 end
+
 ---@return integer -1, 0, 1
 function M.compare(a, b)
   if a == b then return 0 end

@@ -91,7 +91,7 @@ local function requests(pod)
   for _, container in ipairs(pod.spec.containers or {}) do
     local map = container.resources and container.resources.requests or {}
     for name in pairs(total) do
-      if map[name] then total[name] = total[name] + quantities.value(map[name]) end
+      if map[name] then total[name] = total[name] + quantities.number(map[name]) end
     end
   end
   return total
@@ -119,9 +119,9 @@ end
 local function check_room(pod, node, load)
   local room = node.status and node.status.allocatable or {}
   local wants = requests(pod)
-  if room.cpu and load.cpu + wants.cpu > quantities.value(room.cpu) then return "Insufficient cpu" end
-  if room.memory and load.memory + wants.memory > quantities.value(room.memory) then return "Insufficient memory" end
-  if room.pods and #load.pods + 1 > quantities.value(room.pods) then return "Too many pods" end
+  if room.cpu and load.cpu + wants.cpu > quantities.number(room.cpu) then return "Insufficient cpu" end
+  if room.memory and load.memory + wants.memory > quantities.number(room.memory) then return "Insufficient memory" end
+  if room.pods and #load.pods + 1 > quantities.number(room.pods) then return "Too many pods" end
 end
 
 -- --- other pods -----------------------------------------------------------------------------------------

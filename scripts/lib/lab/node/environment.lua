@@ -44,6 +44,9 @@ function M.field(pod, path)
   return read and read(pod) or ""
 end
 
+local ROOM = { cpu = "8", memory = "16Gi", ["ephemeral-storage"] = "100Gi" }
+M.ROOM = ROOM
+
 ---@param container table
 ---@param ref {resource: string, divisor: string?}
 ---@return string
@@ -51,10 +54,12 @@ function M.resource(container, ref)
   local kind, name = ref.resource:match "^(%a+)%.(.*)$"
   local map = (container.resources or {})[kind] or {}
   local value = map[name]
-  if not value then return name == "cpu" and "1" or "0" end
-  local divisor = ref.divisor and quantities.value(ref.divisor) or 0
+  -- Without a limit a container may use what its node has.
+  if not value and kind == "limits" then value = ROOM[name] end
+  if not value then return "0" end
+  local divisor = ref.divisor and quantities.number(ref.divisor) or 0
   if divisor == 0 then divisor = 1 end
-  return ("%d"):format(math.ceil(quantities.value(value) / divisor))
+  return ("%d"):format(math.ceil(quantities.number(value) / divisor))
 end
 
 -- --- references -----------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ local LONGEST = 16384 -- of a line of a log
 ---@field signal integer?
 ---@field log string path of its log
 ---@field message string path of its termination message
+---@field start_error string? why its command was never started
 ---@field listeners table<fun(bytes: string), boolean> who hears its output as it comes
 local process = {}
 process.__index = process
@@ -188,21 +189,23 @@ local function to_the_end(self, runtime)
   self.finished = self.cluster:now()
   self.signal = ok and exit.signal or nil
   self.exit_code = not ok and 137 or exit.code or 128 + (exit.signal or 9)
+  self.start_error = self.exit_code == 128 and fs.try.read(self.failure) or nil
   runtime.running[self] = nil
   self.ended:set()
 end
 
 ---Starts a container.
 ---@param runtime lab.Runtime
----@param start {options: table, container: table, log: string, message: string, values: table, confined: boolean,
----  place: string} options of proc.spawn
+---@param start {options: table, container: table, log: string, message: string, failure: string, values: table,
+---  confined: boolean, place: string} options of proc.spawn
 ---@return lab.Process
 function M.start(runtime, start)
   local terminal = connect(start.options, start.container)
   fs.write(start.log, "")
   local child = proc.spawn(start.options)
   local self = setmetatable({ cluster = runtime.cluster, child = child, pid = child.pid, terminal = terminal,
-    started = runtime.cluster:now(), log = start.log, message = start.message, values = start.values,
+    started = runtime.cluster:now(), log = start.log, message = start.message, failure = start.failure,
+    values = start.values,
     confined = start.confined, place = start.place, ended = task.event(), listeners = {} }, process)
   runtime.running[self] = true
   task.spawn(to_the_end, self, runtime)

@@ -25,7 +25,15 @@ local function message_of(c, process)
   end
 end
 
+local NOT_STARTED = "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc "
+  .. "create failed: unable to start container process: %s: unknown"
+
 local function terminated(c, process)
+  if process.start_error then
+    return { terminated = { exitCode = 128, reason = "StartError", message = NOT_STARTED:format(process.start_error),
+      startedAt = "1970-01-01T00:00:00Z", finishedAt = clock.text(process.finished),
+      containerID = "kfhost://" .. process.pid } }
+  end
   return { terminated = {
     exitCode = process.exit_code, reason = process.exit_code == 0 and "Completed" or "Error",
     startedAt = clock.text(process.started), finishedAt = clock.text(process.finished),

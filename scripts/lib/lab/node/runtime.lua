@@ -170,7 +170,8 @@ local function confined(self, sandbox, container, place, list, values, directori
   fs.mkdir(root, { parents = true })
   local spec = fs.join(place, "spec.json")
   fs.write(spec, json.encode {
-    holder = sandbox.link.pid, root = root, mounts = binds, argv = json.array(list),
+    holder = sandbox.link.pid, root = root, mounts = binds, failure = fs.join(place, "failure"),
+    argv = json.array(list),
     environment = json.array(process.pairs_of(values)), directory = container.workingDir or "/",
     files = { ["/etc/passwd"] = ACCOUNTS, ["/etc/group"] = "root:x:0:\nnogroup:x:65534:\n",
               ["/etc/resolv.conf"] = RESOLVER:format(sandbox.pod.metadata.namespace),
@@ -243,7 +244,8 @@ function runtime:start(sandbox, container, directories, count)
   local options, message = build(self, sandbox, container, place, list, values, directories)
   options.clear_env, options.rlimits = true, { core = 0 }
   local started = process.start(self, { options = options, container = container, log = fs.join(place, "log"),
-    message = message, values = values, confined = sandbox.link ~= nil, place = place })
+    message = message, failure = fs.join(place, "failure"), values = values, confined = sandbox.link ~= nil,
+    place = place })
   sandbox.processes[container.name] = started
   return started
 end

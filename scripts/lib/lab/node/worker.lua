@@ -188,10 +188,21 @@ local function end_probes(c)
   c.probes = nil
 end
 
+-- A hook that is a pause takes its time, scaled; others as long as they take.
+local function run_hook(self, c, handler, timeout)
+  if handler.sleep then
+    self:sleep(handler.sleep.seconds or 0)
+    return true
+  end
+  local probe = { timeoutSeconds = timeout }
+  for _, kind in ipairs { "exec", "httpGet", "tcpSocket" } do probe[kind] = handler[kind] end
+  return probes.check(self, c, probe)
+end
+
 local function post_start(self, c)
   local handler = c.spec.lifecycle and c.spec.lifecycle.postStart
-  if not handler or not handler.exec then return end
-  local ok, text = probes.check(self, c, { exec = handler.exec, timeoutSeconds = 60 })
+  if not handler then return end
+  local ok, text = run_hook(self, c, handler, 60)
   if not ok then
     self:event("Warning", "FailedPostStartHook", "PostStartHook failed: " .. text)
     c.process:kill()
@@ -315,13 +326,8 @@ end
 local function pre_stop(self, c, grace)
   local handler = c.spec.lifecycle and c.spec.lifecycle.preStop
   if not handler or not c.process or c.process.finished then return end
-  if handler.exec then
-    local ok, text = probes.check(self, c,
-      { exec = handler.exec, timeoutSeconds = math.max(0.1, grace * self.scale) })
-    if not ok then self:event("Warning", "FailedPreStopHook", "PreStopHook failed: " .. text) end
-  elseif handler.sleep then
-    self:sleep(handler.sleep.seconds or 0)
-  end
+  local ok, text = run_hook(self, c, handler, math.max(0.1, grace * self.scale))
+  if not ok then self:event("Warning", "FailedPreStopHook", "PreStopHook failed: " .. text) end
 end
 
 local function stop_container(self, c, deadline)
@@ -341,6 +347,18 @@ local function stop_all(self, grace)
   for i = #self.init, 1, -1 do stop_container(self, self.init[i], deadline) end
 end
 
+-- Everything runs as the lab's own user, which is root in the pod.
+local function say_what_is_ignored(self)
+  local context, list = self.pod.spec.securityContext or {}, {}
+  for _, name in ipairs { "fsGroup", "runAsUser", "runAsGroup", "supplementalGroups" } do
+    if context[name] ~= nil then list[#list + 1] = name end
+  end
+  if #list > 0 then
+    self:event("Warning", "NotApplied", ("The lab runs every program as the user who started it: the pod's "
+      .. "securityContext.%s says nothing here"):format(table.concat(list, ", ")))
+  end
+end
+
 local function live(self)
   self.sandbox = self.nodes.runtime:sandbox(self.pod)
   if self.closed then return self.nodes.runtime:remove(self.sandbox) end -- while it was made
@@ -356,6 +374,7 @@ local function live(self)
       .. "machine's network and processes, its paths are below $KFHOST_ROOT, and only programs that follow "
       .. "http_proxy reach services"):format(self.sandbox.problem))
   end
+  say_what_is_ignored(self)
   self.start_time = self.start_time or self.cluster:time()
   self:publish()
   attach_all(self)
