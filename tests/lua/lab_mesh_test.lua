@@ -229,7 +229,7 @@ end)
 
 local function job(annotations, script)
   return { metadata = { name = "j" }, spec = { backoffLimit = 0, template = { metadata = { annotations = annotations },
-    spec = { restartPolicy = "Never", terminationGracePeriodSeconds = 5, containers = { pods.python(script) } } } } }
+    spec = { restartPolicy = "Never", terminationGracePeriodSeconds = 900, containers = { pods.python(script) } } } } }
 end
 
 local JOBS = "/apis/batch/v1/namespaces/team/jobs"
