@@ -47,10 +47,12 @@ http.server.ThreadingHTTPServer((os.environ["IP"], 8080), H).serve_forever()]]
       local script = 'echo $(($(cat "$KFHOST_ROOT/w/n" 2>/dev/null || echo 0)+1)) >"$KFHOST_ROOT/w/n"; ' .. FOREVER
       local function command(text) return { exec = { command = { "sh", "-c", text } }, periodSeconds = 1,
         timeoutSeconds = 20, failureThreshold = 1 } end
+      local startup = command 'test -s "$KFHOST_ROOT/w/n"'
+      startup.failureThreshold = 1000
       call("POST", pods.PODS, pods.pod("p", { restartPolicy = "Always", terminationGracePeriodSeconds = 1,
         volumes = { { name = "w", emptyDir = json.object {} } },
         containers = { pods.shell(script, { volumeMounts = { { name = "w", mountPath = "/w" } },
-          startupProbe = command 'test -s "$KFHOST_ROOT/w/n"',
+          startupProbe = startup,
           livenessProbe = command 'test "$(cat "$KFHOST_ROOT/w/n")" -ge 2' }) } }))
       pods.eventually("it runs for the second time", function()
         local s = call("GET", pods.PODS .. "/p").status.containerStatuses

@@ -27,7 +27,7 @@ import sys, urllib.request, urllib.error
 for line in sys.argv[1:]:
     method, url, *headers = line.split(" ")
     r = urllib.request.Request(url, method=method, data=b"x" if method == "POST" else None,
-                               headers=dict(h.split("=", 1) for h in headers))
+                               headers=dict(h.replace("%20", " ").split("=", 1) for h in headers))
     try: print(200, urllib.request.urlopen(r, timeout=20).read().decode().strip())
     except urllib.error.HTTPError as e: print(e.code, e.read().decode())
     except Exception as e: print(type(getattr(e, "reason", e)).__name__)
@@ -301,6 +301,78 @@ test("native: the program finds its proxy ready, and the job ends by itself", fu
     test.equal(done.status.initContainerStatuses[2].state.terminated.exitCode, 0)
     test.equal(pods.log(cluster, pod.metadata.name, "istio-proxy", TEAM):find("Agent draining Proxy", 1, true) ~= nil,
       true)
+  end)
+end)
+
+test("TERM drains: connections that are open go on until they end, when the proxy is to wait for them", function()
+  pods.with({ time_scale = 0.05, mesh = {} }, function(cluster, call)
+    namespace(call, "team", ENABLED)
+    namespace(call, "other", ENABLED)
+    service(call, "team")
+    serve(call, "team", nil, { ["sidecar.istio.io/nativeSidecar"] = "true",
+      ["proxy.istio.io/config"] = '{"proxyMetadata": {"EXIT_ON_ZERO_ACTIVE_CONNECTIONS": "true"}}' })
+    local path = "/api/v1/namespaces/other/pods"
+    call("POST", path, pods.pod("holder", { terminationGracePeriodSeconds = 1, containers = { pods.python([[
+import http.client, os, time
+c = http.client.HTTPConnection("site.team", timeout=30)
+def get():
+    c.request("GET", "/x"); r = c.getresponse(); r.read(); return r.status
+print(get())
+while not os.path.exists("/tmp/go"): time.sleep(0.02)
+c.close()
+print("closed")]]) } }))
+    pods.eventually("it holds a connection", function() return pods.log(cluster, "holder", "main", path) == "200\n" end)
+    local function proxy() return cluster.nodes.workers[call("GET", TEAM .. "/web").metadata.uid].init[2].process end
+    local process = proxy()
+    process:signal_first "TERM"
+    pods.eventually("it drains", function()
+      return pods.log(cluster, "web", "istio-proxy", TEAM):find("Agent draining Proxy", 1, true)
+    end)
+    test.equal(process:wait(1), false) -- its drain would be over by now
+    local worker = cluster.nodes.workers[call("GET", path .. "/holder").metadata.uid]
+    local main = worker.main[1].process
+    cluster.nodes.runtime:run(main:command(worker.sandbox, { "touch", "/tmp/go" }), 20)
+    test.equal(process:wait(40), true)
+    test.equal(process.exit_code, 0)
+    local said = require "fs".read(process.log) -- the next run has begun
+    test.equal(said:find("There are no more active connections", 1, true) ~= nil, true)
+  end)
+end)
+
+test("a token that the lab has issued is read: its claims decide and are told, a forged one is refused", function()
+  pods.with({ mesh = { native = true } }, function(cluster, call)
+    namespace(call, "team", ENABLED)
+    service(call, "team")
+    serve(call, "team")
+    put(call, "security", "requestauthentications", "team", "tokens", { selector = { matchLabels = { app = "web" } },
+      jwtRules = { { issuer = "https://kubernetes.default.svc.cluster.local", audiences = { "site" },
+        outputClaimToHeaders = { { header = "kubeflow-userid", claim = "sub" } } } } })
+    put(call, "security", "authorizationpolicies", "team", "users", { selector = { matchLabels = { app = "web" } },
+      rules = { { from = { { source = { requestPrincipals = { "*" } } } } } } })
+    local function token(audience)
+      return call("POST", "/api/v1/namespaces/team/serviceaccounts/default/token", { kind = "TokenRequest",
+        apiVersion = "authentication.k8s.io/v1", spec = { audiences = { audience } } }).status.token
+    end
+    local lines = asked(cluster, call, TEAM, "asker", {}, "GET http://site/",
+      "GET http://site/ Authorization=Bearer%20" .. token "site" .. " kubeflow-userid=forged",
+      "GET http://site/ Authorization=Bearer%20" .. token "other", "GET http://site/ Authorization=Bearer%20a.b.c")
+    test.same(lines, { "403 RBAC: access denied",
+      "200 GET / by spiffe://cluster.local/ns/team/sa/default user system:serviceaccount:team:default",
+      "401 Audiences in Jwt are not allowed", "401 Jwt verification fails" })
+  end)
+end)
+
+test("plain processes: a proxy-following program has its identity in the mesh, too", function()
+  pods.with({ plain = true, mesh = { native = true } }, function(cluster, call)
+    namespace(call, "team", ENABLED)
+    namespace(call, "other", ENABLED)
+    put(call, "security", "authorizationpolicies", "team", "who", { selector = { matchLabels = { app = "web" } },
+      rules = { { from = { { source = { namespaces = { "other" } } } } } } })
+    service(call, "team")
+    serve(call, "team")
+    test.same(asked(cluster, call, "/api/v1/namespaces/other/pods", "asker", {}, "GET http://site.team/a"),
+      { "200 GET /a by spiffe://cluster.local/ns/other/sa/default user None" })
+    test.same(asked(cluster, call, TEAM, "asker", {}, "GET http://site.team/a"), { "403 RBAC: access denied" })
   end)
 end)
 

@@ -111,6 +111,23 @@ test("what only listens on a pod's localhost is reached by nobody else, and a po
     end)
   end)
 
+test("a host port listens on this machine's loopback, and says so when somebody has it", function()
+  pods.with({}, function(_, call)
+    local free = require "net".listen {}
+    local _, port = free:here()
+    free:close()
+    local function ports() return { ports = { { containerPort = 8080, hostPort = port } } } end
+    call("POST", pods.PODS, server("web-0", 8080, ports()))
+    pods.ready(call, "web-0")
+    local answer = require "http".request { url = ("http://127.0.0.1:%d/there"):format(port), timeout = 20, proxy = "" }
+    test.equal(answer.body:match "^web%-0 saw 10%.0%.0%.1 ask for /there" ~= nil, true)
+    call("POST", pods.PODS, server("web-1", 8080, ports()))
+    pods.eventually("the second is told", function()
+      return (pods.events(call, "HostPortTaken")[1] or ""):find(("port %d of 127.0.0.1"):format(port), 1, true)
+    end)
+  end)
+end)
+
 test("a service takes its ready pods by turns; a headless one has the names of its pods' addresses", function()
   pods.with({}, function(cluster, call)
     call("POST", SERVICES, service("site", 80, 8080))

@@ -33,6 +33,7 @@ function M.with(options, run)
   end)
   cluster.closing = true
   if options.mesh then M.mesh:stop() end
+  cluster.admission:close()
   controllers.stop(cluster)
   clock:kill "KILL"
   clock:wait()

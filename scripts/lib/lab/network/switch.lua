@@ -3,6 +3,7 @@
 --   local s = switch.new(cluster); s:add(sandbox); s:remove(sandbox)
 
 local errors = require "errors"
+local hostports = require "lab.network.hostports"
 local link = require "lab.network.link"
 local names = require "lab.network.names"
 local net = require "net"
@@ -109,6 +110,7 @@ function switch:add(sandbox)
   sandbox.open = {}
   self.by_address[sandbox.ip] = sandbox
   if not sandbox.link or sandbox.alone then require("lab.network.proxy").start(self, sandbox) end
+  sandbox.host_port_problems = hostports.open(self, sandbox)
   local mesh = self.cluster.mesh
   if not (mesh and mesh:adopt(sandbox)) then self:listen(sandbox) end
 end
@@ -118,6 +120,7 @@ function switch:remove(sandbox)
   sandbox.removed = true
   if self.by_address[sandbox.ip] == sandbox then self.by_address[sandbox.ip] = nil end
   self:refuse(sandbox, true)
+  hostports.close(sandbox)
   if sandbox.proxy then sandbox.proxy:close() end
   if sandbox.mesh then
     sandbox.mesh.listening:close()

@@ -37,6 +37,19 @@ function M.pairs_of(values)
   return list
 end
 
+---Where a command is: its name is looked for along the container's own path, not this program's.
+---@param name string
+---@param path string
+---@return string
+function M.program(name, path)
+  if name:find("/", 1, true) then return name end
+  for directory in path:gmatch "[^:]+" do
+    local place = fs.join(directory, name)
+    if fs.exists(place) then return place end
+  end
+  return name
+end
+
 -- --- output -------------------------------------------------------------------------------------------
 
 ---Adds a line to its log, with its time, as container runtimes write it.
@@ -145,6 +158,8 @@ end
 -- A terminal becomes a plain command's own by a session of its own.
 local function plain_command(self, list, tty)
   local options = table.move(list, 1, #list, tty and 4 or 1, tty and { "setsid", "-c", "-w" } or {})
+  local first = tty and 4 or 1
+  options[first] = M.program(options[first], self.values.PATH)
   options.env, options.clear_env, options.cwd = self.values, true, self.values.KFHOST_ROOT
   return options
 end

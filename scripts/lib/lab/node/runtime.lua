@@ -182,16 +182,6 @@ local function confined(self, sandbox, container, place, list, values, directori
   return { host.executable(), "-e", code, env = { PATH = "/usr/bin:/bin" } }, message
 end
 
--- A command's name is looked for along the container's own path, not this program's.
-local function program(name, path)
-  if name:find("/", 1, true) then return name end
-  for directory in path:gmatch "[^:]+" do
-    local place = fs.join(directory, name)
-    if fs.exists(place) then return place end
-  end
-  return name
-end
-
 -- Without namespaces: the command itself, with a folder that has the paths.
 local function unconfined(self, sandbox, container, place, list, values, directories)
   local root = fs.join(place, "root")
@@ -208,7 +198,7 @@ local function unconfined(self, sandbox, container, place, list, values, directo
   values.KFHOST_ROOT = root
   values.HOME = root
   values.PATH = self.bin .. ":" .. values.PATH
-  list[1] = program(list[1], values.PATH)
+  list[1] = process.program(list[1], values.PATH)
   if container.tty then list = table.move(list, 1, #list, 4, { "setsid", "-c", "-w" }) end
   list.env = values
   list.cwd = root

@@ -375,6 +375,9 @@ local function live(self)
       .. "http_proxy reach services"):format(self.sandbox.problem))
   end
   say_what_is_ignored(self)
+  for _, problem in ipairs(self.sandbox.host_port_problems) do
+    self:event("Warning", "HostPortTaken", "The pod has no host port: cannot listen on " .. problem)
+  end
   self.start_time = self.start_time or self.cluster:time()
   self:publish()
   attach_all(self)
