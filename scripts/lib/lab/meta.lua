@@ -25,7 +25,9 @@ end
 function M.label_faults(text)
   local faults = {}
   if #text > 63 then faults[#faults + 1] = "must be no more than 63 bytes" end
-  if not is_label(text) then
+  if not is_label(text) and is_subdomain(text) then
+    faults[#faults + 1] = "must not contain dots"
+  elseif not is_label(text) then
     faults[#faults + 1] = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
       .. "must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation "
       .. "is '" .. LABEL .. "')"
@@ -100,7 +102,7 @@ function M.qualified_faults(text)
   local faults = {}
   local prefix, name = text:match "^(.-)/(.*)$"
   if name and name:find "/" then
-    return { "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with "
+    return { "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with "
       .. "an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
       .. "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' "
       .. "(e.g. 'example.com/MyName')" }

@@ -273,32 +273,4 @@ function M.spec(spec, field, causes)
   end
 end
 
----Warns of what is allowed and yet hardly meant.
----@param spec table
----@param field string
----@param warnings string[]
-function M.warn(spec, field, warnings)
-  for _, list in ipairs { "initContainers", "containers" } do
-    for i, container in ipairs(spec[list] or {}) do
-      local seen = {}
-      for j, variable in ipairs(container.env or {}) do
-        if seen[variable.name] then
-          warnings[#warnings + 1] = ('%s.%s[%d].env[%d]: hides previous definition of "%s", which may be dropped when '
-            .. "using apply"):format(field, list, i - 1, j - 1, variable.name)
-        end
-        seen[variable.name] = true
-      end
-      local ports = {}
-      for j, port in ipairs(container.ports or {}) do
-        local key = ("%s/%s/%s"):format(port.protocol, port.containerPort, port.hostPort or 0)
-        if ports[key] then
-          warnings[#warnings + 1] = ("%s.%s[%d].ports[%d]: duplicate port definition with %s.%s[%d].ports[%d]"):format(
-            field, list, i - 1, j - 1, field, list, i - 1, ports[key] - 1)
-        end
-        ports[key] = ports[key] or j
-      end
-    end
-  end
-end
-
 return M

@@ -4,6 +4,7 @@
 
 local json = require "json"
 local podcheck = require "lab.rules.podcheck"
+local podwarnings = require "lab.rules.podwarnings"
 local podspec = require "lab.rules.podspec"
 local writes = require "lab.writes"
 
@@ -105,9 +106,7 @@ function pods.validate_update(pod, old, causes, _, subresource)
   end
 end
 
-function pods.warn(pod, warnings)
-  podcheck.warn(pod.spec, "spec", warnings)
-end
+function pods.warn(pod, warnings) podwarnings.add(pod, "", warnings) end
 
 local templates = {}
 

@@ -6,6 +6,7 @@ local json = require "json"
 local match = require "lab.match"
 local meta = require "lab.meta"
 local podcheck = require "lab.rules.podcheck"
+local podwarnings = require "lab.rules.podwarnings"
 local podspec = require "lab.rules.podspec"
 local writes = require "lab.writes"
 
@@ -372,8 +373,13 @@ M["batch/jobs"], M["batch/cronjobs"] = jobs, cronjobs
 -- Templates are warned of as pods are.
 for _, rules in ipairs { deployments, replicasets, statefulsets, daemonsets, jobs } do
   rules.warn = function(object, warnings)
-    if object.spec.template then podcheck.warn(object.spec.template.spec, "spec.template.spec", warnings) end
+    if object.spec.template then podwarnings.add(object.spec.template, "spec.template.", warnings) end
   end
+end
+
+function cronjobs.warn(object, warnings)
+  local template = object.spec.jobTemplate and object.spec.jobTemplate.spec and object.spec.jobTemplate.spec.template
+  if template then podwarnings.add(template, "spec.jobTemplate.spec.template.", warnings) end
 end
 
 return M
