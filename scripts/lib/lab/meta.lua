@@ -170,19 +170,26 @@ local function check_owners(owners, causes)
   local controller
   for i, owner in ipairs(owners) do
     local field = ("metadata.ownerReferences[%d]"):format(i - 1)
-    if (owner.apiVersion or "") == "" then
-      causes:invalid(field .. ".apiVersion", "", "version must not be empty")
+    local version = owner.apiVersion or ""
+    if version == "" then
+      causes:required(field .. ".apiVersion", "must not be empty")
+    elseif version:find "/.*/" or version:find "/$" then
+      causes:invalid(field .. ".apiVersion", version, "must be <group>/<version> or <version>")
     end
     for _, name in ipairs { "kind", "name", "uid" } do
       if (owner[name] or "") == "" then causes:required(field .. "." .. name, "must not be empty") end
     end
+    if version == "v1" and owner.kind == "Event" then
+      causes:invalid(field, owner, "/v1, Kind=Event is disallowed from being an owner")
+    end
     if owner.controller then
+      local name = ("%s/%s"):format(owner.kind, owner.name)
       if controller then
         causes:invalid("metadata.ownerReferences", owners,
-          "Only one reference can have Controller set to true. Found \"true\" in references for "
-          .. controller .. " and " .. tostring(owner.name))
+          ('Only one reference can have Controller set to true. Found "true" in references for %s and %s'):format(
+            controller, name))
       end
-      controller = owner.name
+      controller = controller or name
     end
   end
 end

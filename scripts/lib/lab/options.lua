@@ -27,6 +27,10 @@ local VALIDATION = { Strict = true, Warn = true, Ignore = true }
 function M.write(ctx, kind)
   local causes = status.causes()
   local query = ctx.query
+  local applies = (ctx.headers["content-type"] or ""):find("apply-patch", 1, true)
+  if kind == "PatchOptions" and query.force and not applies then
+    causes:forbidden("force", "may not be specified for non-apply patch")
+  end
   local dry_run = query.dryRun or {}
   check_dry_run(dry_run, causes)
   ctx.dry_run = #dry_run > 0
