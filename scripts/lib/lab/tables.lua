@@ -4,6 +4,7 @@
 
 local answer = require "lab.answer"
 local clock = require "lab.clock"
+local hash = require "hash"
 local json = require "json"
 local status = require "lab.status"
 
@@ -24,10 +25,36 @@ function M.define(stored, columns, cells, conditions)
   kinds[stored] = { columns = columns, cells = cells, conditions = conditions }
 end
 
+-- --- ages ---------------------------------------------------------------------------------------------
+
+local MARK = hash.random_hex(8) -- around a time in a row that is kept: no cell has it by itself
+local LATER = {} -- a "now" that leaves ages open
+
 ---How long ago a time was, as a cell.
 function M.since(text, now)
   local time = clock.parse(text)
-  return time and clock.age(now - time) or "<unknown>"
+  if not time then return "<unknown>" end
+  return now == LATER and ("%s%d%s"):format(MARK, time, MARK) or clock.age(now - time)
+end
+
+-- Rows of kinds of which there are many, whose cells change with the object and its age only: record -> JSON.
+local KEPT = { pods = true }
+local kept = setmetatable({}, { __mode = "k" })
+
+-- The cells of a record, and what its row is in.
+local function row_of(kind, object, now)
+  local conditions = kind.conditions and kind.conditions(object)
+  return ('{"cells":%s,%s"object":'):format(json.encode(json.array(kind.cells(object, now))),
+    conditions and '"conditions":' .. conditions .. "," or "")
+end
+
+local function kept_row(kind, record, now)
+  local row = kept[record]
+  if not row then
+    row = row_of(kind, json.decode(record.bytes), LATER)
+    kept[record] = row
+  end
+  return (row:gsub(MARK .. "(%-?%d+)" .. MARK, function(time) return clock.age(now - tonumber(time)) end))
 end
 
 -- --- columns --------------------------------------------------------------------------------------
@@ -133,11 +160,11 @@ function M.text(ctx, resource, records, meta, with_columns)
   local kind = kind_of(resource)
   local now = ctx.cluster:now()
   local rows = {}
+  local keeps = KEPT[resource.stored] and include ~= "Metadata"
   for i, record in ipairs(records) do
-    local object = json.decode(record.bytes)
-    local conditions = kind.conditions and kind.conditions(object)
-    rows[i] = ('{"cells":%s,%s"object":%s}'):format(json.encode(json.array(kind.cells(object, now))),
-      conditions and '"conditions":' .. conditions .. "," or "", object_text(include, resource, record, object))
+    local object = not keeps and json.decode(record.bytes) or nil
+    local row = keeps and kept_row(kind, record, now) or row_of(kind, object, now)
+    rows[i] = row .. object_text(include, resource, record, object) .. "}"
   end
   local columns = "null"
   if with_columns then
