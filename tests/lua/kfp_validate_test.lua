@@ -231,3 +231,52 @@ test("what the server refuses has its place", function()
     test.equal(findings[1].path, path)
   end
 end)
+
+-- --- pipelines of Kale ---------------------------------------------------------------------------------------
+
+local NOTEBOOK = [[# %% [pipeline-parameters]
+rate = 0.1
+# %% [skip]
+print("not in a pipeline")
+# %% [step:load]
+import json
+
+data = [1, 2]
+# %% [step:train prev:load]
+loss = rate * sum(data)
+]]
+
+local function compile_notebook()
+  local path = test.tmpdir() .. "/train.py"
+  require "fs".write(path, NOTEBOOK)
+  return require "kale.submit".compile(path).ir
+end
+
+test("what is found in a pipeline of Kale is located by step, cell and line", function()
+  local ir = compile_notebook()
+  test.same(kfp.validate(ir), {})
+  ir.deploymentSpec.executors["exec-load"].container.image = nil
+  ir.root.dag.tasks.train.dependentTasks = { "ghost" }
+  local found = {}
+  for _, finding in ipairs(kfp.validate(ir)) do
+    found[finding.path] = { finding.step, finding.cell, finding.line }
+  end
+  test.same(found["deploymentSpec.executors.exec-load.container.image"], { "load", 3, 1 })
+  test.same(found["root.dag.tasks.train.dependentTasks[0]"], { "train", 4, 1 })
+  ir.pipelineInfo.name = "No Name"
+  for _, finding in ipairs(kfp.validate(ir)) do
+    if finding.path == "pipelineInfo.name" then test.equal(finding.cell, nil) end
+  end
+end)
+
+test("what was deflated is inflated again: small, large, alike and random texts", function()
+  local hash, inflate = require "hash", require "kale.inflate"
+  local texts = { "", "a", ("abc"):rep(5000), NOTEBOOK, hash.random_hex(256) }
+  local bytes = {}
+  for i = 1, 4000 do bytes[i] = string.char((i * 7919 + i * i) % 256) end
+  texts[#texts + 1] = table.concat(bytes)
+  for _, text in ipairs(texts) do test.equal(inflate.zlib(hash.deflate(text)), text) end
+  for _, broken in ipairs { "", "x", "\x78\x9c", "\x78\x9c\x07", hash.deflate(NOTEBOOK):sub(1, 40) } do
+    test.equal(pcall(inflate.zlib, broken), false)
+  end
+end)

@@ -17,6 +17,9 @@ local NAME = "pipeline's name must contain only lowercase alphanumeric character
 ---@field message string
 ---@field severity "error"|"warning"
 ---@field stage "upload"|"create"|"run" when it shows
+---@field step string? of the notebook, when Kale made the pipeline
+---@field cell integer? of the notebook, when Kale made the pipeline
+---@field line integer? in that cell
 
 -- --- documents -------------------------------------------------------------------------------------------------
 
@@ -144,6 +147,16 @@ local function check_values(ir, values, add)
   end
 end
 
+-- Pipelines of Kale know the cells that their steps come from.
+local function locate(findings, pipeline)
+  if #findings == 0 or type(pipeline) ~= "table" then return end
+  local origin = require "kale.origin".of(pipeline)
+  for _, finding in ipairs(findings) do
+    local place = origin(finding.path)
+    if place then finding.cell, finding.line, finding.step = place.cell, place.line, place.step end
+  end
+end
+
 -- --- all of it ---------------------------------------------------------------------------------------------
 
 ---Judges a pipeline.
@@ -170,6 +183,7 @@ function M.validate(ir, options)
     if options.parameters then check_values(pipeline, options.parameters, add) end
     lint.check(pipeline, add)
   end
+  locate(findings, pipeline)
   return findings
 end
 
