@@ -108,3 +108,32 @@ test("lab up --kubeflow says where Pipelines are, and asks the cluster who may",
   process:stop()
   process:wait()
 end)
+
+test("a command in a lab keeps its options; kale tune and submit have a Kubeflow there", function()
+  local folder = test.tmpdir()
+  fs.write(folder .. "/square.py", NOTEBOOK)
+  local function run(...)
+    local done = proc.run { host.executable(), "--lab", "kale", ... }
+    if done.code ~= 0 then error(done.stderr, 0) end
+    return json.decode(done.stdout)
+  end
+  local said = run("tune", folder .. "/square.py", "--tune", "x=2..3/1", "--minimize", "--objective", "loss",
+    "--algorithm", "grid", "--trials", "2", "--parallel", "2", "--json")
+  test.equal(said.state, "Succeeded")
+  test.equal(said.best.values.x, "3")
+  test.equal(fs.exists(said.report), true)
+  test.equal(run("submit", folder .. "/square.py", "--json").metrics.loss, 1)
+end)
+
+test("a script in a lab with Kubeflow finds Pipelines, a profile and its objects", function()
+  local path = test.tmpdir() .. "/look.lua"
+  fs.write(path, [[
+local c = require "kube".connect { log = function() end, cache = false }
+local k = require "kfp".connect {}
+print(c.namespace, c:get("rolebindings", "namespaceAdmin").subjects[1].name, #k.experiments:page {} > 0)
+c:close()
+]])
+  local done = proc.run { host.executable(), "--lab", "--kubeflow", path }
+  if done.code ~= 0 then error(done.stderr, 0) end
+  test.equal(done.stdout, "kubeflow-user-example-com\tuser@example.com\ttrue\n")
+end)

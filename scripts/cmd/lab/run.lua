@@ -4,13 +4,16 @@ local cli = require "cli"
 return cli.main {
   name = "lab run",
   summary = "Starts a lab, runs a script or a command with it, and ends it again.",
-  arguments = { { "WORD…", "SCRIPT.lua or COMMAND, with their arguments" } },
+  arguments = { { "WORD…", "SCRIPT.lua or COMMAND, with their options and arguments", verbatim = true } },
   options = {
     { "--profile NAME", "how storage behaves", choices = { "plain", "vsphere" } },
+    { "--kubeflow", "with Pipelines and Katib; kale submit and kale tune imply it" },
+    { "--kfp MODE", "of Pipelines: who asks matters (multi), or not (single, as without this)",
+      choices = { "single", "multi" } },
     { "--time-scale X", "make waiting shorter: 0.01 makes a minute 0.6 seconds" },
   },
   run = function(args)
-    return require("lab.command").run(args.word, { profile = args.profile,
+    return require("lab.command").run(args.word, { profile = args.profile, kubeflow = args.kubeflow, kfp = args.kfp,
       time_scale = tonumber(args.time_scale or 1) })
   end,
 }(...)

@@ -40,7 +40,8 @@ function M.spelling(option)
   return option.long and "--" .. option.long or "-" .. option.short
 end
 
----@param spec table {"NAME" | "[NAME]" | "NAME…" | "[NAME…]", "what it is", type=, choices=}
+---@param spec table {"NAME" | "[NAME]" | "NAME…" | "[NAME…]", "what it is", type=, choices=, verbatim=}
+---  verbatim: from its first word on nothing is an option
 ---@return table argument {name, key, doc, optional, repeated, …}
 function M.argument(spec)
   local name = spec[1]:gsub("[%[%]]", ""):gsub("…", ""):gsub("%.%.%.", "")

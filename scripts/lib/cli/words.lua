@@ -230,7 +230,14 @@ local function check_required(command, args)
   end
 end
 
----Reads a command line. Options may stand anywhere before `--`.
+-- Whether what follows this many words is another command's line.
+local function begins_verbatim(command, count)
+  local argument = command.arguments[math.min(count, #command.arguments)]
+  return argument ~= nil and argument.verbatim == true
+end
+
+---Reads a command line. Options may stand anywhere before `--`, or before the first word of an argument that is taken
+---verbatim.
 ---@param command table from cli.declare
 ---@param given string[] the words
 ---@return table args by key: texts, numbers, seconds, lists of repeated ones, false for absent flags
@@ -243,6 +250,7 @@ function M.parse(command, given)
     cursor.at = cursor.at + 1
     if only_plain or word == "-" or word:sub(1, 1) ~= "-" then
       plain[#plain + 1] = word
+      only_plain = only_plain or begins_verbatim(command, #plain)
     elseif word == "--" then
       only_plain = true
     elseif word:sub(1, 2) == "--" then

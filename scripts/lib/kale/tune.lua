@@ -70,12 +70,12 @@ function M.settings(compiled, given)
   local algorithm = metadata.algorithm or {}
   if given.algorithm and given.algorithm ~= algorithm.algorithmName then algorithm = {} end -- settings of another
   algorithm.algorithmName = given.algorithm or algorithm.algorithmName or "random"
-  local stopping = metadata.earlyStopping
+  local stopping, most = metadata.earlyStopping, given.trials or metadata.maxTrialCount or 12
   if given.median_stop then stopping = { algorithmName = "medianstop" } end
   return { parameters = parameters, objective = objective, algorithm = algorithm, earlyStopping = stopping,
-    maxTrialCount = given.trials or metadata.maxTrialCount or 12,
-    parallelTrialCount = given.parallel or metadata.parallelTrialCount or 3,
-    maxFailedTrialCount = metadata.maxFailedTrialCount or 3 }
+    maxTrialCount = most,
+    parallelTrialCount = given.parallel or math.min(metadata.parallelTrialCount or 3, most),
+    maxFailedTrialCount = math.min(metadata.maxFailedTrialCount or 3, most) }
 end
 
 -- --- the experiment -----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ local M = {}
 local EXPERIMENTS, TRIALS = "experiments.kubeflow.org", "trials.kubeflow.org"
 local EXPERIMENT_LABEL = "katib.kubeflow.org/experiment="
 local FIRST_PAUSE, LONGEST_PAUSE = 1, 10
+local TRIES = 6 -- of a change that met another's
 
 ---@class katib.Client
 ---@field kube table
@@ -66,8 +67,18 @@ function Client:delete(name, options)
   return self.kube:delete(EXPERIMENTS, name, given)
 end
 
+-- The controller writes the same object all the time: a patch that met it is sent again.
 local function patch(self, name, spec)
-  return self.kube:patch(EXPERIMENTS, name, { spec = spec }, { namespace = self.namespace, type = "merge" })
+  local problem
+  for attempt = 1, TRIES do
+    local done
+    done, problem = errors.try(self.kube):patch(EXPERIMENTS, name, { spec = spec },
+      { namespace = self.namespace, type = "merge" })
+    if done then return done end
+    if problem.status ~= 409 then break end
+    task.sleep(0.05 * attempt)
+  end
+  error(problem, 0)
 end
 
 ---Lets a finished experiment go on to more trials.

@@ -87,9 +87,15 @@ local function detach(options)
   errors.raise { code = "Timeout", message = "the lab did not start: " .. (fs.exists(log) and fs.read(log) or "") }
 end
 
+-- The profile that every lab with Kubeflow has, as a plain installation does.
+local PROFILE, OWNER = "kubeflow-user-example-com", "user@example.com"
+
 local function add_kubeflow(running, options, root)
-  return require("lab.kubeflow").attach(running, { root = root, engine = options.kfp_engine,
+  local kubeflow = require("lab.kubeflow").attach(running, { root = root, engine = options.kfp_engine,
+    cwd = options.cwd, database = options.state and fs.join(options.state, "katib.db"),
     multi_user = options.kfp ~= "single", log = function(text) io.stderr:write("lab: ", text, "\n") end })
+  kubeflow.tenants:profile(PROFILE, OWNER)
+  return kubeflow
 end
 
 ---@param options table
@@ -113,7 +119,8 @@ function M.up(options)
   running:write_kubeconfig(options.kubeconfig)
   local _ <close> = at_end(function() forget(options.kubeconfig) end) -- luacheck: ignore
   report({ server = running.url, kubeconfig = options.kubeconfig, pid = host.pid(),
-    kfp = kubeflow and kubeflow.pipelines.url or json.null }, options.json)
+    kfp = kubeflow and kubeflow.pipelines.url or json.null,
+    katib_db = kubeflow and kubeflow.katib.database_address or nil }, options.json)
   running.server:wait()
   if kubeflow then kubeflow:close() end
   return 0
@@ -167,13 +174,24 @@ function M.run(words, options)
   local running <close> = start(options)
   local directory = fs.tmpdir(OWN)
   local path = fs.join(directory, "kubeconfig")
+  local env = { KUBECONFIG = path }
+  local needs = options.kubeflow or words[1] == "kale" and (words[2] == "submit" or words[2] == "tune")
+  local kubeflow
+  if needs then
+    options.kfp, options.cwd = options.kfp or "single", fs.cwd()
+    kubeflow = add_kubeflow(running, options, fs.join(directory, "kfp"))
+    running.namespace = PROFILE
+    env.KF_PIPELINES_ENDPOINT = kubeflow.pipelines.url
+    env.KFHOST_TRIAL_IMAGE = os.getenv "KFHOST_TRIAL_IMAGE" or "kfhost"
+  end
   running:write_kubeconfig(path)
   io.stderr:write("kfhost: in a lab of its own, which is not Kubernetes: ", running.url, "\n")
   local command = { host.executable(), table.unpack(words) }
-  command.env = { KUBECONFIG = path }
+  command.env = env
   command.stdin, command.stdout, command.stderr = "inherit", "inherit", "inherit"
   local child <close> = proc.spawn(command)
   local exit = child:wait()
+  if kubeflow then kubeflow:close() end
   fs.remove(directory, { recursive = true })
   return exit.code or 128 + exit.signal
 end

@@ -50,7 +50,7 @@ end
 ---Adds Pipelines and Katib to a lab that runs.
 ---@param lab lab.Running
 ---@param options {root: string, multi_user: boolean?, engine: "local"|"none"|nil, jobs: integer?, images: table?,
----  cwd: string?, log: fun(text: string)?}
+---  cwd: string?, database: string?, log: fun(text: string)?} database: file of the metrics that trials report
 ---@return lab.Kubeflow
 function M.attach(lab, options)
   local function connect(manager)
@@ -67,7 +67,7 @@ function M.attach(lab, options)
     account = "ml-pipeline", sidecar = true,
     ports = { { name = "http", port = 8888, local_port = own.port } } })
   lab.cluster.katib = katib.start(controller, { authority = lab.authority, cluster = lab.cluster,
-    log = options.log })
+    database = options.database, log = options.log })
   local people = tenants.start(controller, { authority = lab.authority, log = options.log })
   return setmetatable({ lab = lab, tenants = people, endpoint = "http://ml-pipeline.kubeflow.svc.cluster.local:8888",
     pipelines = own, client = client, controller = controller, katib = lab.cluster.katib }, Kubeflow)

@@ -19,6 +19,7 @@ local LARGEST = 4 * 1048576 -- above what the API itself refuses with a Status
 ---@field port integer
 ---@field ca string PEM
 ---@field token string
+---@field namespace string? of the kubeconfig's context
 ---@field cluster lab.Cluster
 ---@field mesh lab.Mesh?
 local running = {}
@@ -82,7 +83,8 @@ function running:kubeconfig()
     clusters = { { name = "lab", cluster = { server = self.url,
       ["certificate-authority-data"] = hash.base64(self.ca) } } },
     users = { { name = "lab", user = { token = self.token } } },
-    contexts = { { name = "lab", context = { cluster = "lab", user = "lab", namespace = "default" } } },
+    contexts = { { name = "lab", context = { cluster = "lab", user = "lab",
+      namespace = self.namespace or "default" } } },
   }
 end
 
