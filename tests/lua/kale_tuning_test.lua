@@ -402,3 +402,26 @@ test("the report shows best trial, curves, coordinates and importance, in one fi
   test.equal(list[1].share > 0.5 and list[2].share < 0.2, true)
   test.equal(report.render(experiment, {}):find("no trial has reported the objective", 1, true) ~= nil, true)
 end)
+
+test("the objective is a metric of the notebook, and the other metrics are collected too", function()
+  local compiled = { ir = { root = { inputDefinitions = { parameters = {
+    x = { parameterType = "NUMBER_DOUBLE" } } } } }, metrics = { "loss", "size" } }
+  local settings = tune.settings(compiled, { tune = { "x=0..1" }, objective = "loss" })
+  test.same(settings.objective.additionalMetricNames, { "size" })
+  local problem = test.raises("Usage", function()
+    tune.settings(compiled, { tune = { "x=0..1" }, objective = "los" })
+  end)
+  test.equal(problem.message, "the notebook has no metric 'los': it has loss, size")
+end)
+
+test("metrics whose names Katib's filter does not know bring their own", function()
+  local compiled = { ir = { root = { inputDefinitions = { parameters = {
+    x = { parameterType = "NUMBER_DOUBLE" } } } } }, metrics = { "größe" } }
+  local made = tune.experiment(tune.settings(compiled, { tune = { "x=0..1" }, objective = "größe" }),
+    { pipeline_id = "p", version_id = "v" }, { name = "n", namespace = "team-a", image = "i", kfp_experiment = "n" })
+  test.same(tune.check(nil, made), {})
+  local filters = made.spec.metricsCollectorSpec.source.filter.metricsFormat
+  local katib = require "katib"
+  test.same(katib.metrics("2026-01-01T00:00:00Z größe=-0.5e3\n", { "größe" }, { filters = filters }),
+    { { name = "größe", value = "-0.5e3", timestamp = "2026-01-01T00:00:00Z" } })
+end)

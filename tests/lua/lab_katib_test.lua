@@ -490,3 +490,18 @@ test("suggestions' Deployments and Services, trials, jobs and pods are as record
     test.equal(deployment.metadata.ownerReferences[1].kind, "Suggestion")
   end)
 end)
+
+test("the webhook says what is no review: an empty body, another type, no JSON", function()
+  local handle = review.new { get = function() end }
+  local function message(request)
+    request.path, request.method = "/mutate-pod", "POST"
+    local response = json.decode(handle(request).body).response
+    test.equal(response.allowed, false)
+    return response.status.message
+  end
+  test.equal(message { body = "" }, "request body is empty")
+  test.equal(message { body = "{}", headers = { ["content-type"] = "text/plain" } },
+    "contentType=text/plain, expected application/json")
+  test.equal(message { body = "{", headers = { ["content-type"] = "application/json" } },
+    "there is no content to decode")
+end)

@@ -46,6 +46,23 @@ function M.parse_space(word, definitions)
   return { name = name, parameterType = kind == "categorical" and kind or "discrete", feasibleSpace = { list = list } }
 end
 
+-- The objective is one of the notebook's metrics; the others are collected besides it.
+local function check_objective(objective, metrics)
+  local name, others, known = objective.objectiveMetricName, json.array {}, false
+  if not name then
+    local hint = metrics and #metrics > 0 and (" (%s)"):format(table.concat(metrics, ", ")) or ""
+    usage("which metric? say --objective NAME%s", hint)
+  end
+  for _, metric in ipairs(metrics or {}) do
+    if metric == name then known = true else others[#others + 1] = metric end
+  end
+  if metrics and not known then
+    usage("the notebook has no metric '%s': %s", name, #metrics > 0 and "it has " .. table.concat(metrics, ", ")
+      or "tag the cell that prints them pipeline-metrics")
+  end
+  if not objective.additionalMetricNames and #others > 0 then objective.additionalMetricNames = others end
+end
+
 ---The settings of an experiment: the notebook's katib_metadata, and over it what the command line says.
 ---@param compiled table of kale.submit.compile
 ---@param given {tune: string[]?, objective: string?, direction: string?, goal: number?, algorithm: string?,
@@ -66,7 +83,7 @@ function M.settings(compiled, given)
   objective.objectiveMetricName = given.objective or objective.objectiveMetricName
   objective.type = given.direction or objective.type or "maximize"
   objective.goal = given.goal or objective.goal
-  if not objective.objectiveMetricName then usage "which metric? say --objective NAME" end
+  check_objective(objective, compiled.metrics)
   local algorithm = metadata.algorithm or {}
   if given.algorithm and given.algorithm ~= algorithm.algorithmName then algorithm = {} end -- settings of another
   algorithm.algorithmName = given.algorithm or algorithm.algorithmName or "random"
@@ -168,6 +185,19 @@ local function pod_of(environment, options)
       audience = "pipelines.kubeflow.org", expirationSeconds = 7200 } } } } } } } }
 end
 
+local NUMBER = [[([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)]]
+
+-- Katib's own filter knows letters, digits, _, | and -; metrics that are called otherwise bring theirs.
+local function collector_of(objective)
+  local plain = true
+  for _, name in ipairs { objective.objectiveMetricName, table.unpack(objective.additionalMetricNames or {}) } do
+    plain = plain and not name:find "[^%w_|-]"
+  end
+  if plain then return nil end
+  return { collector = { kind = "StdOut" }, source = { filter = { metricsFormat = {
+    [[([^\s=]+)\s*=\s*]] .. NUMBER } } } }
+end
+
 ---The name of an experiment: with a short hash of the namespace, since Katib tells trials by the name alone.
 ---@param name string
 ---@param namespace string
@@ -198,6 +228,7 @@ function M.experiment(settings, uploaded, options)
   return { apiVersion = "kubeflow.org/v1beta1", kind = "Experiment",
     metadata = { name = M.name(options.name, options.namespace), namespace = options.namespace },
     spec = { objective = settings.objective, algorithm = settings.algorithm, parameters = parameters,
+      metricsCollectorSpec = collector_of(settings.objective),
       earlyStopping = settings.earlyStopping, resumePolicy = options.resumable and "LongRunning" or nil,
       maxTrialCount = settings.maxTrialCount, parallelTrialCount = settings.parallelTrialCount,
       maxFailedTrialCount = settings.maxFailedTrialCount,

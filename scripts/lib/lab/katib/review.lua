@@ -121,7 +121,12 @@ function M.new(options)
       return { status = 404, headers = { ["content-type"] = "text/plain; charset=utf-8",
         ["x-content-type-options"] = "nosniff" }, body = "404 page not found\n" }
     end
-    local review = json.try.decode(request.body or "")
+    if (request.body or "") == "" then return answer("", deny(400, "request body is empty")) end
+    local kind = (request.headers or {})["content-type"]
+    if kind and kind ~= "application/json" then
+      return answer("", deny(400, ("contentType=%s, expected application/json"):format(kind)))
+    end
+    local review = json.try.decode(request.body)
     local asked = type(review) == "table" and review.request
     if type(asked) ~= "table" then return answer("", deny(400, "there is no content to decode")) end
     return answer(asked.uid, guarded(handle, options, asked))
