@@ -173,6 +173,25 @@ policy.test { name = "a profile namespace without labels gets them, after the AP
   expect = { writes = { ASKED, { verb = "patch", patch = { metadata = { labels = labelled(),
     annotations = { [OURS] = ALL } } } }, { verb = "event" } } } }
 
+-- What the API server says of a dry run, where pods would be refused.
+local ANSWERS = { { warnings = { 'existing pods in namespace "team-a" violate the new PodSecurity enforce level '
+  .. '"baseline:latest"', "web-5d8f-a1 (and 1 other pod): hostPath volumes", "alone: host namespaces" } } }
+local PODS = { { apiVersion = "v1", kind = "Pod", metadata = { name = "web-5d8f-a1", namespace = "team-a",
+  labels = { ["pod-template-hash"] = "5d8f" },
+  ownerReferences = { { kind = "ReplicaSet", name = "web-5d8f", controller = true } } } },
+  { apiVersion = "v1", kind = "Pod", metadata = { name = "alone", namespace = "team-a" } } }
+local NAMED = { verb = "event", type = "Warning", reason = "PodSecurityWouldRefuse",
+  message = "baseline would refuse pods that run here: Deployment web (and 1 other pod): hostPath volumes; "
+    .. "Pod alone: host namespaces" }
+
+policy.test { name = "whose running pods a level would refuse is said", watch = "profile-pod-security",
+  object = namespace {}, objects = PODS, answers = ANSWERS,
+  expect = { writes = { ASKED, NAMED, { verb = "patch" }, { verb = "event" } } } }
+
+policy.test { name = "and the label waits for them, where the site wants that", watch = "profile-pod-security",
+  object = namespace {}, objects = PODS, answers = ANSWERS, config = { if_refused = "hold" },
+  expect = { writes = { ASKED, NAMED } } }
+
 policy.test { name = "what is as it should be is left alone", watch = "profile-pod-security",
   object = namespace(labelled(), ALL), expect = { writes = {} } }
 

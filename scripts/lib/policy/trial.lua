@@ -17,14 +17,15 @@ local function raise_unless(value, problem)
 end
 
 -- Runs a handler; its writes are kept and come back as they were asked for.
-local function run_handler(set, handler)
+local function run_handler(set, handler, answers)
   local writes = json.array {}
   local step = raise_unless(set.box:call("start", STEP_SECONDS, 1, handler.list, handler.number, handler.handler,
     handler.argument))
   while not step.done do
     local write = step.write
     if write.verb ~= "log" then writes[#writes + 1] = write end
-    step = raise_unless(set.box:call("resume", STEP_SECONDS, 1, write.object or {}))
+    local answer = answers and answers[#writes] or {}
+    step = raise_unless(set.box:call("resume", STEP_SECONDS, 1, write.object or {}, answer.error, answer.warnings))
   end
   return writes
 end
@@ -55,7 +56,8 @@ local function test_case(set, number, loaded_sets)
   local asked = set_for(set, case, loaded_sets)
   asked:know(case.objects)
   local answer, writes
-  if case.handler then writes = run_handler(asked, case.handler) else answer = asked:answer(case.review) end
+  if case.handler then writes = run_handler(asked, case.handler, case.answers)
+  else answer = asked:answer(case.review) end
   local problems = raise_unless(set.box:call("test_verdict", STEP_SECONDS, number, answer, writes))
   return { name = case.name, file = case.stem, problems = problems }
 end

@@ -178,11 +178,12 @@ end
 
 local TEST_FIELDS = { name = "string", object = "table", old = "table", review = "table", operation = "string",
   user = "any", config = "table", objects = "table", expect = "table", dry_run = "boolean", namespace = "string",
-  subresource = "string", options = "table", watch = "string", schedule = "string" }
+  subresource = "string", options = "table", watch = "string", schedule = "string", answers = "table" }
 local EXPECT_FIELDS = { allowed = "boolean", object = "table", patch = "table", warnings = "any", message = "string",
   writes = "table", code = "number" }
 
----A test of this file, run by `kfhost policy test`.
+---A test of this file, run by `kfhost policy test`. answers: what the API server says to the writes of a watch, one
+---after the other: {warnings = {…}} or {error = {code=, message=}}.
 function M.test(spec)
   check_fields("policy.test", spec, TEST_FIELDS)
   if type(spec.name) ~= "string" then error("policy.test needs a name", 2) end

@@ -63,7 +63,7 @@ function M.case(number)
   local spec = set.tests[number]
   local handler = handler_of(spec)
   return { name = spec.name, stem = spec.file.stem, objects = spec.objects or {}, config = spec.config,
-    handler = handler, review = not handler and (spec.review or M.review(spec)) or nil }
+    handler = handler, answers = spec.answers, review = not handler and (spec.review or M.review(spec)) or nil }
 end
 
 local function patch_of(response)
