@@ -172,6 +172,10 @@ static int open_libraries(lua_State *L) {
   return 0;
 }
 
+void kf_sandbox_set_limit(struct kf_sandbox *sandbox, size_t memory) {
+  sandbox->limit = memory;
+}
+
 struct kf_sandbox *kf_sandbox_new(size_t memory, bool gc_stress) {
   struct kf_sandbox *sandbox = calloc(1, sizeof *sandbox);
   if (!sandbox) return NULL;

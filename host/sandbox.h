@@ -21,6 +21,8 @@ struct kf_sandbox;
 // NULL when memory is out. `memory` is the limit in bytes for all that the code makes.
 struct kf_sandbox *kf_sandbox_new(size_t memory, bool gc_stress);
 void kf_sandbox_free(struct kf_sandbox *sandbox);
+// Another limit, from now on.
+void kf_sandbox_set_limit(struct kf_sandbox *sandbox, size_t memory);
 
 // Its main thread, to put functions into before the first call. Memory may run out there: run
 // such code by kf_sandbox_call, or under lua_pcall.

@@ -22,7 +22,7 @@
 enum {
   CERTIFICATE_ROOM = 1 << 16,
   REPORT_ROOM = 1 << 18,
-  CACHE_ROOM = 1 << 26,  // only what is used of it becomes memory
+  CACHE_ROOM = 192 << 20,  // only what is used of it becomes memory
   TICK = 100,            // milliseconds between looks at the processes
   GRACE = 30,            // seconds that processes have to finish
 };

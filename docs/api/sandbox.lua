@@ -49,6 +49,10 @@ function kept:call(name, timeout, ...) end
 ---@return integer bytes that the sandbox's values take
 function kept:used() end
 
+---From now on the sandbox's values may take so much.
+---@param bytes integer
+function kept:limit(bytes) end
+
 ---Frees what the sandbox no longer reaches.
 function kept:collect() end
 

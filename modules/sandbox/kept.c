@@ -162,6 +162,15 @@ static int l_used(lua_State *L) {
   return 1;
 }
 
+// s:limit(bytes): from now on the code may use so much
+static int l_limit(lua_State *L) {
+  struct kept *kept = check_kept(L);
+  lua_Integer bytes = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, bytes > 0, 2, "bytes expected");
+  kf_sandbox_set_limit(kept->sandbox, (size_t)bytes);
+  return 0;
+}
+
 // s:collect(): frees what the sandbox no longer reaches; between calls, when there is time.
 static int l_collect(lua_State *L) {
   lua_gc(kf_sandbox_state(check_kept(L)->sandbox), LUA_GCCOLLECT);
@@ -188,7 +197,7 @@ static int l_close(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"run", l_run},     {"call", l_call},   {"used", l_used}, {"collect", l_collect},
+    {"run", l_run},     {"call", l_call},   {"used", l_used}, {"limit", l_limit}, {"collect", l_collect},
     {"tidy", l_tidy},   {"close", l_close}, {"__gc", l_close}, {"__close", l_close}, {NULL, NULL},
 };
 

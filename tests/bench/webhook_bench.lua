@@ -8,7 +8,7 @@ local json = require "json"
 local proc = require "proc"
 local x509 = require "x509"
 
-local SECONDS = tonumber(os.getenv "BENCH_SECONDS") or 2 -- of one measurement
+local SECONDS = tonumber(os.getenv "BENCH_SECONDS") or 1.5 -- of one measurement
 local ROUNDS = 3 -- in turns with the rival; the median counts, since other programs may disturb one
 local BODIES = 20
 local folder = (arg and arg[0] or "tests/bench/webhook_bench.lua"):match "^(.*)/[^/]*$" or "."
@@ -63,9 +63,10 @@ local function write_certificate()
   fs.write(work .. "/key", pair.key)
 end
 
-local function start_ours()
-  local process = proc.spawn { host.executable(), "policy", "serve", folder .. "/webhook/site.lua", "--port", "0",
-    "--ops-port", "0", "--workers", "2", "--cert", work .. "/cert", "--key", work .. "/key",
+local function start_ours(site, count)
+  local process = proc.spawn { host.executable(), "policy", "serve", folder .. "/webhook/" .. site, "--port", "0",
+    "--ops-port", "0", "--cluster", "false", "--workers", tostring(count),
+    "--cert", work .. "/cert", "--key", work .. "/key",
     stderr = "pipe", stdout = "null" } -- the audit; a disk would be measured instead
   local port, health
   repeat
@@ -73,7 +74,8 @@ local function start_ours()
     port, health = line:match "https://127.0.0.1:(%d+), health on (%S+)"
   until port
   local http, task = require "http", require "task"
-  while not http.request { url = health .. "/metrics" }.body:find "kfhost_policy_workers 2\n" do task.sleep(0.05) end
+  local wanted = ("kfhost_policy_workers %d\n"):format(count)
+  while not http.request { url = health .. "/metrics" }.body:find(wanted, 1, true) do task.sleep(0.05) end
   return process, port
 end
 
@@ -94,7 +96,7 @@ local function load(port, paths, options)
     tostring(options.seconds or SECONDS) }
   if options.rate then table.move({ "--rate", ("%.0f"):format(options.rate) }, 1, 2, #words + 1, words) end
   if options.answers then table.move({ "--answers", options.answers }, 1, 2, #words + 1, words) end
-  table.move({ "127.0.0.1:" .. port, "/mutate" }, 1, 2, #words + 1, words)
+  table.move({ "127.0.0.1:" .. port, options.path or "/mutate" }, 1, 2, #words + 1, words)
   table.move(paths, 1, #paths, #words + 1, words)
   local result = proc.run(words)
   if result.code ~= 0 then error("the load failed: " .. result.stdout .. result.stderr, 0) end
@@ -127,6 +129,24 @@ end
 local function median(results, figure)
   table.sort(results, function(a, b) return a[figure] < b[figure] end)
   return results[#results // 2 + 1]
+end
+
+-- Processor time that a process and its children have used, in seconds.
+local function cpu_of(parent)
+  local ticks = 0
+  for _, name in ipairs(fs.list "/proc") do
+    local stat = name:match "^%d+$" and fs.try.read("/proc/" .. name .. "/stat") or ""
+    local its, user, system = stat:match "%) %u (%d+) %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ (%d+) (%d+)"
+    if tonumber(name) == parent or tonumber(its) == parent then ticks = ticks + user + system end
+  end
+  return ticks / 100
+end
+
+-- What a review costs in processor time: a figure that other programs on the machine hardly change.
+local function cost(pid, port, paths)
+  local before = cpu_of(pid)
+  local result = load(port, paths, { connections = 16, seconds = 2 * SECONDS })
+  return (cpu_of(pid) - before) / result.answers * 1e6
 end
 
 -- A server's figures {peak=, half=} by its name, measured in turns.
@@ -169,33 +189,86 @@ local function memory_of(parent)
   return most / 1024
 end
 
+-- --- the bars -------------------------------------------------------------------------------------
+
 local missed = 0
+
+local function bar(what, figure, unit, most)
+  local held = figure <= most
+  if not held then missed = missed + 1 end
+  print(("%-62s %8.2f %s, at most %g: %s"):format(what, figure, unit, most, held and "held" or "MISSED"))
+end
+
+local function least(what, figure, unit, want)
+  local held = figure >= want
+  if not held then missed = missed + 1 end
+  print(("%-62s %8.2f %s, at least %g: %s"):format(what, figure, unit, want, held and "held" or "MISSED"))
+end
+
+local function compare(paths)
+  local ours, our_port = start_ours("site.lua", 2)
+  local theirs, their_port = start_go()
+  for _, side in ipairs { "ours", "theirs" } do proc.run { "mkdir", work .. "/" .. side } end
+  load(our_port, paths, { connections = 4, seconds = 1, answers = work .. "/ours" })
+  if theirs then load(their_port, paths, { connections = 4, seconds = 1, answers = work .. "/theirs" }) end
+  compare_answers(paths, work .. "/ours", theirs and work .. "/theirs")
+  local best = 0
+  for _, connections in ipairs { 1, 16, 64 } do
+    local figures = measure({ kfhost = our_port, Go = their_port }, paths, connections)
+    show("kfhost", connections, figures.kfhost)
+    best = math.max(best, figures.kfhost.peak.per_second)
+    if theirs then
+      show("Go", connections, figures.Go)
+      least(("rate, %d connections, as a part of Go's"):format(connections),
+        figures.kfhost.peak.per_second / figures.Go.peak.per_second, "×", 1)
+      bar(("p99 at half of our peak, %d connections, as a part of Go's"):format(connections),
+        figures.kfhost.half.p99_ms / figures.Go.half.p99_ms, "×", 1)
+    end
+  end
+  print(("best rate: %.0f reviews/s"):format(best))
+  local own = cost(ours.pid, our_port, paths)
+  if theirs then
+    bar("processor time of a review, as a part of Go's", own / cost(theirs.pid, their_port, paths), "×", 1)
+  end
+  print(("processor time of a review: %.0f µs"):format(own))
+  bar("largest process of ours, PSS", memory_of(ours.pid), "MB", 15)
+  ours:stop()
+  ours:wait(40)
+  if theirs then
+    theirs:stop()
+    theirs:wait(10)
+  else
+    print "no go: no rival"
+  end
+end
+
+-- What one more policy that matches, reads and allows adds to the median of a review.
+local function added(paths)
+  local services, medians = {}, { without = {}, with = {} }
+  for _, name in ipairs { "without", "with" } do
+    local process, port = start_ours(name .. "_policy.lua", 1)
+    services[name] = { process = process, port = port }
+  end
+  for _ = 1, 5 do -- in turns
+    for name, one in pairs(services) do
+      local result = load(one.port, paths, { connections = 1, seconds = SECONDS / 3, path = "/validate" })
+      table.insert(medians[name], result.p50_ms)
+    end
+  end
+  for _, list in pairs(medians) do table.sort(list) end
+  bar("one matching read-only policy adds to the median of a review",
+    (medians.with[1] - medians.without[1]) * 1000, "µs", 30) -- the best of each: what is disturbed least
+  for _, one in pairs(services) do
+    one.process:stop()
+    one.process:wait(40)
+  end
+end
+
 local paths = write_bodies()
 write_certificate()
 assert(proc.run { "cc", "-O2", "-D_GNU_SOURCE", "-o", work .. "/load", folder .. "/load.c", "-lssl", "-lcrypto",
   stderr = "inherit" }.code == 0, "the generator does not compile")
-local ours, our_port = start_ours()
-local theirs, their_port = start_go()
-for _, side in ipairs { "ours", "theirs" } do proc.run { "mkdir", work .. "/" .. side } end
-load(our_port, paths, { connections = 4, seconds = 1, answers = work .. "/ours" })
-if theirs then load(their_port, paths, { connections = 4, seconds = 1, answers = work .. "/theirs" }) end
-compare_answers(paths, work .. "/ours", theirs and work .. "/theirs")
-local ports = { kfhost = our_port, Go = their_port }
-for _, connections in ipairs { 1, 16, 64 } do
-  local figures = measure(ports, paths, connections)
-  show("kfhost", connections, figures.kfhost)
-  if theirs then
-    show("Go", connections, figures.Go)
-    local rate = figures.kfhost.peak.per_second / figures.Go.peak.per_second
-    local late = figures.kfhost.half.p99_ms / figures.Go.half.p99_ms
-    local ahead = rate > 1 and late < 1
-    if not ahead then missed = missed + 1 end
-    print(("        rate %.2f × Go, p99 %.2f × Go%s"):format(rate, late, ahead and "" or "   MISSED"))
-  end
-end
-print(("largest process of ours: %.1f MB PSS"):format(memory_of(ours.pid)))
-ours:stop()
-ours:wait(40)
-if theirs then theirs:stop() theirs:wait(10) else print "no go: no rival" end
+compare(paths)
+added(paths)
 proc.run { "rm", "-rf", work }
 os.exit(missed == 0)

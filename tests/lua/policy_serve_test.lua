@@ -2,8 +2,13 @@ local test = require "test"
 local fs = require "fs"
 local http = require "http"
 local json = require "json"
+local answer = require "policy.serve.answer"
+local cache = require "policy.serve.cache"
+local certificates = require "policy.serve.certificates"
+local metrics = require "policy.serve.metrics"
 local policy = require "policy"
-local serve = require "policy.serve"
+local server = require "server"
+local task = require "task"
 
 local FILE = [[
 local policy = require "policy"
@@ -16,11 +21,21 @@ policy.validate { name = "spin", match = { resource = "configmaps" }, timeout = 
 end }
 ]]
 
+-- What a worker and the controller do, in this process.
 local function start(lines)
   local directory = test.tmpdir()
   fs.write(directory .. "/site.lua", FILE)
   local set = policy.load(directory .. "/site.lua")
-  return serve.start(set, { audit = function(line) lines[#lines + 1] = line end })
+  local state = { metrics = metrics.new(), audit = function(line) lines[#lines + 1] = line end,
+    ready = function() return true end }
+  local started
+  set.before = function() started = task.now() end
+  set.after = function(one) state.metrics:time(one.name, task.now() - started) end
+  local bundle = certificates.make { "localhost", "127.0.0.1" }
+  return { authority = bundle.authorities,
+    webhook = server.listen { certificate = bundle.certificate, key = bundle.key,
+      handler = answer.handler(set, state) },
+    operations = server.listen { handler = answer.operations(state) } }
 end
 
 local function stop(service)
@@ -85,11 +100,57 @@ test("the audit and the metrics hold references, never values", function()
   local function read(path)
     return http.request { url = ("http://127.0.0.1:%d%s"):format(service.operations.port, path) }
   end
-  local metrics = read "/metrics".body
-  test.equal(metrics:find('kfhost_policy_verdicts_total{policy="never",verdict="denied"} 1', 1, true) ~= nil, true)
-  test.equal(metrics:find('kfhost_policy_seconds_count{policy="label"} 1', 1, true) ~= nil, true)
-  test.equal((metrics .. json.encode(lines)):find("canary", 1, true), nil)
+  local text = read "/metrics".body
+  test.equal(text:find('kfhost_policy_verdicts_total{policy="never",verdict="denied"} 1', 1, true) ~= nil, true)
+  test.equal(text:find('kfhost_policy_seconds_count{policy="label"} 1', 1, true) ~= nil, true)
+  test.equal((text .. json.encode(lines)):find("canary", 1, true), nil)
   test.equal(read "/healthz".status, 200)
   test.equal(read "/readyz".status, 200)
   stop(service)
+end)
+
+-- --- what reviews may look at ------------------------------------------------------------------------
+
+local CLAIMS = { plural = "persistentvolumeclaims", group = "" }
+
+local function claim(number, size)
+  return json.encode { apiVersion = "v1", kind = "PersistentVolumeClaim",
+    metadata = { name = "c-" .. number, namespace = "team-a", annotations = { note = ("x"):rep(1900) } },
+    spec = { resources = { requests = { storage = size } } } }
+end
+
+test("a large cache crosses as text, and of it only what has changed", function()
+  local directory = test.tmpdir()
+  fs.write(directory .. "/site.lua", [[local policy = require "policy"
+    policy.grant { reads = { "persistentvolumeclaims" } }
+    policy.validate { name = "sizes", timeout = "20s", match = { resource = "pods" }, check = function(req)
+      local claim = req:lookup("persistentvolumeclaims", "team-a", "c-7")
+      req:warn("%d, %s", #req:find "persistentvolumeclaims", claim and claim.spec.resources.requests.storage or "gone")
+    end }]])
+  local set = policy.load(directory .. "/site.lua")
+  local frames = {}
+  for i = 1, 6000 do frames[i] = cache.frame(CLAIMS, "team-a", "c-" .. i, "1", claim(i, "1Gi")) end
+  local text = table.concat(frames)
+  test.equal(#text > 12e6, true)
+  local changes, known = cache.changes(text, {})
+  test.equal(#changes, 6000)
+  set:publish(changes, #text)
+  local function warning()
+    local said, records = set:answer(json.decode(review()))
+    return said.response.warnings and said.response.warnings[1] or records[1].message
+  end
+  test.equal(warning(), "6000, 1Gi")
+  test.equal(set:is_crowded(), false)
+  frames[7] = cache.frame(CLAIMS, "team-a", "c-7", "2", claim(7, "2Gi"))
+  table.remove(frames)
+  changes, known = cache.changes(table.concat(frames), known)
+  test.equal(#changes, 2)
+  set:publish(changes, #text)
+  test.equal(warning(), "5999, 2Gi")
+  changes, known = cache.changes("", known)
+  test.equal(#changes, 5999)
+  set:publish(changes, 0)
+  test.equal(warning(), "0, gone")
+  test.equal(next(known), nil)
+  set:close()
 end)

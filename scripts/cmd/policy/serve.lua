@@ -57,8 +57,10 @@ local function has_cluster(set)
   return false
 end
 
+-- That of the supervisor: a controller after another one goes on with its lease at once.
 local function identity()
-  return os.getenv "POD_NAME" or ("%s-%d"):format(os.getenv "HOSTNAME" or "host", require "host".pid())
+  local parent = require "fs".read "/proc/self/stat":match "%) %u (%d+)"
+  return os.getenv "POD_NAME" or ("%s-%s"):format(os.getenv "HOSTNAME" or "host", parent)
 end
 
 -- What the cluster's part is told; where it runs behind a Service, that is how the webhooks are found.

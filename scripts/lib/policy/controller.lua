@@ -3,6 +3,7 @@
 --   local c = controller.start(set, require "kube".connect {}, {}); c:sync "30s"; c:stop()
 
 local absent = require "policy.absent"
+local cache = require "policy.serve.cache"
 local errors = require "errors"
 local json = require "json"
 local kube = require "kube"
@@ -179,7 +180,8 @@ local function publish(self, followed, key, object)
   local _, problem = self.set.box:call("publish", STEP_SECONDS, { change })
   if problem then raise(problem) end
   if not followed.shown then return end
-  followed.texts[key] = change.text
+  followed.texts[key] = object
+    and cache.frame(followed, namespace, name, object.metadata.resourceVersion or "", change.text)
   if self.on_publish then self.on_publish() end
 end
 
@@ -366,7 +368,7 @@ function Controller:sync(timeout)
   for _, followed in ipairs(self.followed) do followed.informer:sync(timeout) end
 end
 
----@return string[] texts of the objects that reviews may look at, as JSON
+---@return string[] frames of the objects that reviews may look at (policy.serve.cache)
 function Controller:texts()
   local texts = {}
   for _, followed in ipairs(self.followed) do

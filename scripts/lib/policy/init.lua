@@ -12,9 +12,11 @@ local zones = require "policy.zone"
 local M = {}
 
 local LOAD_SECONDS = 5
-local STEP_SECONDS = 2 -- for our own part of a review: decoding, matching, the patch
+local STEP_SECONDS = 5 -- for our own part of a review: decoding, matching, the patch
 local LEAST_SECONDS = 0.005 -- what a policy gets when those before it took all the time there was
 local BASE_MEMORY = 24 << 20
+local TEXT_FACTOR = 2 -- bytes of memory for each of a text that reviews may look at: it, and what is made of some
+local PORTION = 500 -- changes that cross into the sandbox at once
 
 ---@class policy.Set
 ---@field description table what the files declare (plain data)
@@ -100,12 +102,13 @@ end
 function Set:renew()
   self.box:close()
   self.box = open(self.list, self.options, self.memory)
+  self.extra = 0
 end
 
 ---Whether the sandbox keeps so much that handlers may soon have no room: of what a policy remembers in its file.
 ---@return boolean
 function Set:is_crowded()
-  return self.box:used() > BASE_MEMORY
+  return self.box:used() > BASE_MEMORY + (self.extra or 0)
 end
 
 function Set:close()
@@ -115,7 +118,7 @@ end
 local function ask(self, number, deadline)
   local policy = self.description.policies[number]
   if self.before then self.before(policy) end
-  local seconds = policy.timeout
+  local seconds = policy.timeout * (self.patience or 1)
   if deadline then seconds = math.max(math.min(seconds, deadline - task.now()), LEAST_SECONDS) end
   local _, problem = self.box:call("handle", seconds, number)
   if self.after then self.after(policy) end
@@ -142,6 +145,19 @@ function Set:answer(given, options)
   local answer, records, facts = self.box:call("finish", STEP_SECONDS, options.as)
   if not answer then raise(records) end
   return answer, records, facts
+end
+
+---Takes over what has changed of what reviews may look at; the sandbox gets the room that this needs.
+---@param changes table[] of policy.serve.cache
+---@param bytes integer of all that reviews may look at, as text
+function Set:publish(changes, bytes)
+  self.extra = TEXT_FACTOR * bytes
+  self.box:limit(self.memory + self.extra)
+  for from = 1, #changes, PORTION do
+    local portion = table.move(changes, from, math.min(from + PORTION - 1, #changes), 1, {})
+    local _, problem = self.box:call("publish", LOAD_SECONDS, portion)
+    if problem then raise(problem) end
+  end
 end
 
 ---What reviews may look at from now on.

@@ -8,6 +8,9 @@ local resources = require "policy.inside.resources"
 local M = {}
 
 local tables = {} -- "plural.group" -> { ["ns/name"] = object or JSON text }
+local KEPT = 4 << 20 -- bytes of texts whose objects are kept; of more they are made again when the collector took them
+local kept, kept_bytes = {}, 0 -- text -> object
+local made = setmetatable({}, { __mode = "v" }) -- text -> object
 
 local function table_of(plural, group)
   local key = plural .. "." .. group
@@ -19,18 +22,29 @@ local function key_of(namespace, name)
   return (namespace or "") .. "/" .. name
 end
 
+local function forget(text)
+  if type(text) ~= "string" then return end
+  if kept[text] then kept_bytes = kept_bytes - #text end
+  kept[text], made[text] = nil, nil
+end
+
 local function decoded(list, key)
-  local value = list[key]
-  if type(value) == "string" then
-    value = json.decode(value)
-    list[key] = value
+  local text = list[key]
+  if type(text) ~= "string" then return text end
+  local object = kept[text] or made[text]
+  if object then return object end
+  object = json.decode(text)
+  if kept_bytes + #text <= KEPT then
+    kept[text], kept_bytes = object, kept_bytes + #text
+  else
+    made[text] = object
   end
-  return value
+  return object
 end
 
 ---Forgets everything.
 function M.clear()
-  tables = {}
+  tables, kept, kept_bytes = {}, {}, 0
 end
 
 ---@param object table with apiVersion, kind and metadata; without a name it is passed over
@@ -44,7 +58,9 @@ end
 ---Takes a change that was published.
 ---@param change {plural: string, group: string, namespace: string?, name: string, text: string?} without text: gone
 function M.publish(change)
-  table_of(change.plural, change.group)[key_of(change.namespace, change.name)] = change.text
+  local list, key = table_of(change.plural, change.group), key_of(change.namespace, change.name)
+  forget(list[key])
+  list[key] = change.text
 end
 
 ---@return table? object

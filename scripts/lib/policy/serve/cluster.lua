@@ -17,6 +17,7 @@ local M = {}
 local PUBLISH_PAUSE = 0.2 -- seconds: changes that come together are published together
 local START_PAUSE = 0.05
 local LOOK_PAUSE = 5 -- seconds between two looks at caBundle
+local PUBLISH_BYTES = 20e6 -- in a second: a large cache is published less often
 local LEAVE = 5 -- seconds to give the lease back
 local KEPT_ERRORS = 5
 
@@ -33,9 +34,12 @@ local function publish_changes(self)
   while true do
     self.changed:wait()
     self.changed:clear()
-    local ok, problem = pcall(workers.publish, "cache", "[" .. table.concat(self.controller:texts(), ",") .. "]")
-    if not ok then self:note("cache: " .. errors.text(problem)) end
-    task.sleep(PUBLISH_PAUSE)
+    local text = table.concat(self.controller:texts())
+    local ok, problem = pcall(workers.publish, "cache", text)
+    if not ok and self.published then self:note("cache: " .. errors.text(problem)) end
+    self.published = ok -- else what workers have grows old, and they say so by its age
+    self.cache_bytes = #text
+    task.sleep(PUBLISH_PAUSE + #text / PUBLISH_BYTES)
   end
 end
 
@@ -175,6 +179,7 @@ end
 function M.start(set, connect, options)
   local client = connect()
   local self = setmetatable({ set = set, client = client, options = options, log = options.log, errors = {},
+    published = true, cache_bytes = 0,
     changed = task.event(), asked = task.event(), leaving = task.event(), tasks = {}, states = {}, leads = false,
     registration = registrations.new(client, set.description,
       { name = options.release, namespace = options.namespace, url = options.url }) }, Cluster)
@@ -212,7 +217,7 @@ end
 
 ---The cache is as fresh as it can be, if it is: workers are told by its age.
 function Cluster:touch()
-  if self.controller and self.controller:is_live() then workers.touch() end
+  if self.controller and self.published and self.controller:is_live() then workers.touch() end
 end
 
 return M

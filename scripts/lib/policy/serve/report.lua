@@ -24,7 +24,7 @@ function M.status(set, now)
   local files = json.array {}
   for i, file in ipairs(set.description.files) do files[i] = file.stem end
   local description = set.description
-  return { version = host.version, set = set.hash, files = files, policies = #description.policies,
+  return { version = host.version, pid = host.pid(), set = set.hash, files = files, policies = #description.policies,
     watches = #description.watches, schedules = #description.schedules, ready = now.ready, why = now.why,
     leads = now.leads, errors = json.array(now.errors), configurations = json.object(now.configurations),
     time = os.date "!%Y-%m-%dT%H:%M:%SZ" }

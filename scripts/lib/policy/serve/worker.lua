@@ -3,6 +3,7 @@
 --   worker.run(set, { audit = function(line) … end })
 
 local answer = require "policy.serve.answer"
+local cache = require "policy.serve.cache"
 local json = require "json"
 local metrics = require "policy.serve.metrics"
 local server = require "server"
@@ -60,7 +61,7 @@ local function make_room(set, known)
   set.box:collect()
   if not set:is_crowded() then return end
   set:renew()
-  known.cache = 0
+  known.cache, known.versions = 0, {}
   known.renewals = known.renewals + 1
 end
 
@@ -97,8 +98,10 @@ local function follow(set, service, known)
   end
   text, version = workers.read("cache", known.cache)
   if text then
-    set:know(json.decode(text))
-    known.cache = version
+    local changes
+    changes, known.versions = cache.changes(text, known.versions)
+    set:publish(changes, #text)
+    known.cache, known.cache_bytes = version, #text
   end
 end
 
@@ -110,7 +113,7 @@ function M.run(set, options)
   local recorded = metrics.new()
   local state = { metrics = recorded, audit = options.audit, cache_age = workers.age, queue = options.queue or QUEUE }
   local bundle, version = wait_for_certificate()
-  local known = { certificate = version, cache = 0, renewals = 0 }
+  local known = { certificate = version, cache = 0, versions = {}, renewals = 0 }
   announce(set, recorded)
   local service = open(set, state, bundle)
   recorded:gauge("kfhost_policy_memory_bytes", "memory of the sandboxes", function() return set.box:used() end)
