@@ -7,6 +7,7 @@ local hash = require "hash"
 local host = require "host"
 local http = require "http"
 local json = require "json"
+local keepers = require "policy.serve.keeper"
 local proc = require "proc"
 local task = require "task"
 local workers = require "workers"
@@ -340,4 +341,41 @@ test("metrics of several workers are summed by their samples", function()
     .. '# HELP b of b\n# TYPE b gauge\nb 1\n'
   test.equal(controller.sum { one, two }, '# HELP a_total of a\n# TYPE a_total counter\na_total{x="1"} 3\n'
     .. 'a_total{x="2"} 3\n# HELP b of b\n# TYPE b gauge\nb 1.5\n')
+end)
+
+-- --- certificates that replicas share ------------------------------------------------------------------
+
+test("replicas share a certificate; who is second takes the first one's; a change comes in two steps", function()
+  local lab <close> = require "lab.serve".start { nodes = 0 }
+  local function new_keeper(announced)
+    local client = require "kube".connect { server = lab.url, token = lab.token, ca = lab.ca, log = function() end }
+    return keepers.new { store = keepers.secret(client, "default", "certificates"), names = { "host.ns.svc" },
+      swap = 30, announced = announced }, client
+  end
+  local held = false
+  local one, first_client = new_keeper(function() return held end)
+  local two, second_client = new_keeper(function() return held end)
+  local now = os.time()
+  local bundle = one:turn(now)
+  test.equal(two:turn(now).certificate, bundle.certificate)
+  test.equal(one:turn(now + 59 * 86400).certificate, bundle.certificate)
+
+  local due = now + 61 * 86400 -- the authority is announced, the certificate stays
+  local announced = two:turn(due)
+  test.equal(announced.certificate, bundle.certificate)
+  test.equal(#x509.parse_all(announced.authorities), 2)
+  test.equal(one:turn(due).authorities, announced.authorities)
+  test.equal(one:turn(due + 31).certificate, bundle.certificate) -- some caBundle does not hold it yet
+  held = true
+  local swapped = one:turn(due + 32)
+  test.equal(swapped.certificate ~= bundle.certificate, true)
+  test.equal(two:turn(due + 32).certificate, swapped.certificate)
+  test.equal(x509.verify(swapped.certificate, announced.authorities, { name = "host.ns.svc" }), true)
+
+  local other = keepers.new { store = keepers.secret(first_client, "default", "certificates"),
+    names = { "another.ns.svc" } } -- a name that it is not for: a new one at once
+  local renamed = other:turn(now)
+  test.equal(x509.verify(renamed.certificate, renamed.authorities, { name = "another.ns.svc" }), true)
+  first_client:close()
+  second_client:close()
 end)
