@@ -38,6 +38,8 @@ static struct {
   bool serving;          // the first generation was ready
   int stopping;          // the signal that ends all, or 0
   double stop_deadline;
+  int leave_signal;
+  double leave, leave_at;  // seconds between SIGTERM and the end of new reviews; when that is over
   int signals;           // descriptor
   int wake[2];
   double not_before;     // when the next replacement may start
@@ -164,8 +166,8 @@ static int open_listener(const char *address, const char *port) {
 
 static void read_specification(const char *text) {
   char address[64], port[8], operations[8];
-  if (sscanf(text, "%63s %7s %7s %d", address, port, operations, &state.workers) != 4 ||
-      state.workers < 1 || state.workers > KF_SLOTS / 3) {
+  if (sscanf(text, "%63s %7s %7s %d %lf", address, port, operations, &state.workers, &state.leave) != 5 ||
+      state.leave < 0 || state.workers < 1 || state.workers > KF_SLOTS / 3) {
     fprintf(stderr, "kfhost: --supervise is for kfhost itself\n");
     exit(2);
   }
@@ -342,6 +344,19 @@ static bool any_process(void) {
 
 // --- the loop -----------------------------------------------------------------------------------
 
+// The first time it goes on for a while; the second time it stops, the third time at once.
+static void leave(int signal) {
+  if (state.stopping) kill_all();
+  bool waits = state.leave > 0 && !shared->leaving && state.serving;
+  shared->leaving = true;
+  if (!waits) {
+    stop(signal);
+    return;
+  }
+  state.leave_signal = signal;
+  state.leave_at = now() + state.leave;
+}
+
 static void take_signals(void) {
   struct signalfd_siginfo info;
   while (read(state.signals, &info, sizeof info) == (ssize_t)sizeof info) {
@@ -349,8 +364,7 @@ static void take_signals(void) {
     case SIGHUP: state.wanted = true; break;
     case SIGTERM:
     case SIGINT:
-      if (state.stopping) kill_all();  // the second time: at once
-      stop((int)info.ssi_signo);
+      leave((int)info.ssi_signo);
       break;
     default: break;  // SIGCHLD: reap looks
     }
@@ -392,6 +406,7 @@ void kf_supervise(const char *specification) {
     reap();
     kill_hung();
     finish_reload();
+    if (state.leave_signal && !state.stopping && now() >= state.leave_at) stop(state.leave_signal);
     if (complete(&mask)) return;
     if (state.stopping && !any_process()) break;
     if (state.stopping && now() > state.stop_deadline) kill_all();

@@ -45,11 +45,13 @@ struct kf_shared {
   struct kf_box certificate, cache;
   _Atomic uint64_t cache_time;  // monotonic nanoseconds when the cache was last known to be up to date
   _Atomic bool reload;          // a process asks for what SIGHUP asks for
+  _Atomic bool leaving;         // told to end: reviews are still taken, while it is told around
   int webhook_fd, operations_fd;
   int wake_fd;  // a byte written here makes the supervisor look
 };
 
-// The supervisor by a specification "address port operations_port workers". It returns in the
+// The supervisor by a specification "address port operations_port workers leave": for the seconds
+// of the last one it goes on after SIGTERM, so that callers learn that it leaves. It returns in the
 // processes that it starts, and nowhere else.
 void kf_supervise(const char *specification);
 

@@ -8,7 +8,8 @@ local workers = {}
 
 ---This process becomes the supervisor; never returns. SIGHUP starts new workers and lets the old ones finish when the
 ---new ones are ready; SIGTERM lets all finish.
----@param options { address: string, port: integer, operations_port: integer, workers: integer } raises the errno's name
+---@param options { address: string, port: integer, operations_port: integer, workers: integer, leave: number? } leave:
+---  seconds after SIGTERM in which it goes on, so that callers learn that it leaves; raises the errno's name
 function workers.supervise(options) end
 
 ---@return "controller"|"worker"|nil role nil: this process has no supervisor
@@ -45,6 +46,9 @@ function workers.publish(box, text) end
 ---@return string? text nil when there is nothing newer
 ---@return integer? version
 function workers.read(box, version) end
+
+---@return boolean leaving whether the service was told to end
+function workers.leaving() end
 
 ---@param box workers.Box
 ---@return integer version of what was published last; 0 when nothing was

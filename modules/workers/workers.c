@@ -160,6 +160,13 @@ static int l_read(lua_State *L) {
   return 2;
 }
 
+// workers.leaving() -> whether the service was told to end
+static int l_leaving(lua_State *L) {
+  check_own(L);
+  lua_pushboolean(L, kf_shared()->leaving);
+  return 1;
+}
+
 // workers.version(box) -> the version of what was published last, 0 when nothing was
 static int l_version(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)atomic_load(&check_box(L, 1)->version));
@@ -228,7 +235,7 @@ static char **new_words(lua_State *L, const char *specification) {
   return words;
 }
 
-// workers.supervise{address, port, operations_port, workers}: this process becomes the supervisor
+// workers.supervise{address, port, operations_port, workers, leave}: this process becomes the supervisor
 // of processes with the same words; never returns
 static int l_supervise(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -237,9 +244,10 @@ static int l_supervise(lua_State *L) {
   lua_getfield(L, 1, "port");
   lua_getfield(L, 1, "operations_port");
   lua_getfield(L, 1, "workers");
+  lua_getfield(L, 1, "leave");
   const char *specification =
-      lua_pushfstring(L, "%s %d %d %d", luaL_checkstring(L, 2), (int)luaL_checkinteger(L, 3),
-                      (int)luaL_checkinteger(L, 4), (int)luaL_checkinteger(L, 5));
+      lua_pushfstring(L, "%s %d %d %d %f", luaL_checkstring(L, 2), (int)luaL_checkinteger(L, 3),
+                      (int)luaL_checkinteger(L, 4), (int)luaL_checkinteger(L, 5), luaL_optnumber(L, 6, 0));
   char **words = new_words(L, specification);
   const char *program = kf_program_path();
   if (!program) return luaL_error(L, "cannot find this program's own path");
@@ -265,7 +273,7 @@ static const luaL_Reg functions[] = {
     {"publish", l_publish}, {"read", l_read},           {"list", l_list},
     {"lock", l_lock},       {"supervise", l_supervise}, {"port", l_port},
     {"reload", l_reload},   {"version", l_version},     {"touch", l_touch},
-    {"age", l_age},         {NULL, NULL}};
+    {"age", l_age},         {"leaving", l_leaving},     {NULL, NULL}};
 
 int luaopen_kf_workers(lua_State *L);
 int luaopen_kf_workers(lua_State *L) {

@@ -248,25 +248,39 @@ test("when more reviews wait than may, the rest is answered 503 and may ask agai
   stop(self)
 end)
 
-test("told to end, the host answers every review that it has, and takes no more", function()
-  local self = start()
-  local tasks, answered = {}, 0
+test("told to end, the host is not ready, takes reviews for a while, and answers all that it has", function()
+  local self = start { "--leave", "1" }
+  local connections = {}
   for i = 1, 6 do
-    tasks[i] = task.spawn(function()
-      local session <close> = http.session { http2 = false }
-      local first = session:request(options(self, review "good"))
-      test.equal(first.status, 200)
-      local response = session:request(options(self, review "slow"))
-      test.equal(json.decode(response.body).response.allowed, true)
-      answered = answered + 1
-    end)
+    connections[i] = connect(self)
+    connections[i]:write(head(nil, review "slow"))
   end
-  task.sleep(0.15) -- in the middle of them
   self.process:kill "TERM"
-  for _, one in ipairs(tasks) do one:wait(60) end
-  test.equal(answered, 6)
+  local ready = http.request { url = ("http://127.0.0.1:%s/readyz"):format(self.operations), timeout = 20 }
+  while ready.status == 200 do -- the signal is on its way
+    task.sleep(0.01)
+    ready = http.request { url = ("http://127.0.0.1:%s/readyz"):format(self.operations), timeout = 20 }
+  end
+  test.equal(ready.body, "leaving")
+  for _, connection in ipairs(connections) do
+    test.equal(receive_all(connection):find('"allowed":true', 1, true) ~= nil, true)
+  end
   test.equal(self.process:wait(40).code, 143)
   self.following:wait(20)
-  local ok = pcall(post, self, review "good")
-  test.equal(ok, false)
+  test.equal(pcall(post, self, review "good"), false)
+end)
+
+test("reviews on their way when the host is told to end at once are answered", function()
+  local self = start()
+  local connections = {}
+  for i = 1, 6 do
+    connections[i] = connect(self)
+    connections[i]:write(head(nil, review "slow"))
+  end
+  self.process:kill "TERM"
+  for _, connection in ipairs(connections) do
+    test.equal(receive_all(connection):find('"allowed":true', 1, true) ~= nil, true)
+  end
+  test.equal(self.process:wait(40).code, 143)
+  self.following:wait(20)
 end)

@@ -132,7 +132,7 @@ local function run_first(args)
   check_tests(set)
   io.stderr:write(("policies: %d\n"):format(#set.description.policies))
   require "workers".supervise { address = args.address, port = args.port, operations_port = args.ops_port,
-    workers = args.workers }
+    workers = args.workers, leave = args.leave }
 end
 
 return cli.main {
@@ -155,6 +155,8 @@ return cli.main {
     { "--workers N", "processes that answer reviews", type = "int", default = 2, min = 1, max = 20 },
     { "--queue N", "reviews that may wait for a process; more are answered with 503 and Retry-After", type = "int",
       default = 64, min = 1 },
+    { "--leave SECONDS", "after SIGTERM: not ready, but reviews are still taken, until callers have learned of it",
+      type = "number", default = 0, min = 0 },
     { "--register WHETHER", "make the webhook configurations", choices = { "true", "false" }, default = "false" },
     { "--cluster WHETHER", "false: answer reviews only, whatever cluster the environment names",
       choices = { "true", "false" }, default = "true" },

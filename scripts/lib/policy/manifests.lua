@@ -9,6 +9,7 @@ local webhooks = require "policy.webhooks"
 local M = {}
 
 local PORT, OPS_PORT = 8443, 8081
+local LEAVE = "5" -- seconds until no endpoint names a pod that ends
 
 local function labels_of(options)
   return { ["app.kubernetes.io/name"] = options.name, ["app.kubernetes.io/part-of"] = "kfhost" }
@@ -101,7 +102,7 @@ end
 local function command_of(description, options, arguments)
   local command = { "policy", "serve", "--address", "$(POD_IP)", "--port", tostring(PORT), "--ops-port",
     tostring(OPS_PORT), "--service", "--release", options.name, "--own-namespace", "$(POD_NAMESPACE)", "--workers",
-    tostring(options.workers) }
+    tostring(options.workers), "--leave", LEAVE }
   if needs_lead(description) then command[#command + 1] = "--leader-election" end
   for _, group in ipairs(options.bypass_groups or {}) do
     table.move({ "--bypass-group", group }, 1, 2, #command + 1, command)

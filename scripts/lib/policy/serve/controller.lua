@@ -66,6 +66,7 @@ end
 
 -- A controller that drains because of a reload is still asked: what counts is whether reviews are answered.
 local function is_ready(state)
+  if workers.leaving() then return false, "leaving" end
   if not state.synced() then return false, "the first look at the cluster is not over" end
   for _, process in ipairs(workers.list()) do
     if process.role == "worker" and process.ready and not process.draining then return true end
