@@ -81,7 +81,7 @@ end
 -- A lab in which the manifests were applied, with two replicas that are ready.
 local function install(text, more)
   local site = setmetatable({ directory = test.tmpdir(), requests = {} }, Site)
-  site.lab = serve.start { plain_pods = true, nodes = 1, time_scale = 0.05 }
+  site.lab = serve.start { plain_pods = true, nodes = 1, time_scale = 0.2 }
   note_requests(site, site.lab.cluster)
   site.lab:write_kubeconfig(site.directory .. "/kubeconfig")
   site.file = site.directory .. "/site.lua"

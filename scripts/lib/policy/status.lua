@@ -16,10 +16,23 @@ local function age_of(text)
   return moment and os.time() - moment or math.huge
 end
 
+-- Whether replicas are pods: then one whose pod is not there has ended, however recently it wrote.
+local function are_pods(client, options)
+  return client.try:get("deployments.apps", options.release, { namespace = options.namespace }) ~= nil
+end
+
+local function is_gone(client, options, identity, pods)
+  if not pods then return false end
+  local pod, problem = client.try:get("pods", identity, { namespace = options.namespace })
+  return pod == nil and problem.status == 404
+end
+
 local function replicas_of(client, options, holder)
   local list, errors = json.array {}, json.array {}
+  local pods = are_pods(client, options)
   for identity, one in pairs(reports.read(client, options)) do
-    one.identity, one.gone = identity, age_of(one.time) > SILENT
+    one.identity = identity
+    one.gone = age_of(one.time) > SILENT or is_gone(client, options, identity, pods)
     one.leads = holder == nil and one.leads or holder == identity
     list[#list + 1] = one
     for _, problem in ipairs(one.errors or {}) do
