@@ -70,7 +70,7 @@ function Site:kfhost(...)
 end
 
 local function wait_until(what, check)
-  for _ = 1, 3000 do
+  for _ = 1, 6000 do
     local found = check()
     if found then return found end
     task.sleep(0.02)
