@@ -92,7 +92,7 @@ test("an equal step is taken from an earlier run only while its claim is as that
   test.same(said.metrics, { n = 1 })
 end)
 
-test("volumes of the notebook's metadata: a claim stays, a new one is empty in each run", function()
+test("volumes of the notebook's metadata: a claim stays, a new one is empty in each run, a clone a copy", function()
   local here = new_folder [[
 # ---
 # jupyter:
@@ -100,6 +100,7 @@ test("volumes of the notebook's metadata: a claim stays, a new one is empty in e
 #     volumes:
 #       - { name: kept, type: pvc, mount_point: /kfhost-test/kept, expose_as_env_var: true }
 #       - { name: fresh, type: new_pvc, size: 1Gi, mount_point: /kfhost-test/fresh, expose_as_env_var: true }
+#       - { name: copy, type: clone, size: 1Gi, mount_point: /kfhost-test/copy, expose_as_env_var: true }
 #       - { name: disk, type: pv, mount_point: /kfhost-test/disk, expose_as_env_var: true }
 # ---
 
@@ -107,23 +108,28 @@ test("volumes of the notebook's metadata: a claim stays, a new one is empty in e
 import os
 
 # %% [step:a]
-for name in ("KEPT", "FRESH", "DISK"):
+for name in ("KEPT", "FRESH", "DISK", "COPY"):
     open(os.environ["KALE_VOLUME_" + name] + "/lines", "a").write("line\n")
 
 # %% [step:b prev:a]
-kept, fresh, disk = [len(open(os.environ["KALE_VOLUME_" + name] + "/lines").readlines())
-                     for name in ("KEPT", "FRESH", "DISK")]
+kept, fresh, disk, copied = [len(open(os.environ["KALE_VOLUME_" + name] + "/lines").readlines())
+                             for name in ("KEPT", "FRESH", "DISK", "COPY")]
 
 # %% [pipeline-metrics]
 print(kept)
 print(fresh)
 print(disk)
+print(copied)
 ]]
+  local original = fs.join(here.folder, ".kfhost/runs/volumes/copy")
+  fs.mkdir(original, { parents = true })
+  fs.write(fs.join(original, "lines"), "old\nold\n")
   local _, said, result = here.run()
   test.equal(said.state, "succeeded", result.stderr)
   _, said = here.run()
   test.equal(said.state, "succeeded")
-  test.same(said.metrics, { kept = 2, fresh = 1, disk = 2 })
+  test.same(said.metrics, { kept = 2, fresh = 1, disk = 2, copied = 3 })
+  test.equal(fs.read(fs.join(original, "lines")), "old\nold\n")
 end)
 
 local SECRET = [[

@@ -414,6 +414,17 @@ test("new_pvc: size with its type, as number or text; access mode, class and ann
   end
 end)
 
+test("clone, as notebooks of Rok's days have it: a new claim with the old one as its source, which is said", function()
+  local made = plan_of(ONE, volume { type = "clone", size = 5, size_type = "Gi", annotations = json.array {},
+    snapshot = false })
+  test.same(codes(made), { "volume-clone@-" })
+  local pipeline, platform = ir.build(made)
+  test.same(kfp.validate(ir.encode(pipeline, platform)), {})
+  local inputs = pipeline.root.dag.tasks["create-v"].inputs.parameters
+  test.same(inputs.data_source.runtimeValue.constant, { apiGroup = "", kind = "PersistentVolumeClaim", name = "v" })
+  test.equal(inputs.size.runtimeValue.constant, "5Gi")
+end)
+
 test("expose_as_env_var: KALE_VOLUME_ and the name, upper case, _ for every other character", function()
   local step = step_of({}, volume { name = "data.v-1", expose_as_env_var = true })
   test.equal(step.env.KALE_VOLUME_DATA_V_1, "/v")

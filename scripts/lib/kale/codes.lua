@@ -135,6 +135,10 @@ return {
     "letters a-z, digits and '-' between them, at most 124",
   },
   ["default-wrong"] = { "error", "'{tag}' in steps_defaults is no option of a step" },
+  ["volume-clone"] = {
+    "warning", "volume '{name}' is a clone of the claim of that name, made by its storage driver; Rok is gone",
+    "a driver that cannot clone refuses it; type pvc uses the claim itself",
+  },
   ["volume-wrong"] = { "error", "volume '{name}' of the notebook's metadata is not right", "it needs {wanted}" },
   ["secret-not-here"] = {
     "warning", "secret '{name}' gives {variable} on a cluster; nothing gives it here",

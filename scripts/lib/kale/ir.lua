@@ -249,6 +249,9 @@ local function add_claim(volume, components, executors, tasks)
   add("size", "STRING", volume.size)
   add("storage_class_name", "STRING", volume.storage_class)
   add("volume_name", "STRING", volume.volume)
+  if volume.clone_of then
+    add("data_source", "STRUCT", { apiGroup = "", kind = "PersistentVolumeClaim", name = volume.clone_of })
+  end
   if next(volume.annotations) then add("annotations", "STRUCT", volume.annotations) end
   components["comp-" .. key] = {
     executorLabel = "exec-" .. key, inputDefinitions = { parameters = definitions },

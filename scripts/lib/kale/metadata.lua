@@ -75,7 +75,7 @@ end
 
 -- --- volumes -------------------------------------------------------------------------------------------------
 
-local VOLUME_TYPES = { pv = "create", new_pvc = "create", pvc = "use" }
+local VOLUME_TYPES = { pv = "create", new_pvc = "create", clone = "create", pvc = "use" }
 
 local function volume_size(volume)
   local size = volume.size
@@ -117,7 +117,7 @@ local function read_volume(volume, metadata, report)
   end
   if type(path) ~= "string" or path:sub(1, 1) ~= "/" then return wrong "a 'mount_point' that begins with /" end
   local kind = VOLUME_TYPES[volume.type]
-  if not kind then return wrong "a 'type' of pvc, new_pvc or pv; clone needs Rok, which is gone" end
+  if not kind then return wrong "a 'type' of pvc, new_pvc, clone or pv" end
   if volume.snapshot == true then report("metadata-ignored", { key = "volumes." .. name .. ".snapshot",
     why = "Rok's snapshots are gone" }) end
   for _, key in ipairs(sorted_keys(volume)) do
@@ -129,11 +129,13 @@ local function read_volume(volume, metadata, report)
   if not known_mode then return wrong "a 'volume_access_mode' of rom, rwo or rwm" end
   local size = volume_size(volume)
   if size and not quantity.read(size) then return wrong "a 'size' as Kubernetes writes it, for instance 5Gi" end
-  if kind == "create" and volume.type == "new_pvc" and not size then return wrong "a 'size'" end
+  if kind == "create" and volume.type ~= "pv" and not size then return wrong "a 'size'" end
+  if volume.type == "clone" then report("volume-clone", { name = name }) end
   return {
     name = name, path = path, kind = kind, size = size, access_mode = known_mode,
     storage_class = storage_class_of(volume, metadata),
-    volume = volume.type == "pv" and name or nil, annotations = pairs_of(volume.annotations),
+    volume = volume.type == "pv" and name or nil, clone_of = volume.type == "clone" and name or nil,
+    annotations = pairs_of(volume.annotations),
     env = flag(volume.expose_as_env_var) and environment_name(name) or nil,
   }
 end

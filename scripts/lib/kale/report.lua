@@ -49,7 +49,8 @@ local function step_section(step)
     escape(step.name), step.state, step.state == "succeeded" and "" or step.state) }
   local cells = {}
   for i, cell in ipairs(step.cells) do cells[i] = tostring(cell) end
-  parts[#parts + 1] = ('<div class="soft">cells %s</div>'):format(table.concat(cells, ", "))
+  local word = #cells == 1 and "cell" or "cells"
+  parts[#parts + 1] = ('<div class="soft">%s %s</div>'):format(word, table.concat(cells, ", "))
   if step.state == "failed" and step.log then
     local lines = {}
     for line in step.log:gmatch "[^\n]+" do lines[#lines + 1] = line end

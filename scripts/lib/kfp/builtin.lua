@@ -48,7 +48,10 @@ function M.volume(t, place, context)
   local given = place.parameters
   local name = given.pvc_name
   if not name or name == "" then name = context.id .. (given.pvc_name_suffix or "") end
-  if t.volume == "create" then context.claims:make(name, given.volume_name) else context.claims:remove(name) end
+  local source = type(given.data_source) == "table" and given.data_source or {}
+  local clone_of = source.kind == "PersistentVolumeClaim" and source.name or nil
+  if t.volume == "create" then context.claims:make(name, given.volume_name, clone_of)
+  else context.claims:remove(name) end
   return { parameters = t.volume == "create" and { name = name } or {}, artifacts = {}, metrics = {} }
 end
 

@@ -37,11 +37,21 @@ function M.new(root, folder, given)
   return claims
 end
 
----A new claim of this run; one of a volume that is there already is that volume.
+local function copy(from, to)
+  local stat = fs.stat(from, { follow = false })
+  if stat.type == "link" then return fs.symlink(fs.readlink(from), to) end
+  if stat.type == "file" then return fs.copy(from, to) end
+  if stat.type ~= "directory" then return end
+  fs.mkdir(to, { parents = true })
+  for _, name in ipairs(fs.list(from)) do copy(fs.join(from, name), fs.join(to, name)) end
+end
+
+---A new claim of this run; one of a volume that is there already is that volume, a clone begins as the other claim is.
 ---@param name string
 ---@param volume string? name of the volume
+---@param clone_of string? name of a claim
 ---@return string folder
-function Claims:make(name, volume)
+function Claims:make(name, volume, clone_of)
   local folder = fs.join(self.root, ".volumes", safe(name))
   if volume and volume ~= "" then
     folder = fs.join(self.folder, "volume." .. safe(volume))
@@ -50,6 +60,8 @@ function Claims:make(name, volume)
     self.made[name] = folder
   end
   fs.mkdir(folder, { parents = true })
+  local source = clone_of and self:find(clone_of).folder
+  if source and fs.exists(source) then copy(source, folder) end
   return folder
 end
 
