@@ -264,3 +264,15 @@ test("what the metadata of a part says of its steps holds for them, the rest is 
   test.same({ config["exec-p-s"].pvcMount[1].constant, config["exec-p-s"].pvcMount[2].constant }, { "data", "new" })
   test.equal(config["exec-z"], nil)
 end)
+
+test("a picture has no edge that says again what others say; the pipeline keeps them", function()
+  local made = read {
+    part = { { "step:one", "x = 1" }, { "step:two prev:one", "y = x" }, { "step:three prev:one", "z = x" } },
+    root = { { "notebook:p", "", "part.ipynb" }, { "step:end prev:p", "print(y)" },
+      { "step:last prev:p", "print(x)" } },
+  }
+  test.same(made.steps[4].after, { "p.one", "p.three", "p.two" })
+  local edges = require "kale.picture".edges(made)
+  test.same(edges[4], { "p.three", "p.two" })
+  test.same(edges[5], { "p.one", "p.three", "p.two" })  -- there is data on that one
+end)

@@ -25,10 +25,10 @@ local function as_json(plan)
 end
 
 local function as_svg(plan)
-  local nodes = {}
+  local nodes, edges = {}, require "kale.picture".edges(plan)
   for i, s in ipairs(plan.steps) do
     local params = #s.params > 0 and table.concat(s.params, ", ") or nil
-    nodes[i] = { name = s.name, after = s.after, note = params }
+    nodes[i] = { name = s.name, after = edges[i], note = params }
   end
   return require "graph.svg".draw(nodes)
 end

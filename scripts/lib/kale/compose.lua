@@ -153,6 +153,9 @@ local function adopt(reference, inside, known)
     for i, group in ipairs(step.groups) do step.groups[i] = prefix .. group end
     table.insert(step.groups, 1, reference.name)
     step.name, step.group = prefix .. step.name, step.groups[#step.groups]
+    local waits = {}
+    for name in pairs(step.waits or {}) do waits[prefix .. name] = true end
+    step.waits = waits
     if #step.prev == 0 then step.prev = table.move(reference.prev, 1, #reference.prev, 1, {})
     else
       for k, name in ipairs(step.prev) do step.prev[k] = prefix .. name end
@@ -253,8 +256,12 @@ function expand(inside, at, report)
   for _, item in ipairs(in_order(items, report)) do
     for _, step in ipairs(item) do
       local prev = {}
+      step.waits = step.waits or {}
       for _, name in ipairs(step.prev) do
-        for _, other in ipairs(expands[name] or { name }) do prev[#prev + 1] = other end
+        for _, other in ipairs(expands[name] or { name }) do
+          prev[#prev + 1] = other
+          step.waits[other] = step.waits[other] or expands[name] ~= nil or nil
+        end
       end
       step.prev = prev
       inside.steps[#inside.steps + 1] = step

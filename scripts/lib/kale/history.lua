@@ -40,6 +40,13 @@ function M.list(folder, notebook)
   return paths
 end
 
+-- The record is a moment behind what the step's folder says.
+local function state_after_crash(entry, folder)
+  if entry.state ~= "running" and entry.state ~= "pending" then return entry.state end
+  if fs.exists(fs.join(folder, ".done")) then return "succeeded" end
+  return (entry.state == "running" or fs.exists(fs.join(folder, "log.txt"))) and "crashed" or entry.state
+end
+
 ---What is recorded of a run. One whose program is gone and that had not ended is "crashed".
 ---@param path string its folder
 ---@return table run path, name, state, params, metrics, started, seconds, steps {name, task, state, seconds, log}
@@ -58,7 +65,7 @@ function M.read(path)
     notebook = known.notebook, steps = {}, seconds = 0,
   }
   for i, entry in ipairs(record.tasks or {}) do
-    local state = gone and entry.state == "running" and "crashed" or entry.state
+    local state = gone and state_after_crash(entry, fs.join(path, entry.name)) or entry.state
     run.steps[i] = {
       name = (known.steps or {})[entry.name] or entry.name, task = entry.name, state = state, seconds = entry.seconds,
       exit = entry.exit, error = entry.error, log = fs.join(run.path, entry.name, "log.txt"),

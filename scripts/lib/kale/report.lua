@@ -108,11 +108,11 @@ function M.write(run, result, names)
     total = math.max(total, (t.started or 0) + (t.seconds or 0))
   end
   for name, value in pairs(result.metrics) do metrics[name] = value end
-  local steps = {}
+  local steps, edges = {}, require "kale.picture".edges(run.plan)
   for i, step in ipairs(run.plan.steps) do
     local t = by_step[step.name] or { state = "skipped" }
     steps[i] = {
-      name = step.name, after = step.after, cells = step.cells, state = t.state, seconds = t.seconds,
+      name = step.name, after = edges[i], cells = step.cells, state = t.state, seconds = t.seconds,
       started = t.started, log = t.log and fs.try.read(t.log), html = t.name and displayed(run.directory, t.name),
       artifacts = require "kale.artifacts".section(t.outputs, OWN),
     }
