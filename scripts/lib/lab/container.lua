@@ -107,7 +107,7 @@ function M.run(path)
   local problem = missing(spec, root)
   if problem then
     fs.write(spec.failure, problem)
-    os.exit(128)
+    spec.argv = { "/bin/sh", "-c", "exit 128" }
   end
   pod.pivot(root)
   local directory = fs.exists(spec.directory) and spec.directory or "/"
