@@ -80,6 +80,32 @@ for _, plain in ipairs { false, true } do
     end)
   end)
 
+  test("nothing is left of a pod: what has gone into the background ends with it" .. how, function()
+    local mark = "left-" .. require "hash".random_hex(8)
+    local function left()
+      for _, name in ipairs(require "fs".list "/proc") do
+        local ok, text = pcall(require "fs".read, "/proc/" .. name .. "/cmdline")
+        if ok and name:match "^%d+$" and text:find(mark, 1, true) then return true end
+      end
+      return false
+    end
+    local script = ("setsid sh -c 'while :; do sleep 1; done' %s & sh -c 'while :; do sleep 1; done' %s & echo up; "
+      .. "sleep 1000"):format(mark, mark)
+    with_lab({ plain = plain }, function(cluster, call)
+      for _, name in ipairs { "deleted", "stopped" } do
+        call("POST", PODS, pod(name, { terminationGracePeriodSeconds = 1, containers = { shell(script) } }))
+        eventually("it is up", function() return log(cluster, name) == "up\n" and left() end)
+      end
+      call("DELETE", PODS .. "/deleted")
+      eventually("it is gone", function() return not cluster.store:collection("pods"):get("default", "deleted") end)
+    end) -- the other one ends with the lab
+    for _ = 1, 2000 do
+      if not left() then break end
+      require "proc".run { "sleep", "0.01" }
+    end
+    test.equal(left(), false)
+  end)
+
   test("a container sees its variables, its config and its own token, and nothing of this user's" .. how, function()
     with_lab({ plain = plain }, function(cluster, call)
       call("POST", "/api/v1/namespaces/default/configmaps", { metadata = { name = "c" }, data = { key = "value" } })

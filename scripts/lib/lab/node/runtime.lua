@@ -12,6 +12,7 @@ local host = require "host"
 local image = require "lab.image"
 local json = require "json"
 local link = require "lab.network.link"
+local pod = require "pod"
 local proc = require "proc"
 local process = require "lab.node.process"
 local switch = require "lab.network.switch"
@@ -75,9 +76,20 @@ function runtime:sandbox(object)
   error(problem, 0)
 end
 
+-- A plain process may have left its group: what has the pod's folder in its environment is the pod's.
+local function kill_strays(sandbox)
+  local mark = "KFHOST_ROOT=" .. sandbox.directory .. "/"
+  for _, name in ipairs(fs.list "/proc") do
+    local pid = math.tointeger(tonumber(name))
+    local text = pid and fs.try.read(("/proc/%d/environ"):format(pid))
+    if text and text:find(mark, 1, true) then pod.kill(pid, 9) end
+  end
+end
+
 ---Ends what is left of a pod and removes its files.
 function runtime:remove(sandbox)
   self.switch:remove(sandbox)
+  if not sandbox.link then kill_strays(sandbox) end
   if sandbox.link then sandbox.link:close() end
   pcall(fs.remove, sandbox.directory, { recursive = true })
   return self
