@@ -102,6 +102,10 @@ local function fill(client)
     client:create { apiVersion = "v1", kind = "ConfigMap", metadata = { name = name, namespace = "default" },
       data = { k = "old" } }
   end
+  client:create { apiVersion = "v1", kind = "Namespace", metadata = { name = "tools" } }
+  client:create { apiVersion = "v1", kind = "Pod", metadata = { name = "shell", namespace = "tools" }, spec = {
+    terminationGracePeriodSeconds = 0, containers = { { name = "main", image = "busybox",
+      command = { "sh", "-c", "exec sleep 1000" } } } } }
   client:create(pod "web-1")
   client:create(pod "web-2")
 end
@@ -180,7 +184,8 @@ end
 
 -- Programs that people type into have the terminal, and Ctrl-C, to themselves.
 local function programs(s)
-  s:line "!read x && echo read-$x"
+  s:line "!echo asks; read x && echo read-$x"
+  s:wait "\nasks\n"
   s:line "typed"
   s:wait "\nread-typed\n"
   s:line "!echo sleeps; sleep 1000"
@@ -242,7 +247,7 @@ local function watching(s)
   s.client:create(pod "web-3")
   test.golden("terminal-watch.txt", s:settled "web-3")
   s:resize(50, 24)
-  s:keys("/", "3", "Enter")
+  s:keys("/", "b", "-", "3", "Enter") -- an age may have a 3, too
   for _ = 1, MOST_LOOKS do
     if not s:look():find("web-1", 1, true) then break end
   end
@@ -257,7 +262,31 @@ local function watching(s)
   s:wait "^C"
 end
 
-test("completion, lines, cancellation, history, rows, edit, watch, resize, and the way out", function()
+-- A shell in a container: keys, Ctrl-C and the size are its own; its exit code is told.
+local function shell_in_pod(s)
+  s.client:wait { kind = "pods", name = "shell", namespace = "tools", jsonpath = "{.status.phase}", value = "Running",
+    timeout = "60s" }
+  s:line "exec -n tools shell sh"
+  s:wait "\n#" -- the prompt of root
+  s:line "stty size"
+  s:wait "\n24 40\n"
+  s:resize(60, 20)
+  s:line "echo; stty size; echo $((40 + 2))"
+  s:wait "\n20 60\n42\n"
+  s:line "sleep 1000"
+  s:keys "C-c"
+  s:wait "^C\n#" -- what is typed before is thrown away with the interrupt
+  s:line "echo still-here"
+  s:wait "\nstill-here\n"
+  s:line "exit 3"
+  s:wait "ended with exit code 3"
+  s:wait "lab:default"
+  s:clear()
+  s:line "x"
+  s:wait "\n5\n"
+end
+
+test("completion, lines, cancellation, history, rows, edit, watch, resize, a shell, and the way out", function()
   local s <close> = start()
   completion(s)
   multi_line(s)
@@ -266,6 +295,7 @@ test("completion, lines, cancellation, history, rows, edit, watch, resize, and t
   history(s)
   rows_and_edit(s)
   watching(s)
+  shell_in_pod(s)
   s:keys "C-d"
   s:wait "left with 0"
 end)

@@ -61,9 +61,11 @@ end
 
 -- --- making one ------------------------------------------------------------------------------------------------
 
--- What a connection has to say: warnings as lines; what was written the words say themselves.
+-- What a connection has to say: warnings as lines; what was written, and where a session began, the words say
+-- themselves.
 local function to_stderr(record)
-  if record.event ~= "write" then io.stderr:write(record.message or require("json").encode(record), "\n") end
+  if record.event == "write" or record.event == "session" then return end
+  io.stderr:write(record.message or require("json").encode(record), "\n")
 end
 
 local function to_stdout(text)
