@@ -8,7 +8,6 @@
 
 #include <lualib.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 
 struct host *kf_host(lua_State *L) {
@@ -136,6 +135,7 @@ static int open_libraries(lua_State *L) {
   wrap_global(L, "loadfile", l_loadfile);
   lua_register(L, "dofile", l_dofile);
   wrap_exit(L);
+  lua_warning(L, "@on", 0);  // an error in __gc can only be told as a warning
   luaL_requiref(L, "errors", luaopen_kf_errors, 0);
   kf_values_prepare(L);
   kf_task_prepare(L);
@@ -144,25 +144,9 @@ static int open_libraries(lua_State *L) {
   return 0;
 }
 
-// An error that nothing caught: this program is wrong.
-static int on_panic(lua_State *L) {
-  const char *problem = lua_tostring(L, -1);
-  fprintf(stderr, "kfhost: unprotected error: %s\n", problem ? problem : "not a text");
-  return 0;
-}
-
-// A warning may come in pieces. Only an error in __gc makes one, which cannot be told otherwise.
-static void on_warning(void *data, const char *text, int goes_on) {
-  struct host *host = data;
-  fprintf(stderr, "%s%s%s", host->in_warning ? "" : "kfhost: warning: ", text, goes_on ? "" : "\n");
-  host->in_warning = goes_on;
-}
-
 lua_State *kf_state_new(struct host *host) {
-  lua_State *L = lua_newstate(kf_memory_allocate, &host->memory);
+  lua_State *L = luaL_newstate();
   if (!L) return NULL;
-  lua_atpanic(L, on_panic);
-  lua_setwarnf(L, on_warning, host);
   *(struct host **)lua_getextraspace(L) = host;
   host->running = L;
   host->loop = kf_loop_new();
@@ -183,7 +167,6 @@ void kf_state_close(lua_State *L) {
   lua_close(L);
   kf_scheduler_free(host->scheduler);
   kf_loop_free(host->loop);
-  kf_memory_free(&host->memory);
 }
 
 void kf_state_end(lua_State *L) {

@@ -4,8 +4,6 @@
 #ifndef KF_STATE_H
 #define KF_STATE_H
 
-#include "memory.h"
-
 #include <lua.h>
 #include <lauxlib.h>
 #include <setjmp.h>
@@ -19,13 +17,11 @@ struct kf_scheduler;
 
 // What every C function can reach from its lua_State (by kf_host); one per Lua state.
 struct host {
-  struct kf_memory memory;
   struct kf_loop *loop;
   struct kf_scheduler *scheduler;
   lua_State *volatile running;  // the coroutine that runs now, or NULL; signal handlers read it
   bool orphaned_failure;  // a task failed, and nobody can wait for it any more
   jmp_buf *ending;  // where kf_state_end goes on once the last thing is closed
-  bool in_warning;  // of a warning, a piece was written
   bool gc_stress;  // collect garbage all the time (kfhost --gc-stress)
 };
 
