@@ -5,6 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Of eight bytes that were read as a word: the place of the first one whose highest bit is set in `marks`.
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are searched from their lowest byte");
+static inline size_t kf_first_byte(uint64_t marks) {
+  return (size_t)__builtin_ctzll(marks) / 8;
+}
+
 // The length (1–4) of the character at `text`, of at most `size` bytes; 0 when it is malformed.
 size_t kf_utf8_length(const char *text, size_t size);
 

@@ -60,14 +60,13 @@ static int fail(struct decoder *d, const char *message) {
 // character or byte of a longer UTF-8 sequence. The text is followed by a zero byte, which stops it.
 static const char *plain_run(const char *at, const char *end) {
   const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
-  while (end - at >= 8) {
+  for (; end - at >= 8; at += 8) {
     uint64_t word;
     memcpy(&word, at, sizeof word);
     uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
-    uint64_t special = ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) |
-                       ((word - ones * 0x20) & ~word) | word;
-    if (special & highs) break;
-    at += 8;
+    uint64_t special = (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) |
+                        ((word - ones * 0x20) & ~word) | word) & highs;
+    if (special) return at + kf_first_byte(special);
   }
   while (at < end && (unsigned char)*at >= 0x20 && (unsigned char)*at < 0x80 && *at != '"' && *at != '\\')
     at++;
@@ -278,10 +277,8 @@ static bool is_skipped(struct decoder *d) {
 
 // Raises when the name on top, read at `at`, is in the object already: in `names` while the object
 // is small, else in the table below the name.
-static void check_name(struct decoder *d, struct names *names, const char *at) {
+static void check_name(struct decoder *d, struct names *names, const char *at, const char *text, size_t length) {
   lua_State *L = d->L;
-  size_t length;
-  const char *text = lua_tolstring(L, -1, &length);
   bool known;
   if (d->last_wins) return;
   if (names) {
@@ -308,7 +305,7 @@ static bool read_member(struct decoder *d, struct names *names) {
   size_t length;  // a name that cannot be read stays empty in the path
   const char *name = read_string(d, &length);
   *place = (struct kf_place){.key = name, .length = length};
-  check_name(d, names, at);
+  check_name(d, names, at, name, length);
   skip_space(d);
   if (d->at >= d->end || *d->at != ':') fail(d, "':' expected");
   d->at++;

@@ -24,6 +24,7 @@ struct encoder {
   struct output *out;
   bool sort;
   int indent;
+  const void *array_mark, *object_mark;  // the metatables
   size_t depth;
   const void *ancestors[KF_MAX_DEPTH];
   struct kf_place places[KF_MAX_DEPTH];
@@ -85,9 +86,9 @@ static size_t plain_run(const char *at, size_t size) {
     uint64_t word;
     memcpy(&word, at + done, sizeof word);
     uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
-    uint64_t special = ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) |
-                       ((word - ones * 0x20) & ~word) | word;
-    if (special & highs) break;
+    uint64_t special = (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) |
+                        ((word - ones * 0x20) & ~word) | word) & highs;
+    if (special) return done + kf_first_byte(special);
   }
   while (done < size && (unsigned char)at[done] >= 0x20 && (unsigned char)at[done] < 0x80 &&
          at[done] != '"' && at[done] != '\\')
@@ -113,24 +114,28 @@ static void put_escape(lua_State *L, struct encoder *e, unsigned char c) {
   e->out->length += 6;
 }
 
-static void put_string(lua_State *L, struct encoder *e, const char *text, size_t size) {
-  put_char(L, e, '"');
-  for (size_t at = 0; at < size;) {
+// Goes on with a string of which `at` bytes are written.
+static void put_special(lua_State *L, struct encoder *e, const char *text, size_t size, size_t at) {
+  while (at < size) {
+    unsigned char c = (unsigned char)text[at];
+    size_t length = c < 0x80 ? 1 : kf_utf8_length(text + at, size - at);
+    if (length == 0) fail(L, e, lua_pushfstring(L, "a string has malformed UTF-8 at byte %I", (lua_Integer)at));
+    if (c < 0x80) put_escape(L, e, c);
+    else put(L, e, text + at, length);
+    at += length;
     size_t run = plain_run(text + at, size - at);
     put(L, e, text + at, run);
     at += run;
-    if (at >= size) break;
-    unsigned char c = (unsigned char)text[at];
-    if (c < 0x80) {
-      put_escape(L, e, c);
-      at++;
-      continue;
-    }
-    size_t length = kf_utf8_length(text + at, size - at);
-    if (length == 0) fail(L, e, lua_pushfstring(L, "a string has malformed UTF-8 at byte %I", (lua_Integer)at));
-    put(L, e, text + at, length);
-    at += length;
   }
+}
+
+static void put_string(lua_State *L, struct encoder *e, const char *text, size_t size) {
+  char *room = reserve(L, e, size + 2);
+  size_t run = plain_run(text, size);
+  room[0] = '"';
+  memcpy(room + 1, text, run);
+  e->out->length += run + 1;
+  if (run < size) put_special(L, e, text, size, run);
   put_char(L, e, '"');
 }
 
@@ -226,18 +231,49 @@ static void put_sorted(lua_State *L, struct encoder *e) {
   lua_remove(L, -2);
 }
 
-static void put_object(lua_State *L, struct encoder *e) {
+// Writes the table on top; false, with nothing written, when a name is no string and `sure` is not set.
+static bool put_object(lua_State *L, struct encoder *e, bool sure) {
   enter(L, e);
   size_t begin = e->out->length;
   put_char(L, e, '{');
-  if (e->sort) {
+  if (e->sort && sure) {
     put_sorted(L, e);
   } else {
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) put_member(L, e, e->out->length == begin + 1);
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+      if (!sure && lua_type(L, -2) != LUA_TSTRING) {
+        lua_pop(L, 2);
+        e->out->length = begin;
+        e->depth--;
+        return false;
+      }
+      put_member(L, e, e->out->length == begin + 1);
+    }
   }
   e->depth--;
   if (e->out->length > begin + 1) new_line(L, e, e->depth);
   put_char(L, e, '}');
+  return true;
+}
+
+// A table without a mark is mostly an object: it is written as one, until a name is no string.
+static void put_table(lua_State *L, struct encoder *e) {
+  const void *mark = NULL;
+  if (lua_getmetatable(L, -1)) {
+    mark = lua_topointer(L, -1);
+    lua_pop(L, 1);
+  }
+  if (mark == e->array_mark) put_array(L, e);
+  else if (mark == e->object_mark) put_object(L, e, true);
+  else if (!e->sort && put_object(L, e, false)) return;
+  else if (kf_shape_of(L, -1, NULL) == KF_SHAPE_ARRAY) put_array(L, e);
+  else put_object(L, e, true);
+}
+
+static const void *mark_of(lua_State *L, const char *name) {
+  luaL_getmetatable(L, name);
+  const void *mark = lua_topointer(L, -1);
+  lua_pop(L, 1);
+  return mark;
 }
 
 // --- values -------------------------------------------------------------------------------------
@@ -267,8 +303,7 @@ static void put_value(lua_State *L, struct encoder *e) {
     else put(L, e, "false", 5);
     return;
   case LUA_TTABLE:
-    if (kf_shape_of(L, -1, NULL) == KF_SHAPE_ARRAY) put_array(L, e);
-    else put_object(L, e);
+    put_table(L, e);
     return;
   default:
     if (kf_is_null(L, -1)) put(L, e, "null", 4);
@@ -292,6 +327,8 @@ int kf_json_encode(lua_State *L) {
   e.sort = false;
   e.indent = 0;
   e.depth = 0;
+  e.array_mark = mark_of(L, KF_ARRAY);
+  e.object_mark = mark_of(L, KF_OBJECT);
   e.out = lua_newuserdatauv(L, sizeof *e.out, 0);
   *e.out = (struct output){0};
   luaL_setmetatable(L, TYPE_OUTPUT);
