@@ -22,12 +22,19 @@ local function program_of(text)
   return made
 end
 
+-- What the compiler of the API server expects where an expression ends too early.
+local OPERANDS = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, "
+  .. "IDENTIFIER}"
+
 ---@param text string?
 ---@return string? fault what the compiler says, nil when it compiles
 function M.fault(text)
   if type(text) ~= "string" or text == "" then return nil end
   local program = program_of(text)
-  return type(program) == "string" and program or nil
+  if type(program) ~= "string" then return nil end
+  if not program:find("the expression ends too early", 1, true) then return program end
+  return ("ERROR: <input>:1:%d: Syntax error: mismatched input '<EOF>' expecting %s\n | %s\n | %s^"):format(#text + 1,
+    OPERANDS, text, ("."):rep(#text))
 end
 
 ---@param text string

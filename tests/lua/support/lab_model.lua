@@ -170,6 +170,7 @@ function M.updated(managers, old, new, manager)
   local before = old and flat(old) or {}
   if not old then
     for _, path in ipairs(ALWAYS[new.kind] or {}) do before[path] = { inner = true } end
+    if new.kind == "Role" then before["f:rules"] = { text = "null" } end
   end
   local changed, removed = difference(before, flat(new))
   local own = copy(managers[manager .. " Update"] or {})
