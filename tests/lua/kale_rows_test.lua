@@ -208,7 +208,8 @@ local OPTIONS = {
   },
   volume = {
     right = { "volume:data:/data", "volume:more.v-1:/data/more" },
-    wrong = { "volume:data", "volume:data:relative", "volume:DATA:/x", "volume::/x" },
+    wrong = { "volume:data", "volume:data:relative", "volume:DATA:/x", "volume::/x", "volume:data:/a:b",
+      "volume:data:/a/../etc" },
     read = function(step) return { step.platform.pvcMount[1].mountPath, step.platform.pvcMount[2].constant } end,
     want = { "/data", "more.v-1" },
   },
@@ -388,7 +389,8 @@ end
 test("each key of a volume: what is wrong with it is told, and what it needs", function()
   for _, fields in ipairs {
     { name = "none" }, { name = 5 }, { name = "Upper" }, { name = "" }, { mount_point = "none" },
-    { mount_point = "rel" }, { mount_point = 5 }, { type = "none" }, { type = "clone" }, { type = "nfs" },
+    { mount_point = "rel" }, { mount_point = 5 },
+    { mount_point = "/a/.." }, { type = "none" }, { type = "clone" }, { type = "nfs" },
     { type = "new_pvc" }, { volume_access_mode = "many" }, { type = "new_pvc", size = "lots" },
   } do
     local name = json.encode(fields, { sort = true })

@@ -115,7 +115,7 @@ local function read_volume(volume, metadata, report)
   if type(name) ~= "string" or #name > 253 or not name:find "^[a-z0-9]" or name:find "[^a-z0-9.-]" then
     return wrong "a 'name' of letters a-z, digits, '-' and '.'"
   end
-  if type(path) ~= "string" or path:sub(1, 1) ~= "/" then return wrong "a 'mount_point' that begins with /" end
+  if not tags.is_mount_path(path) then return wrong "a 'mount_point' as Kubernetes takes it: /PATH without ':'" end
   local kind = VOLUME_TYPES[volume.type]
   if not kind then return wrong "a 'type' of pvc, new_pvc, clone or pv" end
   if volume.snapshot == true then report("metadata-ignored", { key = "volumes." .. name .. ".snapshot",

@@ -122,9 +122,17 @@ function kinds.secret(text)
   return nil, "secret:NAME:KEY:VARIABLE"
 end
 
+---Whether Kubernetes takes a path for one to mount a volume at.
+---@param path any
+---@return boolean
+function M.is_mount_path(path)
+  return type(path) == "string" and path:sub(1, 1) == "/" and not path:find "[:%c]"
+    and not (path .. "/"):find("/../", 1, true)
+end
+
 function kinds.volume(text)
   local claim, path = text:match "^([^:]+):(/.*)$"
-  if claim and is_subdomain(claim) then return { key = path, value = claim } end
+  if claim and is_subdomain(claim) and M.is_mount_path(path) then return { key = path, value = claim } end
   return nil, "volume:CLAIM:/PATH"
 end
 
