@@ -92,8 +92,10 @@ local function install(text, more)
   for _, object in ipairs(yaml.decode_all(written.stdout)) do
     if object ~= json.null then site.client:apply(object, { manager = "test" }) end
   end
-  site.client:wait { kind = "deployments.apps", name = "kfhost-policy", namespace = "kfhost-system", timeout = "60s",
-    jsonpath = "{.status.readyReplicas}", value = "2" }
+  wait_until("two replicas", function()
+    local deployment = site.client:get("deployments.apps", "kfhost-policy", { namespace = "kfhost-system" })
+    return (deployment.status or {}).readyReplicas == 2
+  end)
   wait_until("caBundle", function()
     local hooks = site.client:get("validatingwebhookconfigurations", "kfhost-policy").webhooks
     return hooks[1].clientConfig.caBundle

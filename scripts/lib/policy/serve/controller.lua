@@ -156,7 +156,10 @@ function M.run(options)
     status = options.status }
   local service <close> = server.listen { fd = workers.listener "operations", handler = answer.operations(health) }
   local keeping = task.spawn(keep_certificate, state, options)
-  while not state.bundle and not workers.draining() do state.looked:wait(TICK) end
+  while not state.bundle and not workers.draining() do
+    state.looked:clear()
+    state.looked:wait(TICK)
+  end
   if state.bundle and options.on_start then
     options.on_start(state, { webhook = workers.port "webhook", operations = service.port })
   end
