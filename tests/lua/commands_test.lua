@@ -53,6 +53,21 @@ test("help of a command is what its --help prints", function()
   end
 end)
 
+test("every command of commands says what it does", function()
+  local count = 0
+  for _, name in ipairs(require("scripts").names()) do
+    local command, sub = name:match "^cmd/(%l+)/(%l+)%.lua$"
+    if command then
+      local result = proc.run { host.executable(), command, sub, "--help" }
+      if result.code ~= 0 or not result.stdout:find "^usage: kfhost" then
+        error(("%s %s --help: %s%s"):format(command, sub, result.stdout, result.stderr), 0)
+      end
+      count = count + 1
+    end
+  end
+  assert(count > 25, count)
+end)
+
 test("help of an unknown command suggests a near one", function()
   local result = proc.run { host.executable(), "help", "versoin" }
   test.equal(result.code, 2)

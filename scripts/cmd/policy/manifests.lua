@@ -18,9 +18,7 @@ return cli.main {
     require "policy.command".CONFIG,
     { "--json", "a List as JSON" },
   },
-  examples = {
-    { "kfhost policy manifests vsphere-rwo --image registry.site/kfhost:1 | kubectl apply -f -", "install" },
-  },
+  examples = { "kfhost policy manifests vsphere-rwo --image registry.site/kfhost:1 | kubectl apply -f -" },
   run = function(args)
     if not args.image then cli.usage "--image is needed: the name of an image that runs kfhost" end
     local command = require "policy.command"

@@ -46,7 +46,7 @@ return cli.main {
     require "policy.command".CONFIG,
     { "--json", "machine output" },
   },
-  examples = { { "kfhost policy test vsphere-rwo", "the tests of a bundled policy" } },
+  examples = { "kfhost policy test vsphere-rwo" },
   run = function(args)
     local set = require "policy.command".load(args)
     local results = require "policy.trial".tests(set)
