@@ -92,18 +92,36 @@ test("a misspelt name is said, with the one that was meant", function()
   test.equal(made.diagnostics[1].hint, "did you mean 'total'?")
 end)
 
-test("async functions, classes whose methods use globals, and functions that are passed take what they need", function()
-  local made = plan_of {
-    { "step:a", "limit = 5\nasync def load():\n    return limit" },
-    { "step:b", "unit = 2\nclass Box:\n    def size(self):\n        return unit" },
-    { "step:c", "factor = 3\ndef times(x):\n    return x * factor" },
-    { "step:d prev:a", "print(await load())" }, { "step:e prev:b", "print(Box().size())" },
-    { "step:f prev:c", "print(list(map(times, [1])))" },
+test("an async function of an earlier step takes what it needs", function()
+  local cells = {
+    { "step:a", "limit = 5\nasync def load():\n    return limit" }, { "step:b prev:a", "print(await load())" },
   }
+  local made = plan_of(cells)
   test.same(codes(made), {})
-  test.same(ins(made, "d"), { "limit<a" })
-  test.same(ins(made, "e"), { "unit<b" })
-  test.same(ins(made, "f"), { "factor<c" })
+  test.same(ins(made, "b"), { "limit<a" })
+  test.equal(run(cells), "5\n")
+end)
+
+test("a class of an earlier step takes the globals that its methods use", function()
+  local cells = {
+    { "step:a", "unit = [2]\nclass Box:\n    def size(self):\n        return unit" },
+    { "step:b prev:a", "print(Box().size())" },
+  }
+  local made = plan_of(cells)
+  test.same(codes(made), {})
+  test.same(ins(made, "b"), { "unit<a" })
+  test.equal(run(cells), "[2]\n")
+end)
+
+test("a function that is passed as an argument takes its free variables", function()
+  local cells = {
+    { "step:a", "factor = 3\ndef times(x):\n    return x * factor" },
+    { "step:b prev:a", "print(list(map(times, [1])))" },
+  }
+  local made = plan_of(cells)
+  test.same(codes(made), {})
+  test.same(ins(made, "b"), { "factor<a" })
+  test.equal(run(cells), "[3]\n")
 end)
 
 test("a star import goes to the steps after it and is no value", function()
@@ -152,14 +170,24 @@ end)
 
 -- --- magics ------------------------------------------------------------------------------------------
 
-test("magics and shell lines run in the step; a line that goes on with % is none", function()
+test("magics run in the step", function()
   local printed = run {
-    { "step:a", "%matplotlib inline\nlines = !printf 'a\\nb'\n!echo {lines[1]} $no_name\nx = (7\n%4)\nprint(lines, x)\n"
-      .. "%env KF_X=1\nimport os\nprint(os.environ['KF_X'])" },
+    { "step:a", "%matplotlib inline\nx = 3\n%env KF_X=1\nimport os\nprint(os.environ['KF_X'])" },
     { "", "%%capture got\nprint('hidden')" }, { "", "%%writefile f.txt\nwritten" }, { "", "%%bash\ncat f.txt" },
-    { "step:b prev:a", "print(got.stdout, lines, x)" },
+    { "step:b prev:a", "print(got.stdout, x)" },
   }
-  test.equal(printed, "b\n['a', 'b'] 3\n1\nWriting f.txt\nwritten\nhidden\n ['a', 'b'] 3\n")
+  test.equal(printed, "1\nWriting f.txt\nwritten\nhidden\n 3\n")
+end)
+
+test("shell lines run in the step, and their output crosses", function()
+  local printed = run {
+    { "step:a", "lines = !printf 'a\\nb'\n!echo {lines[1]} $no_name" }, { "step:b prev:a", "print(lines)" },
+  }
+  test.equal(printed, "b\n['a', 'b']\n")
+end)
+
+test("a line that goes on with the modulo operator is no magic", function()
+  test.equal(run { { "step:a", "x = (7\n%4)\ny = 9 \\\n% 5\nprint(x, y)" } }, "3 4\n")
 end)
 
 -- --- order -------------------------------------------------------------------------------------------
@@ -194,6 +222,24 @@ test("quotes, backslashes and line ends in a parameter arrive as they are", func
   local printed = run({ { "pipeline-parameters", "text = 'a'" }, { "step:a", "print(ascii(text))" } },
     "--param", "text=" .. text)
   test.equal(printed, "'it\\'s \"x\"\\n\\\\n {{$}} python3'\n")
+end)
+
+test("an input that nobody makes stops the compiler, so that no task lacks its producer", function()
+  local made = plan_of { { "step:a", "print(x)" }, { "step:b", "x = 1" }, { "step:c prev:b", "print(x)" } }
+  test.same(codes(made), { "missing-edge@1:1" })
+  test.same(ins(made, "c"), { "x<b" })
+  local built = ir.build(plan_of { { "step:b", "x = 1" }, { "step:c prev:b", "print(x)" } })
+  local input = built.root.dag.tasks.c.inputs.artifacts.x.taskOutputArtifact
+  test.same({ input.producerTask, input.outputArtifactKey }, { "b", "x" })
+end)
+
+test("the notebook's name stays the pipeline's, and what a step prints is in its log", function()
+  local path = fs.join(test.tmpdir(), "a.ipynb")
+  fs.write(path, document({ { "step:a", "print('here')" } }, { pipeline_name = "my-own", experiment_name = "e" }))
+  local result = proc.run { host.executable(), "kale", "run", path, "--json", "--python", PYTHON }
+  local said = json.decode(result.stdout)
+  test.equal(fs.read(fs.join(said.directory, "a", "log.txt")), "here\n")
+  test.equal(ir.build(plan.read(path)).pipelineInfo.name, "my-own")
 end)
 
 test("names in capitals are no other names", function()

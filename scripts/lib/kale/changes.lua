@@ -114,6 +114,7 @@ local function change_by_method(parsed, call)
   if parsed.learned and root and parsed.learned.imports[root] then return nil end
   if not name then return parsed.learned and parsed.learned.stateful and "strong" or "weak" end
   if learned and learned.self or CHANGING[name] or is_in_place(parsed, call) then return "strong" end
+  if root and parsed.learned and parsed.learned.figures[root] and not name:find "^get_" then return "strong" end
   if learned ~= nil or PURE_METHODS[name] then return nil end
   return "weak"
 end
@@ -278,7 +279,8 @@ local function add_call_roots(parsed, node, roots)
     -- A closure or an instance may hold whatever it was made with.
     if not method and learned.makers[name] and arguments then return add_roots(parsed, arguments, roots) end
     return add_returned(parsed, node, known, roots)
-  elseif (method and PURE_METHODS[name] or not method and PURE[name]) and not HANDED_ON[name]
+  elseif (method and PURE_METHODS[name] and not (learned and learned.figures[root]) or not method and PURE[name])
+    and not HANDED_ON[name]
     and not VIEWS[name] then
     return
   end

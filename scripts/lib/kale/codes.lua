@@ -120,6 +120,9 @@ return {
     "warning", "{name}() looks names up by their text: which ones this step needs cannot be known",
     "use the names themselves",
   },
+  ["asks-person"] = {
+    "warning", "{name}() asks a person, and a step has nobody to ask", "make it a parameter of the pipeline",
+  },
   ["star-import"] = {
     "warning", "names of 'import *' cannot be known: what is not found elsewhere is taken from it",
   },

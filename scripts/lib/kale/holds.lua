@@ -51,6 +51,8 @@ local function is_part(parsed, node)
   return tree.kind[of] == "identifier" and parsed.learned ~= nil and parsed.learned.plain[text_of(parsed, of)] == true
 end
 
+local PATTERNS = { pattern_list = true, tuple_pattern = true, list_pattern = true }
+
 -- How what is bound and what it is bound to may share objects: as of changes.spread.
 local function kind_of(parsed, left, right, parts)
   local tree = parsed.tree
@@ -59,6 +61,7 @@ local function kind_of(parsed, left, right, parts)
     local learned = kind == "identifier" and parsed.learned
     return (HOLDS[kind] or learned and learned.plain[text_of(parsed, right)]) and "part" or nil
   end
+  if PATTERNS[tree.kind[left]] then return nil end
   if HOLDS[kind] or tree.kind[left] ~= "identifier" and tree.kind[left] ~= "as_pattern_target" then
     return kind ~= "tuple" and kind ~= "expression_list" and "holds" or nil
   end
@@ -133,10 +136,18 @@ M.PARTS = { list = true, tuple = true, dictionary = true, set = true, list_compr
 -- What each kind of node below a statement binds: functions of (walker, node, first node of the statement).
 local BINDS = {}
 
+-- Calls whose values know one another: fig, ax = plt.subplots().
+local SIBLINGS = { subplots = true, subplot_mosaic = true }
+
 function BINDS.assignment(walker, node)
   local tree = walker.parsed.tree
-  local right = child(tree, node, "right")
-  if right then M.bind(walker, child(tree, node, "left"), right) end
+  local left, right = child(tree, node, "left"), child(tree, node, "right")
+  if not right then return end
+  M.bind(walker, left, right)
+  if tree.kind[right] == "call" and SIBLINGS[changes.called(walker.parsed, right)] then
+    local names = target_names(walker.parsed, left, {})
+    for i = 2, #names do table.insert(walker.summary.aliases, { names[i - 1], names[i] }) end
+  end
 end
 
 function BINDS.augmented_assignment(walker, node)

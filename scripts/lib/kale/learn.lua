@@ -326,6 +326,32 @@ local function find_constant_kinds(groups, learned)
   for name, caller in pairs(callers) do learned.callers[name] = caller or nil end
 end
 
+local FIGURES = set "subplots subplot_mosaic subplot add_subplot gca gcf figure axes twinx twiny"
+
+-- Names of figures and axes, which everything that is drawn changes: fig, ax = plt.subplots(), for a in axes.
+local function find_figures(parsed, learned)
+  local tree = parsed.tree
+  local function note(left)
+    for at = left, tree.next[left] - 1 do
+      if tree.kind[at] == "identifier" then learned.figures[text_of(parsed, at)] = true end
+    end
+  end
+  for _, node in ipairs(of_kind(parsed, "assignment")) do
+    local right = child(tree, node, "right")
+    if right and tree.kind[right] == "call" then
+      local drawn = next(learned.figures) and learned.figures[changes.root_name(parsed, right)]
+      if drawn or FIGURES[changes.called(parsed, right)] then note(child(tree, node, "left")) end
+    end
+  end
+  for _, node in ipairs(next(learned.figures) and of_kind(parsed, "for_statement") or {}) do
+    local roots = {}
+    changes.add_roots(parsed, child(tree, node, "right"), roots)
+    for _, root in ipairs(roots) do
+      if learned.figures[root] then note(child(tree, node, "left")) end
+    end
+  end
+end
+
 local function find_values(parsed, learned, stateful)
   local tree = parsed.tree
   for _, node in ipairs(of_kind(parsed, "assignment")) do
@@ -334,6 +360,7 @@ local function find_values(parsed, learned, stateful)
       note_value(parsed, text_of(parsed, left), right, learned, stateful)
     end
   end
+  find_figures(parsed, learned)
   for _, node in ipairs(of_kind(parsed, "as_pattern")) do
     local alias = child(tree, node, "alias")
     if alias then note_value(parsed, text_of(parsed, alias), node + 1, learned, stateful) end
@@ -346,7 +373,7 @@ function M.all(groups)
   local learned = {
     functions = {}, methods = {}, imports = {}, makers = {}, classes = {}, generators = {}, iterators = {},
     unsaved = {}, callables = {}, modules = {}, getters = {}, scalars = {}, patterns = {}, loggers = {},
-    callers = {}, plain = {},
+    callers = {}, plain = {}, figures = {},
   }
   local list = {}
   for _, cells in ipairs(groups) do

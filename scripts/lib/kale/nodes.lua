@@ -59,7 +59,7 @@ end
 
 local NONE <const> = {}
 local SORTED = { function_definition = true, class_definition = true, expression_statement = true,
-  import_statement = true, import_from_statement = true, assignment = true, as_pattern = true }
+  import_statement = true, import_from_statement = true, assignment = true, as_pattern = true, for_statement = true }
 
 ---The nodes of a kind of statement, in order; of the kinds in SORTED, found in one pass.
 ---@param parsed table

@@ -108,6 +108,7 @@ local function add(scan, parsed, node, what, watch)
   table.insert(scan.effects, { what = what, watch = watch, parsed = parsed, node = node })
 end
 
+local ASKS = { input = true, getpass = true, breakpoint = true }
 local DYNAMIC = { globals = true, locals = true, vars = true, dir = true, exec = true, eval = true }
 
 -- Whether a call looks names up, or makes them, by their text.
@@ -138,6 +139,9 @@ local VISIT = {}
 function VISIT.call(scan, parsed, node)
   local fn, name = child(parsed.tree, node, "function"), changes.called(parsed, node)
   if not fn then return end
+  if ASKS[name] and parsed.tree.kind[fn] == "identifier" and parsed.at[fn] then
+    scan.asks[#scan.asks + 1] = { name = name, node = node, parsed = parsed }
+  end
   if RANDOM[name] then scan.uses.random = true end
   if is_dynamic(parsed, node, fn, name) then scan.dynamic[#scan.dynamic + 1] = node end
   local what, watch = rule_of(parsed, node, fn, name)
@@ -180,7 +184,7 @@ end
 
 -- What a step does to state, and what of it its cells look at: {effects, uses, dynamic}.
 local function scan_step(step, report)
-  local scan = { effects = {}, uses = { any = true }, dynamic = {} }
+  local scan = { effects = {}, uses = { any = true }, dynamic = {}, asks = {} }
   for _, cell in ipairs(step.cells) do
     local parsed = cell.parsed
     local tree = parsed.tree
@@ -197,6 +201,13 @@ local function scan_step(step, report)
       report("dynamic-names", place)
     end
     scan.dynamic = {}
+  end
+  for _, ask in ipairs(scan.asks) do
+    if not step.summary.stores[ask.name] and not step.crossing[ask.name] then
+      local place = place_of(ask.parsed, ask.node)
+      place.name = ask.name
+      report("asks-person", place)
+    end
   end
   return scan
 end
