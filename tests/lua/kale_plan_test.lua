@@ -167,6 +167,14 @@ test("what shares an object with a changed value is handed on with it", function
   test.same(step_of(made, "c").values_in, { { name = "first", from = "b" }, { name = "rows", from = "b" } })
 end)
 
+test("a lambda holds its defaults: who changes one hands the lambda on", function()
+  local made = plan_of {
+    { "step:a", "xs = [1]" }, { "step:b prev:a", "f = lambda k=xs: len(k)" },
+    { "step:c prev:b prev:a", "xs.append(2)" }, { "step:d prev:c", "print(f())" },
+  }
+  test.same(step_of(made, "d").values_in, { { name = "f", from = "c" } })
+end)
+
 test("a change in a branch beside is reported, and the value taken from before", function()
   local made = plan_of {
     { "step:a", "xs = []" }, { "step:b prev:a", "xs.append(1)" }, { "step:c prev:a", "xs.append(2)" },

@@ -67,6 +67,27 @@ test("what the shell keeps of another step's cells is an error where it is read"
   })
 end)
 
+test("what a script writes is the value of the name that --out or --err gives", function()
+  test.equal(run {
+    { "step:a", "%%bash --out text --err noise\necho one\necho two >&2" },
+    { "step:b prev:a", "print([text, noise])" },
+    { "step:c prev:b", "%%sh --no-raise-error\nexit 3" },
+    { "step:d prev:c", "%%script sh --err=only\necho seen\necho kept >&2" },
+    { "step:e prev:d", "print([only])" },
+  }, "['one\\n', 'two\\n']\nseen\n['kept\\n']\n")
+end)
+
+test("two dollars in a shell line are one of the shell's", function()
+  test.equal(run { { "step:a", "WORD = 'mine'\n!WORD=its; echo $WORD $$WORD {WORD}" } }, "mine its mine\n")
+end)
+
+test("_exit_code is that of the step's last shell line, and an error where there is none", function()
+  local cells = { { "step:a", "!exit 3\nprint(_exit_code)" }, { "step:b prev:a", "print(_exit_code)" } }
+  test.same(codes(plan_of(cells)), { "shell-history@2:1:7" })
+  local printed = run { cells[1] }
+  assert(("\n" .. printed):find("\n3\n", 1, true), printed)
+end)
+
 test("names of the shell that the notebook stores are its own", function()
   local made = plan_of {
     { "step:a", "Out = {1: 2}\n_1 = 5\n_, n = divmod(7, 2)" }, { "step:b prev:a", "print(Out[1], _1, _)" },

@@ -81,6 +81,27 @@ test("state that no later step looks at is not spoken of", function()
   test.same(said(made, "state-stays"), {})
 end)
 
+-- A class whose body binds `items`, and a method that changes them by way of its object.
+local function class_of(value, change, more)
+  return ("class A:\n    items = %s\n    def put(self, x):\n        %s\n%sa = A()"):format(value, change, more or "")
+end
+
+test("what a class holds for all its objects is said when a method changes it in place", function()
+  for _, row in ipairs {
+    { "[]", "self.items.append(x)" }, { "{}", "self.items[x] = 1" }, { "[]", "self.items += [x]" },
+    { "dict()", "del self.items[x]" },
+  } do
+    local made = plan_of { class_of(row[1], row[2]), "a.put(1)", "print(A.items)" }
+    test.equal(#said(made, "class-state"), 1)
+  end
+  for _, row in ipairs {
+    { "[]", "print(self.items)" }, { "[]", "self.items = [x]" }, { "1", "self.items += 1" },
+    { "[]", "self.items.append(x)", "    def __init__(self):\n        self.items = []\n" },
+  } do
+    test.same(said(plan_of { class_of(row[1], row[2], row[3]), "a.put(1)", "print(A.items)" }, "class-state"), {})
+  end
+end)
+
 -- what makes the value -> what it is called
 local UNSAVED = {
   ["v = open('a.txt')"] = "an open file",

@@ -216,11 +216,13 @@ class Shell:
 
         def value(match):
             text = match.group(1) or match.group(2)
+            if text is None:
+                return "$"
             try:
                 return str(eval(text, self.user_ns))
             except Exception:
                 return match.group(0)
-        return re.sub(r"\{([^{}]+)\}|(?<![\\$])\$([A-Za-z_]\w*)", value, command)
+        return re.sub(r"\$\$|\{([^{}]+)\}|(?<!\\)\$([A-Za-z_]\w*)", value, command)
 
     def system(self, command):
         import subprocess
@@ -235,13 +237,16 @@ class Shell:
         done = subprocess.run(self.expand(command), shell=True, stdout=subprocess.PIPE, universal_newlines=True)
         return done.stdout.splitlines()
 
-    def script(self, program, text):
+    def script(self, program, text, out=False, err=False, check=True):
+        """Runs a program on a text; what it writes is given back where it is asked for, as out, err or both."""
         import shlex
         import subprocess
         sys.stdout.flush()
-        code = subprocess.run(shlex.split(program), input=text, universal_newlines=True).returncode
-        if code != 0:
-            raise StepError("the script of this cell ended with %d" % code)
+        done = subprocess.run(shlex.split(program), input=text, universal_newlines=True,
+                              stdout=subprocess.PIPE if out else None, stderr=subprocess.PIPE if err else None)
+        if check and done.returncode != 0:
+            raise StepError("the script of this cell ended with %d" % done.returncode)
+        return (done.stdout, done.stderr) if out and err else done.stdout if out else done.stderr
 
     def writefile(self, line, text):
         words = line.split()

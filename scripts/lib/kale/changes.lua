@@ -337,6 +337,11 @@ function M.add_roots(parsed, node, roots)
     if key ~= "key" then add_roots(parsed, child(tree, node, "value"), roots) end
   elseif kind == "call" then
     add_call_roots(parsed, node, roots)
+  elseif kind == "lambda" then  -- it holds its defaults
+    for parameter in children(tree, child(tree, node, "parameters") or node) do
+      local value = child(tree, parameter, "value")
+      if value then add_roots(parsed, value, roots) end
+    end
   elseif kind == "assignment" then  -- a = b = value
     add_roots(parsed, child(tree, node, "left"), roots)
     local right = child(tree, node, "right")

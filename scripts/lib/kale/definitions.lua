@@ -70,12 +70,49 @@ local function is_harmless(parsed, call)
   return parsed.learned ~= nil and parsed.learned.imports[root] == true
 end
 
+local MUTABLE = set "list dictionary set list_comprehension set_comprehension dictionary_comprehension"
+local CONTAINERS = set "list dict set defaultdict OrderedDict Counter deque"
+
+-- The lists and the like that a class's body binds, and that no method gives each object anew.
+local function shared_attributes(parsed, definition)
+  local tree, shared, own = parsed.tree, {}, {}
+  for at = definition, tree.next[definition] - 1 do
+    if tree.kind[at] == "assignment" then
+      local left, right = child(tree, at, "left"), child(tree, at, "right")
+      local name = text_of(parsed, left)
+      local is_body = tree.parent[tree.parent[at]] == child(tree, definition, "body")
+      if is_body and right and (MUTABLE[tree.kind[right]]
+        or tree.kind[right] == "call" and CONTAINERS[changes.called(parsed, right)]) then
+        shared[name] = true
+      end
+      own[name:match "^self%.([%w_]+)$" or ""] = true
+    end
+  end
+  for name in pairs(own) do shared[name] = nil end
+  return shared
+end
+
+-- Whether a method changes such an attribute in place by way of its object: self.items.append(x).
+local function changes_shared(parsed, definition)
+  local tree, shared = parsed.tree, shared_attributes(parsed, definition)
+  if not next(shared) then return false end
+  for at = definition, tree.next[definition] - 1 do
+    if tree.kind[at] == "identifier" and text_of(parsed, at) == "self" then
+      local attribute = tree.kind[tree.parent[at]] == "attribute" and child(tree, tree.parent[at], "attribute")
+      if attribute and shared[text_of(parsed, attribute)] and changes.change_at(parsed, at) == "strong" then
+        return true
+      end
+    end
+  end
+  return false
+end
+
 -- Attributes of a class that its own methods set: cls.count += 1, type(self).all.append(self).
 local function changes_itself(parsed, definition, facts)
   local tree = parsed.tree
   if facts.changes[text_of(parsed, child(tree, definition, "name"))] == "strong" then return true end
   local changed = changes.within(parsed, definition)
-  if changed.cls then return true end
+  if changed.cls or changes_shared(parsed, definition) then return true end
   for at = definition, tree.next[definition] - 1 do
     local left = (tree.kind[at] == "assignment" or tree.kind[at] == "augmented_assignment") and child(tree, at, "left")
     local text = left and text_of(parsed, left)
@@ -166,12 +203,12 @@ function M.impurity(walker, node, definition, meant, facts)
     end
   end
   local is_class = tree.kind[definition] == "class_definition"
+  if is_class and changes_itself(parsed, definition, facts) then return M.CHANGES_ITSELF end
   local body = child(tree, definition, "body")
   if bad_call(parsed, definition + 1, is_class and tree.next[definition] or body, is_class) then
     return is_class and "body" or "default value"
   end
   if not is_class and changes.changes_default(parsed, definition) then return "default value" end
-  if is_class and changes_itself(parsed, definition, facts) then return M.CHANGES_ITSELF end
   return M.unknown_head(meant)
 end
 

@@ -39,7 +39,7 @@ local SAME = { identifier = true, assignment = true }
 local VIEWS = { T = true, mT = true, H = true, A = true, real = true, imag = true, flat = true, values = true,
   array = true, data = true, base = true, iloc = true, loc = true }
 local HOLDS = { list = true, tuple = true, set = true, dictionary = true, list_comprehension = true,
-  dictionary_comprehension = true, set_comprehension = true, argument_list = true }
+  dictionary_comprehension = true, set_comprehension = true, argument_list = true, lambda = true }
 
 -- Whether a value is a part of an object of which other parts may change alone: that of a list or a dict is, what
 -- is taken from an array or a frame may look at the same memory.

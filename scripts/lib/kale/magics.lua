@@ -55,6 +55,25 @@ local function padding(text)
   return ("\n"):rep(select(2, text:gsub("\n", "")))
 end
 
+-- Flags of %%bash and its like that are IPython's own, and the names that they bind: --out text --no-raise-error.
+local function script_flags(line)
+  local names, quiet, flags = {}, false, {}
+  line = (" " .. line):gsub("%s%-%-(%l+)[%s=]+([%a_][%w_]*)", function(flag, name)
+    if flag ~= "out" and flag ~= "err" then return nil end
+    names[flag] = name
+    return " "
+  end):gsub("%s%-%-no%-raise%-error%f[%s\0]", function()
+    quiet = true
+    return " "
+  end)
+  for _, flag in ipairs { "out", "err" } do
+    if names[flag] then flags[#flags + 1] = names[flag] end
+  end
+  local keywords = (names.out and ", out=True" or "") .. (names.err and ", err=True" or "")
+    .. (quiet and ", check=False" or "")
+  return line:match "^%s*(.-)%s*$", table.concat(flags, ", "), keywords
+end
+
 -- Python for a cell magic; the body of one that runs Python is translated, too.
 local function cell_magic(text, found)
   local first, body = text:match "^%%%%([^\n]*)\n?(.*)$"
@@ -77,8 +96,12 @@ local function cell_magic(text, found)
     return (variable and variable .. " = " or "") .. "get_ipython().start_capture()\n" .. python
       .. "\nget_ipython().end_capture()"
   end
-  if SCRIPTS[name] then return call("script", SCRIPTS[name] .. " " .. rest, body) end
-  if name == "script" then return call("script", rest, body) end
+  if SCRIPTS[name] or name == "script" then
+    local words, targets, keywords = script_flags(rest)
+    local command = (SCRIPTS[name] and SCRIPTS[name] .. " " or "") .. words
+    return (targets ~= "" and targets .. " = " or "") .. ("get_ipython().script(%s, %s%s)"):format(quoted(command),
+      quoted(body), keywords) .. padding(text)
+  end
   if name == "writefile" or name == "file" then return call("writefile", rest, body) end
   if SHOWN[name] then return call("show", SHOWN[name], body) end
   found[#found + 1] = { line = 1, text = text:match "^[^\n]*" }

@@ -6,7 +6,7 @@ local nodes = require "kale.nodes"
 local M = {}
 
 local NAMES = { In = true, Out = true, _ = 1, __ = 2, ___ = 3, _i = true, _ii = true, _iii = true, _dh = true,
-  _ih = true, _oh = true }
+  _ih = true, _oh = true, _exit_code = true }
 
 ---@param name string
 ---@return boolean
@@ -26,12 +26,23 @@ local function shows(cell)
   return kind ~= "assignment" and kind ~= "augmented_assignment" and not parsed.python:find ";%s*$"
 end
 
----Whether cells of the step before the place may have displayed what `_`, `__` or `___` stands for.
+-- Whether a shell line stands in the step's cells up to the place; it leaves its exit code.
+local function has_run(step, place)
+  for _, cell in ipairs(step.cells) do
+    if cell.parsed.python:find("get_ipython().system(", 1, true) then return true end
+    if cell.number == place.cell then return false end
+  end
+  return false
+end
+
+---Whether cells of the step before the place may have displayed what `_`, `__` or `___` stands for, or have run
+---the command whose exit code is asked for.
 ---@param step table
 ---@param name string
 ---@param place table
 ---@return boolean
 function M.has_shown(step, name, place)
+  if name == "_exit_code" then return has_run(step, place) end
   local wanted, count = NAMES[name], 0
   if type(wanted) ~= "number" then return false end
   for _, cell in ipairs(step.cells) do
