@@ -86,7 +86,7 @@ end
 ---Ends the process.
 function link:close()
   self.line:close()
-  if pcall(self.holder.wait, self.holder, 5) then self.children[self.holder] = nil end
+  if pcall(self.holder.wait, self.holder, 10) then self.children[self.holder] = nil end
 end
 
 -- --- in the pod -------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ local AGENT = [[#!/bin/sh
 exec kfhost -e 'os.exit(require("lab.mesh.agent").main { ... })' "$@"
 ]]
 
+local PATIENCE = 30 -- seconds that a killed process may take: a machine under load ends namespaces slowly
+
 ---@class lab.Runtime
 local runtime = {}
 runtime.__index = runtime
@@ -276,10 +278,10 @@ function runtime:close()
   local list = {}
   for one in pairs(self.running) do list[#list + 1] = one end
   for _, one in ipairs(list) do one:kill() end
-  for _, one in ipairs(list) do one:wait(5) end
+  for _, one in ipairs(list) do one:wait(PATIENCE) end
   for child in pairs(self.children) do
     child:kill "KILL"
-    pcall(child.wait, child, 5)
+    pcall(child.wait, child, PATIENCE)
   end
 end
 
