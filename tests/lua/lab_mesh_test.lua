@@ -7,7 +7,7 @@ local TEAM = "/api/v1/namespaces/team/pods"
 
 -- A server that prints who its proxy says is asking.
 local SERVER = [[
-import http.server, sys
+import http.server, os
 class H(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def answer(self):
@@ -18,7 +18,7 @@ class H(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
     do_GET = do_POST = answer
     def log_message(self, *a): pass
-http.server.ThreadingHTTPServer(("0.0.0.0", 8080), H).serve_forever()
+http.server.ThreadingHTTPServer((os.environ["IP"], 8080), H).serve_forever()
 ]]
 
 -- Sends the requests "METHOD URL [NAME=VALUE …]" and prints what came.
@@ -52,6 +52,7 @@ local function serve(call, name, labels, annotations)
   labels.app = "web"
   call("POST", path, { metadata = { name = "web", labels = labels, annotations = annotations }, spec = {
     terminationGracePeriodSeconds = 1, containers = { pods.python(SERVER, { ports = { { containerPort = 8080 } },
+      env = { { name = "IP", valueFrom = { fieldRef = { fieldPath = "status.podIP" } } } },
       readinessProbe = { httpGet = { path = "/ready", port = 8080 }, periodSeconds = 1, failureThreshold = 100,
         timeoutSeconds = 10 } }) } } })
   return pods.ready(call, "web", path)

@@ -195,6 +195,14 @@ local function is_refused_by_mode(self, c)
   return mode == "STRICT" and not mutual or mode == "DISABLE" and mutual
 end
 
+local function carry_by_protocol(mesh, c, other)
+  if c.protocol == "http" then
+    carry_requests(mesh, c, other)
+  elseif may_connect(mesh, c) then
+    carry_bytes(c, other)
+  end
+end
+
 ---Carries a connection to its end.
 ---@param mesh lab.Mesh
 ---@param c lab.Carried
@@ -219,14 +227,10 @@ function M.run(mesh, c)
       .. "error: " .. (other.code == "ECONNREFUSED" and "111" or "113"))
   end
   mesh:opened(c, other)
-  if c.protocol == "http" then
-    carry_requests(mesh, c, other)
-  elseif may_connect(mesh, c) then
-    carry_bytes(c, other)
-  else
-    other:close()
-  end
+  local done, problem = pcall(carry_by_protocol, mesh, c, other)
+  other:close()
   mesh:closed(c, other)
+  if not done then error(problem, 0) end
 end
 
 M.answer = answer

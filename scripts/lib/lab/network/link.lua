@@ -41,7 +41,8 @@ function M.start(path, options)
   pcall(fs.remove, path)
   local said = ok and line:read(10)
   if said and said:match "^ready" then
-    return setmetatable({ holder = holder, line = line, pid = holder.pid, children = options.children }, link),
+    return setmetatable({ holder = holder, line = line, pid = holder.pid, owed = 0, children = options.children },
+      link),
       said:match "^ready: ([^\n]+)"
   end
   holder:kill "KILL"
@@ -57,8 +58,16 @@ local function ask(self, words)
   while self.busy do self.busy:wait() end
   self.busy = require("task").event()
   local ok, text, socket = pcall(function()
+    while self.owed > 0 do -- answers that nobody waited for to the end
+      local _, late = self.line:receive(30)
+      if late then late:close() end
+      self.owed = self.owed - 1
+    end
     self.line:write(words .. "\n")
-    return self.line:receive(30)
+    self.owed = 1
+    local said, made = self.line:receive(30)
+    self.owed = 0
+    return said, made
   end)
   self.busy:set()
   self.busy = nil
