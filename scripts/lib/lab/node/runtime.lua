@@ -260,6 +260,7 @@ end
 ---@return proc.Exit? exit nil when it took too long
 ---@return string text what it printed
 function runtime:run(options, timeout)
+  options.ends_group = true -- nobody else holds its output open
   local child = proc.spawn(options)
   self.children[child] = true
   local ok, exit = pcall(child.wait, child, timeout)
