@@ -175,6 +175,15 @@ test("a lambda holds its defaults: who changes one hands the lambda on", functio
   test.same(step_of(made, "d").values_in, { { name = "f", from = "c" } })
 end)
 
+test("a function whose decorator keeps a log in a default shares that log, and a call changes it", function()
+  local deco = "def seen(f, log=calls):\n    def w():\n        return f()\n    log.append(f)\n    return w"
+  local made = plan_of {
+    { "step:a", "calls = []" }, { "step:b prev:a", deco }, { "step:c prev:b prev:a", "@seen\ndef one(): return 1" },
+    { "step:d prev:c prev:a", "one()" }, { "step:e prev:d prev:a", "print(len(calls))" },
+  }
+  test.same(step_of(made, "e").values_in, { { name = "calls", from = "d" } })
+end)
+
 test("a change in a branch beside is reported, and the value taken from before", function()
   local made = plan_of {
     { "step:a", "xs = []" }, { "step:b prev:a", "xs.append(1)" }, { "step:c prev:a", "xs.append(2)" },

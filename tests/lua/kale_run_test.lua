@@ -53,6 +53,12 @@ local EQUAL = {
       .. "d = {(1, 2): {3}}\nc = 1 + 2j" },
     { "step:b prev:a", "print(i, f, s, b, n, t, d, c)" },
   },
+  ["views of a dictionary go on looking at it, and compiled code crosses"] = {
+    { "step:a", "import collections\nd = {'a': 1}\no = collections.OrderedDict(b=2)\nk, v, i, ok = d.keys(), "
+      .. "d.values(), d.items(), o.keys()\ncode = compile('1 + 5', 'x', 'eval')" },
+    { "step:b prev:a", "d['c'] = 3\no['z'] = 1" },
+    { "step:c prev:b", "print(k, v, i, ok, k & {'c'}, eval(code))" },
+  },
   ["names that share an object share it in the next step"] = {
     { "step:a", "xs = [1]\nys = xs\nboth = {'k': xs}" },
     { "step:b prev:a", "xs.append(2)\nprint(ys, both, xs is ys, both['k'] is xs)" },

@@ -127,6 +127,23 @@ def new_proxy(members):
     return types.MappingProxyType(members)
 
 
+def new_view(mapping, method):
+    """What keys(), values() and items() give, of the same dictionary."""
+    import collections
+    kind = collections.OrderedDict if isinstance(mapping, collections.OrderedDict) else dict
+    return getattr(kind, method)(mapping)
+
+
+def reduce_view(value):
+    import gc
+    return new_view, (gc.get_referents(value)[0], type(value).__name__.split("_")[1])
+
+
+def new_code(code):
+    import marshal
+    return marshal.loads(code)
+
+
 def new_cached(function, parameters):
     import functools
     return functools.lru_cache(**parameters)(function)
@@ -212,6 +229,12 @@ class Pickler(pickle.Pickler):
             return new_exception, (kind, value.args), value.__dict__ or None
         return NotImplemented
 
+    def reduce_code(self, value):
+        import marshal
+        self.has_code = True
+        names_in(value, self.named)
+        return new_code, (marshal.dumps(value),)
+
     def reduce_cached(self, value):
         if self.by_reference(value):
             return NotImplemented
@@ -245,7 +268,10 @@ OTHERS = {
     staticmethod: lambda pickler, value: (staticmethod, (value.__func__,)),
     classmethod: lambda pickler, value: (classmethod, (value.__func__,)),
     lru_cache_type(): Pickler.reduce_cached,
+    types.CodeType: Pickler.reduce_code,
 }
+for view in ({}.keys(), {}.values(), {}.items()):
+    OTHERS[type(view)] = lambda pickler, value: reduce_view(value)
 
 
 def reduce_constant(pickler, value):
@@ -259,6 +285,9 @@ def reduce_constant(pickler, value):
 
 def add_libraries():
     """Objects of modules that are there."""
+    ordered = getattr(sys.modules.get("collections"), "OrderedDict", dict)()
+    for view in (ordered.keys(), ordered.values(), ordered.items()):
+        OTHERS[type(view)] = lambda pickler, value: reduce_view(value)
     dataclasses = sys.modules.get("dataclasses")
     for name in ("_FIELD", "MISSING", "_HAS_DEFAULT_FACTORY"):
         if hasattr(dataclasses, name):

@@ -224,7 +224,7 @@ end
 -- --- which names may share an object --------------------------------------------------------------------
 
 local HANDED_ON = set "enumerate zip reversed sorted iter list tuple dict set filter next min max"
-local VIEWS = set [[items values get pop popleft popitem setdefault copy ravel reshape squeeze transpose head tail
+local VIEWS = set [[items keys values get pop popleft popitem setdefault copy ravel reshape squeeze transpose head tail
   parameters named_parameters state_dict numpy to_numpy detach cpu groupby rolling resample lazy]]
 local DISPLAYS = set [[list tuple set dictionary pair expression_list boolean_operator parenthesized_expression
   conditional_expression list_splat argument_list dictionary_splat await]]

@@ -202,6 +202,7 @@ function M.decorated(walker, node, name)
       if root and not (learned and learned.imports[root]) then
         if not learned or learned.makers[root] then entry(walker, name).names[root] = true end
         table.insert(walker.summary.given, { root, { name } })
+        if learned and learned.callables[root] then table.insert(walker.summary.aliases, { name, root }) end
       end
     end
   end

@@ -367,6 +367,20 @@ local function find_values(parsed, learned, stateful)
   end
 end
 
+-- Functions that a decorator which changes a default of its own has wrapped: to call one may change that.
+local function find_decorated(list, learned)
+  for _, fn in ipairs(list) do
+    local above = fn.parsed.tree.parent[fn.node]
+    if not fn.method and fn.parsed.tree.kind[above] == "decorated_definition" then
+      for decorator in nodes.children(fn.parsed.tree, above) do
+        local root = fn.parsed.tree.kind[decorator] == "decorator"
+          and text_of(fn.parsed, decorator):match "^@%s*([%a_][%w_]*)"
+        if root and learned.callables[root] then learned.callables[fn.name] = true end
+      end
+    end
+  end
+end
+
 ---Learns from all groups of parsed cells; each gets `learned`.
 ---@param groups table[][]
 function M.all(groups)
@@ -400,6 +414,7 @@ function M.all(groups)
   for _, fn in ipairs(list) do
     if not fn.method and changes.changes_default(fn.parsed, fn.node) then learned.callables[fn.name] = true end
   end
+  find_decorated(list, learned)
   local stateful = find_closures(list)
   local call = learned.methods.__call__
   learned.stateful = next(stateful) ~= nil or call ~= nil and call.self
