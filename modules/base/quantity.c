@@ -167,15 +167,15 @@ static size_t put(char *out, const struct kf_decimal *amount, const char *suffix
   return length + rest;
 }
 
-// The largest exponent that is a multiple of three and has a name.
+// The largest exponent that is a multiple of three; beyond E it has no name and is written as a number.
 static size_t write_decimal(struct kf_decimal *amount, enum kf_quantity_format format, char *out) {
   char suffix[16] = "";
-  bool si = format == KF_QUANTITY_SI;
   kf_decimal_reduce(amount);
-  while (amount->scale % 3 != 0 || (si && amount->scale > 18)) {
+  while (amount->scale % 3 != 0) {
     if (!kf_decimal_multiply(amount, 10)) break;
     amount->scale--;
   }
+  bool si = format == KF_QUANTITY_SI && amount->scale <= 18;
   if (!si && amount->scale != 0) snprintf(suffix, sizeof suffix, "e%d", amount->scale);
   return put(out, amount, si ? suffix_of(KF_QUANTITY_SI, amount->scale) : suffix);
 }
@@ -187,13 +187,16 @@ static bool is_small(const struct kf_decimal *amount) {
   return kf_decimal_compare(&size, &limit) < 0;
 }
 
+// The largest power of 1024; one beyond Ei has no name, and the number is written as a decimal one.
 static size_t write_binary(struct kf_decimal *amount, char *out) {
   int exponent = 0;
+  struct kf_decimal all = *amount;
   while (amount->scale > 0 && kf_decimal_multiply(amount, 10)) amount->scale--;
-  for (struct kf_decimal next = *amount; exponent < 60 && kf_decimal_divide(&next, 1024) == 0; exponent += 10) {
+  for (struct kf_decimal next = *amount; exponent <= 60 && kf_decimal_divide(&next, 1024) == 0; exponent += 10) {
     if (next.count == 0) break;
     *amount = next;
   }
+  if (exponent > 60) return write_decimal(&all, KF_QUANTITY_EXPONENT, out);
   return put(out, amount, suffix_of(KF_QUANTITY_BINARY, exponent));
 }
 

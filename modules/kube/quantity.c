@@ -17,12 +17,6 @@ static struct kf_quantity *push_quantity(lua_State *L) {
   return quantity;
 }
 
-static const char *trimmed(const char *text, size_t *length) {
-  while (*length > 0 && strchr(" \t\r\n", *text) && *text) text++, --*length;
-  while (*length > 0 && strchr(" \t\r\n", text[*length - 1]) && text[*length - 1]) --*length;
-  return text;
-}
-
 // [-0, +1, e] the value at index as a quantity: one already, a text, or a number.
 static const struct kf_quantity *to_quantity(lua_State *L, int index) {
   struct kf_quantity *quantity = luaL_testudata(L, index, TYPE_QUANTITY);
@@ -40,7 +34,7 @@ static const struct kf_quantity *to_quantity(lua_State *L, int index) {
     length = kf_number_write(number, lua_tonumber(L, index));
     text = number;
   } else {
-    text = trimmed(luaL_checklstring(L, index, &length), &length);
+    text = luaL_checklstring(L, index, &length);
   }
   quantity = push_quantity(L);
   const char *problem = kf_quantity_read(quantity, text, length);

@@ -36,7 +36,8 @@ test("texts that are no quantities are refused with Kubernetes' words", function
   for text, message in pairs {
     [""] = form, ["1 Gi"] = form, ["1,5"] = form, ["one"] = form, ["1.2.3"] = form, ["--1"] = suffix, ["0x1F"] = form,
     ["1K"] = suffix, ["1gi"] = form, ["1mi"] = suffix, ["1e"] = suffix, ["1ee3"] = suffix, ["1Kii"] = suffix,
-    ["1i"] = suffix, ["Ei"] = "unable to parse numeric part of quantity", ["Inf"] = form, ["1e+"] = suffix,
+    ["1i"] = suffix, [" 1"] = form, ["1 "] = form, ["1\n"] = form, ["1+1.0M"] = form, ["1e4294967297"] = suffix,
+    ["-3.01e-"] = suffix, ["Ei"] = "unable to parse numeric part of quantity", ["Inf"] = form, ["1e+"] = suffix,
   } do
     test.equal(test.raises("Quantity", function() kube.quantity(text) end).message, message)
   end
@@ -64,6 +65,19 @@ test("quantities add, subtract and compare by value", function()
   test.equal(tostring(-q "1500m"), "-1500m")
   test.equal(q(1.5):text(), "1500m")
   test.equal(q(7):text(), "7")
+end)
+
+test("what has no suffix of its own is written so that it reads back equal", function()
+  local q = kube.quantity
+  local two_to_70 = q "1Ei"
+  for _ = 1, 10 do two_to_70 = two_to_70 + two_to_70 end
+  for text, quantity in pairs {
+    ["1e21"] = q "1000E", ["-5e21"] = q "-5000E", ["1e24"] = q "1000000E", ["1001E"] = q "1001E",
+    ["1180591620717411303424"] = two_to_70, ["4Ei"] = q "1Ei" + "3Ei",
+  } do
+    test.equal(quantity:text(), text)
+    test.equal(q(text):cmp(quantity), 0)
+  end
 end)
 
 test("integers are exact or nil, signs and formats are told", function()
