@@ -27,6 +27,7 @@
 ---| "GRPC" # a call failed: see the field status
 ---| "Image" # no local command for a container's image
 ---| "Internal" # the server broke, or calls a mistake in the request so
+---| "Invalid" # what cannot be sent: a path with "." or ".."; also the reason of a server
 ---| "InvalidArgument" # a value that the server, or a filter, cannot take
 ---| "JSON" # a text is not JSON, or a value cannot be written as JSON
 ---| "JSONPath" # a JSONPath template that is malformed, or does not fit the object

@@ -407,6 +407,9 @@ test("a read-only connection refuses every write, sessions and tokens too; revie
     function() c:exec { pod = "a", command = { "sh" } } end,
     function() c:request("POST", "/api/v1/namespaces/a/configmaps", { body = "{}" }) end,
     function() c:request("GET", "/api/v1/namespaces/a/pods/b/exec", { query = { command = "sh" } }) end,
+    function() c:request("GET", "/api/v1/namespaces/a/pods/b/%65xec") end,
+    function() c:request("GET", "/api/v1/namespaces/a//pods/b//exec/?command=sh") end,
+    function() c:port_forward { pod = "a", port = 80 } end,
     function() c:event({ metadata = { name = "a" } }, "Normal", "R", "m") end,
   }
   for _, write in ipairs(writes) do
@@ -425,6 +428,21 @@ test("a dry run is written into every write", function()
   for _, request in ipairs(seen) do test.equal(request.query, "dryRun=All") end
   test.equal(#seen, 3)
   test.raises("Refused", function() c:exec { pod = "a", command = { "sh" } } end)
+end)
+
+test("no name and no path of a script leads to another object, or past the dry run", function()
+  local c, seen = connect(function() return { body = config_map "a" } end, { dry_run = true })
+  c:request("DELETE", "/api/v1/namespaces/a/configmaps/b?x=1#")
+  test.same(seen[#seen].query, "dryRun=All&x=1")
+  local sent = #seen
+  for _, name in ipairs { ".", ".." } do
+    test.raises("Invalid", function() c:delete("configmaps", name) end)
+    test.raises("Invalid", function() c:get("configmaps", name) end)
+    test.raises("Invalid", function() c:get("configmaps", "a", { namespace = name }) end)
+    test.raises("Invalid", function() c:request("DELETE", "/api/v1/namespaces/a/configmaps/" .. name) end)
+  end
+  test.raises("Invalid", function() c:request("DELETE", "/api/v1/namespaces/a/pods/%2e%2E/pods/b") end)
+  test.equal(#seen, sent)
 end)
 
 test("an approval is asked with what changes, secrets masked; without a terminal it is refused", function()

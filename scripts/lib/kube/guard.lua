@@ -38,7 +38,7 @@ local function refuse(client, request, why, more)
   local problem = {
     code = "Refused", verb = request.verb, resource = request.resource, namespace = request.namespace,
     name = request.name, context = client.context, server = client.server, user = client.user,
-    message = ("%s %s%s: %s"):format(request.verb, request.resource or request.path,
+    message = ("%s %s%s: %s"):format(request.verb or request.method:lower(), request.resource or request.path,
       request.name and " '" .. request.name .. "'" or "", why),
   }
   for key, value in pairs(more or {}) do problem[key] = value end
@@ -81,24 +81,32 @@ local function check_approval(client, request)
     end
     approve = ask
   end
-  local question = ("%s\n%s %s%s? [y/N] "):format(mask.preview(client, request), request.verb,
+  local question = ("%s\n%s %s%s? [y/N] "):format(mask.preview(client, request), request.verb or request.method:lower(),
     request.resource or request.path, request.name and " " .. request.name or "")
   if not approve(question) then refuse(client, request, "it was not approved") end
 end
 
 -- --- all of it --------------------------------------------------------------------------------------------
 
+---What needs no question: whether such a request may pass at all.
+---@param client table
+---@param request table
+---raises {code="Refused"}
+function M.admit(client, request)
+  if client.readonly then refuse(client, request, "this connection is read-only (--readonly)") end
+  if client.dry_run and is_session(request) then
+    refuse(client, request, "a dry run does not reach into pods (--dry-run)")
+  end
+end
+
 ---Lets a write pass, or not; a dry run is written into its query.
 ---@param client table
 ---@param request table
 ---raises {code="Refused"}
 function M.check(client, request)
-  if client.readonly then refuse(client, request, "this connection is read-only (--readonly)") end
+  M.admit(client, request)
   if client.fence then client.fence(request) end
-  if client.dry_run then
-    if is_session(request) then refuse(client, request, "a dry run does not reach into pods (--dry-run)") end
-    request.query.dryRun = "All"
-  end
+  if client.dry_run then request.query.dryRun = "All" end
   check_cap(client, request)
   if request.query.dryRun == nil then check_approval(client, request) end
 end

@@ -316,8 +316,13 @@ end
 
 -- --- raw ----------------------------------------------------------------------------------------------------
 
--- What a path is about: resource, namespace, name, subresource.
+local function unescaped(text)
+  return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+end
+
+-- What a path is about, however it is written: resource, namespace, name, subresource.
 local function parse_path(path)
+  path = unescaped(path):gsub("/+", "/"):gsub("/$", "")
   local rest_of = path:match "^/api/[^/]+/(.*)$" or path:match "^/apis/[^/]+/[^/]+/(.*)$"
   if not rest_of then return {} end
   local namespace, below = rest_of:match "^namespaces/([^/]+)/(.+)$"
@@ -335,11 +340,11 @@ function M:request(method, path, options)
   options = options or {}
   local body = options.body
   if type(body) == "table" then body = json.encode(body) end
-  local given_path, given_query = path:match "^([^?]*)%??(.*)$"
+  local given_path, given_query = path:match "^([^?#]*)%??([^#]*)" -- what follows a # is sent to nobody
   local query = {}
   for name, value in pairs(options.query or {}) do query[name] = value end
   for name, value in given_query:gmatch "([^&=]+)=?([^&]*)" do
-    query[name] = value:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
+    query[name] = unescaped(value)
   end
   local request = parse_path(given_path)
   request.method, request.path, request.query, request.body = method, given_path, query, body

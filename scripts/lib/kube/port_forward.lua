@@ -4,6 +4,7 @@
 
 local channels = require "kube.channels"
 local errors = require "errors"
+local guard = require "kube.guard"
 local log = require "kube.log"
 local server = require "server"
 local task = require "task"
@@ -66,6 +67,8 @@ function M:port_forward(options)
   if type(options) ~= "table" or type(options.pod) ~= "string" or math.type(options.port) ~= "integer" then
     error("port_forward: pod and port expected", 2)
   end
+  guard.admit(self, { method = "GET", verb = "portforward", resource = "pods", name = options.pod,
+    namespace = options.namespace or self.namespace, subresource = "portforward" })
   local forward = setmetatable({ pod = options.pod, remote = options.port, options = options }, forward_methods)
   forward.listener = server.listen {
     address = options.address or "127.0.0.1", port = options.local_port or 0, raw = true,

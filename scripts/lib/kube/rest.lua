@@ -119,12 +119,22 @@ local function left(deadline)
   return deadline and math.max(deadline - task.now(), 0.001)
 end
 
+-- The transport takes "." and ".." out of a path: what is left would be another object.
+local function refuse_dots(path)
+  for segment in path:gsub("%%2[eE]", "."):gmatch "[^/]+" do
+    if segment == "." or segment == ".." then
+      errors.raise { code = "Invalid", message = ("'%s' may not stand in the path %s"):format(segment, path) }
+    end
+  end
+end
+
 ---What the transport needs for a request of this client.
 ---@param client table
 ---@param request table
 ---@param deadline number? of task.now
----@return table
+---@return table # raises "Invalid" for a path that leads elsewhere
 function M.options(client, request, deadline)
+  refuse_dots(request.path)
   local certificate, key = client.auth:certificate()
   return {
     url = client.server .. request.path .. M.query(request.query or {}), method = request.method,
