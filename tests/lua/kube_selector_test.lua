@@ -88,7 +88,16 @@ test("a LabelSelector is a label selector too", function()
   test.equal(selector:matches(A), true)
   test.equal(selector:matches(B), false)
   test.equal(kube.selector({}):matches(B), true)
-  test.raises("Selector", function() kube.selector { matchExpressions = { { key = "a", operator = "Has" } } } end)
+  for _, expression in ipairs {
+    { key = "a", operator = "Has" }, { key = "a", operator = "In" }, { key = "a", operator = "NotIn", values = {} },
+    { key = "a", operator = "Exists", values = { "b" } }, { key = "a,b", operator = "Exists" },
+    { key = "a", operator = "In", values = { "b),c in (d" } }, { operator = "Exists", key = "" },
+  } do
+    test.raises("Selector", function() kube.selector { matchExpressions = { expression } } end)
+  end
+  test.raises("Selector", function() kube.selector { matchLabels = { a = "b,c=d" } } end)
+  test.raises("Selector", function() kube.selector { matchLabels = { ["a=b,c"] = "d" } } end)
+  test.equal(tostring(kube.selector { matchLabels = { a = "" } }), "a=")
 end)
 
 test("requirements can be read", function()

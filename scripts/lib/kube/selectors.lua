@@ -6,19 +6,42 @@ local errors = require "errors"
 
 local M = {}
 
+local function fail(form, ...)
+  errors.raise { code = "Selector", message = form:format(...) }
+end
+
 local OPERATORS = { In = "%s in (%s)", NotIn = "%s notin (%s)", Exists = "%s", DoesNotExist = "!%s" }
+
+-- What stands for itself in a selector's text; anything else would be read as something else there.
+local function word(text, what)
+  text = tostring(text)
+  if text:find "[%s,=!<>()]" or what == "key" and text == "" then
+    fail('Invalid value: "%s": no label %s', text, what)
+  end
+  return text
+end
+
+local function term_of(expression)
+  local form = OPERATORS[expression.operator]
+  if not form then fail('"%s" is not a valid label selector operator', tostring(expression.operator)) end
+  local values, wants = {}, form:find "%(" ~= nil
+  for i, value in ipairs(expression.values or {}) do values[i] = word(value, "value") end
+  if wants and #values == 0 then
+    fail "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty"
+  end
+  if not wants and #values > 0 then
+    fail("values: Invalid value: [%s]: values set must be empty for exists and does not exist",
+      table.concat(values, " "))
+  end
+  return form:format(word(expression.key, "key"), table.concat(values, ","))
+end
 
 local function text_of(selector)
   local terms = {}
-  for key, value in pairs(selector.matchLabels or {}) do terms[#terms + 1] = key .. "=" .. value end
-  for _, expression in ipairs(selector.matchExpressions or {}) do
-    local form = OPERATORS[expression.operator]
-    if not form then
-      errors.raise { code = "Selector", message = ('"%s" is not a valid label selector operator'):format(
-        tostring(expression.operator)) }
-    end
-    terms[#terms + 1] = form:format(expression.key, table.concat(expression.values or {}, ","))
+  for key, value in pairs(selector.matchLabels or {}) do
+    terms[#terms + 1] = word(key, "key") .. "=" .. word(value, "value")
   end
+  for _, expression in ipairs(selector.matchExpressions or {}) do terms[#terms + 1] = term_of(expression) end
   table.sort(terms)
   return table.concat(terms, ",")
 end
@@ -32,10 +55,6 @@ function M.labels(selector)
 end
 
 -- --- fields --------------------------------------------------------------------------------------
-
-local function fail(form, ...)
-  errors.raise { code = "Selector", message = form:format(...) }
-end
 
 -- The terms between commas; a backslash takes the meaning of the character after it.
 local function split_terms(text)
