@@ -1,5 +1,6 @@
 -- The client against the recorded exchanges of a real API server: the same requests, and the same answers.
 local test = require "test"
+local cel = require "cel"
 local errors = require "errors"
 local json = require "json"
 local kube = require "kube"
@@ -185,6 +186,29 @@ test("every exchange belongs to exactly one class, and few to none", function()
   test.equal(total, 433)
   assert(none <= total * 0.03, none .. " exchanges are not applicable")
   assert(#class "client" >= total * 0.6, "too few are made by the client's own methods")
+end)
+
+local EXPRESSIONS = { expression = true, rule = true, messageExpression = true, valueExpression = true }
+
+local function each_expression(value, visit)
+  for key, below in pairs(value) do
+    if type(below) == "table" then
+      each_expression(below, visit)
+    elseif EXPRESSIONS[key] and type(below) == "string" then
+      visit(below)
+    end
+  end
+end
+
+test("every CEL expression of the recording compiles, and none does with a function that is not there", function()
+  local seen, count = {}, 0
+  each_expression(files, function(text)
+    if seen[text] then return end
+    seen[text], count = true, count + 1
+    cel.compile(text)
+    test.raises("CEL", function() cel.compile(("[%s].all(x, nosuch(x))"):format(text)) end)
+  end)
+  assert(count >= 10, count .. " expressions were found")
 end)
 
 test("the client makes the recorded requests and gives the recorded answers", function()
