@@ -184,6 +184,16 @@ test("a function whose decorator keeps a log in a default shares that log, and a
   test.same(step_of(made, "e").values_in, { { name = "calls", from = "d" } })
 end)
 
+test("an object that is a decorator may hold what it decorates: the step takes what that reads", function()
+  local made = plan_of {
+    { "step:a", "class Reg(dict):\n    def __call__(self, f):\n        self[f.__name__] = f\nscale = max(1, 2)" },
+    { "step:b prev:a", "reg = Reg()\n@reg\ndef one(): return scale\nprint(reg['one']())" },
+  }
+  local names = {}
+  for _, value in ipairs(step_of(made, "b").values_in) do names[value.name] = value.from end
+  test.equal(names.scale, "a")
+end)
+
 test("a change in a branch beside is reported, and the value taken from before", function()
   local made = plan_of {
     { "step:a", "xs = []" }, { "step:b prev:a", "xs.append(1)" }, { "step:c prev:a", "xs.append(2)" },

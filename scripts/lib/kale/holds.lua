@@ -203,6 +203,7 @@ function M.decorated(walker, node, name)
         if not learned or learned.makers[root] then entry(walker, name).names[root] = true end
         table.insert(walker.summary.given, { root, { name } })
         if learned and learned.callables[root] then table.insert(walker.summary.aliases, { name, root }) end
+        if changes.is_value(parsed, root) then entry(walker, root).names[name] = true end
       end
     end
   end
