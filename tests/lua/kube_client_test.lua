@@ -73,8 +73,28 @@ test("a page of a proxy is recognised, and only its title is told", function()
   assert(err.message:find "web page", err.message)
   assert(err.message:find "Sign in to Corp", err.message)
   assert(not errors.text(err):find "canary")
-  local good = connect(function() return { headers = { ["content-type"] = "text/html" }, body = page } end)
-  test.raises("Protocol", function() good:get("pods", "a") end)
+end)
+
+test("a page with a good status, a redirection and nothing at all are no answers", function()
+  local page = "<!DOCTYPE html><html><head><title>Sign in to Corp</title></head><body>canary</body></html>"
+  local answers = {
+    { headers = { ["content-type"] = "text/html; charset=utf-8" }, body = page, says = "Sign in to Corp" },
+    { body = page, says = "web page" },
+    { status = 302, headers = { location = "https://login.corp/?t=canary" }, body = "", says = "https://login.corp/" },
+    { headers = { ["content-type"] = "application/json" }, body = "", says = "no JSON" },
+  }
+  for _, answer in ipairs(answers) do
+    local c = connect(function() return { status = answer.status, headers = answer.headers, body = answer.body } end)
+    for name, ask in pairs {
+      get = function() c:get("pods", "a") end, list = function() c:list "pods" end,
+      table = function() c:table "pods" end,
+    } do
+      local ok, err = pcall(ask)
+      if ok or err.code ~= "Protocol" then error(("%s: %s"):format(name, ok or errors.text(err)), 0) end
+      assert(answer.body == "" and not answer.status or err.message:find(answer.says, 1, true), err.message)
+      assert(not errors.text(err):find "canary", errors.text(err))
+    end
+  end
 end)
 
 test("an answer without a Status is told by its first line, a 404 by the path", function()

@@ -105,6 +105,27 @@ function M.of_response(response, about, remedy)
   return with_place(problem, about)
 end
 
+---The error of an answer that is none of an API server: a redirection, or a web page with a good status; nil for
+---others. What a pod or service behind the proxy subresource answers is its own matter.
+---@param response {status: integer, headers: table, body: string?}
+---@param about kube.About
+---@param path string of the request
+---@return errors.Error?
+function M.of_stranger(response, about, path)
+  if path:find("/proxy", 1, true) then return nil end
+  local headers = response.headers or {}
+  local kind, body = headers["content-type"], response.body or ""
+  local message
+  if response.status >= 300 then
+    message = ("the server sends elsewhere (HTTP %d%s): a proxy or login page is in between"):format(response.status,
+      headers.location and ", to " .. headers.location:match "^[^?#]*" or "")
+  elseif kind and kind:find("text/html", 1, true) or not kind and is_page(body, response) then
+    message = page_message(body, response)
+  end
+  if not message then return nil end
+  return with_place({ code = "Protocol", message = message, status = response.status }, about)
+end
+
 ---The error of a Status that came as an object, in a watch.
 ---@param status table
 ---@param about kube.About

@@ -228,7 +228,13 @@ end
 local function checked(client, request, deadline)
   local response = answer(client, request, deadline)
   response.warnings = show_warnings(client, response)
-  if response.status < 400 or request.raw then return response end
+  if request.raw then return response end
+  if response.status < 400 then
+    local stranger = failure.of_stranger(response, about(client, request), request.path)
+    if not stranger then return response end
+    if response.close then response:close() end
+    error(stranger, 0)
+  end
   local remedy = response.status == 401 and require("kube.auth").remedy(client.credentials) or nil
   error(failure.of_response(response, about(client, request), remedy), 0)
 end
@@ -262,7 +268,10 @@ end
 ---raises {code="Protocol"}
 function M.decode(response, request, client)
   local body = response.body
-  if body == nil or body == "" then return nil end
+  if body == nil or body == "" then
+    if request.method ~= "GET" then return nil end
+    body = "" -- what is read has an answer
+  end
   local value, problem = json.try.decode(body, { duplicates = "last" })
   if problem then
     errors.raise {
