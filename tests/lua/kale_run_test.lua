@@ -59,6 +59,14 @@ local EQUAL = {
     { "step:b prev:a", "d['c'] = 3\no['z'] = 1" },
     { "step:c prev:b", "print(k, v, i, ok, k & {'c'}, eval(code))" },
   },
+  ["an exception keeps what caused it, and what it was raised in"] = {
+    { "functions", "class Broken(Exception):\n    pass" },
+    { "step:a", "try:\n    try:\n        int('x')\n    except ValueError as e:\n        raise Broken(3) from e\n"
+      .. "except Broken as e:\n    e.note = 'n'\n    problem = e\ntry:\n    try:\n        1 / 0\n"
+      .. "    except ZeroDivisionError:\n        {}['k']\nexcept KeyError as e:\n    inside = e" },
+    { "step:b prev:a", "print(repr(problem), repr(problem.__cause__), problem.note, problem.__suppress_context__)\n"
+      .. "print(repr(inside), repr(inside.__context__), inside.__cause__)" },
+  },
   ["names that share an object share it in the next step"] = {
     { "step:a", "xs = [1]\nys = xs\nboth = {'k': xs}" },
     { "step:b prev:a", "xs.append(2)\nprint(ys, both, xs is ys, both['k'] is xs)" },

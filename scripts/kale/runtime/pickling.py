@@ -101,6 +101,11 @@ def new_exception(kind, arguments):
     return kind.__new__(kind, *arguments)
 
 
+def set_exception(exception, state):
+    attributes, exception.__cause__, exception.__context__, exception.__suppress_context__ = state
+    exception.__dict__.update(attributes)
+
+
 def new_container(kind):
     return kind.__new__(kind)
 
@@ -226,7 +231,8 @@ class Pickler(pickle.Pickler):
             items = dict(dict.items(value)) if isinstance(value, dict) else list(list.__iter__(value))
             return new_container, (kind,), (items, getattr(value, "__dict__", {})), None, None, set_container
         if isinstance(value, BaseException) and kind.__reduce__ is BaseException.__reduce__:
-            return new_exception, (kind, value.args), value.__dict__ or None
+            state = (value.__dict__, value.__cause__, value.__context__, value.__suppress_context__)
+            return new_exception, (kind, value.args), state, None, None, set_exception
         return NotImplemented
 
     def reduce_code(self, value):
