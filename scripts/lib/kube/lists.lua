@@ -85,17 +85,20 @@ local function while_growing(run, ...)
   if host.gc_stress() then return run(...) end
   if growing == 0 then usual_pause = collectgarbage("setpause", 1000) end
   growing = growing + 1
-  local ok, result = pcall(run, ...)
+  local ok, result, more = pcall(run, ...)
   growing = growing - 1
-  if growing == 0 then collectgarbage("setpause", usual_pause) end
+  if growing == 0 then
+    collectgarbage("setpause", usual_pause)
+    collectgarbage("step", 0) -- a round that ended meanwhile has put off the next one by that pause
+  end
   if not ok then error(result, 0) end
-  return result
+  return result, more
 end
 
 -- One answer: its items, decoded, and the list around them.
-local function fetch(client, request)
+local function fetch_page(client, request)
   local items = json.array {}
-  local list = while_growing(M.stream_items, client, request, function(splitter)
+  local list = M.stream_items(client, request, function(splitter)
     items[#items + 1] = json.decode(splitter:text(), LAST)
   end)
   local mark = kind_mark(list)
@@ -119,7 +122,7 @@ end
 ---@return table[] objects, table meta resourceVersion, continue, remainingItemCount
 function M:list(kind, options)
   options = options_of.check(options, 2)
-  local items, list = fetch(self, (M.list_request(self, kind, options)))
+  local items, list = while_growing(fetch_page, self, (M.list_request(self, kind, options)))
   return items, meta_of(list)
 end
 
@@ -141,7 +144,7 @@ function M:each(kind, options)
   page.limit = options.limit or PAGE
   local items, at, ended = {}, 0, false
   local function turn()
-    local ok, found, list = pcall(fetch, self, (M.list_request(self, kind, page)))
+    local ok, found, list = pcall(fetch_page, self, (M.list_request(self, kind, page)))
     local token = not ok and page.continue and fresh_token(found)
     if token then
       page.continue = token

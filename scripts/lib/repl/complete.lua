@@ -18,16 +18,16 @@ local function refresh(self, cache, kind, namespace)
   if cache.asking or not self.connected then return end
   cache.asking = true
   require("task").spawn(function()
-    local ok, found = pcall(function()
-      return self:client():list(kind, { namespace = namespace, metadata_only = true, timeout = 5 })
+    local names, labels = {}, {}
+    local ok = pcall(function() -- page by page: there may be very many
+      for object in self:client():each(kind, { namespace = namespace, metadata_only = true, timeout = 5 }) do
+        names[#names + 1] = object.metadata.name
+        for key, value in pairs(object.metadata.labels or {}) do labels[key .. "=" .. value] = true end
+      end
     end)
     cache.asking, cache.at = false, self.now()
     if not ok then return end
-    cache.names, cache.labels = {}, {}
-    for index, object in ipairs(found) do
-      cache.names[index] = object.metadata.name
-      for key, value in pairs(object.metadata.labels or {}) do cache.labels[key .. "=" .. value] = true end
-    end
+    cache.names, cache.labels = names, labels
     if self.on_cache then self.on_cache() end
   end)
 end

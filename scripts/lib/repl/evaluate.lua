@@ -116,15 +116,17 @@ local function keep(self, value)
   self.rows = self.rows + weight
   rawset(self.environment, "_", value)
   rawset(self.environment, "_" .. self.count, value)
-  local at = 1
+  local at, gone = 1, false
   while self.rows > MOST_ROWS and at < #self.kept do
     if self.kept[at].weight > 0 then
       local old = table.remove(self.kept, at)
       self.rows = self.rows - old.weight
       rawset(self.environment, "_" .. old.number, nil)
       self.dropped["_" .. old.number] = old.weight
+      gone = true
     else at = at + 1 end
   end
+  if gone then collectgarbage() end
 end
 
 ---The message for a value that was given up to make room; nil when the name is no such value.

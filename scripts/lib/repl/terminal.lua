@@ -16,6 +16,7 @@ local term = require "term"
 local M = {}
 
 local MENU_ROWS <const> = 8
+local PAUSE <const> = 120 -- per cent: a person waits between two lines, and large lists come and go
 
 ---@class repl.Terminal
 local terminal = {}
@@ -372,6 +373,7 @@ end
 ---The REPL on the terminal of this program.
 ---@return integer code of the last line
 function M.run()
+  collectgarbage("setpause", PAUSE)
   local self = open()
   io.stdout:write(("kfhost %s; :help shows the words, Ctrl-D leaves\n"):format(host.version))
   local code = 0
