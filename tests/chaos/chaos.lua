@@ -207,27 +207,18 @@ local function maker()
   c:close()
 end
 
--- One review; a connection that a worker had not taken yet when it was replaced is made once more.
-local function ask()
-  local function once()
-    return pcall(http.request, { url = ("https://127.0.0.1:%s/validate"):format(service.webhook),
-      ca = fs.read(work .. "/ca.pem"), method = "POST", headers = { ["Content-Type"] = "application/json" },
-      body = review("ready", "good"), timeout = 30 })
-  end
-  local ok, response = once()
-  if not ok and response.code == "Connection" then return once() end
-  return ok, response
-end
-
 -- Readiness: when it is said, a review is answered, unless a worker is killed in between.
 local function watcher()
   while not state.over do
     if is_ready() then
       state.ready = state.ready + 1
-      local kills = state.kills
-      local ok, response = ask()
+      local kills, killing = state.kills, state.killing
+      local ok, response = pcall(http.request, { url = ("https://127.0.0.1:%s/validate"):format(service.webhook),
+        ca = fs.read(work .. "/ca.pem"), method = "POST", headers = { ["Content-Type"] = "application/json" },
+        body = review("ready", "good"), timeout = 30 })
       local rotated = not ok and response.code == "TLS" -- between reading the authority and the handshake
-      if not (ok and response.status == 200) and kills == state.kills and not rotated then
+      local killed = killing or kills ~= state.kills
+      if not (ok and response.status == 200) and not killed and not rotated then
         table.insert(state.unready_answers, ok and tostring(response.status) or errors.text(response))
       end
     else
@@ -244,8 +235,9 @@ local events = {}
 function events.kill_worker()
   local _, list = processes()
   if #list == 0 then return end
-  state.kills = state.kills + 1
+  state.kills, state.killing = state.kills + 1, true -- counted before it falls
   proc.run { "kill", "-KILL", tostring(list[math.random(#list)]) }
+  state.killing = false
 end
 
 function events.kill_controller()
