@@ -4,8 +4,12 @@
 
 local M = {}
 
--- Days from 1970-01-01 to a date of the Gregorian calendar.
-local function days(year, month, day)
+---Days from 1970-01-01 to a date of the Gregorian calendar.
+---@param year integer
+---@param month integer
+---@param day integer
+---@return integer
+function M.days(year, month, day)
   if month <= 2 then year = year - 1 end
   local era = year // 400
   local of_era = year - era * 400
@@ -25,7 +29,7 @@ function M.parse(text)
     if not sign then return nil end
     offset = (hours * 3600 + minutes * 60) * (sign == "-" and -1 or 1)
   end
-  local whole = days(math.tointeger(year), math.tointeger(month), math.tointeger(day)) * 86400
+  local whole = M.days(math.tointeger(year), math.tointeger(month), math.tointeger(day)) * 86400
     + hour * 3600 + minute * 60 - offset
   local value = whole + tonumber(second)
   return math.tointeger(value) or value

@@ -2,6 +2,8 @@
 -- Not for waiting (see task); a cluster's own clock may be skewed by a fault.
 --   clock.text(0) -> "1970-01-01T00:00:00Z"      clock.age(95) -> "95s"
 
+local time = require "kube.time"
+
 local M = {}
 
 ---@param seconds number since 1970
@@ -16,15 +18,6 @@ function M.micro(seconds)
   local whole = math.floor(seconds)
   local digits = ("%06d"):format(math.floor((seconds - whole) * 1000000))
   return os.date("!%Y-%m-%dT%H:%M:%S.", whole) .. digits .. "Z"
-end
-
--- Days since 1970 of a date of the Gregorian calendar.
-local function days(year, month, day)
-  if month <= 2 then year, month = year - 1, month + 12 end
-  local era = year // 400
-  local of_era = year - era * 400
-  local of_year = (153 * (month - 3) + 2) // 5 + day - 1
-  return era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
 end
 
 ---@param text string RFC 3339, any offset, any number of digits after the second
@@ -45,7 +38,7 @@ function M.parse(text)
   end
   month, day, hour, minute, second = tonumber(month), tonumber(day), tonumber(hour), tonumber(minute), tonumber(second)
   if month < 1 or month > 12 or day < 1 or day > 31 or hour > 23 or minute > 59 or second > 59 then return nil end
-  local whole = days(tonumber(year), month, day) * 86400 + hour * 3600 + minute * 60 + second - offset
+  local whole = time.days(tonumber(year), month, day) * 86400 + hour * 3600 + minute * 60 + second - offset
   return whole + (fraction ~= "" and fraction ~= "." and tonumber("0" .. fraction) or 0)
 end
 

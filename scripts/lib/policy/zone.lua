@@ -4,6 +4,7 @@
 
 local errors = require "errors"
 local fs = require "fs"
+local calendar = require "kube.time"
 
 local M = {}
 
@@ -71,20 +72,11 @@ local function parse_rule(text)
   return rule
 end
 
--- Days since 1970 of a date of the Gregorian calendar.
-local function days_of(year, month, day)
-  local y = month <= 2 and year - 1 or year
-  local era = y // 400
-  local of_year = (153 * (month + (month > 2 and -3 or 9)) + 2) // 5 + day - 1
-  local of_era = (y - era * 400) * 365 + (y - era * 400) // 4 - (y - era * 400) // 100 + of_year
-  return era * 146097 + of_era - 719468
-end
-
 -- The local moment of a rule's date in a year, as seconds since 1970 of a clock that shows it.
 local function moment(date, year)
-  local first = days_of(year, date.month, 1)
+  local first = calendar.days(year, date.month, 1)
   local day = first + (date.day - (first + 4)) % 7 + (date.week - 1) * 7
-  local next_month = date.month == 12 and days_of(year + 1, 1, 1) or days_of(year, date.month + 1, 1)
+  local next_month = date.month == 12 and calendar.days(year + 1, 1, 1) or calendar.days(year, date.month + 1, 1)
   while day >= next_month do day = day - 7 end
   return day * 86400 + date.time
 end

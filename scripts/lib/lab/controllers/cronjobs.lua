@@ -164,14 +164,7 @@ end
 function M.start(cluster)
   return base.new(cluster, {
     name = "cronjobs",
-    on = function(collection, event, add)
-      if collection == CRON then
-        if not event.removed then add(event.record.key) end
-      elseif collection == JOB then
-        local key = pods.owner_key(event.record, "CronJob")
-        if key then add(key) end
-      end
-    end,
+    on = pods.follow("CronJob", CRON, JOB),
     look = function(key, self) look(cluster, key, self) end,
   })
 end

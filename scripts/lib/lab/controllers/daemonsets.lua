@@ -162,17 +162,13 @@ end
 ---@return lab.Controller
 function M.start(cluster)
   local sets = cluster.store:collection(SET)
+  local follow = pods.follow("DaemonSet", SET, "pods")
   return base.new(cluster, {
     name = "daemonsets", pause = 0.01,
     on = function(collection, event, add)
-      if collection == SET then
-        if not event.removed then add(event.record.key) end
-      elseif collection == "nodes" and sets.count > 0 then
-        for _, record in ipairs(sets:records()) do add(record.key) end
-      elseif collection == "pods" then
-        local key = pods.owner_key(event.record, "DaemonSet")
-        if key then add(key) end
-      end
+      if collection ~= "nodes" then return follow(collection, event, add) end
+      if sets.count == 0 then return end
+      for _, record in ipairs(sets:records()) do add(record.key) end
     end,
     look = function(key) look(cluster, key) end,
   })

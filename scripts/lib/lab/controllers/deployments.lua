@@ -297,14 +297,7 @@ end
 function M.start(cluster)
   return base.new(cluster, {
     name = "deployments", pause = 0.01,
-    on = function(collection, event, add)
-      if collection == DEPLOYMENT then
-        if not event.removed then add(event.record.key) end
-      elseif collection == SET then
-        local key = pods.owner_key(event.record, "Deployment")
-        if key then add(key) end
-      end
-    end,
+    on = pods.follow("Deployment", DEPLOYMENT, SET),
     look = function(key) look(cluster, key) end,
   })
 end

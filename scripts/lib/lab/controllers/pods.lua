@@ -15,6 +15,22 @@ function M.owner_key(record, kind)
   if owner and owner.kind == kind then return record.namespace .. "/" .. owner.name, owner.uid end
 end
 
+---What writes mean to a controller whose objects own others: one of its own is looked at, and the owner of those.
+---@param kind string of the owners
+---@param owners string their collection
+---@param owned string the collection of what they own
+---@return fun(collection: string, event: lab.Event, add: fun(key: string))
+function M.follow(kind, owners, owned)
+  return function(collection, event, add)
+    if collection == owners then
+      if not event.removed then add(event.record.key) end
+    elseif collection == owned then
+      local key = M.owner_key(event.record, kind)
+      if key then add(key) end
+    end
+  end
+end
+
 ---The objects of a namespace that an owner controls, in the order of their names.
 ---@return table[] objects only for reading
 function M.owned(cluster, collection, namespace, uid)

@@ -195,14 +195,7 @@ end
 function M.start(cluster)
   return base.new(cluster, {
     name = "statefulsets", pause = 0.01,
-    on = function(collection, event, add)
-      if collection == SET then
-        if not event.removed then add(event.record.key) end
-      elseif collection == "pods" then
-        local key = pods.owner_key(event.record, "StatefulSet")
-        if key then add(key) end
-      end
-    end,
+    on = pods.follow("StatefulSet", SET, "pods"),
     look = function(key) look(cluster, key) end,
   })
 end

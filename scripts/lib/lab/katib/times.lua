@@ -2,6 +2,8 @@
 -- Not for durations. Times are kept as texts of one length in UTC, to the microsecond, so that they sort.
 --   times.text(times.parse "2026-01-01T12:00:02+02:00")      --> "2026-01-01T10:00:02Z"
 
+local time = require "kube.time"
+
 local M = {}
 
 local LAYOUT = "2006-01-02T15:04:05.999999999Z07:00"
@@ -17,15 +19,6 @@ local ELEMENTS = {
 local function days_in(year, month)
   if month == 2 then return (year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0)) and 29 or 28 end
   return (month == 4 or month == 6 or month == 9 or month == 11) and 30 or 31
-end
-
--- Days since 1970 of a date of the Gregorian calendar.
-local function day_number(year, month, day)
-  if month <= 2 then year = year - 1 end
-  local era = year // 400
-  local of_era = year - era * 400
-  local of_year = (153 * (month + (month > 2 and -3 or 9)) + 2) // 5 + day - 1
-  return era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
 end
 
 local function date_of(days)
@@ -71,7 +64,7 @@ function M.parse(text)
   if not offset then return nil, after end
   if after ~= "" then return nil, ('parsing time "%s": extra text: "%s"'):format(text, after) end
   if got.day > days_in(got.year, got.month) then return nil, ('parsing time "%s": day out of range'):format(text) end
-  local seconds = day_number(got.year, got.month, got.day) * 86400 + got.hour * 3600 + got.min * 60 + got.sec - offset
+  local seconds = time.days(got.year, got.month, got.day) * 86400 + got.hour * 3600 + got.min * 60 + got.sec - offset
   -- The column keeps microseconds, rounded.
   local micro = math.floor(tonumber("0." .. (fraction == "" and "0" or fraction)) * 1e6 + 0.5)
   seconds, micro = seconds + micro // 1000000, micro % 1000000
