@@ -1,36 +1,9 @@
 // TLS of the HTTP/2 server: one certificate, and "h2" as the only protocol.
+#include "base/tls.h"
 #include "error.h"
 #include "h2.h"
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
-
-static int no_password(char *room, int size, int writing, void *data) {
-  (void)room, (void)size, (void)writing, (void)data;
-  return 0;  // an encrypted key is an error, never a prompt on the terminal
-}
-
-static bool use_certificates(SSL_CTX *context, const char *text) {
-  BIO *bio = BIO_new_mem_buf(text, -1);
-  X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, no_password, NULL) : NULL;
-  bool fine = certificate && SSL_CTX_use_certificate(context, certificate) == 1;
-  X509_free(certificate);
-  while (fine && (certificate = PEM_read_bio_X509(bio, NULL, no_password, NULL)) != NULL) {
-    fine = SSL_CTX_add0_chain_cert(context, certificate) == 1;
-    if (!fine) X509_free(certificate);
-  }
-  BIO_free(bio);
-  return fine;
-}
-
-static bool use_key(SSL_CTX *context, const char *text) {
-  BIO *bio = BIO_new_mem_buf(text, -1);
-  EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
-  bool fine = key && SSL_CTX_use_PrivateKey(context, key) == 1;
-  EVP_PKEY_free(key);
-  BIO_free(bio);
-  return fine && SSL_CTX_check_private_key(context) == 1;
-}
 
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_length,
                            const unsigned char *in, unsigned in_length, void *data) {
@@ -48,7 +21,7 @@ SSL_CTX *kf_h2_context(lua_State *L, const char *certificate, const char *key) {
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
   SSL_CTX_set_alpn_select_cb(context, choose_protocol, NULL);
-  bool fine = use_certificates(context, certificate) && use_key(context, key);
+  bool fine = kf_tls_use_certificates(context, certificate) && kf_tls_use_key(context, key);
   const char *reason = ERR_reason_error_string(ERR_peek_last_error());
   ERR_clear_error();
   if (fine) return context;

@@ -1,3 +1,4 @@
+#include "base/tls.h"
 #include "error.h"
 #include "server.h"
 
@@ -15,40 +16,11 @@ static int fail(lua_State *L, SSL_CTX *context, const char *what) {
   return kf_fail(L, "Certificate", "cannot use the %s: %s", what, reason ? reason : "not PEM");
 }
 
-static int no_password(char *room, int size, int writing, void *data) {
-  (void)room, (void)size, (void)writing, (void)data;
-  return 0;  // an encrypted key is an error, never a prompt on the terminal
-}
-
-// The first certificate is the server's, what follows its chain.
-static bool use_certificates(SSL_CTX *context, const char *text) {
-  BIO *bio = BIO_new_mem_buf(text, -1);
-  X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, no_password, NULL) : NULL;
-  bool fine = certificate && SSL_CTX_use_certificate(context, certificate) == 1;
-  X509_free(certificate);
-  while (fine && (certificate = PEM_read_bio_X509(bio, NULL, no_password, NULL)) != NULL) {
-    fine = SSL_CTX_add0_chain_cert(context, certificate) == 1;
-    if (!fine) X509_free(certificate);
-  }
-  BIO_free(bio);
-  if (fine) ERR_clear_error();  // the end of the text
-  return fine;
-}
-
-static bool use_key(SSL_CTX *context, const char *text) {
-  BIO *bio = BIO_new_mem_buf(text, -1);
-  EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
-  bool fine = key && SSL_CTX_use_PrivateKey(context, key) == 1;
-  EVP_PKEY_free(key);
-  BIO_free(bio);
-  return fine && SSL_CTX_check_private_key(context) == 1;
-}
-
 static bool trust_clients_of(SSL_CTX *context, const char *text) {
   BIO *bio = BIO_new_mem_buf(text, -1);
   X509_STORE *store = SSL_CTX_get_cert_store(context);
   int count = 0;
-  for (X509 *authority; bio && (authority = PEM_read_bio_X509(bio, NULL, no_password, NULL)) != NULL;
+  for (X509 *authority; bio && (authority = PEM_read_bio_X509(bio, NULL, kf_tls_no_password, NULL)) != NULL;
        count++) {
     X509_STORE_add_cert(store, authority);
     SSL_CTX_add_client_CA(context, authority);
@@ -82,8 +54,8 @@ SSL_CTX *kf_tls_context(lua_State *L, const char *certificate, const char *key,
   SSL_CTX_set_num_tickets(context, 1);
   SSL_CTX_set_session_id_context(context, (const unsigned char *)"kfhost", 6);
   SSL_CTX_set_alpn_select_cb(context, choose_protocol, NULL);
-  if (!use_certificates(context, certificate)) fail(L, context, "certificate");
-  if (!use_key(context, key)) fail(L, context, "key");
+  if (!kf_tls_use_certificates(context, certificate)) fail(L, context, "certificate");
+  if (!kf_tls_use_key(context, key)) fail(L, context, "key");
   if (client_ca) {
     if (!trust_clients_of(context, client_ca)) fail(L, context, "certificates of client_ca");
     int mode = SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
