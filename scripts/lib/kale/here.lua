@@ -4,15 +4,9 @@
 local diagnostics = require "kale.diagnostics"
 local fs = require "fs"
 local mounts = require "kfp.mounts"
+local sorted_keys = require "kfhost.keys".sorted
 
 local M = {}
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
 
 local function missing_secrets(step, secrets, report)
   for _, variable in ipairs(sorted_keys(step.options.secrets)) do

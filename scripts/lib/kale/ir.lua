@@ -10,6 +10,7 @@ local names = require "kale.names"
 local nest = require "kale.nest"
 local platform = require "kale.platform"
 local quantity = require "kale.quantity"
+local sorted_keys = require "kfhost.keys".sorted
 
 local M = {}
 
@@ -39,13 +40,6 @@ local parameter_keys = remembering(function(name) return names.key(name, "param"
 local function artifact_key(name) return artifact_keys[name] end
 
 local function parameter_key(name) return parameter_keys[name] end
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
 
 -- --- one step ---------------------------------------------------------------------------------------
 

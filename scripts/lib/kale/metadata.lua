@@ -5,6 +5,7 @@ local json = require "json"
 local names = require "kale.names"
 local quantity = require "kale.quantity"
 local tags = require "kale.tags"
+local sorted_keys = require "kfhost.keys".sorted
 
 local M = {}
 
@@ -65,13 +66,6 @@ local KEYS = {
   snapshot_volumes = { flag, nothing = { [false] = true }, why = "Rok's snapshots are gone" },
   output_path = { text, nothing = { [".kale"] = true }, why = "kale compile -o says where to write" },
 }
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
 
 -- --- volumes -------------------------------------------------------------------------------------------------
 

@@ -13,17 +13,11 @@ local nodes = require "kale.nodes"
 local notebook = require "kale.notebook"
 local parameters = require "kale.parameters"
 local source = require "kale.source"
+local sorted_keys = require "kfhost.keys".sorted
 
 local M = {}
 
 -- --- putting it together ----------------------------------------------------------------------------------
-
-local function sorted_keys(set)
-  local keys = {}
-  for key in pairs(set) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
 
 local function by_place(a, b)
   if a.cell ~= b.cell then return a.cell < b.cell end

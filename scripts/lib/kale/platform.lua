@@ -2,15 +2,9 @@
 -- Not for resources and environment: those are in the container, see kale.ir.
 --   local document = platform.build(plan)  -- nil when nothing asks for it
 local json = require "json"
+local sorted_keys = require "kfhost.keys".sorted
 
 local M = {}
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
 
 local function constant(value) return { runtimeValue = { constant = value } } end
 

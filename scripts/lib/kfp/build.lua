@@ -6,6 +6,7 @@
 --   fs.write("demo.yaml", yaml.encode(p:ir()))
 local errors = require "errors"
 local json = require "json"
+local sorted_keys = require "kfhost.keys".sorted
 
 local M = {}
 
@@ -73,13 +74,6 @@ local function source_of(channel)
     return { taskOutputArtifact = { producerTask = channel.task, outputArtifactKey = channel.key } }
   end
   return { taskOutputParameter = { producerTask = channel.task, outputParameterKey = channel.key } }
-end
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map or {}) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 local function add_inputs(task, component, inputs, after)

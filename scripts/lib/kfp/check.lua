@@ -4,6 +4,7 @@
 local errors = require "errors"
 local expression = require "kfp.expression"
 local json = require "json"
+local sorted_keys = require "kfhost.keys".sorted
 
 local M = {}
 
@@ -82,13 +83,6 @@ local function producers(entry)
   end
   for _, name in ipairs(entry.dependentTasks or {}) do set[name] = true end
   return set
-end
-
-local function sorted_keys(set)
-  local list = {}
-  for name in pairs(set) do list[#list + 1] = name end
-  table.sort(list)
-  return list
 end
 
 -- Puts the task after all that it waits for; without recursion, as chains may be long.

@@ -3,6 +3,7 @@
 --   rights.rules(set.description) -> {{apiGroups=, resources=, verbs=}, …}
 
 local resources = require "policy.inside.resources"
+local sorted_keys = require "kfhost.keys".sorted
 
 local M = {}
 
@@ -15,13 +16,6 @@ local function add(grants, text, verbs, names)
   local key = ("%s %s %s"):format(parsed.group or "", name, names and table.concat(names, " ") or "")
   grants[key] = grants[key] or { group = parsed.group or "", resource = name, verbs = {}, names = names }
   for _, verb in ipairs(verbs) do grants[key].verbs[verb] = true end
-end
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 local function add_all(set, list)

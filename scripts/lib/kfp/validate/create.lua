@@ -1,15 +1,10 @@
 -- What the server refuses when a run is created: references that lead nowhere, tasks that wait for each other,
 -- executors it cannot run. Only what the root leads to is looked at, as there. A part of kfp.validate.
+local sorted_keys = require "kfhost.keys".sorted
+
 local M = {}
 
 local IMPORTER_CONDITION = "triggerPolicy.condition on importer task is not supported"
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map or {}) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
 
 local function is_map(value)
   return type(value) == "table"

@@ -2,6 +2,8 @@
 -- Not for what is refused (lab.rules.podcheck).
 --   podwarnings.add(pod, "", warnings)      podwarnings.add(job.spec.template, "spec.template.", warnings)
 
+local sorted = require "kfhost.keys".sorted
+
 local M = {}
 
 local LABELS = {
@@ -15,13 +17,6 @@ local LABELS = {
 local SECCOMP = 'non-functional in v1.27+; use the "seccompProfile" field instead'
 local SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 local SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
-
-local function sorted(map)
-  local names = {}
-  for name in pairs(map or {}) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
 
 -- Calls a function with each container and its path.
 local function each_container(spec, at, visit)

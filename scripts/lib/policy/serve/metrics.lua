@@ -2,6 +2,8 @@
 -- Not for names of objects or users: labels are policies and verdicts only.
 --   local metrics = metrics.new(); metrics:record(record, 0.002); print(metrics:text())
 
+local sorted = require "kfhost.keys".sorted
+
 local M = {}
 
 local BUCKETS = { 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5 }
@@ -76,13 +78,6 @@ end
 ---@param read fun(): number
 function Metrics:counter(name, help, read)
   self.gauges[#self.gauges + 1] = { name = name, help = help, read = read, kind = "counter" }
-end
-
-local function sorted(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 local function counter(lines, name, help, map)
