@@ -75,4 +75,17 @@ function M.over(on, namespace)
   end
 end
 
+---Waits until it is over, tells what became of its containers and of itself, and says whether it has succeeded.
+---@param on lab.Stage
+---@param namespace string
+---@param seconds number? that it is waited for
+---@return boolean
+function M.finish(on, namespace, seconds)
+  on:eventually(function() return M.over(on, namespace) end, seconds)
+  M.tell(on, namespace)
+  local state, message = M.over(on, namespace)
+  on:hears("Experiment tune: %s", message or "goes on")
+  return state == "Succeeded"
+end
+
 return M

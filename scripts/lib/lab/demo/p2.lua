@@ -17,7 +17,7 @@ print "accuracy=0.9"
 
 -- A mesh as sites harden it: nobody in kubeflow speaks without mutual TLS.
 local function before(on)
-  on:profile(PLACE, { ["katib.kubeflow.org/metrics-collector-injection"] = "enabled" })
+  on:profile(PLACE)
   on.client:create { apiVersion = "security.istio.io/v1", kind = "PeerAuthentication", metadata = { name = "default",
     namespace = "kubeflow" }, spec = { mtls = { mode = "STRICT" } } }
 end
@@ -26,14 +26,7 @@ local function act(on)
   experiment.create(on, PLACE, { image = "kfhost", command = { "sh", "-c" }, args = { 'kfhost -e "$PROGRAM"' },
     env = { { name = "PROGRAM", value = PROGRAM }, { name = "LR", value = "${trialParameters.lr}" } } },
     { labels = { ["sidecar.istio.io/inject"] = "false" } })
-  local state, message
-  on:eventually(function()
-    state, message = experiment.over(on, PLACE)
-    return state
-  end)
-  experiment.tell(on, PLACE)
-  on:hears("Experiment tune: %s", message or "goes on")
-  return state == "Succeeded"
+  return experiment.finish(on, PLACE)
 end
 
 return {

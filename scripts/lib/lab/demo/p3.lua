@@ -5,18 +5,14 @@ local PLACE <const> = "team-a"
 local LONG_ENOUGH <const> = 6 -- seconds after the training's end, in which nothing more happens
 
 local function before(on)
-  on:profile(PLACE, { ["katib.kubeflow.org/metrics-collector-injection"] = "enabled" })
+  on:profile(PLACE)
 end
 
 local function act(on, repaired)
   experiment.create(on, PLACE, { image = "busybox", command = { "sh", "-c" },
     args = { "echo accuracy=0.9 lr=${trialParameters.lr}" } })
   on:eventually(function() return experiment.has_trained(on, PLACE) or experiment.over(on, PLACE) end)
-  local state = on:eventually(function() return experiment.over(on, PLACE) end, not repaired and LONG_ENOUGH or nil)
-  experiment.tell(on, PLACE)
-  local _, message = experiment.over(on, PLACE)
-  on:hears("Experiment tune: %s", message or "goes on")
-  return state == "Succeeded"
+  return experiment.finish(on, PLACE, not repaired and LONG_ENOUGH or nil)
 end
 
 return {

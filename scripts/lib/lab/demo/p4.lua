@@ -6,7 +6,7 @@ local PLACE <const> = "team-a"
 local AWAY <const> = 2 -- seconds
 
 local function before(on)
-  on:profile(PLACE, { ["katib.kubeflow.org/metrics-collector-injection"] = "enabled" })
+  on:profile(PLACE)
   on.uploaded = older.prepare(on, PLACE, 6)
 end
 
@@ -22,14 +22,7 @@ local function act(on)
   on:eventually(function() return runs(on)[1] end)
   on:does("Pipelines is away for %d seconds, as in an upgrade", AWAY)
   on.kubeflow.pipelines:go_away(AWAY)
-  local state, message = nil, nil
-  on:eventually(function()
-    state, message = experiment.over(on, PLACE)
-    return state
-  end)
-  experiment.tell(on, PLACE)
-  on:hears("Experiment tune: %s", message or "goes on")
-  return state == "Succeeded"
+  return experiment.finish(on, PLACE)
 end
 
 return {

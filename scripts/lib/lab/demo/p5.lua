@@ -5,7 +5,7 @@ local older = require "lab.demo.older"
 local PLACE <const> = "team-a"
 
 local function before(on)
-  on:profile(PLACE, { ["katib.kubeflow.org/metrics-collector-injection"] = "enabled" })
+  on:profile(PLACE)
   on.uploaded = older.prepare(on, PLACE, 0.2)
 end
 

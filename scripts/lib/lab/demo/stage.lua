@@ -101,13 +101,12 @@ function stage:creates(...)
   end
 end
 
----A namespace of a profile, with its account; the mesh injects sidecars into its pods.
+---A namespace of a profile, with its account; the mesh injects sidecars into its pods, Katib its collectors.
 ---@param name string
----@param labels table<string, string>?
-function stage:profile(name, labels)
-  local all = { ["app.kubernetes.io/part-of"] = "kubeflow-profile", ["istio-injection"] = "enabled" }
-  for key, value in pairs(labels or {}) do all[key] = value end
-  self.client:create { apiVersion = "v1", kind = "Namespace", metadata = { name = name, labels = all } }
+function stage:profile(name)
+  self.client:create { apiVersion = "v1", kind = "Namespace", metadata = { name = name, labels = {
+    ["app.kubernetes.io/part-of"] = "kubeflow-profile", ["istio-injection"] = "enabled",
+    ["katib.kubeflow.org/metrics-collector-injection"] = "enabled" } } }
   self.client:create { apiVersion = "v1", kind = "ServiceAccount", metadata = { name = "default-editor",
     namespace = name } }
   self:eventually(function()
@@ -160,7 +159,7 @@ local function with_policies(self, scene, use)
   table.move(scene.policies, 1, #scene.policies, #words + 1, words)
   self.say("does", "kfhost policy serve " .. table.concat(scene.policies, " "))
   local process <close> = proc.spawn(words)
-  local reader = wait_for(process, scene.registered or "registered Mutating")
+  local reader = wait_for(process, "registered Mutating")
   local ok, result = pcall(use)
   process:stop()
   process:wait()
