@@ -2,10 +2,10 @@
 -- becomes of its objects when they are edited or deleted while a replica of the host is restarted.
 local test = require "test"
 local istio = require "istio"
-local kube = require "kube"
-local serve = require "lab.serve"
-local task = require "task"
 local replicas = dofile "tests/lua/support/replicas.lua"
+local site_of = dofile "tests/lua/support/site.lua"
+
+local eventually = site_of.eventually
 
 local BINDING, POLICY = "rolebindings.rbac.authorization.k8s.io", "authorizationpolicies.security.istio.io"
 local HEADER = "kubeflow-userid"
@@ -16,15 +16,6 @@ local function definition(group, version, kind, plural, scope)
       names = { kind = kind, plural = plural, singular = kind:lower() }, versions = { { name = version, served = true,
         storage = true, schema = { openAPIV3Schema = { type = "object",
           ["x-kubernetes-preserve-unknown-fields"] = true } } } } } }
-end
-
-local function eventually(what, check)
-  for _ = 1, 1500 do
-    local value = check()
-    if value then return value end
-    task.sleep(0.02)
-  end
-  error("it never happened that " .. what, 2)
 end
 
 -- What of a Kubeflow stands in front of Pipelines.
@@ -67,17 +58,8 @@ local function binding(c, namespace)
   return c.try:get(BINDING, "kfhost-kfp-access", { namespace = namespace })
 end
 
-local function with_lab(run)
-  local lab = serve.start { nodes = 0 }
-  local c = kube.connect { server = lab.url, token = lab.token, ca = lab.ca, manager = "test", log = function() end }
-  local ok, problem = pcall(run, lab, c)
-  c:close()
-  lab:close()
-  if not ok then error(problem, 0) end
-end
-
 test("P1: a profile's pods may call Pipelines as themselves, and as nobody else", function()
-  with_lab(function(lab, c)
+  site_of.with({ nodes = 0 }, function(lab, c)
     install(c)
     for _, name in ipairs { "team-a", "team-b" } do
       c:create { apiVersion = "v1", kind = "Namespace", metadata = { name = name,

@@ -1,44 +1,10 @@
 -- Pods as processes: the tests run in the lab's own process, without a server.
-local api = require "lab.api"
-local controllers = require "lab.controllers"
 local json = require "json"
-local proc = require "proc"
-local task = require "task"
 local test = require "test"
+local pods = dofile "tests/lua/support/pods.lua"
 
--- A live cluster whose waiting is short; ends with the function.
-local function with_lab(options, run)
-  local problems = {}
-  local clock = proc.spawn { "sleep", "60" } -- while a process is pending, real time runs
-  local cluster = api.new { on_error = function(_, text, traceback)
-    problems[#problems + 1] = text .. (traceback or "")
-  end }
-  controllers.start(cluster, { nodes = options.nodes or 1, time_scale = options.time_scale or 0.01,
-                               plain_pods = options.plain, root = test.tmpdir(), profile = options.profile })
-  local ok, problem = pcall(run, cluster, function(method, path, body, query)
-    local value, code, failure = cluster:call(method, path, { body = body, query = query })
-    if not value and failure then error(("%s %s: %d %s"):format(method, path, code, failure.message), 2) end
-    return value, code
-  end)
-  cluster.closing = true
-  controllers.stop(cluster)
-  clock:kill "KILL"
-  clock:wait()
-  if not ok then error(problem, 0) end
-  test.same(problems, {})
-end
-
--- Waits for something to become true; the processes of pods need real time.
-local function eventually(what, check)
-  local started = os.time()
-  while os.time() - started < 30 do
-    local value = check()
-    if value then return value end
-    local pause = task.event()
-    pcall(pause.wait, pause, 0.01)
-  end
-  error("it never happened that " .. what, 2)
-end
+local with_lab = pods.with
+local function eventually(what, check) return pods.eventually(what, check, 30) end
 
 local PODS = "/api/v1/namespaces/default/pods"
 local JOBS = "/apis/batch/v1/namespaces/default/jobs"

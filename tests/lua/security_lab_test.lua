@@ -1,10 +1,10 @@
 -- pod-security and images in a lab whose namespaces are "restricted" when they say nothing, as on vSphere: what breaks
 -- without the policies, and what two replicas of the host make of it.
 local test = require "test"
-local kube = require "kube"
-local serve = require "lab.serve"
-local task = require "task"
 local replicas = dofile "tests/lua/support/replicas.lua"
+local site_of = dofile "tests/lua/support/site.lua"
+
+local eventually, event_of = site_of.eventually, site_of.event_of
 
 local PROFILE = { ["app.kubernetes.io/part-of"] = "kubeflow-profile" }
 local ENFORCE = "pod-security.kubernetes.io/enforce"
@@ -12,23 +12,6 @@ local SETTINGS = [[
 pod-security: {enforce: baseline}
 images: {mapping: {registry.example/: ""}, allowed: [docker.io/, registry.example/], pull_secrets: [site]}
 ]]
-
-local function eventually(what, check)
-  for _ = 1, 1500 do
-    local value = check()
-    if value then return value end
-    task.sleep(0.02)
-  end
-  error("it never happened that " .. what, 2)
-end
-
-local function event_of(c, namespace, name, reason)
-  return eventually(("%s has an event %s"):format(name, reason), function()
-    for _, event in ipairs(c:list("events", { namespace = namespace })) do
-      if event.involvedObject.name == name and event.reason == reason then return event end
-    end
-  end)
-end
 
 local function namespace(c, name, labels)
   c:create { apiVersion = "v1", kind = "Namespace", metadata = { name = name, labels = labels } }
@@ -59,17 +42,8 @@ local function loose_namespace(c)
   eventually("there is a pod", function() return c:list("pods", { namespace = "loose" })[1] end)
 end
 
-local function with_lab(run)
-  local lab = serve.start { nodes = 1, time_scale = 0.01, pod_security = "restricted" }
-  local c = kube.connect { server = lab.url, token = lab.token, ca = lab.ca, manager = "test", log = function() end }
-  local ok, problem = pcall(run, lab, c)
-  c:close()
-  lab:close()
-  if not ok then error(problem, 0) end
-end
-
 test("P7: the pods of a profile are refused without the policy; with it they run, and its labels stay", function()
-  with_lab(function(lab, c)
+  site_of.with({ nodes = 1, time_scale = 0.01, pod_security = "restricted" }, function(lab, c)
     namespace(c, "team-a")
     c:create(job("early", "registry.example/busybox"))
     local refused = event_of(c, "team-a", "early", "FailedCreate").message

@@ -1,12 +1,9 @@
 -- P3, the riddle: a trial ends with 0, and its job fails, or never ends. Here a training, a metrics collector and
 -- a proxy are real processes in a pod of the lab; the collector is wrapped as trial-sidecar (way d) wraps it.
 local test = require "test"
-local api = require "lab.api"
-local controllers = require "lab.controllers"
 local policy = require "policy"
-local proc = require "proc"
-local task = require "task"
 local trial = require "policy.trial"
+local pods = dofile "tests/lua/support/pods.lua"
 
 local MESSAGE = "accuracy=0.97\n\tloss=0,1 – Ende"
 
@@ -67,30 +64,11 @@ local function find(list, name)
   end
 end
 
-local function eventually(what, check)
-  for _ = 1, 1500 do
-    local value = check()
-    if value then return value end
-    task.sleep(0.02)
-  end
-  error("it never happened that " .. what, 2)
-end
+local function eventually(what, check) return pods.eventually(what, check, 30) end
 
 -- A cluster whose pods are processes, for as long as the function runs.
 local function with_lab(run)
-  local clock = proc.spawn { "sleep", "60" } -- while a process is pending, real time runs
-  local cluster = api.new {}
-  controllers.start(cluster, { nodes = 1, time_scale = 0.01, root = test.tmpdir() })
-  local ok, problem = pcall(run, function(method, path, body)
-    local value, code, failure = cluster:call(method, path, { body = body })
-    if not value and failure then error(("%s %s: %d %s"):format(method, path, code, failure.message), 2) end
-    return value
-  end)
-  cluster.closing = true
-  controllers.stop(cluster)
-  clock:kill "KILL"
-  clock:wait()
-  if not ok then error(problem, 0) end
+  pods.with({}, function(_, call) run(call) end)
 end
 
 -- The job that runs the pod of a case, as the policy left it; its pod, once the job has ended.

@@ -3,17 +3,15 @@
 local test = require "test"
 local fs = require "fs"
 local host = require "host"
-local kube = require "kube"
 local proc = require "proc"
-local serve = require "lab.serve"
 local replicas = dofile "tests/lua/support/replicas.lua"
+local site_of = dofile "tests/lua/support/site.lua"
+
+local eventually, event_of = site_of.eventually, site_of.event_of
+local VSPHERE = { profile = "vsphere", nodes = 2, time_scale = 0.002 }
 
 local BLOCK = "vsan-default-storage-policy"
 local SETTINGS = "vsphere-rwo: {look_again: 200ms, repair_pending: true}\n"
-
-local function connect(lab)
-  return kube.connect { server = lab.url, token = lab.token, ca = lab.ca, manager = "test", log = function() end }
-end
 
 local function profile(c, name, labels)
   labels = labels or {}
@@ -37,24 +35,6 @@ local function step(namespace, name)
       volumes = { { name = "data", persistentVolumeClaim = { claimName = "data" } } } } } } }
 end
 
--- Waits until a function gives something.
-local function eventually(what, check)
-  for _ = 1, 1500 do
-    local value = check()
-    if value then return value end
-    require "task".sleep(0.02)
-  end
-  error("it never happened that " .. what, 2)
-end
-
-local function event_of(c, namespace, name, reason)
-  return eventually(("%s has an event %s"):format(name, reason), function()
-    for _, event in ipairs(c:list("events", { namespace = namespace })) do
-      if event.involvedObject.name == name and event.reason == reason then return event end
-    end
-  end)
-end
-
 -- The pod of a step that runs now.
 local function running(c, namespace, job)
   return eventually(job .. " runs", function()
@@ -65,17 +45,8 @@ local function running(c, namespace, job)
   end)
 end
 
-local function with_lab(run)
-  local lab = serve.start { profile = "vsphere", nodes = 2, time_scale = 0.002 }
-  local c = connect(lab)
-  local ok, problem = pcall(run, lab, c)
-  c:close()
-  lab:close()
-  if not ok then error(problem, 0) end
-end
-
 test("P6: without the policy the claim waits for ever; with it the steps share a disk on one node", function()
-  with_lab(function(lab, c)
+  site_of.with(VSPHERE, function(lab, c)
     profile(c, "team-a", { ["storage.kfhost.io/co-schedule"] = "true" })
     c:create(claim("team-a", "before"))
     local said = event_of(c, "team-a", "before", "ProvisioningFailed").message
@@ -143,7 +114,7 @@ test("P6: without the policy the claim waits for ever; with it the steps share a
 end)
 
 test("two steps whose claims are in use on two nodes: the pod that wants both waits, and says so", function()
-  with_lab(function(lab, c)
+  site_of.with(VSPHERE, function(lab, c)
     profile(c, "team-a", { ["storage.kfhost.io/co-schedule"] = "true" })
     local site = replicas.new(lab, c, { "vsphere-rwo" }, SETTINGS, 1)
     site:register(1)

@@ -42,9 +42,10 @@ function M.with(options, run)
 end
 
 ---Waits for something to become true; the processes of pods need real time.
-function M.eventually(what, check)
+---@param seconds integer? that it may take
+function M.eventually(what, check, seconds)
   local started = os.time()
-  while os.time() - started < 50 do
+  while os.time() - started < (seconds or 50) do
     local value = check()
     if value then return value end
     local pause = task.event()
