@@ -215,6 +215,13 @@ local HARMLESS = {
       k:remove(table.unpack(entry))
     end
   end,
+  ["no mesh, and the policy that each profile gets"] = function(k)
+    for _, entry in ipairs { { "AuthorizationPolicy", "kubeflow", "ml-pipeline" },
+      { "AuthorizationPolicy", "istio-system", "global-deny-all" }, { "Deployment", "istio-system", "istiod" } } do
+      k:remove(table.unpack(entry))
+    end
+    k:add(object("security.istio.io/v1", "AuthorizationPolicy", "team-a", "ns-owner-access-istio", { spec = {} }))
+  end,
   ["no profile yet"] = function(k) k:remove("Profile", nil, "team-a") end,
   ["no experiment"] = function(k) k:remove("Experiment", "team-a", "tune") end,
   ["STRICT, but all pods have a sidecar"] = function(k)

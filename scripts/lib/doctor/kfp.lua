@@ -128,8 +128,14 @@ end
 
 -- --- the way through the mesh ----------------------------------------------------------------------------
 
+-- The policy of a profile is written by the profile controller, whether a mesh reads it or not.
 local function has_mesh(w)
-  return w:find("Deployment", "istio-system", "istiod") ~= nil or #w:of "AuthorizationPolicy" > 0
+  if w:find("Deployment", "istio-system", "istiod") then return true end
+  local profiles = w:profiles()
+  for _, policy in ipairs(w:of "AuthorizationPolicy") do
+    if not profiles[policy.metadata.namespace] then return true end
+  end
+  return false
 end
 
 local LABELS <const> = { app = "ml-pipeline" }
