@@ -1,12 +1,7 @@
 // Any bytes as JSON text. What our decoder accepts must come back equal, and lua-cjson, which
 // accepts more, must accept it too; where it does not say the same, it is because of its known
 // limits (no duplicate names, 14 digits, [] as {}), which are not compared.
-#include "state.h"
-
-#include <lauxlib.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "lua_check.h"
 
 int luaopen_kf_json(lua_State *L);
 int luaopen_cjson(lua_State *L);
@@ -51,14 +46,5 @@ static lua_State *start(void) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static lua_State *L;
-  if (!L) L = start();
-  lua_settop(L, 1);
-  lua_pushvalue(L, 1);
-  lua_pushlstring(L, (const char *)data, size);
-  if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
-    fprintf(stderr, "%s\n", luaL_tolstring(L, -1, NULL));
-    abort();
-  }
-  return 0;
+  return check_input(start, data, size);
 }

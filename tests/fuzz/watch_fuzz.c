@@ -1,11 +1,6 @@
 // Any bytes as a watch or a list, in pieces of a size that the first byte tells: the same events and objects as
 // in one piece, and what goes into the store comes out as the same value.
-#include "state.h"
-
-#include <lauxlib.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "lua_check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -65,21 +60,9 @@ static const char check[] =
     "end\n";
 
 static lua_State *start(void) {
-  static struct host host;
-  lua_State *L = kf_state_new(&host);
-  if (!L || luaL_dostring(L, check) != LUA_OK) abort();
-  return L;
+  return start_host(check);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static lua_State *L;
-  if (!L) L = start();
-  lua_settop(L, 1);
-  lua_pushvalue(L, 1);
-  lua_pushlstring(L, (const char *)data, size);
-  if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
-    fprintf(stderr, "%s\n", luaL_tolstring(L, -1, NULL));
-    abort();
-  }
-  return 0;
+  return check_input(start, data, size);
 }

@@ -1,10 +1,5 @@
 // Any bytes as YAML: refused with a place, or read to a value that our own text of it gives again.
-#include "state.h"
-
-#include <lauxlib.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "lua_check.h"
 
 int luaopen_kf_json(lua_State *L);
 int luaopen_kf_yaml(lua_State *L);
@@ -39,14 +34,5 @@ static lua_State *start(void) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static lua_State *L;
-  if (!L) L = start();
-  lua_settop(L, 1);
-  lua_pushvalue(L, 1);
-  lua_pushlstring(L, (const char *)data, size);
-  if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
-    fprintf(stderr, "%s\n", luaL_tolstring(L, -1, NULL));
-    abort();
-  }
-  return 0;
+  return check_input(start, data, size);
 }

@@ -3,18 +3,7 @@
 set -u
 prefix=$(mktemp -d)
 trap 'rm -rf "$prefix"' EXIT
-number=0
-failed=0
-
-# result DESCRIPTION STATUS
-result() {
-  number=$((number + 1))
-  if [ "$2" -eq 0 ]; then echo "ok $number - $1"
-  else
-    echo "not ok $number - $1"
-    failed=1
-  fi
-}
+. tests/support/tap.sh
 
 cmake --install build/release --prefix "$prefix" >/dev/null
 result "cmake --install succeeds" $?
@@ -31,5 +20,4 @@ done
 ! readelf -d "$prefix/bin/kfhost" | grep -qE 'R(UN)?PATH'
 result "the binary has no run path" $?
 
-echo "1..$number"
-exit "$failed"
+finish

@@ -6,18 +6,7 @@ cd "$(dirname "$0")/../.."
 build=build/release
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-number=0
-failed=0
-
-# result DESCRIPTION STATUS
-result() {
-  number=$((number + 1))
-  if [ "$2" -eq 0 ]; then echo "ok $number - $1"
-  else
-    echo "not ok $number - $1"
-    failed=1
-  fi
-}
+. tests/support/tap.sh
 
 # --- the Debian package --------------------------------------------------------------------------
 
@@ -75,5 +64,4 @@ copied=$(sed -n 's/^COPY \([^ ]*\) .*/\1/p' packaging/Dockerfile)
 [ -f "$build/$copied" ]
 result "the Dockerfile copies what was built" $?
 
-echo "1..$number"
-exit "$failed"
+finish
