@@ -54,14 +54,15 @@ def error(outputs):
 def main():
     folder = tempfile.mkdtemp()
     site = os.path.join(folder, "site")
-    for name in ("digits.ipynb", "digits.txt", "messy.ipynb"):
+    for name in ("digits.ipynb", "digits.txt", "messy.ipynb", "tuning.ipynb"):
         shutil.copy(os.path.join(ROOT, "examples", "notebooks", name), folder)
     done = subprocess.run([KFHOST, "kale", "jupyter", site], capture_output=True, text=True)
     result("the extension is installed by a command", done.returncode == 0 and os.path.exists(site + "/kfhost.py"), done)
     os.environ.update(KFHOST=KFHOST, PYTHONPATH=site, JPY_SESSION_NAME=os.path.join(folder, "digits.ipynb"))
 
     outputs = execute(folder, "%load_ext kfhost", "%kale check", "%kale check messy.ipynb",
-                      "%kale run digits.ipynb --runs runs", "sorted(kale_result['metrics'])", "%kale", "%kale run no.ipynb")
+                      "%kale run digits.ipynb --runs runs", "sorted(kale_result['metrics'])", "%kale", "%kale run no.ipynb",
+                      "%kale tune tuning.ipynb --lab --trials 2 --parallel 2", "kale_result['state']")
     result("it is loaded", outputs[0] == [], outputs[0])
     result("check draws the graph of this notebook", "<svg" in data(outputs[1], "image/svg+xml")
            and "perceptron" in data(outputs[1], "image/svg+xml"), outputs[1])
@@ -73,6 +74,11 @@ def main():
     result("what it gave can be used", data(outputs[4], "text/plain") == "['accuracy', 'mistakes_left']", outputs[4])
     result("a line without a command says what there is", "usage: %kale check|run" in error(outputs[5]), outputs[5])
     result("a notebook that is not there is an error", error(outputs[6]) != "", outputs[6])
+
+    page = data(outputs[7], "text/html")
+    result("tune says how it goes on, and ends with the curves", "trials 2 of 2" in stream(outputs[7])
+           and "Objective by trial" in page and "&lt;svg" in page, outputs[7])
+    result("and what it gave can be used", data(outputs[8], "text/plain") == "'Succeeded'", outputs[8])
 
     del os.environ["JPY_SESSION_NAME"]
     outputs = execute(folder, "%load_ext kfhost", "%kale check")
