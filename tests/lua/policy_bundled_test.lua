@@ -28,6 +28,14 @@ test("the tests of trial-sidecar hold as well when katib-config is followed", fu
   test.equal(results[#results].name, "or put right, where that is allowed")
 end)
 
+test("the tests of all bundled policies hold when all are loaded together: each file's are about that file", function()
+  local names = {}
+  for _, name in ipairs(scripts.names()) do names[#names + 1] = name:match "^policies/([^/]+)%.lua$" end
+  for _, result in ipairs(require "policy.trial".tests(policy.load(names))) do
+    test.same({ result.name, result.problems }, { result.name, {} })
+  end
+end)
+
 test("each bundled policy has a page that names all its settings", function()
   for _, name in ipairs(scripts.names()) do
     local bundled = name:match "^policies/([^/]+)%.lua$"

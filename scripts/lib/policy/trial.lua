@@ -59,7 +59,7 @@ local function test_case(set, number, loaded_sets)
   asked:know(case.objects)
   local answer, writes
   if case.handler then writes = run_handler(asked, case.handler, case.answers)
-  else answer = asked:answer(case.review) end
+  else answer = asked:answer(case.review, { file = case.stem }) end -- a file's tests are about that file
   local problems = raise_unless(set.box:call("test_verdict", STEP_SECONDS, number, answer, writes))
   return { name = case.name, file = case.stem, problems = problems }
 end

@@ -72,12 +72,14 @@ local KINDS = { mutate = { mutate = true }, validate = { validate = true }, both
 
 local function wanted(policy, options)
   if options.policy and options.policy ~= policy.name then return false end
+  if options.file and options.file ~= policy.file.stem then return false end
   if options.position and policy.kind == "mutate" and policy.position ~= options.position then return false end
   return KINDS[options.kind or "both"][policy.kind] ~= nil
 end
 
 ---@param given string|table an AdmissionReview or its JSON
----@param options {kind: "mutate"|"validate"|"both"|nil, policy: string?, cache_age: number?}?
+---@param options {kind: "mutate"|"validate"|"both"|nil, policy: string?, file: string?, cache_age: number?}? file: only
+---  the policies of the file of that stem
 ---@return integer[] numbers of the policies that match, mutations first; raises "BadReview", or a JSON error
 function M.begin(given, options)
   options = options or {}
