@@ -339,8 +339,10 @@ local CASES = {
     field(when("request.headers[x-one]", { "A" }), { headers = { ["X-One"] = "a" } }, false,
       "when.request.headers[x-one]"),
   ["a header that is there"] = field(when("request.headers[x-one]", { "*" }), nil, true),
-  ["a header that is empty is not there"] =
-    field(when("request.headers[x-one]", { "*" }), { headers = { ["x-one"] = "" } }, false,
+  ["a header that is empty is there"] =
+    field(when("request.headers[x-one]", { "*" }), { headers = { ["x-one"] = "" } }, true),
+  ["a header that must be absent, and is empty"] =
+    field(when("request.headers[x-one]", nil, { "*" }), { headers = { ["x-one"] = "" } }, false,
       "when.request.headers[x-one]"),
   ["a header that must be absent, and is"] = field(when("request.headers[kubeflow-userid]", nil, { "*" }), nil, true),
   ["a header that must be absent, in other letters"] =

@@ -111,7 +111,7 @@ local function make_request()
       "cluster.local/ns/a/sa/x", "td/ns/b/sa/y", "old/ns/b/sa/y", "far/ns/c/sa/x" } or nil },
     method = pick { "GET", "POST" }, path = pick { "/", "/a", "/a/b", "/a/b/c", "/b?x=/a" }, port = pick { 80, 81, 90 },
     host = pick { "web", "web.team", "Web.Team", "db:80" },
-    headers = { h = pick { "1", "12", "2" }, user = chance(0.5) and "u" or nil },
+    headers = { h = pick { "1", "12", "2" }, user = chance(0.5) and pick { "u", "" } or nil },
     claims = chance(0.5) and { iss = "iss", sub = "u", aud = pick { "k", "l" }, g = pick { "p", { "qq",
       "r" } } } or nil,
   }
@@ -174,7 +174,8 @@ local function fits(name, value, request, policy)
     if value == "/{**}" then return path:sub(1, 1) == "/" end
     return like(value, path)
   elseif name == "request.headers[h]" then return like(value, request.headers.h)
-  elseif name == "request.headers[user]" then return like(value, request.headers.user)
+  elseif name == "request.headers[user]" then
+    return value == "*" and request.headers.user ~= nil or request.headers.user == value
   elseif name == "request.auth.claims[g]" then
     local g = claims and claims.g or {}
     for _, member in ipairs(type(g) == "table" and g or { g }) do

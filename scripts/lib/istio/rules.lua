@@ -36,6 +36,12 @@ local function namespace_of(facts)
   return namespace
 end
 
+-- Of a header "*" is any value, the empty one too: what counts is that the header is there.
+local function header_text(pattern, value)
+  if pattern == "*" then return value ~= nil end
+  return match.text(pattern, value)
+end
+
 -- By name: the test, and whether only HTTP has it.
 local SOURCE = {
   principals = { test = function(facts, context)
@@ -64,7 +70,7 @@ local SOURCE = {
 local OPERATION = {
   hosts = { http = true, test = function(facts)
     local host = facts.host and facts.host:lower()
-    return function(v) return match.text(v:lower(), host) end
+    return function(v) return header_text(v:lower(), host) end
   end },
   ports = { test = function(facts)
     return function(v) return facts.port ~= nil and v == tostring(facts.port) end
@@ -152,7 +158,7 @@ function M.key(key)
   local header = key:match "^request%.headers%[(.+)%]$"
   if header then
     return { http = true, test = function(facts)
-      return function(v) return match.text(v, facts.headers[header:lower()]) end
+      return function(v) return header_text(v, facts.headers[header:lower()]) end
     end }
   end
   local claims = key:match "^request%.auth%.claims(%[.+%])$"
