@@ -46,24 +46,35 @@ local function listen(self)
   self.heard:set()
 end
 
+-- The audit: a line of JSON for each review that a policy judged.
+local function keep_audit(self)
+  while true do
+    local line = self.process:read_line("stdout", 120)
+    if not line then break end
+    self.audit[#self.audit + 1] = json.decode(line)
+  end
+end
+
 function Replica:stop()
   if self.stopped then return end
   self.stopped = true
   self.process:kill "TERM"
   self.process:wait(60)
   self.reader:wait(60)
+  self.auditor:wait(60)
 end
 
 local function start(site, number)
-  local self = setmetatable({ log = {}, heard = task.event() }, Replica)
+  local self = setmetatable({ log = {}, audit = {}, heard = task.event() }, Replica)
   self.ca = ("%s/ca-%d.pem"):format(site.directory, number)
   local words = { host.executable(), "policy", "serve", "--port", "0", "--ops-port", "0", "--workers", "1",
-    "--ca-out", self.ca, "--config", site.directory .. "/site.yaml", stdout = "null", stderr = "pipe",
+    "--ca-out", self.ca, "--config", site.directory .. "/site.yaml", stdout = "pipe", stderr = "pipe",
     env = { KUBECONFIG = site.directory .. "/config", KFHOST_PATH = false, ASAN_OPTIONS = "detect_leaks=0" } }
   if site.count > 1 then words[#words + 1] = "--leader-election" end
   for _, name in ipairs(site.names) do words[#words + 1] = name end
   self.process = proc.spawn(words)
   self.reader = task.spawn(listen, self)
+  self.auditor = task.spawn(keep_audit, self)
   return self
 end
 
@@ -121,6 +132,29 @@ function Site:leader()
     task.sleep(0.02)
   end
   error("no replica leads", 2)
+end
+
+---What the audits of all replicas say of a policy, once they say something that is looked for: by namespace and name
+---of the object, and the verdict.
+---@param name string of the policy
+---@param wanted {verdict: string, namespace: string?, name: string?, dry_run: boolean?}
+---@return table record
+function Site:audited(name, wanted)
+  for _ = 1, 1500 do
+    for _, replica in ipairs(self) do
+      for _, line in ipairs(replica.audit) do
+        for _, record in ipairs(line.policies) do
+          local fits = record.policy == name and record.verdict == wanted.verdict
+          for _, field in ipairs { "namespace", "name", "dry_run", "resource" } do
+            fits = fits and (wanted[field] == nil or line[field] == wanted[field])
+          end
+          if fits then return record end
+        end
+      end
+    end
+    task.sleep(0.02)
+  end
+  error(("no audit says that %s has %s it"):format(name, wanted.verdict), 2)
 end
 
 function Site:stop()
