@@ -172,7 +172,7 @@ static int spawn(lua_State *L) {
   return 0;
 }
 
-bool kf_h2_start(struct h2_stream *stream) {
+static bool start(struct h2_stream *stream) {
   struct h2_server *server = stream->server;
   lua_State *L = server->L;
   lua_pushcfunction(L, spawn);
@@ -231,7 +231,7 @@ static int listen_tcp(lua_State *L, struct h2_server *server, const char *addres
 
 static struct h2_server *new_server(lua_State *L) {
   struct h2_server *server = lua_newuserdatauv(L, sizeof *server, SERVER_VALUES);
-  *server = (struct h2_server){.loop = kf_host(L)->loop, .fd = -1};
+  *server = (struct h2_server){.loop = kf_host(L)->loop, .start = start, .fd = -1};
   server->accepting.ready = on_accept;
   luaL_setmetatable(L, TYPE_SERVER);
   server->L = lua_newthread(L);

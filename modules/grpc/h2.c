@@ -78,7 +78,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
   if (!of_request || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) return 0;
   struct h2_stream *stream = stream_of(session, frame->hd.stream_id);
   if (!stream || stream->call) return 0;
-  if (stream->headers.failed || stream->body.failed || !kf_h2_start(stream))
+  if (stream->headers.failed || stream->body.failed || !stream->server->start(stream))
     nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_INTERNAL_ERROR);
   return 0;
 }

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 struct h2_connection;
+struct h2_stream;
 
 struct h2_server {
   struct kf_loop *loop;
@@ -19,6 +20,7 @@ struct h2_server {
   int fd, port;
   char *path;    // of the unix socket, to be removed
   size_t max_body;
+  bool (*start)(struct h2_stream *stream);  // a request is whole: makes its task; false when memory is out
   SSL_CTX *tls;  // NULL: none
   struct kf_watch accepting;
   struct kf_hold hold;
@@ -67,10 +69,5 @@ SSL_CTX *kf_h2_context(lua_State *L, const char *certificate, const char *key);
 // More than 0: so many bytes; 0: none now; less: the connection has ended.
 long kf_h2_read(SSL *ssl, void *room, size_t size);
 long kf_h2_write(SSL *ssl, const void *bytes, size_t length);
-
-// --- grpc.c -------------------------------------------------------------------------------------
-
-// A request is whole: makes its task. false when memory is out.
-bool kf_h2_start(struct h2_stream *stream);
 
 #endif

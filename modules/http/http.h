@@ -66,15 +66,18 @@ struct transfer {
   char problem[CURL_ERROR_SIZE];
 };
 
-// --- session.c ----------------------------------------------------------------------------------
+// --- handles.c ----------------------------------------------------------------------------------
 
 struct session *kf_check_session(lua_State *L, int index);
-// [-0, +1, v] core.session() -> session
-int kf_session_new(lua_State *L);
-int kf_session_close(lua_State *L);
 // A handle to be given back by kf_session_return, or NULL.
 CURL *kf_session_handle(struct session *session);
 void kf_session_return(struct session *session, CURL *easy);
+
+// --- session.c ----------------------------------------------------------------------------------
+
+// [-0, +1, v] core.session() -> session
+int kf_session_new(lua_State *L);
+int kf_session_close(lua_State *L);
 // Goes on after something changed outside the loop's events.
 void kf_session_kick(struct session *session);
 

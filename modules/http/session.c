@@ -15,10 +15,6 @@ struct socket {
   int fd, events;
 };
 
-struct session *kf_check_session(lua_State *L, int index) {
-  return luaL_checkudata(L, index, KF_TYPE_SESSION);
-}
-
 // --- what has ended -----------------------------------------------------------------------------
 
 static void take_results(struct session *session) {
@@ -130,20 +126,6 @@ static void on_time(struct kf_timer *timer) {
 }
 
 // --- beginning and end --------------------------------------------------------------------------
-
-CURL *kf_session_handle(struct session *session) {
-  if (session->spare_count > 0) return session->spare[--session->spare_count];
-  return session->curl->easy_init();
-}
-
-void kf_session_return(struct session *session, CURL *easy) {
-  if (!session->multi || session->spare_count == KF_SPARE_HANDLES) {
-    session->curl->easy_cleanup(easy);
-    return;
-  }
-  session->curl->easy_reset(easy);
-  session->spare[session->spare_count++] = easy;
-}
 
 int kf_session_new(lua_State *L) {
   const struct kf_curl *curl = kf_curl(L);
