@@ -130,16 +130,17 @@ end
 
 ---Answers a review.
 ---@param given string|table an AdmissionReview or its JSON
----@param options {kind: "mutate"|"validate"|nil, policy: string?, file: string?, cache_age: number?,
----  as: "text"|"table"|nil, seconds: number?}? file: the policies of one file alone; seconds: for all policies together
+---@param options {kind: "mutate"|"validate"|nil, policy: string?, file: string?, selected: integer?, cache_age: number?,
+---  as: "text"|"table"|nil, seconds: number?}? file: the policies of one file alone; seconds: for all policies together;
+---  selected: the entry of that policy by whose namespaceSelector the API server has sent the review
 ---@return string|table answer
 ---@return table[] records by policy {policy, mode, verdict, paths, message}
 ---@return table facts of the review
 function Set:answer(given, options)
   options = options or {}
   local numbers, problem = self.box:call("begin", STEP_SECONDS, given,
-    { kind = options.kind, policy = options.policy, file = options.file, position = options.position,
-      cache_age = options.cache_age })
+    { kind = options.kind, policy = options.policy, file = options.file, selected = options.selected,
+      position = options.position, cache_age = options.cache_age })
   if not numbers then raise(problem) end
   local deadline = options.seconds and task.now() + options.seconds
   for _, number in ipairs(numbers) do ask(self, number, deadline) end

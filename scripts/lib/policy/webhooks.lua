@@ -59,31 +59,45 @@ local function namespace_selector(one, own_namespace)
   return { matchExpressions = list }
 end
 
--- Selectors narrow what the API server sends. Where a policy has several matches, only what all of them
--- ask for could stand here: the host decides then.
-local function narrow(entry, policy, own_namespace)
-  if #policy.match ~= 1 then
-    entry.namespaceSelector = namespace_selector({}, own_namespace)
-    return
+-- Secrets are sent to those who name them only.
+local function takes_secrets_unnamed(rules)
+  local all, named = false, false
+  for _, rule in ipairs(rules) do
+    all = all or rule.resources[1] == "*"
+    named = named or rule.resources[1] == "secrets"
   end
-  local one = policy.match[1]
-  entry.namespaceSelector = namespace_selector(one, own_namespace)
+  return all and not named
+end
+
+-- Selectors and conditions narrow what the API server sends. Where an entry stands for several matches, only what all
+-- of them ask for can stand here: the host decides then. The server's conditions know no namespaceObject.
+local function narrow(entry, list, own_namespace)
+  local conditions = {}
+  entry.namespaceSelector = namespace_selector(list[1], own_namespace)
+  if takes_secrets_unnamed(entry.rules) then
+    conditions[1] = { name = "no-secrets", expression = "request.resource.resource != 'secrets'" }
+  end
+  local one = #list == 1 and list[1] or {}
   if one.label then entry.objectSelector = { matchExpressions = expressions(one.label) } end
-  if one.when then entry.matchConditions = { { name = "when", expression = one.when } } end
+  if one.when and not one.when:find("namespaceObject", 1, true) then
+    conditions[#conditions + 1] = { name = "when", expression = one.when }
+  end
+  entry.matchConditions = #conditions > 0 and conditions or nil
 end
 
 local function seconds_for(policy)
   return math.max(1, math.min(30, math.ceil(policy.timeout + 1)))
 end
 
-local function entry_of(policy, options)
+-- What a policy's entries have in common is told by the policy; each has a path, which says what was selected.
+local function entry_of(policy, list, number, options)
   local rules = {}
-  for _, one in ipairs(policy.match) do
+  for _, one in ipairs(list) do
     for _, rule in ipairs(rule_of(one)) do rules[#rules + 1] = rule end
   end
   local entry = {
-    name = policy.name .. ".policy.kfhost.io",
-    clientConfig = options.client(("/%s/%s"):format(policy.kind, policy.name)),
+    name = (number and number .. "." or "") .. policy.name .. ".policy.kfhost.io",
+    clientConfig = options.client(("/%s/%s%s"):format(policy.kind, policy.name, number and "/" .. number or "")),
     rules = rules,
     failurePolicy = policy.on_error == "fail" and "Fail" or "Ignore",
     matchPolicy = "Equivalent",
@@ -92,8 +106,18 @@ local function entry_of(policy, options)
     admissionReviewVersions = { "v1" },
   }
   if policy.kind == "mutate" then entry.reinvocationPolicy = "IfNeeded" end
-  narrow(entry, policy, options.namespace)
+  narrow(entry, list, options.namespace)
   return entry
+end
+
+-- One entry for each policy, but where its matches ask different things of namespaces: a selector for each of these.
+local function add_entries(entries, policy, options)
+  local groups = match.groups(policy.match)
+  for number, group in ipairs(groups) do
+    local list = {}
+    for i, index in ipairs(group) do list[i] = policy.match[index] end
+    entries[#entries + 1] = entry_of(policy, list, #groups > 1 and number or nil, options)
+  end
 end
 
 local function configuration(kind, name, entries)
@@ -108,7 +132,7 @@ function M.configurations(description, options)
   local groups = { early = {}, late = {}, validate = {} }
   for _, policy in ipairs(description.policies) do
     local group = policy.kind == "mutate" and policy.position or "validate"
-    table.insert(groups[group], entry_of(policy, options))
+    add_entries(groups[group], policy, options)
   end
   local list, short = {}, options.name:gsub("^kfhost%-", "")
   for _, position in ipairs { "early", "late" } do

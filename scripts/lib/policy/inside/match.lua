@@ -2,6 +2,7 @@
 -- Not for verdicts. A namespace that is not known here matches, and the reason says so.
 --   local matches = match.compile({ resource = "pods", operations = { "CREATE" } }); matches(request)
 
+local json = require "json"
 local objects = require "policy.inside.objects"
 local resources = require "policy.inside.resources"
 local values = require "policy.inside.values"
@@ -71,10 +72,21 @@ local function namespace_labels(request)
   return object.metadata and object.metadata.labels or {}
 end
 
+-- Whether the API server can judge by a selector: it has no < and >.
+local function is_selectable(selector)
+  for _, requirement in ipairs(selector:requirements()) do
+    if requirement.operator == "<" or requirement.operator == ">" then return false end
+  end
+  return true
+end
+
+-- The labels of a namespace are known here some moments later than to the API server: where its selector has judged
+-- (selected), that holds.
 local function test_namespace(spec)
   local names, exclude = spec.names and set_of(spec.names), set_of(spec.exclude)
   local selector = spec.label and require "kube".selector(spec.label)
-  return function(request)
+  local selectable = selector and is_selectable(selector)
+  return function(request, selected)
     local namespace = request.namespace
     if request.resource.resource == "namespaces" then namespace = request.name end
     if not namespace or namespace == "" then return true end
@@ -83,7 +95,7 @@ local function test_namespace(spec)
     if M.protected[namespace] and not (names and names[namespace]) then
       return false, ("the namespace %s is left out unless a policy names it"):format(namespace)
     end
-    if not selector then return true end
+    if not selector or selected and selectable then return true end
     local labels = namespace_labels(request)
     if not labels then return true, ("the labels of namespace %s are not known here"):format(namespace) end
     if selector:matches(labels) then return true end
@@ -91,12 +103,16 @@ local function test_namespace(spec)
   end
 end
 
+local function has_labels(selector, object)
+  local metadata = type(object) == "table" and object.metadata
+  return object ~= nil and selector:matches(type(metadata) == "table" and metadata.labels or {})
+end
+
+-- As the API server's objectSelector: the object as it was counts, too, or whoever takes a label off would be free.
 local function test_label(text)
   local selector = require "kube".selector(text)
   return function(request)
-    local object = request.object or request.oldObject or {}
-    local labels = object.metadata and object.metadata.labels or {}
-    if selector:matches(labels) then return true end
+    if has_labels(selector, request.object) or has_labels(selector, request.oldObject) then return true end
     return false, ("the object is not %s"):format(text)
   end
 end
@@ -114,15 +130,23 @@ local function test_fields(fields)
   end
 end
 
+-- An expression that cannot be evaluated, because a field is not there above all, raises: the policy has failed then.
 local function test_when(text)
   local program = require "cel".compile(text, {
     variables = { "object", "oldObject", "request", "namespaceObject" }, result = "bool",
   })
+  local about_namespace = text:find("namespaceObject", 1, true)
   return function(request)
-    local value = program:eval {
-      object = request.object, oldObject = request.oldObject, request = request,
-      namespaceObject = objects.get("namespaces", "", nil, request.namespace or ""),
-    }
+    local namespace = objects.get("namespaces", "", nil, request.namespace or "")
+    if about_namespace and not namespace and request.namespace then
+      return true, ("namespace %s is not known here"):format(request.namespace)
+    end
+    local ok, value = pcall(program.eval, program, { object = request.object, oldObject = request.oldObject,
+      request = request, namespaceObject = namespace })
+    if not ok then
+      local message = type(value) == "table" and value.message or tostring(value)
+      error({ code = "CEL", message = ("match.when '%s': %s"):format(text, message) }, 0)
+    end
     if value == true then return true end
     return false, ("'%s' does not hold"):format(text)
   end
@@ -144,10 +168,10 @@ local function compile_one(spec)
   if spec.label then tests[#tests + 1] = test_label(spec.label) end
   if spec.fields then tests[#tests + 1] = test_fields(spec.fields) end
   if spec.when then tests[#tests + 1] = test_when(spec.when) end
-  return function(request)
+  return function(request, selected)
     local note
     for _, test in ipairs(tests) do
-      local ok, why = test(request)
+      local ok, why = test(request, selected)
       if not ok then return false, why end
       note = note or why
     end
@@ -155,17 +179,47 @@ local function compile_one(spec)
   end
 end
 
+-- What a match asks of namespaces, as a text.
+local function namespaces_key(one)
+  local spec = one.namespaces or {}
+  local function sorted(list)
+    local copy = table.move(list or {}, 1, #(list or {}), 1, json.array {})
+    table.sort(copy)
+    return copy
+  end
+  return json.encode({ names = spec.names and sorted(spec.names), exclude = sorted(spec.exclude), label = spec.label },
+    { sort = true })
+end
+
+---The alternatives of a match that ask the same of namespaces: one selector of the API server judges for them all.
+---@param alternatives table[]
+---@return integer[][] groups numbers of alternatives
+function M.groups(alternatives)
+  local groups, by_key = {}, {}
+  for number, one in ipairs(alternatives) do
+    local key = namespaces_key(one)
+    if not by_key[key] then
+      by_key[key] = {}
+      groups[#groups + 1] = by_key[key]
+    end
+    table.insert(by_key[key], number)
+  end
+  return groups
+end
+
 ---@param spec table a match, or a list of which one must hold; raises a text that says what is wrong
----@return fun(request: table): boolean, string? matches also why not, or what was not known
+---@return fun(request: table, selected: integer?): boolean, string? matches also why not, or what was not known;
+---  selected: the group whose namespaces the API server's selector has judged already
 ---@return table[] alternatives the list, for webhook rules
 function M.compile(spec)
   local alternatives = spec[1] and spec or { spec }
-  local tests = {}
-  for i, one in ipairs(alternatives) do tests[i] = compile_one(one) end
-  return function(request)
+  local tests, all = {}, {}
+  for i, one in ipairs(alternatives) do tests[i], all[i] = compile_one(one), i end
+  local groups = M.groups(alternatives)
+  return function(request, selected)
     local why
-    for _, test in ipairs(tests) do
-      local ok, reason = test(request)
+    for _, number in ipairs(selected and groups[selected] or all) do
+      local ok, reason = tests[number](request, selected)
       if ok then return true, reason end
       why = reason
     end

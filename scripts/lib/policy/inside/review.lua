@@ -77,30 +77,6 @@ local function wanted(policy, options)
   return KINDS[options.kind or "both"][policy.kind] ~= nil
 end
 
----@param given string|table an AdmissionReview or its JSON
----@param options {kind: "mutate"|"validate"|"both"|nil, policy: string?, file: string?, cache_age: number?}? file: only
----  the policies of the file of that stem
----@return integer[] numbers of the policies that match, mutations first; raises "BadReview", or a JSON error
-function M.begin(given, options)
-  options = options or {}
-  local review = type(given) == "string" and json.decode(given) or given
-  local request = check_request(review)
-  now = { review = review, request = request, object = request.object, records = {}, warnings = {},
-    annotations = {}, cache_age = options.cache_age, bypass = bypassed(request), secrets = secrets.new() }
-  now.secrets:note(request.object)
-  now.secrets:note(request.oldObject)
-  local numbers = {}
-  if now.bypass then return numbers end
-  for _, kind in ipairs { "mutate", "validate" } do
-    for number, policy in ipairs(set.policies) do
-      if policy.kind == kind and wanted(policy, options) and policy.matches(request) then
-        numbers[#numbers + 1] = number
-      end
-    end
-  end
-  return numbers
-end
-
 -- --- one policy --------------------------------------------------------------------------------------
 
 local function record(policy, verdict, more)
@@ -187,6 +163,40 @@ function M.failed(number, problem)
   record(policy, "error", { message = text, code = code })
 end
 
+-- --- which are asked -----------------------------------------------------------------------------
+
+-- Whether a policy is asked; a match that cannot be evaluated is the policy's failure, and no other's.
+local function concerns(number, request, selected)
+  local ok, matches = pcall(set.policies[number].matches, request, selected)
+  if ok then return matches end
+  M.failed(number, type(matches) == "table" and matches or { message = tostring(matches) })
+  return false
+end
+
+---@param given string|table an AdmissionReview or its JSON
+---@param options {kind: "mutate"|"validate"|"both"|nil, policy: string?, file: string?, cache_age: number?,
+---  selected: integer?}? file: only the policies of the file of that stem; selected: the group of the match whose namespaces the API server's selector has judged already
+---@return integer[] numbers of the policies that match, mutations first; raises "BadReview", or a JSON error
+function M.begin(given, options)
+  options = options or {}
+  local review = type(given) == "string" and json.decode(given) or given
+  local request = check_request(review)
+  now = { review = review, request = request, object = request.object, records = {}, warnings = {},
+    annotations = {}, cache_age = options.cache_age, bypass = bypassed(request), secrets = secrets.new() }
+  now.secrets:note(request.object)
+  now.secrets:note(request.oldObject)
+  local numbers = {}
+  if now.bypass then return numbers end
+  for _, kind in ipairs { "mutate", "validate" } do
+    for number, policy in ipairs(set.policies) do
+      if policy.kind == kind and wanted(policy, options) and concerns(number, request, options.selected) then
+        numbers[#numbers + 1] = number
+      end
+    end
+  end
+  return numbers
+end
+
 -- --- the answer --------------------------------------------------------------------------------------
 
 local function bounded(warnings)
@@ -244,7 +254,8 @@ function M.explain(given)
   local request = check_request(type(given) == "string" and json.decode(given) or given)
   local list = {}
   for i, policy in ipairs(set.policies) do
-    local matches, why = policy.matches(request)
+    local ok, matches, why = pcall(policy.matches, request)
+    if not ok then matches, why = false, words.clean(tostring(type(matches) == "table" and matches.message or matches)) end
     list[i] = { policy = policy.name, kind = policy.kind, mode = policy.mode, matches = matches, why = why }
   end
   return list

@@ -4,6 +4,7 @@
 
 local errors = require "errors"
 local json = require "json"
+local match = require "policy.inside.match"
 local task = require "task"
 
 local M = {}
@@ -19,13 +20,19 @@ local function refuse(state, status, message)
   return { status = status, headers = headers, body = message .. "\n" }
 end
 
--- What a path asks for: {kind=, policy=}, or nil.
+-- What a path asks for: {kind=, policy=, selected=}, or nil. On the path of a webhook's entry come the reviews that
+-- the API server has selected by it.
 local function route(set, path)
-  local kind, name = path:match "^/(%l+)/?([^/]*)$"
+  local kind, name, entry = path:match "^/(%l+)/?([^/]*)/?(%d*)$"
   if kind ~= "mutate" and kind ~= "validate" then return nil end
-  if name == "" then return { kind = kind } end
+  if name == "" then return entry == "" and { kind = kind } or nil end
   for _, policy in ipairs(set.description.policies) do
-    if policy.name == name and policy.kind == kind then return { kind = kind, policy = name } end
+    if policy.name == name and policy.kind == kind then
+      local entries = #match.groups(policy.match)
+      local number = entry == "" and entries == 1 and 1 or math.tointeger(tonumber(entry))
+      if number and (number < 1 or number > entries) then return nil end
+      return { kind = kind, policy = name, selected = number }
+    end
   end
   return nil
 end
