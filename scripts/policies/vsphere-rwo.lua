@@ -20,7 +20,7 @@ local policy = require "policy"
 local claims = require "vsphere.claims"
 local placement = require "vsphere.placement"
 
-policy.config {
+local settings = policy.config {
   rwx_class = { type = "string", doc = "the storage class that serves ReadWriteMany (NFS, vSAN file shares)" },
   rwx_classes = { type = "list", default = {}, doc = "further classes that serve it: their claims are left alone" },
   co_schedule_label = { type = "string", default = "storage.kfhost.io/co-schedule",
@@ -45,7 +45,9 @@ policy.grant {
 }
 
 local PART_OF, OF_PROFILE = "app.kubernetes.io/part-of", "kubeflow-profile"
-local PROFILES = { label = PART_OF .. "=" .. OF_PROFILE }
+local PROFILE_LABEL = PART_OF .. "=" .. OF_PROFILE
+local PROFILES = { label = PROFILE_LABEL }
+local OPTS_IN, OPTS_OUT = settings.co_schedule_label .. "=true", settings.co_schedule_label .. "!=true"
 
 -- Whether a namespace has opted in; nil when it is not known.
 local function opted_in(namespace, config)
@@ -92,13 +94,15 @@ end
 policy.mutate {
   name = "pods-beside-their-claim",
   doc = "keeps the pods that share a claim on one node: a gate until the node is known, a label and an affinity",
-  match = { resource = "pods", operations = { "CREATE" }, namespaces = PROFILES },
+  match = { -- whether the namespace has opted in is the API server's to say: what is known here may be some seconds old
+    { resource = "pods", operations = { "CREATE" }, namespaces = { label = PROFILE_LABEL .. "," .. OPTS_OUT } },
+    { resource = "pods", operations = { "CREATE" }, namespaces = { label = PROFILE_LABEL .. "," .. OPTS_IN } },
+  },
   on_error = "fail",
   apply = function(req)
     local pod, config = req.object, req.config
     if pod.spec.nodeName then return end -- somebody has chosen its node: the API takes no gate then
-    local in_namespace = opted_in(req:lookup("namespaces", nil, req.namespace), config) or false
-    local joined = false
+    local in_namespace, joined = req.matched == 2, false
     for _, name in ipairs(placement.claim_names(pod)) do
       local claim = req:lookup("persistentvolumeclaims", req.namespace, name)
       if is_shared(claim, in_namespace) then
@@ -147,7 +151,8 @@ end
 local function say_why(pod, verdict, ctx)
   if claims.annotations(pod)[placement.WAITS] == verdict.message then return end
   ctx:patch(pod, { metadata = { annotations = { [placement.WAITS] = verdict.message } } }, { type = "merge" })
-  ctx:event(pod, verdict.reason == "ClaimInTurn" and "Normal" or "Warning", verdict.reason, "%s", verdict.message)
+  local usual = verdict.reason == "ClaimInTurn" or verdict.reason == "ClaimOnItsWay"
+  ctx:event(pod, usual and "Normal" or "Warning", verdict.reason, "%s", verdict.message)
 end
 
 policy.watch {
@@ -415,9 +420,10 @@ local function attachment(volume, node_name)
     status = { attached = true } }
 end
 
-local function running(name, node_name, phase)
+local function running(name, node_name, phase, conditions)
   return at_gate(name, function(p)
-    p.spec.schedulingGates, p.spec.nodeName, p.status = nil, node_name, { phase = phase or "Running" }
+    p.spec.schedulingGates, p.spec.nodeName = nil, node_name
+    p.status = { phase = phase or "Running", conditions = conditions }
   end)
 end
 
@@ -471,6 +477,12 @@ other.spec.volumes[1].persistentVolumeClaim.claimName = "more"
 gate("two claims on two nodes: it stays at the gate, with an event", { running("step-1", "node-1"), MORE, other },
   { writes = waits("ClaimsApart",
     "its claims are in use on different nodes: data by step-1 on node-1; more by other on node-2") }, { object = two })
+gate("a pod that one of its claims goes with has no node yet: where that is, is waited for",
+  { MORE, running("other", nil, "Pending") }, { writes = waits("ClaimOnItsWay",
+    "claim data goes where other will be, which has no node yet") }, { object = two })
+gate("one for which the scheduler finds no node is not waited for", { MORE, running("other", nil, "Pending", {
+  { type = "PodScheduled", status = "False", reason = "Unschedulable" } }) }, { writes = LIFTED }, { object = two })
+gate("one with the same claims is followed by affinity", { running("other", nil, "Pending") }, { writes = LIFTED })
 gate("what was said is not said again", { running("step-1", "node-1"), MORE, other }, { writes = {} },
   { object = at_gate("step-2", function(p)
     p.spec.volumes, p.spec.affinity, p.metadata.labels = two.spec.volumes, two.spec.affinity, two.metadata.labels

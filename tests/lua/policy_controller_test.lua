@@ -163,3 +163,25 @@ test("who no longer leads writes nothing, and what comes meanwhile is done by wh
     end
   end)
 end)
+
+test("a handler finds what it has written, before the cluster tells of it", function()
+  with_lab(function(c)
+    create(c, "mine", { turn = "1" })
+    local said = {}
+    local set = load [[policy.grant { reads = { "configmaps" },
+        writes = { { resource = "configmaps", verbs = { "create", "patch" } } } }
+      policy.watch { name = "w", resource = "namespaces", label = "turn", reconcile = function(ns, ctx)
+        local made = ctx:create { apiVersion = "v1", kind = "ConfigMap",
+          metadata = { name = "m", namespace = ns.metadata.name }, data = { a = "1" } }
+        local created = ctx:get("configmaps", "mine", "m").data.a
+        ctx:patch(made, { data = { a = "2" } }, { type = "merge" })
+        ctx:patch(made, { data = { a = "3" } }, { type = "merge", dry_run = true })
+        ctx:log("%s %s", created, ctx:get("configmaps", "mine", "m").data.a)
+      end }]]
+    local running = controller.start(set, c, { log = function(text) said[#said + 1] = text end })
+    wait_until("the handler", function() return said[1] end)
+    test.equal(said[1], "1 2")
+    running:stop()
+    set:close()
+  end)
+end)

@@ -134,7 +134,8 @@ end)
 test("secrets are not even sent to a policy about everything", function()
   local set = load [[
     policy.validate { name = "all", match = { resource = "*" }, check = function() end }
-    policy.validate { name = "named", match = { { resource = "*" }, { resource = "secrets" } }, check = function() end }]]
+    policy.validate { name = "named", match = { { resource = "*" }, { resource = "secrets" } },
+      check = function() end }]]
   local entries = entries_of(set)
   test.same(entries[1].matchConditions,
     { { name = "no-secrets", expression = "request.resource.resource != 'secrets'" } })
@@ -149,5 +150,13 @@ test("an object that had the label before an update is meant as well, as by an o
   local found = set:answer(json.decode(review("Pod", { operation = "UPDATE", oldObject = old }))).response
   test.equal(found.allowed, false)
   test.equal(set:answer(json.decode(review "Pod")).response.allowed, true)
+  set:close()
+end)
+
+test("a handler is told which of its matches holds", function()
+  local set = load [[policy.validate { name = "which", match = { { resource = "configmaps" }, { resource = "pods" } },
+    check = function(req) return req:deny("%d", req.matched) end }]]
+  local response = set:answer(json.decode(review "Pod")).response
+  test.equal(response.status.message, "policy which: 2")
   set:close()
 end)

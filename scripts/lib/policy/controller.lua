@@ -37,6 +37,19 @@ local function note_failure(self, name, problem)
   if self.on_failure then self.on_failure(text) end
 end
 
+-- A handler, and the next one, finds what was written here, although the cluster has not told of it yet. An object that
+-- is told of late, as it was before, stays for a moment: the next event puts it right.
+local function show_own_write(self, object)
+  local metadata = object.metadata
+  if not metadata or not metadata.resourceVersion then return end
+  local kind = resources.of_kind(object.apiVersion, object.kind)
+  local followed = self.followed[kind.plural .. "." .. kind.group]
+  if not followed or not followed.published then return end
+  local change = { plural = kind.plural, group = kind.group, namespace = metadata.namespace, name = metadata.name,
+    text = json.encode(object) }
+  self.set.box:call("publish", STEP_SECONDS, { change })
+end
+
 -- Runs a handler to its end, doing what it asks for on the way; gives the time after which it wants to be called
 -- again.
 local function run_handler(self, list, number, handler, argument)
@@ -46,6 +59,7 @@ local function run_handler(self, list, number, handler, argument)
   local step, problem = box:call("start", STEP_SECONDS, id, list, number, handler, argument)
   while step and not step.done do
     local result, refused, warnings = writes.perform(self.client, step.write, self.log)
+    if not (step.write.options and step.write.options.dry_run) then show_own_write(self, result) end
     step, problem = box:call("resume", STEP_SECONDS, id, result, refused, warnings)
   end
   if step then return step.requeue end

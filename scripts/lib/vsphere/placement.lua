@@ -203,6 +203,36 @@ local function turn_of(pod, names, view)
   return nil
 end
 
+local function covers(pod, names)
+  for _, name in ipairs(names) do
+    if not M.uses(pod, name) then return false end
+  end
+  return true
+end
+
+-- Whether the scheduler has found no node for a pod, so far.
+local function is_unschedulable(pod)
+  for _, condition in ipairs(pod.status and pod.status.conditions or {}) do
+    if condition.type == "PodScheduled" and condition.reason == "Unschedulable" then return true end
+  end
+  return false
+end
+
+local function is_on_its_way(pod)
+  return not M.is_gated(pod) and not pod.spec.nodeName and not is_unschedulable(pod)
+end
+
+-- A pod that was let go and has no node yet, and that the affinity of this one does not follow: for the scheduler that
+-- holds only between pods of which the one that is there has all the claims of the other.
+local function on_its_way(pod, names, view)
+  for _, name in ipairs(names) do
+    for _, other in ipairs(others(pod, name, view)) do
+      if is_on_its_way(other) and not covers(other, names) then return name, other end
+    end
+  end
+  return nil
+end
+
 ---Whether a gated pod may go, and where to. One that waited too long goes, unless another pod has the claim in turn.
 ---@param pod table
 ---@param view table
@@ -217,6 +247,9 @@ function M.decide(pod, view)
         config.gate_age) }
   end
   if first then return wait("ClaimInTurn", IN_TURN, first.claim, first.name) end
+  local claim, other = on_its_way(pod, names, view)
+  if claim then return wait("ClaimOnItsWay", "claim %s goes where %s will be, which has no node yet", claim,
+    other.metadata.name) end
   local nodes, by_node, notes = nodes_in_use(pod, names, view)
   if #nodes > 1 then
     return wait("ClaimsApart", "its claims are in use on different nodes: %s; %s", by_node[nodes[1]], by_node[nodes[2]])

@@ -208,8 +208,8 @@ function M.groups(alternatives)
 end
 
 ---@param spec table a match, or a list of which one must hold; raises a text that says what is wrong
----@return fun(request: table, selected: integer?): boolean, string? matches also why not, or what was not known;
----  selected: the group whose namespaces the API server's selector has judged already
+---@return fun(request: table, selected: integer?): boolean, string?, integer? matches also why not, or what was not
+---  known; and the number of the alternative that holds; selected: the group whose namespaces the API server's selector has judged already
 ---@return table[] alternatives the list, for webhook rules
 function M.compile(spec)
   local alternatives = spec[1] and spec or { spec }
@@ -220,7 +220,7 @@ function M.compile(spec)
     local why
     for _, number in ipairs(selected and groups[selected] or all) do
       local ok, reason = tests[number](request, selected)
-      if ok then return true, reason end
+      if ok then return true, reason, number end
       why = reason
     end
     return false, why

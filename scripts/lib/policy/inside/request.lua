@@ -103,14 +103,14 @@ end
 
 ---@param request table the request of an AdmissionReview
 ---@param policy table whose handler will see it
----@param object table? what it may edit
----@param cache_age number? seconds since the published objects were last changed by the controller
----@param secrets policy.Secrets where values of Secrets that it sees are noted
+---@param more {object: table?, cache_age: number?, secrets: policy.Secrets, matched: integer?} object: what it may
+---  edit; cache_age: seconds since the published objects were last changed by the controller; secrets: where values
+---  of Secrets that it sees are noted; matched: which of the policy's matches holds
 ---@return table req
 ---@return table said {warnings, annotations, denial}
-function M.new(request, policy, object, cache_age, secrets)
+function M.new(request, policy, more)
   local said = { warnings = {}, annotations = {} }
-  secrets:note(object)
+  more.secrets:note(more.object)
   return setmetatable({
     uid = request.uid,
     operation = request.operation,
@@ -121,12 +121,13 @@ function M.new(request, policy, object, cache_age, secrets)
     namespace = request.namespace,
     name = request.name,
     user = user_of(request.userInfo),
-    object = object,
-    cache_age = cache_age,
+    object = more.object,
+    cache_age = more.cache_age,
+    matched = more.matched,
     _said = said,
     _file = policy.file,
     _request = request,
-    _secrets = secrets,
+    _secrets = more.secrets,
   }, request_metatable), said
 end
 

@@ -137,7 +137,8 @@ function M.handle(number)
   local mutates = policy.kind == "mutate"
   local object = now.object
   if mutates then object = values.copy(object) end
-  local req, said = new_request(now.request, policy, object, now.cache_age, now.secrets)
+  local req, said = new_request(now.request, policy, { object = object, cache_age = now.cache_age,
+    secrets = now.secrets, matched = now.matched[number] })
   policy.handler(req)
   keep_words(policy, said)
   if said.denial then return deny(policy, said.denial) end
@@ -167,7 +168,8 @@ end
 
 -- Whether a policy is asked; a match that cannot be evaluated is the policy's failure, and no other's.
 local function concerns(number, request, selected)
-  local ok, matches = pcall(set.policies[number].matches, request, selected)
+  local ok, matches, _, alternative = pcall(set.policies[number].matches, request, selected)
+  now.matched[number] = alternative
   if ok then return matches end
   M.failed(number, type(matches) == "table" and matches or { message = tostring(matches) })
   return false
@@ -182,7 +184,7 @@ function M.begin(given, options)
   local review = type(given) == "string" and json.decode(given) or given
   local request = check_request(review)
   now = { review = review, request = request, object = request.object, records = {}, warnings = {},
-    annotations = {}, cache_age = options.cache_age, bypass = bypassed(request), secrets = secrets.new() }
+    annotations = {}, cache_age = options.cache_age, bypass = bypassed(request), secrets = secrets.new(), matched = {} }
   now.secrets:note(request.object)
   now.secrets:note(request.oldObject)
   local numbers = {}
