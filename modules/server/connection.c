@@ -22,10 +22,20 @@ enum {
 // cannot know that it comes too late.
 #define IDLE_DRAIN_SECONDS 0.2
 #define NEW_DRAIN_SECONDS 5
+#define LATE_SECONDS 5  // for bytes that were there in time, but that this process had no time to read
 
 // --- time ---------------------------------------------------------------------------------------
 
 static bool refuse(struct connection *connection, int status);
+static void set_deadline(struct connection *connection, double seconds);
+
+// Whether bytes lie there that nobody has read: closing now would reset the connection. Once, so that
+// who sends a byte now and then has no more time for it.
+static bool was_late(struct connection *connection) {
+  char byte;
+  if (connection->late || recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) return false;
+  return connection->late = true;
+}
 
 static void on_time(struct kf_timer *timer) {
   struct connection *connection =
@@ -34,6 +44,8 @@ static void on_time(struct kf_timer *timer) {
   if (connection->deadline == HUGE_VAL) return;
   if (kf_loop_now(loop) + 1e-6 < connection->deadline) {
     kf_timer_start(loop, timer, connection->deadline);
+  } else if (was_late(connection)) {
+    set_deadline(connection, LATE_SECONDS);
   } else if (connection->phase == READ_BODY || connection->started) {
     refuse(connection, 408);
   } else {
@@ -373,6 +385,7 @@ void kf_connection_next(struct connection *connection) {
     return;
   }
   connection->phase = READ_HEAD;
+  connection->late = false;
   set_deadline(connection, connection->server->idle_timeout);
   if (advance(connection)) set_events(connection);
 }

@@ -75,6 +75,7 @@ struct connection {
   bool started;          // the first byte of a request was read
   bool served;           // it has had a request
   bool ended;            // the client has sent its last byte
+  bool late;             // it was given more time, for bytes that had not been read
   struct kf_buffer out;
   size_t written;        // of out
   const char *rest;      // goes after out; a string that the waiting task holds

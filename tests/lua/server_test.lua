@@ -315,6 +315,21 @@ test("a drain still answers a connection that has just been made", function()
   test.equal(drain:wait(5), true)
 end)
 
+test("a request that came in time is answered by a process that had no time to read it", function()
+  local s = listen {}
+  local kept = connect(s)
+  kept:write "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+  test.equal(status_of(kept:read(5)), 200)
+  local drain = task.spawn(function() return s:drain(60) end)
+  task.sleep(0.001) -- it begins
+  kept:write "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+  local started = os.clock()
+  while os.clock() < started + 0.3 do end -- meanwhile the drain's patience with it is over
+  test.equal(status_of(read_all(kept)), 200)
+  kept:close()
+  test.equal(drain:wait(5), true)
+end)
+
 test("a drain is over when its grace is", function()
   local s = listen { handler = function() task.event():wait() end }
   local request = task.spawn(function() return select(2, pcall(http.request, { url = url(s) })).code end)

@@ -130,9 +130,9 @@ end
 
 ---Answers a review.
 ---@param given string|table an AdmissionReview or its JSON
----@param options {kind: "mutate"|"validate"|nil, policy: string?, file: string?, selected: integer?, cache_age: number?,
----  as: "text"|"table"|nil, seconds: number?}? file: the policies of one file alone; seconds: for all policies together;
----  selected: the entry of that policy by whose namespaceSelector the API server has sent the review
+---@param options {kind: "mutate"|"validate"|nil, policy: string?, file: string?, selected: integer?,
+---  cache_age: number?, as: "text"|"table"|nil, seconds: number?}? file: the policies of one file alone; seconds: for
+---  all policies together; selected: the entry of that policy by whose namespaceSelector the API server has sent it
 ---@return string|table answer
 ---@return table[] records by policy {policy, mode, verdict, paths, message}
 ---@return table facts of the review

@@ -209,7 +209,8 @@ end
 
 ---@param spec table a match, or a list of which one must hold; raises a text that says what is wrong
 ---@return fun(request: table, selected: integer?): boolean, string?, integer? matches also why not, or what was not
----  known; and the number of the alternative that holds; selected: the group whose namespaces the API server's selector has judged already
+---  known; and the number of the alternative that holds; selected: the group whose namespaces the API server's selector
+---  has judged already
 ---@return table[] alternatives the list, for webhook rules
 function M.compile(spec)
   local alternatives = spec[1] and spec or { spec }

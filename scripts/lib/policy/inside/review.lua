@@ -177,7 +177,8 @@ end
 
 ---@param given string|table an AdmissionReview or its JSON
 ---@param options {kind: "mutate"|"validate"|"both"|nil, policy: string?, file: string?, cache_age: number?,
----  selected: integer?}? file: only the policies of the file of that stem; selected: the group of the match whose namespaces the API server's selector has judged already
+---  selected: integer?}? file: only the policies of the file of that stem; selected: the group of the match whose
+---  namespaces the API server's selector has judged already
 ---@return integer[] numbers of the policies that match, mutations first; raises "BadReview", or a JSON error
 function M.begin(given, options)
   options = options or {}
@@ -257,7 +258,10 @@ function M.explain(given)
   local list = {}
   for i, policy in ipairs(set.policies) do
     local ok, matches, why = pcall(policy.matches, request)
-    if not ok then matches, why = false, words.clean(tostring(type(matches) == "table" and matches.message or matches)) end
+    if not ok then
+      local problem = type(matches) == "table" and matches.message or matches
+      matches, why = false, words.clean(tostring(problem))
+    end
     list[i] = { policy = policy.name, kind = policy.kind, mode = policy.mode, matches = matches, why = why }
   end
   return list
