@@ -21,7 +21,8 @@ function Server:close() end
 function Server:connections() end
 
 ---@param options { address: string, tls: boolean?, ca: string?, certificate: string?, key: string?,
----  server_name: string?, unix_socket: string? } address: "host:port"
+---  server_name: string?, unix_socket: string?, proxy: string? } address: "host:port"; proxy: "http://host:port", which
+---  is asked for a connection; none is used without it
 ---@return grpc.Client
 function grpc.connect(options) end
 

@@ -17,6 +17,7 @@ local http = {}
 ---@field insecure boolean? any certificate will do
 ---@field server_name string? the name that the certificate is checked for, if not the URL's host
 ---@field proxy string? "http://host:port", "" for none; else as the environment says (never for this host)
+---@field tunnel boolean? asks the proxy for a connection (CONNECT) for http URLs, too
 ---@field proxy_ca string? authorities to trust for an https proxy
 ---@field unix_socket string? path to connect to instead of the URL's host
 ---@field http2 boolean|"prior"|nil false: only HTTP/1.1; "prior": HTTP/2 without TLS

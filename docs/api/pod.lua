@@ -40,16 +40,20 @@ function Signals:close() end
 ---From now on SIGTERM and SIGINT do not end the program; wait gives them.
 ---@return pod.Signals
 function pod.signals() end
----@param pid integer
+---@param pid integer a process, or a group of them with a minus sign
 ---@param signal integer
 ---@return boolean # whether there was such a process
 function pod.kill(pid, signal) end
+---Starts the first process of a new pid namespace that others are to share; it ends with this one.
+---@return integer pid as this process numbers it
+function pod.pause() end
 ---Runs a command as the first process of a new pid namespace, passes signals on to it, and ends as it
 ---ends: it never returns.
 ---@param argv string[]
 ---@param environment string[] NAME=VALUE
 ---@param directory string
-function pod.run(argv, environment, directory) end
+---@param group boolean? in a pid namespace that others share: what the command leaves behind in its group is killed
+function pod.run(argv, environment, directory, group) end
 
 ---This process becomes a command, with the environment it has: it never returns.
 ---@param argv string[]

@@ -183,6 +183,7 @@ static void read_proxy(lua_State *L, int options, struct transfer *transfer) {
     SET(transfer, CURLOPT_NOPROXY, lua_tostring(L, -1));
   }
   set_blob(L, options, "proxy_ca", transfer, CURLOPT_PROXY_CAINFO_BLOB);
+  if (flag_field(L, options, "tunnel", false)) SET(transfer, CURLOPT_HTTPPROXYTUNNEL, 1L);
   const char *socket = text_field(L, options, "unix_socket", NULL);
   if (socket) SET(transfer, CURLOPT_UNIX_SOCKET_PATH, socket);
 }

@@ -154,10 +154,10 @@ static int l_pivot(lua_State *L) {
 
 // --- processes ----------------------------------------------------------------------------------
 
-// pod.kill(pid, signal number) -> whether there was such a process
+// pod.kill(pid or -group, signal number) -> whether there was such a process
 static int l_kill(lua_State *L) {
   lua_Integer pid = luaL_checkinteger(L, 1);
-  luaL_argcheck(L, pid > 1, 1, "no process to be killed");
+  luaL_argcheck(L, pid > 1 || pid < -1, 1, "no process to be killed");
   lua_pushboolean(L, kill((pid_t)pid, (int)luaL_checkinteger(L, 2)) == 0);
   return 1;
 }
@@ -190,8 +190,10 @@ static void reset_signals(void) {
   sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-_Noreturn static void become(const char **argv, const char **environment, const char *directory) {
+_Noreturn static void become(const char **argv, const char **environment, const char *directory,
+                             bool group) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (group) setpgid(0, 0);
   if (isatty(STDIN_FILENO)) {  // a terminal is this command's own: Ctrl-C is for it
     setsid();
     ioctl(STDIN_FILENO, TIOCSCTTY, 0);
@@ -207,9 +209,27 @@ _Noreturn static void become(const char **argv, const char **environment, const 
   _exit(number == ENOENT ? 127 : 126);
 }
 
-// pod.run(argv, environment, directory): the first process of this process's new pid namespace.
+// pod.pause() -> pid: the first process of this process's new pid namespace, there for the sake of
+// others: it takes the ends of those whose parents are gone, until this process ends.
+static int l_pause(lua_State *L) {
+  pid_t pid = fork();
+  if (pid < 0) return kf_fail_errno(L, errno, "start", "the first process");
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    syscall(SYS_close_range, 0, ~0U, 0);
+    reset_signals();
+    signal(SIGCHLD, SIG_IGN);
+    while (true) pause();
+  }
+  lua_pushinteger(L, pid);
+  return 1;
+}
+
+// pod.run(argv, environment, directory, group): the first process of this process's new pid
+// namespace; in one that others share (group), what it leaves behind in its group is killed.
 // Signals are passed on; ends as that process ends, and never returns.
 static int l_run(lua_State *L) {
+  bool group = lua_toboolean(L, 4);  // before texts are pushed
   const char **argv = texts(L, 1);
   const char **environment = texts(L, 2);
   const char *directory = luaL_checkstring(L, 3);
@@ -219,11 +239,12 @@ static int l_run(lua_State *L) {
   for (size_t i = 0; i < sizeof passed / sizeof *passed; i++) sigaction(passed[i], &action, NULL);
   pid_t pid = fork();
   if (pid < 0) return kf_fail_errno(L, errno, "start", argv[0]);
-  if (pid == 0) become(argv, environment, directory);
+  if (pid == 0) become(argv, environment, directory, group);
   child = pid;
   int status;
   while (waitpid(pid, &status, 0) < 0)
     if (errno != EINTR) _exit(125);
+  if (group) kill(-pid, SIGKILL);
   _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
@@ -244,6 +265,7 @@ int luaopen_kf_pod(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"unshare", l_unshare}, {"enter", l_enter}, {"loopback", l_loopback}, {"hostname", l_hostname},
       {"mount", l_mount},     {"pivot", l_pivot}, {"kill", l_kill},         {"run", l_run},
+      {"pause", l_pause},
       {"exec", l_exec},       {"network", kf_pod_network},
       {"signals", kf_pod_signals},
       {NULL, NULL},

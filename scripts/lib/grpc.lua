@@ -115,13 +115,15 @@ end
 Client.__close = Client.close
 
 ---@param options { address: string, tls: boolean?, ca: string?, certificate: string?, key: string?,
----  server_name: string?, unix_socket: string? } address: "host:port"
+---  server_name: string?, unix_socket: string?, proxy: string? } address: "host:port"; proxy: "http://host:port", which
+---  is asked for a connection; none is used without it
 ---@return grpc.Client
 function M.connect(options)
   local url = (options.tls and "https://" or "http://") .. options.address
   local session = http.session {
     http2 = options.tls and true or "prior", ca = options.ca, certificate = options.certificate, key = options.key,
-    server_name = options.server_name, unix_socket = options.unix_socket, proxy = "",
+    server_name = options.server_name, unix_socket = options.unix_socket,
+    proxy = options.proxy or "", tunnel = options.proxy ~= nil,
   }
   return setmetatable({ url = url, session = session }, Client)
 end

@@ -189,3 +189,28 @@ test("a path that leaves its volume is refused, what is missing is waited for, w
     pods.phase(call, "waits", "Succeeded")
   end)
 end)
+
+test("containers that share processes see each other's, and what one leaves behind ends with it", function()
+  pods.with({}, function(cluster, call)
+    local left = "sleep 3600 & echo $$$$ >/w/shell; until [ -e /w/over ]; do sleep 0.05; done"
+    local looks = [[
+until [ -s /w/shell ]; do sleep 0.05; done
+roots=$(grep -l '^PPid:.0$' /proc/[0-9]*/status | wc -l)
+seen=$(grep -c 'sleep.[3]600' /proc/$(cat /w/shell)/cmdline)
+touch /w/over
+while grep -qs 'sleep.[3]600' /proc/[0-9]*/cmdline; do sleep 0.05; done
+echo roots $roots, seen $seen]]
+    local function spec(shares)
+      local shared = { volumeMounts = { { name = "w", mountPath = "/w" } } }
+      return { shareProcessNamespace = shares, volumes = { { name = "w", emptyDir = json.object {} } }, containers = {
+        pods.shell(left, { name = "left", volumeMounts = shared.volumeMounts }),
+        pods.shell(looks, { name = "looks", volumeMounts = shared.volumeMounts }) } }
+    end
+    call("POST", pods.PODS, pods.pod("together", spec(true)))
+    call("POST", pods.PODS, pods.pod("apart", spec(nil)))
+    pods.phase(call, "together", "Succeeded")
+    pods.phase(call, "apart", "Succeeded")
+    test.equal(pods.log(cluster, "together", "looks"), "roots 3, seen 1\n")
+    test.equal(pods.log(cluster, "apart", "looks"), "roots 1, seen 0\n")
+  end)
+end)

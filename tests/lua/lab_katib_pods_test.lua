@@ -126,6 +126,47 @@ echo loss=1
   end)
 end)
 
+-- A pod as Katib's webhook leaves it, with a proxy, its collector wrapped as way d does.
+local PROXY = [[
+local fs, task = require "fs", require "task"
+local over = task.event()
+local listening = require "server".listen { port = 15020, handler = function(request)
+  if request.method == "POST" and request.path == "/quitquitquit" then over:set() end
+  return { status = 200, body = "OK" }
+end }
+over:wait()
+task.sleep(0.1)
+listening:close()
+]]
+
+local function injected(name, wrapper)
+  local _, object = experiment(name, "")
+  local pod = { metadata = { name = name, namespace = NAMESPACE }, spec = { restartPolicy = "Never", containers = {
+    { name = "training", image = "busybox", command = { "sh", "-c", "{ echo acc=0.5; echo acc=0.75; }" } } } } }
+  pod.spec.containers[2] = { name = "istio-proxy", image = "kfhost", command = { "kfhost", "-e", PROXY } }
+  local mutated = require "lab.katib.pod".mutate(pod, { metadata = { name = name }, spec = {
+    objective = object.spec.objective, primaryContainerName = "training",
+    metricsCollector = { collector = { kind = "StdOut" } } } })
+  require "katib.wrapper".wrap(mutated.spec, mutated.spec.containers[3],
+    { wrapper = wrapper, programs = {}, kfhost_image = "kfhost" })
+  mutated.apiVersion, mutated.kind = "v1", "Pod"
+  return mutated
+end
+
+test("the lab's collector is a program: wrapped as way d does, it reports, and the proxy ends with it", function()
+  with_lab(function(cluster)
+    for _, wrapper in ipairs { "sh", "kfhost" } do
+      local name = "wrapped-" .. wrapper
+      cluster.client:create(injected(name, wrapper))
+      cluster.client:wait { kind = "pods", name = name, namespace = NAMESPACE, jsonpath = "{.status.phase}",
+        value = "Succeeded", timeout = 60 }
+      local values = {}
+      for i, one in ipairs(cluster.katib.database:history(name)) do values[i] = one.name .. "=" .. one.value end
+      test.same(values, { "acc=0.5", "acc=0.75" })
+    end
+  end)
+end)
+
 test("variables in commands are expanded as Kubernetes does", function()
   local expand = require "lab.node.environment".expand
   local values = { A = "1", B = "$(A)" }

@@ -70,14 +70,15 @@ function Database:forget(trial)
 end
 
 ---@param address string|(fun(path: string, bytes: string): string) "host:port", or what makes a call
----@param options {timeout: number|string|nil}?
+---@param options {timeout: number|string|nil, proxy: string?}?
 ---@return katib.Database
 function M.connect(address, options)
+  options = options or {}
   if type(address) == "function" then return setmetatable({ call = address }, Database) end
   local client
   return setmetatable({ call = function(path, bytes)
-    client = client or require "grpc".connect { address = address }
-    return client:call(path, bytes, { timeout = (options or {}).timeout or "120s" })
+    client = client or require "grpc".connect { address = address, proxy = options.proxy }
+    return client:call(path, bytes, { timeout = options.timeout or "120s" })
   end }, Database)
 end
 

@@ -4,7 +4,7 @@
 --
 -- One process per pod holds the user, network, ipc and host name namespaces; each container joins them and
 -- makes its own mount and pid namespaces: /usr and the like are this machine's, for reading only, the
--- rest is the pod's.
+-- rest is the pod's. Where containers share processes, they join the pid namespace of a child of that process.
 
 local fs = require "fs"
 local json = require "json"
@@ -19,10 +19,14 @@ local SEEN = { "/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ssl", "/etc/alte
 local DEVICES = { "null", "zero", "full", "random", "urandom", "tty" }
 
 ---Holds a pod's namespaces, and makes sockets in its network, until the lab hangs up.
----@param text string JSON {path, name, address, alone}
+---@param text string JSON {path, name, address, alone, shares}
 function M.hold(text)
   local spec = json.decode(text)
   pod.unshare("user", "net", "ipc", "uts")
+  if spec.shares then
+    pod.unshare "pid"
+    pod.pause()
+  end
   pod.loopback()
   pod.hostname(spec.name:sub(1, 63))
   local problem = spec.alone
@@ -97,12 +101,19 @@ local function missing(spec, root)
   return text .. "executable file not found in $PATH"
 end
 
+-- The process in whose pid namespace the containers of a pod are that share processes.
+local function first_of(holder)
+  return math.tointeger(tonumber(fs.read(("/proc/%d/task/%d/children"):format(holder, holder)):match "%d+"))
+end
+
 ---Becomes a container.
----@param path string file with {holder, root, mounts, files, argv, environment, directory, failure}
+---@param path string file with {holder, shares, root, mounts, files, argv, environment, directory, failure}
 function M.run(path)
   local spec = json.decode(fs.read(path))
+  local first = spec.shares and first_of(spec.holder)
   pod.enter(spec.holder, "user", "net", "ipc", "uts")
-  pod.unshare("mnt", "pid")
+  if first then pod.enter(first, "pid") end
+  pod.unshare(table.unpack(first and { "mnt" } or { "mnt", "pid" }))
   local root = make_root(spec)
   local problem = missing(spec, root)
   if problem then
@@ -111,7 +122,7 @@ function M.run(path)
   end
   pod.pivot(root)
   local directory = fs.exists(spec.directory) and spec.directory or "/"
-  pod.run(spec.argv, spec.environment, directory)
+  pod.run(spec.argv, spec.environment, directory, first ~= nil)
 end
 
 ---Runs one more command in a container that runs.

@@ -1,43 +1,56 @@
--- lab.katib.collector: what a metrics collector does in a trial's pod: waits for the training to end, reads its file,
--- reports to the database; stops the training early when its rules say so.
--- Not a program: a lab runs it as a task of its own (lab.node.builtin), since pods there share no processes.
---   builtin = "lab.katib.collector" in lab/images.lua
+-- lab.katib.collector: the program of Katib's metrics collectors: waits for the training of its pod to end, reads its
+-- file, reports to the database; stops the training early when its rules say so.
+-- Not Katib's own: it takes the same arguments, finds the training as that does, and ends with the same codes.
+--   file-metricscollector -t demo-x1 -m "acc;loss" -o-type maximize -s-db HOST:PORT -path /var/log/katib/metrics.log
 --
--- Exit codes as the real one's: 0 reported; 1 the training left no mark, or what it says cannot be read.
+-- Exit codes: 0 reported; 255 the training left no mark, or what it says cannot be read or reported.
 
 local errors = require "errors"
 local fs = require "fs"
 local katib = require "katib"
-local pod = require "pod"
+local processes = require "lab.katib.processes"
 local task = require "task"
 
 local M = {}
 
-local PAUSE = 0.1 -- between looks at the file, while there are rules
+local PAUSE = 0.1 -- between looks at the file and at the processes
 local GRACE = 60 -- seconds for a stopped training to end
-local TERM = 15
+local STOPPED, COMPLETED = "early-stopped", "completed"
+local FATAL = 255
 
 -- --- its arguments ------------------------------------------------------------------------------------------
 
+local function split(text)
+  local list = {}
+  for part in (text or ""):gmatch "[^;]+" do list[#list + 1] = part end
+  return list
+end
+
+local function rule_of(text)
+  local metric, limit, comparison, start = text:match "^(.*);(.*);(.*);(%d+)$"
+  if not metric then error("Invalid Early Stopping rule: " .. text, 0) end
+  return { name = metric, value = tonumber(limit), comparison = comparison,
+    left = tonumber(start) > 0 and tonumber(start) or nil }
+end
+
+-- As Go's flags: one dash or two, the value behind a "=" or as the next word.
 local function parse(words)
-  local options = { rules = {} }
-  for i = 1, #words, 2 do
-    local name, value = words[i], words[i + 1]
-    if name == "-stop-rule" then
-      local metric, limit, comparison, start = value:match "^(.*);(.*);(.*);(%d+)$"
-      options.rules[#options.rules + 1] = { name = metric, value = tonumber(limit), comparison = comparison,
-        left = tonumber(start) > 0 and tonumber(start) or nil }
-    else
-      options[name:sub(2)] = value
-    end
+  local options, rules, i = {}, {}, 1
+  while i <= #words do
+    local name, value = words[i]:match "^%-%-?([^=]+)=?(.*)$"
+    if not name then break end
+    if not words[i]:find("=", 1, true) then i, value = i + 1, words[i + 1] or "" end
+    if name == "stop-rule" then rules[#rules + 1] = rule_of(value) else options[name] = value end
+    i = i + 1
   end
-  options.names = {}
-  for name in (options.m or ""):gmatch "[^;]+" do options.names[#options.names + 1] = name end
-  if options.f then
-    options.filters = {}
-    for filter in options.f:gmatch "[^;]+" do options.filters[#options.filters + 1] = filter end
-  end
+  options.rules, options.names = rules, split(options.m)
+  options.filters = options.f and options.f ~= "" and split(options.f) or nil
+  options.waits_for_all = (options.w or "true"):lower() == "true"
   return options
+end
+
+local function say(letter, format, ...)
+  io.stderr:write(letter, os.date "!%m%d %H:%M:%S ", format:format(...), "\n")
 end
 
 -- --- stopping early -----------------------------------------------------------------------------------------
@@ -75,121 +88,141 @@ local function apply(text, options, best)
   return #options.rules == 0
 end
 
+-- --- the report ---------------------------------------------------------------------------------------------
+
+-- A pod without a network of its own reaches services through a proxy.
+local function proxy() return os.getenv "http_proxy" end
+
+-- What the training wrote; text of an error when that cannot be had.
+local function read_metrics(options)
+  if options.reads_events then
+    return katib.events(options.path, options.names, function(problem) say("W", "%s", problem) end)
+  end
+  local text, problem = fs.try.read(options.path)
+  if not text then error("Failed to collect logs: " .. problem.message, 0) end
+  return (katib.metrics(text, options.names, { filters = options.filters, format = options.format }))
+end
+
+local function report(options)
+  local metrics = read_metrics(options)
+  require "katib.database".connect(options["s-db"], { proxy = proxy() }):report(options.t, metrics)
+  say("I", "Metrics reported: %d", #metrics)
+end
+
+local function tell_stopped(options)
+  local client <close> = require "grpc".connect { address = options["s-earlystop"], proxy = proxy() }
+  local Stop = require "grpc.proto".message { trial_name = { 1, "string" } }
+  client:call("/api.v1.beta1.EarlyStopping/SetTrialStatus", Stop:encode { trial_name = options.t }, { timeout = "60s" })
+  say("I", "Trial status is successfully updated")
+end
+
 -- --- the training -------------------------------------------------------------------------------------------
 
--- The process of the container whose command leaves the mark; else the first other one.
-local function find_main(context)
-  local first
-  for _, container in ipairs(context.pod.spec.containers) do
-    local process = context.processes[container.name]
-    if container.name ~= context.container.name then
-      if not process then return nil end
-      first = first or process
-      if ((container.args or {})[1] or ""):find("echo completed > ", 1, true) then return process end
-    end
-  end
-  return first
+local function mark_path(options, main) return fs.join(options.directory, ("%d.pid"):format(main.pid)) end
+
+local function wait_until(seconds, done)
+  local deadline = task.now() + seconds
+  while not done() and task.now() < deadline do task.sleep(PAUSE) end
 end
 
-local function wait_for_main(context)
-  while true do
-    local main = find_main(context)
-    if main then return main end
-    task.sleep(0.02)
-  end
-end
-
--- The mark that the wrapper left: a file named by its process, which is gone by now.
-local function read_mark(context)
-  for _, name in ipairs(fs.list(context.directory)) do
-    if name:find "^%d+%.pid$" then return fs.read(fs.join(context.directory, name)):match "^[^\n]*" end
-  end
-  return nil
-end
-
-local function stop(context, main)
-  context.say "Training container is early stopped"
-  fs.write(fs.join(context.directory, ("%d.pid"):format(main:shell_pid())), "early-stopped")
+local function stop(options, main)
+  say("I", "Training container is early stopped")
+  fs.write(mark_path(options, main), STOPPED)
   local children = main:children()
   if #children ~= 1 then
-    context.say(("the training has %d processes below its shell, and one can be ended"):format(#children))
-    return false
+    error(("Multiple children processes are not supported. Children processes: %d"):format(#children), 0)
   end
-  pod.kill(children[1], TERM)
-  main:wait(GRACE)
-  return true
+  processes.terminate(children[1])
+  report(options)
+  wait_until(GRACE, function() return not main:is_running() end)
+  tell_stopped(options)
 end
 
--- Reads new lines until a rule stops the training or it ends by itself. Returns whether it was stopped.
-local function watch(main, options, path)
-  local seen, best = 0, {}
-  while not main.finished do
-    local text = fs.exists(path) and fs.read(path) or ""
+-- New whole lines of the file since the last look.
+local function reader(path)
+  local seen = 0
+  return function()
+    local text = fs.try.read(path) or ""
     local last = text:match "^.*()\n" or 0
-    if last > seen then
-      local new = text:sub(seen + 1, last)
-      seen = last
-      if apply(new, options, best) then return true end
-    end
-    main:wait(PAUSE)
+    local new = text:sub(seen + 1, last)
+    seen = math.max(seen, last)
+    return new
+  end
+end
+
+-- Prints what comes until the training ends, or a rule stops it. Returns whether one did.
+local function follow(options, main)
+  local has_rules, best = #options.rules > 0, {}
+  local more = options.reads_events and function() return "" end or reader(options.path)
+  local running
+  repeat
+    running = main ~= nil and main:is_running()
+    local new = more()
+    for line in new:gmatch "[^\n]+" do say("I", "%s", line) end
+    if has_rules and new ~= "" and apply(new, options, best) and running then return true end
+    if running then task.sleep(PAUSE) end
+  until not running
+  return false
+end
+
+-- A training that was over before it was looked for is known by the mark that it left.
+local function was_completed(directory)
+  for _, name in ipairs(fs.try.list(directory) or {}) do
+    local text = name:find "%.pid$" and fs.try.read(fs.join(directory, name))
+    if text and text:match "^%s*(.-)%s*$" == COMPLETED then return true end
   end
   return false
 end
 
--- --- the report ---------------------------------------------------------------------------------------------
-
-local function report(context, options, path)
-  local text = fs.exists(path) and fs.read(path) or ""
-  for line in text:gmatch "[^\n]+" do context.say(line) end
-  local metrics = katib.metrics(text, options.names, { filters = options.filters, format = options.format })
-  context.katib.database:report(options.t, metrics)
-  context.katib:reported(options.t)
-end
-
-local function wait_for_all(context, main, options)
-  main:wait()
-  if options.w == "false" then return end
-  for name, process in pairs(context.processes) do
-    if name ~= context.container.name and not process.builtin then process:wait() end
+local function check_mark(options, main)
+  local path = mark_path(options, main)
+  local text, problem = fs.try.read(path)
+  if not text then
+    error(("Failed to wait for worker container: training container is failed. Unable to read file %s for pid %d, "
+      .. "error: %s"):format(path, main.pid, problem.message), 0)
+  end
+  local said = text:match "^%s*(.-)%s*$"
+  if said ~= COMPLETED and said ~= STOPPED then
+    error(("Failed to wait for worker container: unable to find marker: completed in file: %s with contents: %s for "
+      .. "pid: %d"):format(path, text, main.pid), 0)
   end
 end
 
-local function collect(context, options)
-  local main = wait_for_main(context)
-  local path = fs.join(context.directory, (options.path or ""):match "[^/]*$")
-  if #options.rules > 0 and watch(main, options, path) then
-    if not stop(context, main) then return 1 end
-    report(context, options, path)
-    context.katib:stop_trial(options.t)
-    return 0
+local function wait_for(all)
+  for _, one in ipairs(all) do
+    while one:is_running() do task.sleep(PAUSE) end
   end
-  wait_for_all(context, main, options)
-  local said = read_mark(context)
-  if said ~= "completed" and said ~= "early-stopped" then
-    context.say "Failed to wait for worker container: the training left no mark in its directory"
-    return 1
-  end
-  report(context, options, path)
-  return 0
 end
 
----Collects until the training has ended.
----@param context {cluster: table, pod: table, container: table, directories: table, processes: table,
----  say: fun(line: string)}
----@return integer code of the container
-function M.run(context)
-  context.katib = context.cluster.katib
-  context.directory = context.directories["metrics-volume"]
-  local options = parse(context.container.args or {})
-  if not context.katib or not context.directory or not options.t then
-    context.say "this lab has no Katib, or this pod no metrics volume"
-    return 1
+local function collect(options)
+  say("I", "Trial Name: %s", options.t or "")
+  local main, all, marked = processes.find(options.directory)
+  if not marked and was_completed(options.directory) then
+    main = nil
+  elseif not main then
+    error("Failed to wait for worker container: unable to find main pid from the process list", 0)
   end
-  local ok, code = pcall(collect, context, options)
-  if ok then return code end
-  if errors.is(code, "Cancelled") then error(code, 0) end
-  context.say(errors.text(code))
-  return 1
+  if follow(options, main) then return stop(options, main) end
+  if main then check_mark(options, main) end
+  if options.waits_for_all then wait_for(all) end
+  report(options)
+end
+
+---@param words string[] of the command line; the collector of event files is a Python program: main.py comes first
+---@return integer exit code
+function M.main(words)
+  local ok, problem = pcall(function()
+    local reads_events = words[1] == "main.py"
+    local options = parse(reads_events and { table.unpack(words, 2) } or words)
+    options.reads_events = reads_events
+    options.path = options.path or ""
+    options.directory = reads_events and options.path:gsub("(.)/+$", "%1") or fs.dirname(options.path)
+    collect(options)
+  end)
+  if ok then return 0 end
+  if errors.is(problem, "Cancelled") then error(problem, 0) end
+  say("F", "%s", errors.text(problem))
+  return FATAL
 end
 
 return M

@@ -81,6 +81,7 @@ local function put_database(controller, cluster, port)
       { metadata = { annotations = { ["lab.kfhost/address"] = ("127.0.0.1:%d"):format(port) } } },
       { namespace = "kubeflow", type = "merge" })
   end
+  controller.port = port
   controller.database_address = ("127.0.0.1:%d"):format(port)
 end
 

@@ -27,13 +27,15 @@ local function first_line(text) return type(text) == "string" and text:match "^[
 
 ---Starts the process that holds a pod's namespaces.
 ---@param path string of a unix socket, free
----@param options {name: string, address: string, alone: string?, children: table} host name and address of the pod;
----  alone: why its connections are not to be caught; children: the set of processes that the lab waits for at its end
+---@param options {name: string, address: string, alone: string?, shares: boolean?, children: table} host name and
+---  address of the pod; alone: why its connections are not to be caught; shares: its containers share their processes;
+---  children: the set of processes that the lab waits for at its end
 ---@return lab.Link?
 ---@return string? problem why there can be none; with a link: why no connections are caught
 function M.start(path, options)
   local listening <close> = net.listen { path = path }
-  local spec = json.encode { path = path, name = options.name, address = options.address, alone = options.alone }
+  local spec = json.encode { path = path, name = options.name, address = options.address, alone = options.alone,
+    shares = options.shares }
   local holder = proc.spawn { host.executable(), "-e", ("require('lab.container').hold(%q)"):format(spec),
     stdin = "null", stderr = "pipe", clear_env = true, env = { PATH = "/usr/bin:/bin" } }
   options.children[holder] = true

@@ -1,6 +1,6 @@
 -- lab.node.builtin: containers that are no processes but tasks of the lab, as lab/images.lua says of their image.
 -- Not for what they do.
---   builtin.start(runtime, { module = "lab.katib.collector", … }) -> lab.Process
+--   builtin.start(runtime, { module = "lab.katib.idle", … }) -> lab.Process
 
 local clock = require "lab.clock"
 local errors = require "errors"
@@ -22,10 +22,6 @@ function process:wait(timeout) return self.finished ~= nil or self.ended:wait(ti
 
 function process:command() error(("%s runs in the lab itself: nothing else can run in it"):format(self.name), 0) end
 
-function process:shell_pid() return self.pid end
-
-function process.children() return {} end
-
 local function run(self, module, context)
   local ok, code = pcall(require(module).run, context)
   if not ok and not errors.is(code, "Cancelled") then context.say(errors.text(code)) end
@@ -35,7 +31,7 @@ local function run(self, module, context)
 end
 
 ---@param runtime lab.Runtime
----@param options {module: string, sandbox: table, container: table, directories: table, place: string}
+---@param options {module: string, sandbox: table, container: table, place: string}
 ---@return lab.Process
 function M.start(runtime, options)
   local log, message = fs.join(options.place, "log"), fs.join(options.place, "termination-log")
@@ -44,8 +40,7 @@ function M.start(runtime, options)
   local cluster = runtime.cluster
   local self = setmetatable({ builtin = true, name = options.container.name, pid = 0, started = cluster:now(),
     log = log, message = message, values = {}, ended = task.event(), confined = false, place = options.place }, process)
-  local context = { cluster = cluster, pod = options.sandbox.pod, container = options.container,
-    directories = options.directories, processes = options.sandbox.processes,
+  local context = { cluster = cluster, sandbox = options.sandbox,
     say = function(line)
       fs.append(log, ("%s %s\n"):format(clock.micro(cluster:now_exact()), line))
       if cluster.log_written then cluster.log_written:set() end

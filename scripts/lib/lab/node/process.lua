@@ -109,7 +109,10 @@ end
 
 ---Kills all processes.
 function process:kill()
-  if not self.finished then self.child:kill "KILL" end
+  if self.finished then return end
+  local first = self.shares and self:inner_pid()
+  if first then pod.kill(-first, SIGNALS.KILL) end -- a namespace that others share does not end with it
+  self.child:kill "KILL"
 end
 
 ---@param timeout number?
@@ -122,28 +125,6 @@ function process:wait(timeout) return self.finished ~= nil or self.ended:wait(ti
 function process:inner_pid()
   local ok, text = pcall(fs.read, ("/proc/%d/task/%d/children"):format(self.pid, self.pid))
   return ok and math.tointeger(tonumber(text:match "%d+"))
-end
-
--- The container's first process as this machine numbers it, whatever stands between.
-local function first_pid(self)
-  return self.confined and self:inner_pid() or self.pid
-end
-
----What the first process of a container takes for its own number ($$ in a shell).
----@return integer pid
-function process:shell_pid()
-  local pid = first_pid(self)
-  local ok, text = pcall(fs.read, ("/proc/%d/status"):format(pid))
-  return ok and math.tointeger(tonumber(text:match "NSpid:[^\n]-(%d+)\n")) or pid
-end
-
----The processes right below the first one.
----@return integer[] pids as this machine numbers them
-function process:children()
-  local pid, list = first_pid(self), {}
-  local ok, text = pcall(fs.read, ("/proc/%d/task/%d/children"):format(pid, pid))
-  for word in (ok and text or ""):gmatch "%d+" do list[#list + 1] = math.tointeger(tonumber(word)) end
-  return list
 end
 
 -- The first process, once it is there: what sets the container up starts it at last.
@@ -212,7 +193,7 @@ end
 ---Starts a container.
 ---@param runtime lab.Runtime
 ---@param start {options: table, container: table, log: string, message: string, failure: string, values: table,
----  confined: boolean, place: string} options of proc.spawn
+---  confined: boolean, shares: boolean?, place: string} options of proc.spawn
 ---@return lab.Process
 function M.start(runtime, start)
   local terminal = connect(start.options, start.container)
@@ -220,8 +201,8 @@ function M.start(runtime, start)
   local child = proc.spawn(start.options)
   local self = setmetatable({ cluster = runtime.cluster, child = child, pid = child.pid, terminal = terminal,
     started = runtime.cluster:now(), log = start.log, message = start.message, failure = start.failure,
-    values = start.values,
-    confined = start.confined, place = start.place, ended = task.event(), listeners = {} }, process)
+    values = start.values, confined = start.confined, shares = start.shares, place = start.place,
+    ended = task.event(), listeners = {} }, process)
   runtime.running[self] = true
   task.spawn(to_the_end, self, runtime)
   return self

@@ -19,9 +19,9 @@ local switch = require "lab.network.switch"
 
 local M = {}
 
--- The command of an istio-proxy container.
-local AGENT = [[#!/bin/sh
-exec kfhost -e 'os.exit(require("lab.mesh.agent").main { ... })' "$@"
+-- A program that images bring along and that is a module of the lab.
+local PROGRAM = [[#!/bin/sh
+exec kfhost -e 'os.exit(require("%s").main { ... })' -- "$@"
 ]]
 
 local PATIENCE = 30 -- seconds that a killed process may take: a machine under load ends namespaces slowly
@@ -38,7 +38,6 @@ function M.new(cluster, options)
   local bin = fs.join(options.root, "bin")
   fs.mkdir(bin, { parents = true })
   fs.symlink(host.executable(), fs.join(bin, "kfhost"))
-  fs.write(fs.join(bin, "pilot-agent"), AGENT, { mode = 493 })
   return setmetatable({ cluster = cluster, root = options.root, bin = bin, plain = options.plain, addresses = 0,
     alone = options.alone, switch = switch.new(cluster), network = tonumber(hash.random_hex(2), 16),
     running = {}, children = {} }, runtime)
@@ -64,7 +63,7 @@ function runtime:sandbox(object)
   if not self.plain then
     local name = object.spec.hostname or object.metadata.name
     sandbox.link, sandbox.problem = link.start(fs.join(self.root, "link-" .. n), { name = name, address = sandbox.ip,
-      alone = self.alone, children = self.children })
+      alone = self.alone, shares = object.spec.shareProcessNamespace, children = self.children })
     if not sandbox.link then self.plain = sandbox.problem end
     sandbox.alone = sandbox.link and sandbox.problem
   else
@@ -123,6 +122,15 @@ local function variables(self, sandbox, container)
   return all
 end
 
+-- What an image's line says that it has: { ["/app/program"] = "lab.module" }.
+local function add_programs(self, container, list)
+  for path, module in pairs(image.find(container.image).programs or {}) do
+    local script = fs.join(self.root, module)
+    if not fs.exists(script) then fs.write(script, PROGRAM:format(module), { mode = 493 }) end
+    list[#list + 1] = { source = script, target = path, read_only = true }
+  end
+end
+
 local function mounts(self, sandbox, container, directories)
   local list = {}
   for _, mount in ipairs(container.volumeMounts or {}) do
@@ -142,9 +150,7 @@ local function mounts(self, sandbox, container, directories)
   if container.name == "istio-proxy" and sandbox.proxy_path then
     list[#list + 1] = { source = sandbox.proxy_path, target = PROXY_SOCKET }
   end
-  if container.image:find("proxyv2", 1, true) then
-    list[#list + 1] = { source = fs.join(self.bin, "pilot-agent"), target = "/kfhost/pilot-agent", read_only = true }
-  end
+  add_programs(self, container, list)
   table.sort(list, function(a, b) return #a.target < #b.target end)
   return list
 end
@@ -179,14 +185,16 @@ local function confined(self, sandbox, container, place, list, values, directori
   fs.write(message, "")
   binds[#binds + 1] = { source = message, target = container.terminationMessagePath or "/dev/termination-log" }
   binds[#binds + 1] = { source = fs.join(sandbox.directory, "hosts"), target = "/etc/hosts" }
-  values.PATH = values.PATH .. ":/kfhost"
+  local line = image.find(container.image)
+  values.PATH = (line.path and line.path .. ":" or "") .. values.PATH .. ":/kfhost"
   local root = fs.join(place, "root")
   fs.mkdir(root, { parents = true })
   local spec = fs.join(place, "spec.json")
   fs.write(spec, json.encode {
-    holder = sandbox.link.pid, root = root, mounts = binds, failure = fs.join(place, "failure"),
+    holder = sandbox.link.pid, shares = sandbox.pod.spec.shareProcessNamespace, root = root, mounts = binds,
+    failure = fs.join(place, "failure"),
     argv = json.array(list),
-    environment = json.array(process.pairs_of(values)), directory = container.workingDir or "/",
+    environment = json.array(process.pairs_of(values)), directory = container.workingDir or line.directory or "/",
     files = { ["/etc/passwd"] = ACCOUNTS, ["/etc/group"] = "root:x:0:\nnogroup:x:65534:\n",
               ["/etc/resolv.conf"] = RESOLVER:format(sandbox.pod.metadata.namespace),
               ["/etc/hostname"] = sandbox.pod.metadata.name .. "\n",
@@ -211,20 +219,21 @@ local function unconfined(self, sandbox, container, place, list, values, directo
   move_metrics(container, list, directories)
   values.KFHOST_ROOT = root
   values.HOME = root
-  values.PATH = self.bin .. ":" .. values.PATH
+  local line = image.find(container.image)
+  values.PATH = ("%s%s:%s/kfhost:%s"):format(line.path and root .. line.path .. ":" or "", self.bin, root, values.PATH)
   list[1] = process.program(list[1], values.PATH)
   if container.tty then list = table.move(list, 1, #list, 4, { "setsid", "-c", "-w" }) end
   list.env = values
-  list.cwd = root
+  list.cwd = root .. (not container.workingDir and line.directory or "")
   return list, message
 end
 
 -- A container whose image means a task of the lab.
-local function start_builtin(self, sandbox, container, directories, place)
+local function start_builtin(self, sandbox, container, place)
   local line = image.find(container.image)
   if not line.builtin or container.command then return nil end
   local started = require "lab.node.builtin".start(self, { module = line.builtin, sandbox = sandbox,
-    container = container, directories = directories, place = place })
+    container = container, place = place })
   sandbox.processes[container.name] = started
   return started
 end
@@ -239,7 +248,7 @@ function runtime:start(sandbox, container, directories, count)
   local place = fs.join(sandbox.directory, container.name, tostring(count))
   fs.mkdir(place, { parents = true })
   sandbox.processes = sandbox.processes or {}
-  local builtin = start_builtin(self, sandbox, container, directories, place)
+  local builtin = start_builtin(self, sandbox, container, place)
   if builtin then return builtin end
   local values = variables(self, sandbox, container)
   local list = words(container, values)
@@ -249,7 +258,7 @@ function runtime:start(sandbox, container, directories, count)
   options.clear_env, options.rlimits = true, { core = 0 }
   local started = process.start(self, { options = options, container = container, log = fs.join(place, "log"),
     message = message, failure = fs.join(place, "failure"), values = values, confined = sandbox.link ~= nil,
-    place = place })
+    shares = sandbox.pod.spec.shareProcessNamespace, place = place })
   sandbox.processes[container.name] = started
   return started
 end
