@@ -82,6 +82,11 @@ function Server:wait(timeout) end
 function Server:connections() end
 ---@return integer count of requests that have come whole and are not answered yet
 function Server:waiting() end
+---What no handler was asked about.
+---@return table<integer, integer> counts by status: 400, 408, 413, 431, 503 and others
+---@return integer handshakes of TLS that failed
+---@return string? why the last one failed
+function Server:refused() end
 ---Ends all connections at once and cancels the tasks of their requests.
 function Server:close() end
 

@@ -138,8 +138,17 @@ static void unlink_connection(struct connection *connection) {
   if (server->count == 0 && server->fd < 0) kf_gate_open(&server->empty);
 }
 
+// A connection ends whose handshake was not finished: refused by OpenSSL, which says why, or given up.
+static void note_handshake(struct connection *connection) {
+  if (!connection->ssl || SSL_is_init_finished(connection->ssl)) return;
+  struct refusals *refusals = &connection->server->refusals;
+  kf_refusals_add(refusals, 0);
+  refusals->handshake = connection->handshake ? connection->handshake : "it was not finished";
+}
+
 void kf_connection_close(struct connection *connection, bool reset) {
   struct server *server = connection->server;
+  note_handshake(connection);
   struct linger now = {.l_onoff = 1, .l_linger = 0};
   kf_watch_stop(server->loop, &connection->watch);
   kf_timer_stop(server->loop, &connection->timer);
@@ -166,7 +175,10 @@ static long tls_result(struct connection *connection, int result) {
   case SSL_ERROR_WANT_READ:
   case SSL_ERROR_WANT_WRITE: return BLOCKED;
   case SSL_ERROR_ZERO_RETURN: return ENDED;
-  default: ERR_clear_error(); return BROKEN;
+  default:
+    connection->handshake = ERR_reason_error_string(ERR_peek_error());
+    ERR_clear_error();
+    return BROKEN;
   }
 }
 

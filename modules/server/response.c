@@ -66,7 +66,17 @@ static void add_length(struct kf_buffer *out, size_t size) {
   kf_buffer_add(out, line, (size_t)length);
 }
 
+void kf_refusals_add(struct refusals *refusals, int status) {
+  size_t at = 0;
+  while (at < refusals->kinds && refusals->status[at] != status) at++;
+  if (at == KF_REFUSALS) return;
+  if (at == refusals->kinds) refusals->kinds++;
+  refusals->status[at] = status;
+  refusals->count[at]++;
+}
+
 void kf_response_refuse(struct connection *connection, int status) {
+  kf_refusals_add(&connection->server->refusals, status);
   struct kf_buffer *out = &connection->out;
   const char *reason = reason_of(status);
   add_status(connection, status);

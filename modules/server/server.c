@@ -349,6 +349,26 @@ static int l_waiting(lua_State *L) {
   return 1;
 }
 
+// s:refused() -> counts by status, of what was refused without a handler; how many handshakes
+// failed; why the last one did, or nil
+static int l_refused(lua_State *L) {
+  const struct refusals *refusals = &check(L)->refusals;
+  lua_Integer handshakes = 0;
+  lua_newtable(L);
+  for (size_t i = 0; i < refusals->kinds; i++) {
+    lua_Integer count = (lua_Integer)refusals->count[i];
+    if (refusals->status[i] == 0) {
+      handshakes = count;
+    } else {
+      lua_pushinteger(L, count);
+      lua_rawseti(L, -2, refusals->status[i]);
+    }
+  }
+  lua_pushinteger(L, handshakes);
+  lua_pushstring(L, refusals->handshake);
+  return 3;
+}
+
 static int l_index(lua_State *L) {
   struct server *server = check(L);
   if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "port") == 0) {
@@ -370,7 +390,8 @@ static int l_exchange_close(lua_State *L) {
 
 static const luaL_Reg server_methods[] = {
     {"set_certificate", l_set_certificate}, {"drain", l_drain}, {"wait", l_wait},
-    {"close", l_close}, {"connections", l_connections}, {"waiting", l_waiting}, {NULL, NULL}};
+    {"close", l_close}, {"connections", l_connections}, {"waiting", l_waiting},
+    {"refused", l_refused}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"listen", l_listen}, {NULL, NULL}};
 

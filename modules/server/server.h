@@ -22,6 +22,15 @@ enum { KF_SERVER_HANDLER = 1, KF_SERVER_ON_ERROR, KF_SERVER_THREAD, KF_SERVER_VA
 
 struct connection;
 
+// What was refused without a handler, by status; 0 stands for a handshake that failed.
+enum { KF_REFUSALS = 12 };
+struct refusals {
+  int status[KF_REFUSALS];
+  size_t count[KF_REFUSALS];
+  size_t kinds;
+  const char *handshake;  // why the last one failed, or NULL
+};
+
 struct server {
   struct host *host;
   struct kf_loop *loop;
@@ -46,6 +55,7 @@ struct server {
   char date[32];          // as the header says it, for `date_second`
   long date_second;
   struct kf_head head;    // the head that was parsed last
+  struct refusals refusals;
 };
 
 // The states in which the bytes of a connection mean different things.
@@ -65,6 +75,7 @@ struct connection {
   struct connection *next, **link;
   struct exchange *exchange;
   SSL *ssl;
+  const char *handshake;  // why OpenSSL has refused it, or NULL
   int fd, events;
   enum phase phase;
   struct kf_buffer in;   // [head][body as far as it is decoded][what is not understood yet]
@@ -119,6 +130,8 @@ struct exchange *kf_check_exchange(lua_State *L, int index);
 
 // --- response.c ---------------------------------------------------------------------------------
 
+// Counts one more.
+void kf_refusals_add(struct refusals *refusals, int status);
 // Puts a refusal without a handler into out.
 void kf_response_refuse(struct connection *connection, int status);
 // The main function of a request's task: [exchange, handler, request].

@@ -224,6 +224,72 @@ test("half requests, idle connections and bytes that are no TLS hinder nobody", 
   stop(self)
 end)
 
+-- --- TLS -----------------------------------------------------------------------------------------------------------
+
+-- The first bytes of a client that speaks a version, and a record of some type and length.
+local function hello(version, more)
+  local body = version .. ("r"):rep(32) .. "\0" .. "\0\2\0\47" .. "\1\0" .. (more or "")
+  return "\22" .. version .. string.pack(">s2", "\1" .. string.pack(">s3", body))
+end
+
+local HOSTILE = {
+  { "SSL 3.0", hello "\3\0", told = true },
+  { "TLS 1.0", hello "\3\1", told = true },
+  { "TLS 1.1", hello "\3\2", told = true },
+  { "SSL 2.0", "\128\46\1\0\2\0\21\0\0\0\16" .. ("c"):rep(37) },
+  { "a record of 64 kB", "\22\3\1\255\255" .. ("x"):rep(65535) },
+  { "a greeting of 16 MB", "\22\3\1\64\0\1\255\255\255\3\3" .. ("x"):rep(16378) },
+  { "empty records without end", ("\22\3\1\0\0"):rep(5000) },
+  { "warnings without end", ("\21\3\1\0\2\1\90"):rep(5000) },
+  { "data before the handshake", "\23\3\3\0\5hello" },
+  { "plain HTTP", "POST /validate HTTP/1.1\r\nHost: x\r\n\r\n" },
+  { "HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" },
+}
+
+-- What comes back of bytes, until the host ends the connection.
+local function throw(self, bytes)
+  local connection = net.connect { port = tonumber(self.port), timeout = 20 }
+  pcall(connection.write, connection, bytes)
+  return receive_all(connection)
+end
+
+local function handshake_failures(self)
+  local text = http.request { url = ("http://127.0.0.1:%s/metrics"):format(self.operations), timeout = 20 }.body
+  return tonumber(text:match "\nkfhost_policy_handshake_failures_total (%d+)") or 0
+end
+
+local function wait_for_line(self, text)
+  while not table.concat(self.log, "\n"):find(text, 1, true) do task.sleep(0.02) end
+end
+
+test("old protocols and broken handshakes are refused, counted, and the reason is logged", function()
+  local self = start()
+  for i, case in ipairs(HOSTILE) do
+    local answer = throw(self, case[2])
+    if answer:find("200 OK", 1, true) then error(case[1] .. " was answered", 0) end
+    if case.told then test.equal(answer:byte(1), 21) end -- an alert
+    if i == 1 then wait_for_line(self, "1 TLS handshakes failed, the last one: version too low") end
+  end
+  while handshake_failures(self) < #HOSTILE do task.sleep(0.02) end
+  check_health(self)
+  stop(self)
+end)
+
+test("a client that wants to renegotiate is not heard", function()
+  local self = start()
+  local client <close> = proc.spawn { "openssl", "s_client", "-tls1_2", "-connect", "127.0.0.1:" .. self.port,
+    "-CAfile", self.ca, stdin = "pipe", stdout = "pipe", stderr = "pipe" }
+  repeat
+    local line = client:read_line("stdout", 20) or error "the handshake failed"
+  until line:find("Verify return code: 0", 1, true)
+  client:write "R\n" -- the command renegotiates
+  local said = {}
+  for line in function() return client:read_line("stderr", 20) end do said[#said + 1] = line end
+  test.equal(table.concat(said, "\n"):find("no renegotiation", 1, true) ~= nil, true)
+  check_health(self)
+  stop(self)
+end)
+
 test("when more reviews wait than may, the rest is answered 503 and may ask again", function()
   local self = start { "--queue", "2" }
   local tasks, counts, after = {}, {}, nil

@@ -315,6 +315,83 @@ test("a certificate is renewed while connections go on", function()
   test.equal(process:wait(30).code, 143)
 end)
 
+-- Writes a pair as the kubelet does: into a new directory, to which a link then points.
+local turns = 0
+local function mount(directory, files)
+  turns = turns + 1
+  local new = ("%s/..%d"):format(directory, turns)
+  fs.mkdir(new)
+  for name, text in pairs(files) do fs.write(new .. "/" .. name, text) end
+  local swap = "cd '%s' && ln -s '..%d' ..next && mv -T ..next ..data"
+  test.equal(proc.run { shell = swap:format(directory, turns) }.code, 0)
+end
+
+test("a site's own certificate is read again when its mounted Secret changes, and only when it fits", function()
+  local directory = test.tmpdir()
+  local authority = x509.authority { name = "site" }
+  local function pair(name)
+    local leaf = x509.issue(authority, { name = name, names = { "127.0.0.1" } })
+    return { ["tls.crt"] = leaf.certificate .. authority.certificate, ["tls.key"] = leaf.key }
+  end
+  mount(directory, pair "first")
+  fs.write(directory .. "/site.lua", (LABEL:gsub("VALUE", "yes")))
+  local self = setmetatable({ log = {}, ca = directory .. "/ca.pem" }, Service)
+  self.process = proc.spawn { host.executable(), "policy", "serve", directory .. "/site.lua", "--port", "0",
+    "--ops-port", "0", "--cluster", "false", "--ca-out", self.ca, "--cert", directory .. "/..data/tls.crt", "--key",
+    directory .. "/..data/tls.key", stderr = "pipe", stdout = "null", env = NO_LEAK_CHECK }
+  self.webhook, self.operations = self:said "webhooks on https://127.0.0.1:(%d+), health on http://127.0.0.1:(%d+)"
+  self:wait_until_ready()
+  test.equal(fs.read(self.ca), authority.certificate) -- what caBundle would hold
+  local function shown() -- by a new connection
+    local said = proc.run { "openssl", "s_client", "-connect", "127.0.0.1:" .. self.webhook, stderr = "null" }.stdout
+    return said:match "subject=CN = ([%w-]+)"
+  end
+  test.equal(shown(), "first")
+  local kept <close> = http.connect { url = "https://127.0.0.1:" .. self.webhook, ca = authority.certificate,
+    timeout = 20 }
+  local function ask() -- on the connection that was open before
+    kept:write(("POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s")
+      :format(#REVIEW, REVIEW))
+    local text = ""
+    while not text:find '"allowed":true.*}' do text = text .. assert(kept:read(20)) end
+  end
+  ask()
+
+  local mixed = pair "mixed"
+  mixed["tls.key"] = pair("other")["tls.key"]
+  mount(directory, mixed)
+  test.equal(self:said "certificate: (.*)", "Certificate: the key is not that of the certificate")
+  test.equal(shown(), "first")
+  mount(directory, pair "second")
+  while shown() ~= "second" do task.sleep(0.02) end
+  ask()
+  self:stop()
+end)
+
+test("settings that stand in a file of their own are read again when that changes", function()
+  local directory = test.tmpdir()
+  fs.write(directory .. "/site.lua", [[
+    local policy = require "policy"
+    policy.config { label = { type = "map", default = {} } }
+    policy.mutate { name = "label", match = { resource = "pods" }, apply = function(req)
+      req.object.metadata.labels = req.config.label
+    end }]])
+  local function set(value) fs.write(directory .. "/label.yaml", "seen: " .. value .. "\n") end
+  set "old"
+  fs.write(directory .. "/config.yaml", "site: {label_file: label.yaml}\n")
+  local self = setmetatable({ log = {}, ca = directory .. "/ca.pem" }, Service)
+  self.process = proc.spawn { host.executable(), "policy", "serve", directory .. "/site.lua", "--port", "0",
+    "--ops-port", "0", "--cluster", "false", "--ca-out", self.ca, "--config", directory .. "/config.yaml",
+    stderr = "pipe", stdout = "null", env = NO_LEAK_CHECK }
+  self.webhook, self.operations = self:said "webhooks on https://127.0.0.1:(%d+), health on http://127.0.0.1:(%d+)"
+  self:wait_until_ready()
+  test.equal(self:value(), "old")
+  set "new"
+  self:said "(reloaded)"
+  while self:value() ~= "new" do task.sleep(0.02) end
+  self:stop()
+end)
+
 test("without a supervisor there is no role", function()
   test.equal(workers.role(), nil)
   test.raises("no supervisor", workers.ready)

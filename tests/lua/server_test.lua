@@ -395,6 +395,26 @@ test("who must show a certificate and does not is refused", function()
   }.status, 200)
 end)
 
+test("what is refused without a handler is counted, and why a handshake failed is known", function()
+  local ca = x509.authority { name = "test" }
+  local leaf = issue(ca, "server")
+  local s <close> = listen { certificate = leaf.certificate, key = leaf.key, max_body = 10 }
+  local secure = { url = ("https://127.0.0.1:%d/"):format(s.port), ca = ca.certificate, body = ("x"):rep(11) }
+  test.equal(http.request(secure).status, 413)
+  test.raises("TLS", function()
+    http.request { url = secure.url, ca = x509.authority { name = "another" }.certificate }
+  end)
+  while select(2, s:refused()) == 0 do task.sleep(0.001) end
+  local counts, handshakes, why = s:refused()
+  test.same(counts, { [413] = 1 })
+  test.equal(handshakes, 1)
+  test.equal(why, "tlsv1 alert unknown ca")
+  local plain <close> = connect(s)
+  plain:write "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+  pcall(read_all, plain)
+  test.equal(select(3, s:refused()), "http request")
+end)
+
 test("plain bytes to a TLS port harm nobody", function()
   local ca = x509.authority { name = "test" }
   local leaf = issue(ca, "server")

@@ -123,7 +123,7 @@ end
 local function run_worker(args)
   local set = load(args)
   check_tests(set)
-  return require "policy.serve.worker".run(set, { audit = audit_to(io.stdout), queue = args.queue })
+  return require "policy.serve.worker".run(set, { audit = audit_to(io.stdout), log = log, queue = args.queue })
 end
 
 -- The first process: sees that all is well, then becomes the supervisor of the others.

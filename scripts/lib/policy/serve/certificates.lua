@@ -12,8 +12,33 @@ local AUTHORITY_DAYS = 180 -- longer than what it signs
 ---@class policy.Bundle
 ---@field certificate string PEM
 ---@field key string PEM
----@field authorities string? PEM: for `caBundle`; the new one first, then the one before
+---@field authorities string PEM: for `caBundle`; the new one first, then the one before; "": whom the API server
+---  trusts anyway, or what others write there
 ---@field made boolean whether it was made here, and so is to be made anew
+
+---@param text string PEM
+---@return string[] certificates each with its newline
+function M.split(text)
+  local list = {}
+  for pem in text:gmatch "%-%-%-%-%-BEGIN CERTIFICATE.-END CERTIFICATE%-%-%-%-%-" do list[#list + 1] = pem .. "\n" end
+  return list
+end
+
+---The bundle of a site's own files: who is to trust them trusts what authorities the chain brings along.
+---@param chain string PEM
+---@param key string PEM
+---@return policy.Bundle bundle raises "Certificate" when they do not belong together
+function M.of_files(chain, key)
+  if not x509.matches(chain, key) then
+    require "errors".raise { code = "Certificate", message = "the key is not that of the certificate" }
+  end
+  local authorities = {}
+  for _, pem in ipairs(M.split(chain)) do
+    local one = x509.parse(pem)
+    if one.authority or one.issuer == one.subject then authorities[#authorities + 1] = pem end
+  end
+  return { certificate = chain, key = key, authorities = table.concat(authorities), made = false }
+end
 
 ---@param names string[] host names and addresses
 ---@param before policy.Bundle? whose authority stays in the bundle beside the new one

@@ -2,8 +2,10 @@
 -- Not for loading: the supervisor starts new processes that do, and the old ones stay when these fail.
 --   local changes = changes.new(args, set); if changes:seen() then … end
 
+local command = require "policy.command"
 local files = require "policy.files"
 local fs = require "fs"
+local json = require "json"
 local task = require "task"
 
 local M = {}
@@ -14,8 +16,15 @@ local PAUSE = 2 -- seconds between two looks
 local Changes = {}
 Changes.__index = Changes
 
+-- The settings as a text, with what KEY_file names; as they are written where they cannot be read.
+local function settings_of(path)
+  if not path then return "" end
+  local ok, text = pcall(function() return json.encode(json.object(command.configs(path)), { sort = true }) end)
+  return ok and text or fs.try.read(files.place(path)) or ""
+end
+
 local function now_of(args)
-  local parts = { args.config and fs.try.read(files.place(args.config)) or "" }
+  local parts = { settings_of(args.config) }
   for i, name in ipairs(args.file) do
     local ok, file = pcall(files.find, name)
     parts[i + 1] = ok and file.text or ""

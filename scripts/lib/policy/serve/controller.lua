@@ -3,6 +3,7 @@
 --   controller.run { names = { "host.ns.svc" } }
 
 local answer = require "policy.serve.answer"
+local certificates = require "policy.serve.certificates"
 local errors = require "errors"
 local json = require "json"
 local keepers = require "policy.serve.keeper"
@@ -79,18 +80,21 @@ end
 local LOOK = 10 -- seconds between two looks at what is kept elsewhere
 
 local function publish(state, bundle)
-  if state.bundle and state.bundle.certificate == bundle.certificate
-    and state.bundle.authorities == bundle.authorities then return end
+  local before = state.bundle or {}
+  if before.certificate == bundle.certificate and before.key == bundle.key
+    and before.authorities == bundle.authorities then return end
   state.bundle = bundle
   workers.publish("certificate", json.encode(bundle))
   if bundle.authorities and state.on_authorities then state.on_authorities(bundle.authorities) end
 end
 
--- One look at the certificate: those of files are read again, others are renewed when it is time.
+-- One look at the certificate: those of files are read again (they are two, and may be read while they change: what
+-- does not belong together is not used), others are renewed when it is time.
 local function look(state, options)
   if options.read_files then
-    local certificate, key = options.read_files()
-    return publish(state, { certificate = certificate, key = key, made = false })
+    local bundle, before = certificates.of_files(options.read_files()), state.bundle or keepers.memory().load()
+    bundle.registered = before and before.registered
+    return publish(state, bundle)
   end
   local bundle = state.keeper:turn(options.clock())
   if bundle then publish(state, bundle) end
@@ -105,10 +109,10 @@ local function keep_certificate(state, options)
   local pause = pause_of(options)
   while true do
     local ok, problem = pcall(look, state, options)
-    if not ok then
-      if not keepers.is_transient(problem) then error(problem, 0) end
-      state.log("certificate: " .. errors.text(problem))
-    end
+    if not ok and not keepers.is_transient(problem) then error(problem, 0) end
+    local text = not ok and "certificate: " .. errors.text(problem) or nil
+    if text and text ~= state.said then state.log(text) end
+    state.said = text
     state.looked:set()
     task.sleep(state.bundle and pause or math.min(pause, 1))
   end

@@ -66,6 +66,31 @@ function Metrics:refusal(status)
   bump(self.refused, ('status="%d"'):format(status))
 end
 
+---What a server refuses by itself is counted as well.
+---@param server table of server.listen
+function Metrics:refusals_of(server)
+  self.server = server
+end
+
+-- Refusals by their labels: those of the handler and those of the server.
+local function refusals(self)
+  local map = {}
+  for labels, count in pairs(self.refused) do map[labels] = count end
+  for status, count in pairs(self.server and self.server:refused() or {}) do
+    local labels = ('status="%d"'):format(status)
+    map[labels] = (map[labels] or 0) + count
+  end
+  return map
+end
+
+---A number that changes when there is something new to tell.
+---@return integer
+function Metrics:mark()
+  local sum = self.reviews
+  for _, count in pairs(refusals(self)) do sum = sum + count end
+  return sum + (self.server and select(2, self.server:refused()) or 0)
+end
+
 ---@param name string
 ---@param help string
 ---@param read fun(): number
@@ -105,7 +130,7 @@ function Metrics:text()
     ("kfhost_policy_reviews_total %d"):format(self.reviews) }
   counter(lines, "kfhost_policy_verdicts_total", "verdicts by policy", self.verdicts)
   counter(lines, "kfhost_policy_stops_total", "handlers that were stopped", self.stops)
-  counter(lines, "kfhost_policy_refused_total", "requests that were no reviews", self.refused)
+  counter(lines, "kfhost_policy_refused_total", "requests that were no reviews", refusals(self))
   local bypasses = {}
   for kind, count in pairs(self.bypasses) do bypasses[('label_on="%s"'):format(kind)] = count end
   counter(lines, "kfhost_policy_bypasses_total", "reviews that a bypass label let through", bypasses)

@@ -3,6 +3,7 @@
 -- Not for what they say (policy.webhooks).
 --   local r = registration.new(client, description, { name=, namespace=, service = true }); r:register(pem)
 
+local certificates = require "policy.serve.certificates"
 local errors = require "errors"
 local hash = require "hash"
 local json = require "json"
@@ -31,20 +32,14 @@ end
 
 -- --- authorities -------------------------------------------------------------------------------------------------
 
-local function pems(text)
-  local list = {}
-  for pem in text:gmatch "%-%-%-%-%-BEGIN CERTIFICATE.-END CERTIFICATE%-%-%-%-%-" do list[#list + 1] = pem .. "\n" end
-  return list
-end
-
 ---The authorities, and the newest of those before that is still valid: what a caBundle is to hold during a change.
 ---@param new string PEM
 ---@param before string? PEM
 ---@return string PEM
 function M.together(new, before)
-  local have, list = {}, pems(new)
+  local have, list = {}, certificates.split(new)
   for _, pem in ipairs(list) do have[x509.parse(pem).fingerprint] = true end
-  for _, pem in ipairs(pems(before or "")) do
+  for _, pem in ipairs(certificates.split(before or "")) do
     local ok, certificate = pcall(x509.parse, pem)
     if ok and not have[certificate.fingerprint] and certificate.not_after > os.time() then
       list[#list + 1] = pem
@@ -56,10 +51,10 @@ end
 
 -- --- making ------------------------------------------------------------------------------------------------------
 
----@param pem string? authorities
+---@param pem string? authorities; "": what there is in caBundle is not ours
 ---@return table[] configurations as they should be
 function Registration:expected(pem)
-  local options, ca = self.options, pem and hash.base64(pem)
+  local options, ca = self.options, pem and pem ~= "" and hash.base64(pem) or nil
   return webhooks.configurations(self.description, { name = options.name, namespace = options.namespace,
     client = function(path)
       if options.url then return { url = options.url .. path, caBundle = ca } end
@@ -91,7 +86,7 @@ function Registration:register(pem, options)
   local done = {}
   for _, configuration in ipairs(self:expected(pem)) do
     local there = self:get(configuration)
-    if there and pem then
+    if there and pem and pem ~= "" then
       local both = hash.base64(M.together(pem, bundle_of(there)))
       for _, webhook in ipairs(configuration.webhooks) do webhook.clientConfig.caBundle = both end
     end
@@ -114,7 +109,7 @@ local function repair(self, configuration, pem)
   if not there then return "deleted" end
   local ca, operations = hash.base64(pem), json.array {}
   for i, webhook in ipairs(there.webhooks or {}) do
-    if webhook.clientConfig.caBundle ~= ca then
+    if pem ~= "" and webhook.clientConfig.caBundle ~= ca then
       local at = ("/webhooks/%d/"):format(i - 1)
       operations[#operations + 1] = { op = "test", path = at .. "name", value = webhook.name }
       operations[#operations + 1] = { op = "add", path = at .. "clientConfig/caBundle", value = ca }
@@ -163,7 +158,7 @@ function Registration:holds(pem)
   for _, configuration in ipairs(self:expected()) do
     local there = self:get(configuration)
     for _, webhook in ipairs(there and there.webhooks or {}) do
-      if webhook.clientConfig.caBundle ~= ca then return false end
+      if pem ~= "" and webhook.clientConfig.caBundle ~= ca then return false end
     end
   end
   return true

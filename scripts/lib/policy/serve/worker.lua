@@ -4,6 +4,7 @@
 
 local answer = require "policy.serve.answer"
 local cache = require "policy.serve.cache"
+local errors = require "errors"
 local json = require "json"
 local metrics = require "policy.serve.metrics"
 local server = require "server"
@@ -19,6 +20,7 @@ local FILES = 4096
 local MEMORY = 2 << 30   -- address space, most of it the cache that is shared and not used
 local MAX_BODY = 8 << 20
 local QUEUE = 64
+local HANDSHAKE_PAUSE = 60 -- seconds between two lines about handshakes that failed
 local CONNECTIONS = FILES - 96 -- the rest is for what a process has anyway
 
 local function wait_for_certificate()
@@ -88,12 +90,13 @@ local function open(set, state, bundle)
   return service
 end
 
--- Takes over what the controller has published since.
-local function follow(set, service, known)
+-- Takes over what the controller has published since. A certificate that OpenSSL does not take changes nothing.
+local function follow(set, service, known, log)
   local text, version = workers.read("certificate", known.certificate)
   if text then
     local bundle = json.decode(text)
-    service:set_certificate(bundle.certificate, bundle.key)
+    local ok, problem = pcall(service.set_certificate, service, bundle.certificate, bundle.key)
+    if not ok then log("the certificate before stays in use: " .. errors.text(problem)) end
     known.certificate = version
   end
   text, version = workers.read("cache", known.cache)
@@ -105,32 +108,53 @@ local function follow(set, service, known)
   end
 end
 
----Serves until it is told to finish. The tests of the policies must pass first.
----@param set policy.Set
----@param options {audit: fun(line: table), queue: integer?} queue: reviews that may wait; more are answered with 503
----@return integer code of the process
-function M.run(set, options)
-  local recorded = metrics.new()
-  local state = { metrics = recorded, audit = options.audit, cache_age = workers.age, queue = options.queue or QUEUE }
-  local bundle, version = wait_for_certificate()
-  local known = { certificate = version, cache = 0, versions = {}, renewals = 0 }
-  announce(set, recorded)
-  local service = open(set, state, bundle)
+local function tell_metrics(set, service, known, recorded)
+  recorded:refusals_of(service)
   recorded:gauge("kfhost_policy_memory_bytes", "memory of the sandboxes", function() return set.box:used() end)
   recorded:counter("kfhost_policy_renewals_total", "sandboxes that began anew because policies kept too much",
     function() return known.renewals end)
+  recorded:counter("kfhost_policy_handshake_failures_total", "TLS handshakes that failed",
+    function() return (select(2, service:refused())) end)
+end
+
+-- Says why handshakes fail: at once, then now and then, however many they are.
+local function tell_handshakes(service, known, log)
+  local _, count, why = service:refused()
+  if count == known.handshakes or task.now() < known.say_again then return end
+  log(("%d TLS handshakes failed, the last one: %s"):format(count - known.handshakes, why))
+  known.handshakes, known.say_again = count, task.now() + HANDSHAKE_PAUSE
+end
+
+-- Once in a while, until it is told to finish.
+local function attend(set, service, known, recorded, log)
+  make_room(set, known)
+  follow(set, service, known, log)
+  tell_handshakes(service, known, log)
+  local mark = recorded:mark()
+  if mark == known.mark then return end
+  known.mark = mark
+  workers.publish("report", recorded:text())
+end
+
+---Serves until it is told to finish. The tests of the policies must pass first.
+---@param set policy.Set
+---@param options {audit: fun(line: table), log: fun(message: string)?, queue: integer?} queue: reviews that may wait;
+---  more are answered with 503
+---@return integer code of the process
+function M.run(set, options)
+  local recorded, log = metrics.new(), options.log or function() end
+  local state = { metrics = recorded, audit = options.audit, cache_age = workers.age, queue = options.queue or QUEUE }
+  local bundle, version = wait_for_certificate()
+  local known = { certificate = version, cache = 0, versions = {}, renewals = 0, handshakes = 0, say_again = 0 }
+  announce(set, recorded)
+  local service = open(set, state, bundle)
+  tell_metrics(set, service, known, recorded)
   workers.lock { files = FILES, memory = MEMORY }
-  follow(set, service, known)
+  follow(set, service, known, log)
   workers.ready()
-  local reviews = -1
   while not workers.draining() do
     task.sleep(TICK)
-    make_room(set, known)
-    follow(set, service, known)
-    if recorded.reviews ~= reviews then
-      reviews = recorded.reviews
-      workers.publish("report", recorded:text())
-    end
+    attend(set, service, known, recorded, log)
   end
   service:drain(GRACE)
   return 0
