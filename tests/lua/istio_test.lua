@@ -58,6 +58,7 @@ local INJECTION = {
   { ENABLED, { job = "x" }, nil, true, "alwaysInjectSelector",
     { policy = "disabled", alwaysInjectSelector = { { matchLabels = { job = "x" } } } } },
   { ENABLED, {}, nil, false, "ignored", { ignored_namespaces = { "team" } } },
+  { ENABLED, { [INJECT] = "true" }, nil, false, "is none", { policy = "sometimes" } },
 }
 
 local WEBHOOKS = manifests("istio-sidecar-injector-webhook")[1]
@@ -258,7 +259,7 @@ local INVALID = {
   { operation {}, "spec.rules[0].to[0].operation", "at least one field" },
   { operation { ports = { "http" } }, "spec.rules[0].to[0].operation.ports[0]", "range" },
   { operation { ports = { "70000" } }, "spec.rules[0].to[0].operation.ports[0]", "range" },
-  { operation { paths = { "/{**}/a" } }, "spec.rules[0].to[0].operation.paths[0]", "last" },
+  { operation { paths = { "/{**}/{*}" } }, "spec.rules[0].to[0].operation.paths[0]", "last" },
   { operation { paths = { "/a{*}" } }, "spec.rules[0].to[0].operation.paths[0]", "literal" },
   { operation { paths = { "/{*}/b*" } }, "spec.rules[0].to[0].operation.paths[0]", "literal" },
   { condition { key = "request.moon", values = { "x" } }, "spec.rules[0].when[0].key", "unknown" },
@@ -423,14 +424,14 @@ test("analyzers find what is wrong, by their codes", function()
     ["an object that does not hold"] = { { object("PeerAuthentication", { mtls = { mode = "ON" } }) }, "IST0106" },
     ["a patch relative to others"] = {
       { envoy_filter { applyTo = "HTTP_FILTER", patch = { operation = "INSERT_BEFORE", value = {} } } },
-      "IST0133 IST0151 IST0155",
+      "IST0133 IST0151",
     },
     ["a patch that adds a route"] = {
       { envoy_filter { applyTo = "HTTP_ROUTE", patch = { operation = "ADD", value = {} } } }, "IST0133 IST0153",
     },
     ["a policy that no plain peer passes, and plain pods"] = {
       { namespace("team", {}), plain_pod(web), istio.build.allow("team", "a", { principals = { "x" } }) },
-      "IST0102 KF001",
+      "IST0102 IST0127 KF001",
     },
     ["a DENY on a TCP port"] = {
       { service("web", { { name = "tcp-db", port = 5432 } }), rules({ to = { { operation = { paths = { "/x" } } } } },

@@ -20,7 +20,8 @@ function Analysis:add(code, severity, object, message, ...)
 end
 
 local PARTS = {
-  "istio.analyze.injection", "istio.analyze.references", "istio.analyze.policies", "istio.analyze.kubeflow",
+  "istio.analyze.injection", "istio.analyze.annotations", "istio.analyze.references", "istio.analyze.routes",
+  "istio.analyze.envoy", "istio.analyze.policies", "istio.analyze.kubeflow",
 }
 
 ---Analyzes objects of one cluster.

@@ -111,6 +111,9 @@ local function decide(namespace_name, pod, config)
   if IGNORED[namespace_name] or has(config.ignored_namespaces, namespace_name) then
     return false, ("namespace %s is ignored"):format(namespace_name)
   end
+  if (config.policy or "enabled") ~= "enabled" and config.policy ~= "disabled" then
+    return false, ("the injector's policy %s is none: it is off"):format(config.policy)
+  end
   local wish, reason = own_wish(metadata)
   if wish ~= nil then return wish, reason end
   local labels = metadata.labels or {}

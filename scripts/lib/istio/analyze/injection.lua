@@ -1,26 +1,66 @@
--- Analyzers of injection: namespaces, pods, annotations. A part of istio.analyze.
+-- Analyzers of injection: namespaces, pods without a proxy, users, images. A part of istio.analyze.
+local authentication = require "istio.authentication"
 local inject = require "istio.inject"
+local json = require "json"
 local read = require "istio.analyze.read"
 
 local M = {}
 
-local SYSTEM = { ["istio-system"] = true }
+local PROXY = "istio-proxy"
+local CONFIG = "istio-sidecar-injector"
 
-function M.namespaces(a)
-  for name, namespace in pairs(a.namespaces) do
-    local labels = read.labels_of(namespace)
-    local injection, revision = labels["istio-injection"], labels["istio.io/rev"]
-    local plain = not injection and not revision and labels["istio.io/dataplane-mode"] ~= "ambient"
-    if plain and not SYSTEM[name] and not inject.IGNORED[name] then
-      a:add("IST0102", "info", namespace, "the namespace is not enabled for Istio injection")
-    elseif injection and revision then
-      a:add("IST0123", "warning", namespace,
-        "the labels istio-injection and istio.io/rev conflict: the first one counts")
+-- --- what the injector is told --------------------------------------------------------------------------------
+
+-- The values of the injector's ConfigMap, of a revision.
+local function values_of(a, revision)
+  local wanted = (not revision or revision == "" or revision == "default") and CONFIG or CONFIG .. "-" .. revision
+  for _, map in ipairs(read.of_kind(a.objects, "ConfigMap")) do
+    if map.metadata.name == wanted then
+      local values = json.try.decode((map.data or {}).values or "")
+      return type(values) == "table" and values or nil
     end
   end
 end
 
-function M.pods(a)
+local function is_by_default(a, revision)
+  if (a.options.injection or {}).enable_namespaces_by_default then return true end
+  local webhook = (values_of(a, revision) or {}).sidecarInjectorWebhook
+  return type(webhook) == "table" and webhook.enableNamespacesByDefault == true
+end
+
+-- --- namespaces -----------------------------------------------------------------------------------------------
+
+-- How many of the ways into the mesh a namespace names.
+local function ways(labels)
+  local count = 0
+  if (labels["istio-injection"] or "") ~= "" then count = count + 1 end
+  if labels["istio.io/rev"] then count = count + 1 end
+  return count, labels["istio.io/dataplane-mode"] == "ambient"
+end
+
+local function check_namespace(a, namespace)
+  local labels = read.labels_of(namespace)
+  local count, ambient = ways(labels)
+  if count == 0 and not ambient then
+    if is_by_default(a, labels["istio.io/rev"]) then
+      a:add("IST0148", "info", namespace, "the namespace is enabled for injection, because that is the default here")
+    else a:add("IST0102", "info", namespace, "the namespace is not enabled for Istio injection") end
+  elseif count == 2 then
+    a:add("IST0123", "warning", namespace, "the labels istio-injection and istio.io/rev conflict: the first one counts")
+  elseif count == 1 and ambient and labels["istio-injection"] ~= "disabled" then
+    a:add("IST0123", "warning", namespace, "the namespace asks for sidecars, and to be ambient: its pods get sidecars")
+  end
+end
+
+function M.namespaces(a)
+  for name, namespace in pairs(a.namespaces) do
+    if not read.is_system(name) then check_namespace(a, namespace) end
+  end
+end
+
+-- --- pods -----------------------------------------------------------------------------------------------------
+
+function M.missing(a)
   for _, pod in ipairs(a.pods) do
     local namespace = a.namespaces[pod.namespace]
     local wanted = namespace and read.labels_of(namespace)["istio-injection"] == "enabled"
@@ -28,79 +68,92 @@ function M.pods(a)
       local yes = inject.would_inject(namespace, pod.pod, a.options.injection)
       if yes then a:add("IST0103", "warning", pod.object, "the pod has no sidecar, though it should have one") end
     end
-    for _, container in ipairs(pod.spec.containers or {}) do
-      local user = (container.securityContext or {}).runAsUser or (pod.spec.securityContext or {}).runAsUser
-      if user == 1337 and container.name ~= "istio-proxy" then
-        a:add("IST0144", "warning", pod.object, "user 1337 is the proxy's own: traffic of container %s passes it by",
-          tostring(container.name))
-      end
-      local auto = container.image == "auto" and namespace
-      if auto and not inject.would_inject(namespace, pod.pod, a.options.injection) then
-        a:add("IST0146", "error", pod.object, "the image auto is replaced by injection only, and there is none")
-      end
-    end
   end
 end
 
-local KNOWN_ANNOTATIONS = {
-  ["sidecar.istio.io/"] = { "inject", "status", "interceptionMode", "proxyCPU", "proxyCPULimit", "proxyMemory",
-    "proxyMemoryLimit", "logLevel", "componentLogLevel", "agentLogLevel", "proxyImage", "proxyImageType",
-    "rewriteAppHTTPProbers", "bootstrapOverride", "userVolume", "userVolumeMount", "nativeSidecar",
-    "statsInclusionPrefixes",
-    "statsInclusionSuffixes", "statsInclusionRegexps", "extraStatTags", "discoveryAddress", "controlPlaneAuthPolicy" },
-  ["traffic.sidecar.istio.io/"] = { "includeOutboundIPRanges", "excludeOutboundIPRanges", "includeInboundPorts",
-    "excludeInboundPorts", "includeOutboundPorts", "excludeOutboundPorts", "excludeInterfaces", "kubevirtInterfaces" },
-  ["readiness.status.sidecar.istio.io/"] = { "initialDelaySeconds", "periodSeconds", "failureThreshold",
-    "applicationPorts" },
-}
-
-local function is_number_list(value)
-  return value == "" or value == "*" or value:find "^%d[%d, ]*$" ~= nil
-end
-
-local ANNOTATION_VALUES = {
-  ["sidecar.istio.io/inject"] = function(v) return v == "true" or v == "false" end,
-  ["sidecar.istio.io/nativeSidecar"] = function(v) return v == "true" or v == "false" end,
-  ["traffic.sidecar.istio.io/includeInboundPorts"] = is_number_list,
-  ["traffic.sidecar.istio.io/excludeInboundPorts"] = is_number_list,
-  ["traffic.sidecar.istio.io/excludeOutboundPorts"] = is_number_list,
-  ["readiness.status.sidecar.istio.io/initialDelaySeconds"] = function(v) return v:find "^%d+$" ~= nil end,
-  ["readiness.status.sidecar.istio.io/periodSeconds"] = function(v) return v:find "^%d+$" ~= nil end,
-  ["readiness.status.sidecar.istio.io/failureThreshold"] = function(v) return v:find "^%d+$" ~= nil end,
-}
-
-local function is_known_annotation(key)
-  for prefix, names in pairs(KNOWN_ANNOTATIONS) do
-    if key:sub(1, #prefix) == prefix then
-      for _, name in ipairs(names) do
-        if key == prefix .. name then return true end
-      end
-      return false
-    end
-  end
-  return true
-end
-
-function M.annotations(a)
+function M.users(a)
+  local message = "user 1337 is the proxy's own: traffic of %s passes it by"
   for _, pod in ipairs(a.pods) do
-    for key, value in pairs(pod.annotations) do
-      local valid = ANNOTATION_VALUES[key]
-      if not is_known_annotation(key) then a:add("IST0108", "warning", pod.object, "unknown annotation %s", key)
-      elseif valid and not valid(tostring(value)) then
-        a:add("IST0125", "warning", pod.object, "the value %q of annotation %s means nothing", tostring(value), key)
-      end
-      if key == "sidecar.istio.io/inject" then
-        a:add("IST0135", "info", pod.object, "the annotation %s is deprecated: use the label", key)
+    if (pod.spec.securityContext or {}).runAsUser == 1337 then
+      a:add("IST0144", "warning", pod.object, message, "the pod")
+    end
+    for _, container in ipairs(pod.spec.containers or {}) do
+      if container.name ~= PROXY and (container.securityContext or {}).runAsUser == 1337 then
+        a:add("IST0144", "warning", pod.object, message, "container " .. tostring(container.name))
       end
     end
   end
-  for _, object in ipairs(a.objects) do
-    for key in pairs((object.metadata or {}).annotations or {}) do
-      local of_pods = key:find "^traffic%.sidecar%.istio%.io/" or key:find "^sidecar%.istio%.io/"
-      if of_pods and object.kind ~= "Pod" then
-        a:add("IST0107", "warning", object, "the annotation %s has no effect here, only on a pod", key)
+end
+
+-- --- images ---------------------------------------------------------------------------------------------------
+
+-- Istio's own webhooks among the objects; nil when there are none, and the usual ones are assumed.
+local function webhooks_of(a)
+  local list = {}
+  for _, configuration in ipairs(read.of_kind(a.objects, "MutatingWebhookConfiguration")) do
+    for _, webhook in ipairs(configuration.webhooks or {}) do
+      if tostring(webhook.name):find "istio%.io$" then list[#list + 1] = webhook end
+    end
+  end
+  return list[1] and { webhooks = list } or nil
+end
+
+function M.auto_images(a)
+  local config = { webhooks = webhooks_of(a) }
+  for key, value in pairs(a.options.injection or {}) do config[key] = config[key] or value end
+  for _, pod in ipairs(a.pods) do
+    local proxy = read.has_proxy(pod)
+    if proxy and proxy.image == "auto" then
+      local namespace = a.namespaces[pod.namespace] or { name = pod.namespace, labels = {} }
+      if pod.object.kind == "Pod" then
+        a:add("IST0147", "error", pod.object, "the image auto is replaced by injection only, and it was not")
+      elseif not inject.would_inject(namespace, pod.pod, config) then
+        a:add("IST0146", "warning", pod.object, "the image auto is replaced by injection only, and there is none")
       end
     end
+  end
+end
+
+-- The image of proxies, as the injector's values say.
+local function image_of(values)
+  local global = type(values.global) == "table" and values.global or {}
+  local image = type(global.proxy) == "table" and global.proxy.image or ""
+  if image:find("/", 1, true) then return image end
+  return ("%s/%s:%s"):format(global.hub or "", image, global.tag or "")
+end
+
+function M.other_images(a)
+  local found = {}
+  for _, pod in ipairs(a.pods) do
+    local namespace = pod.object.kind == "Pod" and a.namespaces[pod.namespace]
+    local labels = namespace and read.labels_of(namespace) or {}
+    local revision = labels["istio.io/rev"] or labels["istio-injection"] == "enabled" and "default" or nil
+    local values = revision and values_of(a, revision)
+    local proxy = read.has_proxy(pod)
+    local own = pod.annotations["sidecar.istio.io/proxyImage"]
+    if values and proxy and (own or "") == "" and proxy.image ~= image_of(values) then
+      found[pod.namespace] = found[pod.namespace] or {}
+      table.insert(found[pod.namespace], pod.object.metadata.name)
+    end
+  end
+  for name, pods in pairs(found) do
+    a:add("IST0158", "warning", a.namespaces[name], "pods run another proxy than the injector gives now: %s",
+      table.concat(pods, ", "))
+  end
+end
+
+-- --- a Sidecar where there are none ---------------------------------------------------------------------------
+
+function M.ambient_sidecars(a)
+  for _, sidecar in ipairs(authentication.of_kind(a.objects, "Sidecar")) do
+    local place, labels = authentication.namespace(sidecar), read.selector_labels(sidecar)
+    local without = false
+    if labels then
+      for _, pod in ipairs(read.workloads(a, place)) do
+        without = without or read.is_ambient_pod(pod) and authentication.selects(labels, pod.labels)
+      end
+    else without = a.namespaces[place] ~= nil and read.is_ambient(a.namespaces[place]) end
+    if without then a:add("IST0167", "warning", sidecar, "it has no effect on ambient pods: they have no sidecar") end
   end
 end
 

@@ -13,12 +13,39 @@ function M.ineffective(a)
       a:add("IST0167", "warning", policy, "with a selector it has no effect in the root namespace")
     end
   end
+end
+
+local BOUND, ROUTED = { "istio.io/WaypointBound" }, { "Accepted", "Programmed", "ResolvedRefs" }
+local WATCHED = { Service = BOUND, ServiceEntry = BOUND, AuthorizationPolicy = { "ZtunnelAccepted",
+  "WaypointAccepted", "istio.io/ZtunnelAccepted", "istio.io/WaypointAccepted" }, Gateway = ROUTED, HTTPRoute = ROUTED,
+  GRPCRoute = ROUTED }
+
+-- Its conditions; a route has those of each parent.
+local function conditions_of(object)
+  local status = object.status or {}
+  local list = table.move(status.conditions or {}, 1, #(status.conditions or {}), 1, {})
+  for _, parent in ipairs(status.parents or {}) do
+    table.move(parent.conditions or {}, 1, #(parent.conditions or {}), #list + 1, list)
+  end
+  return list
+end
+
+local function is_negative(object, condition)
+  local kind = tostring(condition.type)
+  if object.kind == "AuthorizationPolicy" and kind:find "WaypointAccepted$" and condition.reason == "PartiallyInvalid"
+  then return true end
+  for _, watched in ipairs(condition.status == "False" and WATCHED[object.kind] or {}) do
+    if kind == watched then return true end
+  end
+  return false
+end
+
+function M.conditions(a)
   for _, object in ipairs(a.objects) do
-    for _, condition in ipairs((object.status or {}).conditions or {}) do
-      local istio = tostring(object.apiVersion or ""):find "istio%.io/"
-      if istio and condition.status == "False" then
-        a:add("IST0171", "warning", object, "condition %s is False: %s", tostring(condition.type),
-          tostring(condition.message or condition.reason or ""))
+    for _, condition in ipairs(WATCHED[object.kind] and conditions_of(object) or {}) do
+      if is_negative(object, condition) then
+        a:add("IST0171", "warning", object, "condition %s is %s: %s", tostring(condition.type),
+          tostring(condition.status), tostring(condition.message or condition.reason or ""))
       end
     end
   end

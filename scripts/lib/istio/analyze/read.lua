@@ -59,6 +59,45 @@ function M.has_proxy(pod)
   end
 end
 
+local SYSTEM = { ["istio-system"] = true, ["kube-system"] = true, ["kube-public"] = true, ["kube-node-lease"] = true,
+  ["local-path-storage"] = true }
+
+function M.is_system(namespace) return SYSTEM[namespace] == true end
+
+---Whether a namespace's pods are ambient: one that asks for sidecars as well gets these.
+function M.is_ambient(namespace)
+  local labels = M.labels_of(namespace)
+  return labels["istio.io/dataplane-mode"] == "ambient" and labels["istio-injection"] ~= "enabled"
+    and (labels["istio.io/rev"] or "") == ""
+end
+
+function M.is_ambient_pod(pod)
+  return pod.annotations["ambient.istio.io/redirection"] == "enabled"
+end
+
+---The pods of a namespace ("*" = of all); where there are none, the templates that pods are made of.
+function M.workloads(a, place)
+  local pods, templates = {}, {}
+  for _, pod in ipairs(a.pods) do
+    if place == "*" or pod.namespace == place then
+      table.insert(pod.object.kind == "Pod" and pods or templates, pod)
+    end
+  end
+  return pods[1] and pods or templates
+end
+
+---Whether policies of the mesh have an effect on a pod; of a namespace that is not among the objects, it is assumed.
+function M.in_mesh(a, pod)
+  if M.has_proxy(pod) or M.is_ambient_pod(pod) then return true end
+  local wish = pod.labels["sidecar.istio.io/inject"] or pod.annotations["sidecar.istio.io/inject"]
+  if wish then return wish == "true" end
+  local namespace = a.namespaces[pod.namespace]
+  if not namespace then return true end
+  local labels = M.labels_of(namespace)
+  return labels["istio-injection"] == "enabled" or labels["istio.io/rev"] ~= nil
+    or labels["istio.io/dataplane-mode"] == "ambient"
+end
+
 function M.selector_labels(object)
   local spec = object.spec or {}
   if object.kind == "Sidecar" or object.kind == "EnvoyFilter" then return (spec.workloadSelector or {}).labels end

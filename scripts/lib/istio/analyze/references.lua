@@ -1,5 +1,7 @@
 -- Analyzers of what objects refer to: selectors, hosts, services, patches. A part of istio.analyze.
 local authentication = require "istio.authentication"
+local hosts = require "istio.analyze.hosts"
+local inject = require "istio.inject"
 local read = require "istio.analyze.read"
 local validate = require "istio.validate"
 
@@ -14,27 +16,36 @@ function M.schema(a)
   end
 end
 
-function M.sidecars(a)
-  local default, by_pod = {}, {}
-  for _, sidecar in ipairs(authentication.of_kind(a.objects, "Sidecar")) do
+local function by_namespace(sidecars)
+  local default, selecting = {}, {}
+  for _, sidecar in ipairs(sidecars) do
     local place = authentication.namespace(sidecar)
-    local labels = ((sidecar.spec or {}).workloadSelector or {}).labels
-    if not labels then
+    if not (sidecar.spec or {}).workloadSelector then
       default[place] = default[place] or {}
       table.insert(default[place], sidecar)
-    else
-      for _, pod in ipairs(a.pods) do
-        if pod.namespace == place and authentication.selects(labels, pod.labels) then
-          by_pod[pod] = by_pod[pod] or {}
-          table.insert(by_pod[pod], sidecar)
-        end
-      end
-    end
+    elseif next(read.selector_labels(sidecar) or {}) then selecting[#selecting + 1] = sidecar end
   end
+  return default, selecting
+end
+
+function M.sidecars(a)
+  local default, selecting = by_namespace(authentication.of_kind(a.objects, "Sidecar"))
   for place, list in pairs(default) do
     for _, sidecar in ipairs(#list > 1 and list or {}) do
       a:add("IST0111", "error", sidecar, "namespace %s has %d Sidecars without a selector", place, #list)
     end
+  end
+  local by_pod = {}
+  for _, sidecar in ipairs(selecting) do
+    local found = #a.pods == 0 -- nothing is known of pods
+    for _, pod in ipairs(read.workloads(a, authentication.namespace(sidecar))) do
+      if authentication.selects(read.selector_labels(sidecar), pod.labels) then
+        found = true
+        by_pod[pod] = by_pod[pod] or {}
+        table.insert(by_pod[pod], sidecar)
+      end
+    end
+    if not found then a:add("IST0101", "error", sidecar, "no pod of its namespace has the labels that it selects") end
   end
   for pod, list in pairs(by_pod) do
     for _, sidecar in ipairs(#list > 1 and list or {}) do
@@ -43,75 +54,145 @@ function M.sidecars(a)
   end
 end
 
-local SELECTING = { "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "Sidecar", "EnvoyFilter" }
+local SELECTING = { "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "EnvoyFilter" }
+
+-- Whether a policy has a workload; one that selects nothing has all of its namespace, and in the root of the mesh.
+local function has_workload(a, object, labels, root)
+  local place = authentication.namespace(object)
+  if not labels and (place == root or object.kind ~= "AuthorizationPolicy") then return true end
+  for _, pod in ipairs(a.pods) do
+    local here = (place == root or pod.namespace == place) and authentication.selects(labels, pod.labels)
+    if here and (object.kind ~= "AuthorizationPolicy" or read.in_mesh(a, pod)) then return true end
+  end
+  return false
+end
 
 function M.selectors(a)
   if #a.pods == 0 then return end
   local root = a.options.root_namespace or "istio-system"
   for _, kind in ipairs(SELECTING) do
     for _, object in ipairs(authentication.of_kind(a.objects, kind)) do
-      local labels, place, found = read.selector_labels(object), authentication.namespace(object), false
-      for _, pod in ipairs(a.pods) do
-        local here = place == root or pod.namespace == place
-        found = found or (here and authentication.selects(labels, pod.labels))
-      end
-      if labels and next(labels) and not found then
-        a:add("IST0127", "warning", object, "no workload has the labels that it selects")
+      local spec = object.spec or {}
+      local elsewhere = spec.targetRef or #(spec.targetRefs or {}) > 0
+      if not elsewhere and not has_workload(a, object, read.selector_labels(object), root) then
+        a:add("IST0127", "warning", object, "no workload of the mesh has the labels that it selects")
       end
     end
   end
 end
 
-local function known_host(a, host, namespace)
-  local full = authentication.full_name(host, namespace)
-  if full:find("*", 1, true) then return true end
-  local name, place = full:match "^([^.]+)%.([^.]+)%.svc%.cluster%.local$"
-  for _, service in ipairs(read.of_kind(a.objects, "Service")) do
-    if service.metadata.name == name and authentication.namespace(service) == place then return true end
-  end
-  for _, entry in ipairs(read.of_kind(a.objects, "ServiceEntry")) do
-    for _, known in ipairs((entry.spec or {}).hosts or {}) do
-      if require "istio.match".text(known, full) or known == host then return true end
+local function fits_namespace(pattern, name)
+  return pattern:lower() == name:lower() or require "istio.match".text(pattern, name)
+end
+
+-- Namespaces that an AuthorizationPolicy names and that are not there.
+function M.namespaces(a)
+  if next(a.namespaces) == nil then return end
+  for _, policy in ipairs(authentication.of_kind(a.objects, "AuthorizationPolicy")) do
+    for _, rule in ipairs((policy.spec or {}).rules or {}) do
+      for _, from in ipairs(rule.from or {}) do
+        for _, field in ipairs { "namespaces", "notNamespaces" } do
+          for _, pattern in ipairs((from.source or {})[field] or {}) do
+            local found = pattern == "*"
+            for name in pairs(a.namespaces) do found = found or fits_namespace(pattern, name) end
+            if not found then a:add("IST0101", "error", policy, "there is no namespace %s", pattern) end
+          end
+        end
+      end
     end
   end
-  return false
+end
+
+local UNVERIFIED = "TLS mode %s without caCertificates: nobody verifies the server%s"
+
+local function check_tls(a, rule, tls, code, where)
+  local mode = (tls or {}).mode
+  if mode ~= "SIMPLE" and mode ~= "MUTUAL" then return end
+  -- The credential is read where a workload is selected, and brings the authority along.
+  local credential = (tls.credentialName or "") ~= "" and next((rule.spec.workloadSelector or {}).matchLabels or {})
+  if (tls.caCertificates or "") == "" and not credential then
+    a:add(code, "warning", rule, UNVERIFIED, mode, where)
+  end
+end
+
+local TOPOLOGY = { "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone" }
+
+-- The labels of a pod, and those that it has of its node.
+local function labels_on_node(a, pod)
+  local labels = {}
+  for key, value in pairs(pod.labels) do labels[key] = value end
+  for _, node in ipairs(read.of_kind(a.objects, "Node")) do
+    if node.metadata.name == pod.spec.nodeName then
+      labels["kubernetes.io/hostname"] = node.metadata.name
+      for _, key in ipairs(TOPOLOGY) do labels[key] = read.labels_of(node)[key] or labels[key] end
+    end
+  end
+  return labels
+end
+
+local function check_subsets(a, rule)
+  if #a.pods == 0 then return end
+  for _, subset in ipairs(rule.spec.subsets or {}) do
+    local found = false
+    for _, pod in ipairs(read.workloads(a, "*")) do
+      found = found or authentication.selects(subset.labels, labels_on_node(a, pod))
+    end
+    if not found then a:add("IST0173", "error", rule, "subset %s selects no pod", tostring(subset.name)) end
+  end
 end
 
 function M.destinations(a)
+  local services = #read.of_kind(a.objects, "Service") > 0
   for _, rule in ipairs(authentication.of_kind(a.objects, "DestinationRule")) do
-    local host = (rule.spec or {}).host
-    local services = #read.of_kind(a.objects, "Service") > 0
-    if services and host and not known_host(a, host, authentication.namespace(rule)) then
-      a:add("IST0174", "warning", rule, "there is no service for the host %s", host)
-    end
-    local tls = ((rule.spec or {}).trafficPolicy or {}).tls or {}
-    if tls.mode == "SIMPLE" and (tls.caCertificates or "") == "" and (tls.credentialName or "") == "" then
-      a:add("IST0128", "warning", rule, "TLS without a certificate authority: nobody verifies the server")
+    local spec = rule.spec or {}
+    local known = not services or not spec.host or hosts.find(a, spec.host, authentication.namespace(rule))
+    if not known then a:add("IST0174", "warning", rule, "there is no service for the host %s", spec.host)
+    else check_subsets(a, rule) end
+    check_tls(a, rule, (spec.trafficPolicy or {}).tls, "IST0128", "")
+    for _, level in ipairs((spec.trafficPolicy or {}).portLevelSettings or {}) do
+      check_tls(a, rule, level.tls, "IST0129", (" on port %s"):format(tostring((level.port or {}).number)))
     end
   end
 end
 
-local PROTOCOLS = { "http", "http2", "https", "grpc", "grpc-web", "tcp", "tls", "mongo", "mysql", "redis", "udp" }
+local PROTOCOLS = { "http", "http2", "https", "grpc", "grpc-web", "tcp", "tls", "mongo", "mysql", "redis", "udp",
+  "hbone" }
+local WELL_KNOWN = { [25] = true, [53] = true, [3306] = true, [27017] = true } -- the server speaks first: TCP
 
-local function names_protocol(port)
-  if port.appProtocol then return true end
+local function is_protocol(name)
+  name = name:lower()
   for _, protocol in ipairs(PROTOCOLS) do
-    local name = port.name or ""
     if name == protocol or name:sub(1, #protocol + 1) == protocol .. "-" then return true end
   end
   return false
 end
 
+local APP_PROTOCOLS = { ["kubernetes.io/h2c"] = true, ["kubernetes.io/ws"] = true, ["kubernetes.io/wss"] = true }
+
+local function names_protocol(port)
+  if port.protocol == "UDP" then return true end
+  local said = port.appProtocol or ""
+  if said ~= "" then return is_protocol(said) or APP_PROTOCOLS[said] == true end
+  return is_protocol(port.name or "") or (port.name or "") == "" and WELL_KNOWN[port.port] == true
+end
+
 function M.services(a)
   for _, service in ipairs(read.of_kind(a.objects, "Service")) do
-    for _, port in ipairs((service.spec or {}).ports or {}) do
-      if not names_protocol(port) and port.protocol ~= "UDP" then
+    local external = (service.spec or {}).type == "ExternalName"
+    local skipped = read.is_system(authentication.namespace(service))
+    for _, port in ipairs(not skipped and (service.spec or {}).ports or {}) do
+      if external and (port.name == "tcp" or not names_protocol(port)) then
+        a:add("IST0150", "warning", service, "port %s of an ExternalName service: the proxy may not pass TCP on",
+          tostring(port.name or port.port))
+      elseif not names_protocol(port) then
         a:add("IST0118", "info", service, "port %s (%s) names no protocol: it is guessed", tostring(port.name or ""),
           tostring(port.port))
       end
     end
   end
 end
+
+-- --- webhooks -----------------------------------------------------------------------------------------------------
 
 function M.webhooks(a)
   local services = read.of_kind(a.objects, "Service")
@@ -132,26 +213,65 @@ function M.webhooks(a)
   end
 end
 
--- --- EnvoyFilter ---------------------------------------------------------------------------------------------------
+-- --- webhooks of several installations ----------------------------------------------------------------------------
 
-function M.envoy_filters(a)
-  for _, filter in ipairs(authentication.of_kind(a.objects, "EnvoyFilter")) do
-    for i, entry in ipairs((filter.spec or {}).configPatches or {}) do
-      local operation, where = (entry.patch or {}).operation, ("patch %d"):format(i)
-      local relative = operation == "INSERT_BEFORE" or operation == "INSERT_AFTER" or operation == "REPLACE"
-      local of_routes = entry.applyTo == "ROUTE_CONFIGURATION" or entry.applyTo == "HTTP_ROUTE"
-      if relative and (filter.spec.priority or 0) == 0 then
-        a:add("IST0151", "warning", filter, "%s is relative to others (%s), and there is no priority", where, operation)
+local REVISION, INJECTION, POD = "istio.io/rev", "istio-injection", "sidecar.istio.io/inject"
+
+local function revisions_in(selector, found)
+  local direct = ((selector or {}).matchLabels or {})[REVISION]
+  if direct then found[direct] = true end
+  for _, expression in ipairs((selector or {}).matchExpressions or {}) do
+    for _, value in ipairs(expression.key == REVISION and expression.values or {}) do found[value] = true end
+  end
+end
+
+-- The injectors among the objects, each webhook with its configuration, and the revisions that they speak of.
+local function injectors(a)
+  local list, revisions = {}, {}
+  for _, configuration in ipairs(read.of_kind(a.objects, "MutatingWebhookConfiguration")) do
+    local own, found = false, { }
+    if read.labels_of(configuration)[REVISION] then found[read.labels_of(configuration)[REVISION]] = true end
+    for _, webhook in ipairs(configuration.webhooks or {}) do
+      own = own or tostring(webhook.name):find "istio%.io$" ~= nil
+      revisions_in(webhook.namespaceSelector, found)
+      revisions_in(webhook.objectSelector, found)
+    end
+    for _, webhook in ipairs((own or next(found)) and configuration.webhooks or {}) do
+      list[#list + 1] = { configuration = configuration, webhook = webhook }
+    end
+    for revision in pairs(found) do revisions[revision] = true end
+  end
+  return list, revisions
+end
+
+-- All labels that decide: each value of one key, without a revision and with each.
+local function label_sets(key, values, revisions)
+  local sets = {}
+  for _, value in ipairs { false, table.unpack(values) } do
+    sets[#sets + 1] = { [key] = value or nil }
+    for revision in pairs(revisions) do sets[#sets + 1] = { [key] = value or nil, [REVISION] = revision } end
+  end
+  return sets
+end
+
+-- No pod may be injected twice.
+function M.overlaps(a)
+  local list, revisions = injectors(a)
+  local pods, told = label_sets(POD, { "true", "false" }, revisions), {}
+  for _, namespace in ipairs(label_sets(INJECTION, { "enabled", "disabled" }, revisions)) do
+    for _, pod in ipairs(pods) do
+      local matching = {}
+      for _, one in ipairs(list) do
+        local fits = inject.selects(one.webhook.namespaceSelector, namespace)
+          and inject.selects(one.webhook.objectSelector, pod)
+        if fits then matching[#matching + 1] = one end
       end
-      if operation == "REPLACE" and entry.applyTo ~= "HTTP_FILTER" and entry.applyTo ~= "NETWORK_FILTER" then
-        a:add("IST0152", "error", filter, "%s: REPLACE is for HTTP_FILTER and NETWORK_FILTER only", where)
-      elseif operation == "ADD" and of_routes then
-        a:add("IST0153", "error", filter, "%s: ADD has no effect on %s", where, entry.applyTo)
-      elseif operation == "REMOVE" and of_routes then
-        a:add("IST0154", "error", filter, "%s: REMOVE has no effect on %s", where, entry.applyTo)
-      end
-      if relative and not ((entry.match or {}).listener or (entry.match or {}).routeConfiguration) then
-        a:add("IST0155", "warning", filter, "%s is relative to others and names none", where)
+      for _, one in ipairs(#matching > 1 and matching or {}) do
+        if not told[one] then
+          a:add("IST0139", "error", one.configuration, "webhook %s overlaps with others: a pod may be injected twice",
+            tostring(one.webhook.name))
+        end
+        told[one] = true
       end
     end
   end

@@ -29,7 +29,23 @@ end
 -- --- tokens ----------------------------------------------------------------------------------------------------
 
 local function is_url(text)
-  return text:find "^https?://[^/%s]+" ~= nil
+  local authority = text:match "^https?://([^/%s?#]+)"
+  if not authority then return false end
+  local port = authority:match ":([^%]:]*)$"
+  return port == nil or port:find "^%d+$" ~= nil and tonumber(port) <= 65535
+end
+
+local UNITS = { ns = 1e-9, us = 1e-6, ["µs"] = 1e-6, ms = 1e-3, s = 1, m = 60, h = 3600 }
+
+-- The seconds of a duration, "1h2m3.5s"; nil for what is none.
+local function seconds_of(text)
+  local total, rest = 0, tostring(text)
+  while rest ~= "" do
+    local number, unit, more = rest:match "^([%d.]+)([^%d.]+)(.*)$"
+    if not number or not UNITS[unit] or not tonumber(number) then return nil end
+    total, rest = total + tonumber(number) * UNITS[unit], more
+  end
+  return text ~= "" and total or nil
 end
 
 local PRIVATE = { "d", "p", "q", "dp", "dq", "qi", "k" }
@@ -60,6 +76,7 @@ local function check_places(checker, path, rule)
   check_names(checker, path .. ".fromParams", rule.fromParams, "location query must be non-empty string")
   check_names(checker, path .. ".fromCookies", rule.fromCookies, "cookie name must be non-empty string")
   check_names(checker, path .. ".audiences", rule.audiences, "audience must be non-empty string")
+  check_names(checker, path .. ".spaceDelimitedClaims", rule.spaceDelimitedClaims, "claim must be non-empty string")
 end
 
 local function check_outputs(checker, path, rule)
@@ -85,13 +102,22 @@ local function check_jwt_rule(checker, path, rule)
     checker:error(path .. ".jwksUri", "url must have scheme http:// or https://")
   end
   if (rule.jwks or "") ~= "" then check_keys(checker, path .. ".jwks", rule.jwks) end
+  local timeout = rule.timeout and (seconds_of(rule.timeout) or 0)
+  if timeout and timeout < 0.001 then
+    checker:error(path .. ".timeout", "must be a valid duration greater than 1ms")
+  end
+  checker:one_of(path .. ".presence", rule.presence, { "UNSET", "UNSPECIFIED", "OPTIONAL", "REQUIRED" })
   check_places(checker, path, rule)
   check_outputs(checker, path, rule)
 end
 
 ---@param checker istio.Checker
 ---@param spec table
-function M.RequestAuthentication(checker, spec)
+---@param object table
+function M.RequestAuthentication(checker, spec, object)
+  if ((object.metadata or {}).annotations or {})["istio.io/dry-run"] then
+    checker:error("metadata.annotations[istio.io/dry-run]", "a dry run is for AuthorizationPolicy only")
+  end
   checker:targeting(spec)
   for i, rule in ipairs(spec.jwtRules or {}) do
     check_jwt_rule(checker, ("spec.jwtRules[%d]"):format(i - 1), rule)

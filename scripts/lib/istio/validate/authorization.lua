@@ -28,13 +28,15 @@ local function check_ports(checker, path, values)
   for i, value in ipairs(values) do checker:port(("%s[%d]"):format(path, i - 1), value) end
 end
 
--- {*} and {**} are whole segments, the second one is the last; other braces and stars have no place beside them.
+-- {*} and {**} are whole segments, and none of them follows the second one. Beside them all is literal; braces have no
+-- other meaning anywhere.
 local function template_problem(value)
-  local seen_rest = false
+  local is_template, seen_rest = match.is_template(value), false
   for segment in value:gmatch "[^/]+" do
-    if seen_rest then return "{**} must be the last operator" end
+    local operator = segment == "{*}" or segment == "{**}"
+    if operator and seen_rest then return "{**} is not the last operator in path template" end
     if segment == "{**}" then seen_rest = true
-    elseif segment ~= "{*}" and segment:find "[{}*]" then
+    elseif not operator and (segment:find "[{}]" or is_template and segment:find "[^%w%-._~%%!$&'()+,;:@=]") then
       return "the segment " .. segment .. " is no literal, {*} or {**}"
     end
   end
@@ -44,7 +46,7 @@ local function check_paths(checker, path, values)
   for i, value in ipairs(values) do
     local place = ("%s[%d]"):format(path, i - 1)
     if value == "" then checker:error(place, "empty value not allowed")
-    elseif match.is_template(value) then
+    else
       local problem = template_problem(value)
       if problem then checker:error(place, "invalid or unsupported path %s: %s", value, problem) end
     end
@@ -142,7 +144,7 @@ local function check_condition(checker, path, condition, custom)
   end
   local check = VALUE_CHECKS[key]
   for _, field in ipairs { "values", "notValues" } do
-    if check and condition[field] then check(checker, path .. "." .. field, condition[field]) end
+    if condition[field] then (check or check_texts)(checker, path .. "." .. field, condition[field]) end
   end
 end
 
@@ -187,10 +189,23 @@ local function check_rule(checker, path, rule, action)
   if action == "DENY" then warn_of_tcp(checker, path, rule) end
 end
 
+local BOOLEANS = { ["true"] = true, ["false"] = true, ["1"] = true, ["0"] = true, t = true, f = true, T = true,
+  F = true, True = true, False = true, TRUE = true, FALSE = true }
+
+local function check_dry_run(checker, object, action)
+  local said = ((object.metadata or {}).annotations or {})["istio.io/dry-run"]
+  if said == nil then return end
+  local path = "metadata.annotations[istio.io/dry-run]"
+  if not BOOLEANS[said] then checker:error(path, "%s is neither true nor false", tostring(said))
+  elseif action ~= "ALLOW" and action ~= "DENY" then checker:error(path, "a dry run is not for action %s", action) end
+end
+
 ---@param checker istio.Checker
 ---@param spec table
-function M.AuthorizationPolicy(checker, spec)
+---@param object table
+function M.AuthorizationPolicy(checker, spec, object)
   local action = spec.action or "ALLOW"
+  check_dry_run(checker, object, action)
   checker:targeting(spec)
   checker:one_of("spec.action", action, { "ALLOW", "DENY", "AUDIT", "CUSTOM" })
   if action == "CUSTOM" then

@@ -1,5 +1,4 @@
--- Rules for Sidecar, EnvoyFilter and the TLS of DestinationRule. A part of istio.validate.
-local regex = require "regex"
+-- Rules for DestinationRule. A part of istio.validate.
 
 local M = {}
 
@@ -56,17 +55,71 @@ end
 local FIELDS = { "loadBalancer", "connectionPool", "outlierDetection", "tls", "portLevelSettings", "tunnel",
   "proxyProtocol", "retryBudget" }
 
+local function check_warmup(checker, path, warmup)
+  if not warmup then return end
+  if not is_set(warmup.duration) then checker:error(path .. ".duration", "a warm-up needs a duration") end
+  local least, aggression = tonumber(warmup.minimumPercent), tonumber(warmup.aggression)
+  if least and (least < 0 or least > 100) then checker:error(path .. ".minimumPercent", "must be within 0..100") end
+  if aggression and aggression < 1 then checker:error(path .. ".aggression", "must be at least 1.0") end
+end
+
+local function check_balancer(checker, path, balancer)
+  if not balancer then return end
+  check_warmup(checker, path .. ".warmup", balancer.warmup)
+  local hash = balancer.consistentHash
+  if balancer.simple and hash then checker:error(path, "only one of simple or consistentHash can be set") end
+  local cookie = hash and hash.httpCookie
+  if cookie and not is_set(cookie.name) then checker:error(path .. ".consistentHash.httpCookie.name", "is required") end
+end
+
+local function check_percent(checker, path, value)
+  local number = tonumber(value)
+  if number and (number < 0 or number > 100) then checker:error(path, "must be within 0..100") end
+end
+
+local function check_outliers(checker, path, outliers)
+  if not outliers then return end
+  if outliers.consecutiveErrors then checker:warning(path .. ".consecutiveErrors", "is deprecated") end
+  if outliers.consecutiveLocalOriginFailures and not outliers.splitExternalLocalOriginErrors then
+    checker:error(path .. ".consecutiveLocalOriginFailures", "needs splitExternalLocalOriginErrors: true")
+  end
+  check_percent(checker, path .. ".maxEjectionPercent", outliers.maxEjectionPercent)
+  check_percent(checker, path .. ".minHealthPercent", outliers.minHealthPercent)
+end
+
+---@param checker istio.Checker
+---@param path string
+---@param pool table?
+function M.check_pool(checker, path, pool)
+  if not pool then return end
+  if not pool.tcp and not pool.http then checker:error(path, "connection pool must have at least one field") end
+  for part, names in pairs { tcp = { "maxConnections" }, http = { "http1MaxPendingRequests", "http2MaxRequests",
+    "maxRequestsPerConnection", "maxRetries", "maxConcurrentStreams" } } do
+    for _, name in ipairs(names) do
+      local number = tonumber((pool[part] or {})[name])
+      if number and number < 0 then checker:error(("%s.%s.%s"):format(path, part, name), "must be non-negative") end
+    end
+  end
+end
+
+local function check_settings(checker, path, policy)
+  check_tls(checker, path .. ".tls", policy.tls)
+  check_balancer(checker, path .. ".loadBalancer", policy.loadBalancer)
+  check_outliers(checker, path .. ".outlierDetection", policy.outlierDetection)
+  M.check_pool(checker, path .. ".connectionPool", policy.connectionPool)
+end
+
 local function check_traffic(checker, path, policy)
   if not policy then return end
   local any = false
   for _, name in ipairs(FIELDS) do any = any or policy[name] ~= nil end
   if not any then checker:error(path, "traffic policy must have at least one field") end
-  check_tls(checker, path .. ".tls", policy.tls)
+  check_settings(checker, path, policy)
   for i, level in ipairs(policy.portLevelSettings or {}) do
     local place = ("%s.portLevelSettings[%d]"):format(path, i - 1)
     if not level.port then checker:error(place .. ".port", "port is required")
     else checker:port(place .. ".port.number", level.port.number) end
-    check_tls(checker, place .. ".tls", level.tls)
+    check_settings(checker, place, level)
   end
 end
 
@@ -75,7 +128,7 @@ end
 function M.DestinationRule(checker, spec)
   if not is_set(spec.host) then checker:error("spec.host", "host is required")
   elseif not is_host(spec.host) then checker:error("spec.host", "%s is no name of a host", spec.host) end
-  checker:labels("spec.workloadSelector.matchLabels", (spec.workloadSelector or {}).matchLabels)
+  checker:selector("spec.workloadSelector", spec.workloadSelector, "matchLabels")
   check_traffic(checker, "spec.trafficPolicy", spec.trafficPolicy)
   local seen = {}
   for i, subset in ipairs(spec.subsets or {}) do
@@ -103,120 +156,6 @@ function M.check_export(checker, list)
   end
 end
 
--- --- Sidecar -------------------------------------------------------------------------------------------------
-
-local function check_egress_host(checker, path, host, seen)
-  local namespace, name = host:match "^([^/]*)/([^/]*)$"
-  if not namespace or namespace == "" or name == "" then
-    return checker:error(path, "%s is not of the form NAMESPACE/DNSNAME", host)
-  end
-  local known = namespace == "*" or namespace == "." or namespace == "~"
-  if not known and not namespace:find "^[a-z0-9][-a-z0-9]*$" then
-    checker:error(path, "%s is no namespace", namespace)
-  end
-  if namespace == "~" and name ~= "*" then checker:error(path, "~ stands for no host: only ~/* means something") end
-  if not is_host(name) then checker:error(path, "%s is no name of a host", name) end
-  if seen[host] then checker:warning(path, "%s is there twice", host) end
-  seen[host] = true
-end
-
-local function check_egress(checker, spec)
-  local portless, seen = nil, {}
-  for i, egress in ipairs(spec.egress or {}) do
-    local path = ("spec.egress[%d]"):format(i - 1)
-    if egress.port then checker:port(path .. ".port.number", egress.port.number)
-    elseif portless then checker:error(path, "only one egress listener may have no port") else portless = i end
-    if #(egress.hosts or {}) == 0 then checker:error(path .. ".hosts", "an egress listener needs a host") end
-    for k, host in ipairs(egress.hosts or {}) do
-      check_egress_host(checker, ("%s.hosts[%d]"):format(path, k - 1), host, seen)
-    end
-    checker:one_of(path .. ".captureMode", egress.captureMode, { "DEFAULT", "IPTABLES", "NONE" })
-  end
-  if portless and portless ~= #spec.egress then
-    checker:error("spec.egress", "the egress listener without a port must be the last one")
-  end
-  if seen["*/*"] and next(seen, next(seen)) ~= nil then
-    checker:warning("spec.egress", "*/* takes in all other hosts")
-  end
-end
-
----@param checker istio.Checker
----@param spec table
-function M.Sidecar(checker, spec)
-  checker:labels("spec.workloadSelector.labels", (spec.workloadSelector or {}).labels)
-  local seen = {}
-  for i, ingress in ipairs(spec.ingress or {}) do
-    local path = ("spec.ingress[%d]"):format(i - 1)
-    local number = (ingress.port or {}).number
-    if checker:port(path .. ".port.number", number) then
-      if seen[number] then checker:error(path .. ".port.number", "port %d is there twice", number) end
-      seen[number] = true
-    end
-    local endpoint = ingress.defaultEndpoint or ""
-    if endpoint ~= "" and not endpoint:find "^unix://" and not endpoint:find "^[%d.]*:%d+$"
-      and not endpoint:find "^%[[%x:]*%]:%d+$" then
-      checker:error(path .. ".defaultEndpoint", "%s is none of 127.0.0.1:PORT, 0.0.0.0:PORT, unix://PATH", endpoint)
-    end
-  end
-  check_egress(checker, spec)
-  local mode = (spec.outboundTrafficPolicy or {}).mode
-  checker:one_of("spec.outboundTrafficPolicy.mode", mode, { "REGISTRY_ONLY", "ALLOW_ANY" })
-end
-
--- --- EnvoyFilter -----------------------------------------------------------------------------------------------
-
-local APPLY_TO = { "LISTENER", "FILTER_CHAIN", "NETWORK_FILTER", "HTTP_FILTER", "ROUTE_CONFIGURATION", "VIRTUAL_HOST",
-  "HTTP_ROUTE", "CLUSTER", "EXTENSION_CONFIG", "BOOTSTRAP", "LISTENER_FILTER" }
-local OPERATIONS = { "MERGE", "ADD", "REMOVE", "INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST", "REPLACE" }
-
--- Which part of `match` a patch may use.
-local MATCH_OF = {
-  LISTENER = "listener", FILTER_CHAIN = "listener", NETWORK_FILTER = "listener", HTTP_FILTER = "listener",
-  LISTENER_FILTER = "listener", ROUTE_CONFIGURATION = "routeConfiguration", VIRTUAL_HOST = "routeConfiguration",
-  HTTP_ROUTE = "routeConfiguration", CLUSTER = "cluster",
-}
-
-local function check_match(checker, path, patch)
-  local wanted = MATCH_OF[patch.applyTo]
-  for _, name in ipairs { "listener", "routeConfiguration", "cluster" } do
-    if (patch.match or {})[name] and wanted and name ~= wanted then
-      checker:error(path .. ".match." .. name, "applyTo %s cannot be matched by %s", patch.applyTo, name)
-    end
-  end
-  local version = ((patch.match or {}).proxy or {}).proxyVersion
-  if is_set(version) and not regex.try.compile(version) then
-    checker:error(path .. ".match.proxy.proxyVersion", "invalid regex: %s", version)
-  end
-end
-
-local function check_patch(checker, path, patch)
-  if not is_set(patch.applyTo) then checker:error(path .. ".applyTo", "missing applyTo")
-  else checker:one_of(path .. ".applyTo", patch.applyTo, APPLY_TO) end
-  if not patch.patch then return checker:error(path .. ".patch", "missing patch") end
-  local operation = patch.patch.operation
-  if not is_set(operation) then checker:error(path .. ".patch.operation", "missing patch operation")
-  else checker:one_of(path .. ".patch.operation", operation, OPERATIONS) end
-  if operation ~= "REMOVE" and patch.patch.value == nil then
-    checker:error(path .. ".patch.value", "missing patch value for non-remove operation")
-  end
-  local config = type(patch.patch.value) == "table" and patch.patch.value.typed_config
-  if type(config) == "table" and not is_set(config["@type"]) then
-    checker:error(path .. ".patch.value.typed_config", "a typed_config needs @type")
-  end
-  check_match(checker, path, patch)
-end
-
----@param checker istio.Checker
----@param spec table
-function M.EnvoyFilter(checker, spec)
-  checker:warning("spec", "EnvoyFilter exposes internal implementation details that may change at any time")
-  if spec.workloadSelector and #(spec.targetRefs or {}) > 0 then
-    checker:error("spec", "only one of targetRefs or workloadSelector can be set")
-  end
-  checker:labels("spec.workloadSelector.labels", (spec.workloadSelector or {}).labels)
-  for i, patch in ipairs(spec.configPatches or {}) do
-    check_patch(checker, ("spec.configPatches[%d]"):format(i - 1), patch)
-  end
-end
+M.is_host = is_host
 
 return M
