@@ -17,6 +17,7 @@ local M = {}
 ---@field endpoint string
 ---@field how string where the endpoint is known from
 ---@field namespace string?
+---@field api "v2beta1"|"v1beta1"|nil what the server has; nil before it mattered
 ---@field options table
 ---@field transport fun(request: table): table
 ---@field pipelines table
@@ -66,11 +67,10 @@ end
 
 ---Sends JSON and returns the object that comes back.
 ---@param method string
----@param path string "/apis/v2beta1/runs"
----@param options {query: table?, body: table?, timeout: any}?
+---@param path string as it is
+---@param options {query: table?, body: table?, timeout: any}
 ---@return table # raises what the server, or a proxy in front of it, refuses
-function Client:request(method, path, options)
-  options = options or {}
+function Client:ask(method, path, options)
   local sent = { timeout = options.timeout, headers = { Accept = "application/json" } }
   if options.body then
     sent.body = json.encode(options.body)
@@ -78,6 +78,32 @@ function Client:request(method, path, options)
   end
   local response, request = self:send(method, path .. query.encode(options.query or {}), sent)
   return reply.value(response, request)
+end
+
+-- Whether a server that knows no such path has the older API alone.
+local function is_older(client, problem)
+  if client.api or problem.status ~= 404 or problem.code == "NotFound" and problem.message ~= "Not Found" then
+    return false
+  end
+  local asked = errors.try(client)
+  if asked:ask("GET", "/apis/v2beta1/healthz", {}) then client.api = "v2beta1"
+  elseif asked:ask("GET", "/apis/v1beta1/healthz", {}) then client.api = "v1beta1" end
+  return client.api == "v1beta1"
+end
+
+---Sends JSON and returns the object that comes back; asks a server that has only v1beta1 in that API's words.
+---@param method string
+---@param path string "/apis/v2beta1/runs"
+---@param options {query: table?, body: table?, timeout: any}?
+---@return table # raises what the server, or a proxy in front of it, refuses; "Unsupported" for what v1beta1 lacks
+function Client:request(method, path, options)
+  options = options or {}
+  if self.api ~= "v1beta1" then
+    local answer, problem = errors.try(self):ask(method, path, options)
+    if answer then return answer end
+    if not is_older(self, problem) then error(problem, 0) end
+  end
+  return require "kfp.client.older".request(self, method, path, options)
 end
 
 ---What the server says of itself.
@@ -122,8 +148,9 @@ end
 
 ---Connects; nothing is sent before the first call, but for a login at Dex.
 ---@param options table? endpoint, namespace, token_file | token | cookie | user | dex {user, password, connector},
----  context (of a kubeconfig), kube (a client, for diagnose), timeout, tries (of a question; 4), ca, insecure,
----  transport (a function request -> response, for tests)
+---  context (of a kubeconfig), kube (a client, for diagnose), timeout, tries (of a question; 4), ca, insecure, api
+---  ("v1beta1" for a server that is known to have no other; else it is found out), transport (a function request ->
+---  response, for tests)
 ---@return kfp.Client # raises "Auth"
 function M.connect(options)
   local given = {}
@@ -135,7 +162,7 @@ function M.connect(options)
   local place, how = endpoint.find(given, environment)
   local client = setmetatable({
     endpoint = place, how = how, options = given, transport = given.transport or default_transport(given),
-    namespace = given.namespace or context.namespace or endpoint.pod_namespace(),
+    namespace = given.namespace or context.namespace or endpoint.pod_namespace(), api = given.api,
   }, Client)
   if not place then client.transport, client.endpoint = endpoint.through_kubernetes(given) end
   if given.dex then client.jar = auth.login(client, given.dex) end

@@ -127,13 +127,25 @@ function M.logs(runs, id, step, options)
   return read_log(runs, id, entry.node)
 end
 
----The metrics that the steps of a run printed for us.
+-- Metrics that were reported to an older server, which keeps them with the run.
+local function reported(run, tasks)
+  local names, list = {}, {}
+  for _, entry in ipairs(tasks) do names[entry.node or ""] = entry.name end
+  for i, metric in ipairs(run.metrics or {}) do
+    list[i] = { task = names[metric.node_id] or metric.node_id, name = metric.name, value = metric.number_value }
+  end
+  return list
+end
+
+---The metrics that the steps of a run printed for us; else those that an older server was told.
 ---@param runs table
 ---@param id string
----@return {task: string, name: string, value: number, step: integer?, time: string?}[] metrics, string source
+---@return {task: string, name: string, value: number, step: integer?, time: string?}[] metrics
+---@return "logs"|"run" source
 function M.metrics(runs, id)
-  local list = {}
-  for _, entry in ipairs(M.tasks(runs, id)) do
+  local run, list = runs:get(id), {}
+  local tasks = M.tasks(runs, run)
+  for _, entry in ipairs(tasks) do
     local text = entry.node and errors.try { read = read_log }.read(runs, id, entry.node) or ""
     for line in text:gmatch "KFHOST%-METRIC (%b{})" do
       local metric = json.try.decode(line)
@@ -143,6 +155,7 @@ function M.metrics(runs, id)
       end
     end
   end
+  if #list == 0 and run.metrics then return reported(run, tasks), "run" end
   return list, "logs"
 end
 

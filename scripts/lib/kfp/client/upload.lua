@@ -3,6 +3,7 @@ local errors = require "errors"
 local hash = require "hash"
 local query = require "kfp.client.query"
 local reply = require "kfp.client.reply"
+local yaml = require "yaml"
 
 local M = {}
 
@@ -19,13 +20,23 @@ function M.form(name, text)
 end
 
 local function text_of(ir)
-  return type(ir) == "string" and ir or require "yaml".encode(ir)
+  return type(ir) == "string" and ir or yaml.encode(ir)
+end
+
+-- A workflow of Argo's, which is what KFP 1 ran.
+local function is_workflow(document)
+  return tostring(document.apiVersion or ""):find "^argoproj%.io/" ~= nil
 end
 
 local function name_of(ir, options)
   if options.name then return options.name end
-  local decoded = type(ir) == "string" and require "kfp".decode(ir) or ir
-  return decoded.pipelineInfo.name
+  local decoded = type(ir) == "string" and yaml.try.decode_all(ir, { letters_are_texts = true }) or { ir }
+  for _, document in ipairs(decoded or {}) do
+    local info, metadata = document.pipelineInfo, document.metadata
+    if info then return info.name end
+    if metadata and is_workflow(document) then return metadata.name or metadata.generateName:gsub("%-$", "") end
+  end
+  return require "kfp".decode(ir).pipelineInfo.name
 end
 
 -- A refused request may mean that somebody else was faster.
@@ -35,13 +46,31 @@ local function find_pipeline(client, name, options)
   if not errors.is(problem, "NotFound") then error(problem, 0) end
 end
 
-local function ensure_pipeline(client, name, options)
+-- Sends a file and returns the object that comes back.
+local function send_file(client, verb, text, values)
+  local body, kind = M.form("pipeline.yaml", text)
+  local path = ("/apis/%s/pipelines/%s%s"):format(client.api or "v2beta1", verb, query.encode(values))
+  local response, request = client:send("POST", path, { body = body, headers = { ["Content-Type"] = kind } })
+  return reply.value(response, request)
+end
+
+local errors_of = errors.try { send_file = send_file }
+
+-- The older API makes a pipeline only by its first file.
+local function create_pipeline(client, name, text, options)
+  if client.api == "v1beta1" then
+    local made, problem = errors_of.send_file(client, "upload", text, { name = name,
+      description = options.description, namespace = options.namespace })
+    return made and { pipeline_id = made.id }, problem
+  end
+  return client.pipelines.try:create { name = name, display_name = options.display_name or name,
+    namespace = options.namespace, description = options.description }
+end
+
+local function ensure_pipeline(client, name, text, options)
   local pipeline = find_pipeline(client, name, options)
   if pipeline then return pipeline end
-  local made, problem = client.pipelines.try:create {
-    name = name, display_name = options.display_name or name, namespace = options.namespace,
-    description = options.description,
-  }
+  local made, problem = create_pipeline(client, name, text, options)
   if made then return made end
   if not errors.is(problem, "AlreadyExists") then error(problem, 0) end
   return find_pipeline(client, name, options) or error(problem, 0)
@@ -52,12 +81,9 @@ local function find_version(client, pipeline_id, name)
 end
 
 local function send_version(client, pipeline_id, name, text, options)
-  local body, kind = M.form("pipeline.yaml", text)
-  local path = "/apis/v2beta1/pipelines/upload_version" .. query.encode {
-    name = name, pipelineid = pipeline_id, description = options.description,
-  }
-  local response, request = client:send("POST", path, { body = body, headers = { ["Content-Type"] = kind } })
-  return reply.value(response, request)
+  local made, problem = errors_of.send_file(client, "upload_version", text,
+    { name = name, pipelineid = pipeline_id, description = options.description })
+  return made and { pipeline_version_id = made.pipeline_version_id or made.id }, problem
 end
 
 ---@param client kfp.Client
@@ -67,12 +93,12 @@ end
 function M.upload(client, ir, options)
   local text = text_of(ir)
   options = setmetatable({ namespace = options.namespace or client.namespace }, { __index = options })
-  local pipeline = ensure_pipeline(client, name_of(ir, options), options)
+  local pipeline = ensure_pipeline(client, name_of(ir, options), text, options)
   local name = "sha256-" .. hash.sha256(text):sub(1, 20)
   local version, created = find_version(client, pipeline.pipeline_id, name), false
   if not version then
     local problem
-    version, problem = errors.try { send = send_version }.send(client, pipeline.pipeline_id, name, text, options)
+    version, problem = send_version(client, pipeline.pipeline_id, name, text, options)
     created = version ~= nil
     if not version and not errors.is(problem, "AlreadyExists") then error(problem, 0) end
     version = version or find_version(client, pipeline.pipeline_id, name) or error(problem, 0)
