@@ -410,8 +410,11 @@ function Run:cancel()
   self.stopping = true
   for _, job in ipairs(self.jobs) do
     if job.thread and not ENDED[job.state] then
+      local process = job.prepared and job.prepared.process
       job.thread:cancel()
       self.ending[#self.ending + 1] = job.thread
+      -- The step's task ends at once, its process when it heeds the signal, or when its grace is over.
+      if process then self.ending[#self.ending + 1] = task.spawn(process.wait, process) end
       job.state = "cancelled"
     elseif job.state == "pending" then
       job.state = "skipped"

@@ -8,6 +8,7 @@ local kube = require "kube"
 local pipelines = require "lab.kfp.serve"
 local serve = require "lab.serve"
 local tenants = require "lab.kubeflow.tenants"
+local workflows = require "lab.kfp.workflows"
 
 local M = {}
 
@@ -69,6 +70,7 @@ function M.attach(lab, options)
   lab.cluster.katib = katib.start(controller, { authority = lab.authority, cluster = lab.cluster,
     database = options.database, log = options.log })
   local people = tenants.start(controller, { authority = lab.authority, log = options.log })
+  own.state.workflows = workflows.new(client, options.log)
   return setmetatable({ lab = lab, tenants = people, endpoint = "http://ml-pipeline.kubeflow.svc.cluster.local:8888",
     pipelines = own, client = client, controller = controller, katib = lab.cluster.katib }, Kubeflow)
 end

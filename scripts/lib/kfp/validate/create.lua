@@ -118,7 +118,8 @@ function State:component(name, component, path)
     return self:error(path .. ".executorLabel", "executor(label=%q) not found in deployment config", label)
   end
   if not executor.container and not executor.importer then
-    self:error("deploymentSpec.executors." .. label, "non-container and non-importer executor not implemented")
+    self:error("deploymentSpec.executors." .. label,
+      "executor(label=%q): non-container and non-importer executor not implemented", label)
   end
 end
 

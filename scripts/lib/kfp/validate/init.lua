@@ -36,6 +36,15 @@ local function is_pipeline(document)
   return document.pipelineInfo ~= nil or document.root ~= nil or document.pipeline_info ~= nil
 end
 
+local UNKNOWN = "unknown template format: "
+
+-- The reader of pipelines goes line by line for faults of form; a name that comes twice is no pipeline to it.
+local function yaml_problem(problem)
+  if problem.message:find "is there twice" then return UNKNOWN .. problem.message end
+  local place = problem.line and problem.line > 1 and ("line %d: "):format(problem.line - 1) or ""
+  return ("failed to parse pipeline spec YAML: yaml: %s%s"):format(place, (problem.message:gsub(" while .*$", "")))
+end
+
 local function read(text, add)
   if #text > MOST_BYTES then
     add("error", "", "upload", "File size too large. Maximum supported size: 33554432")
@@ -46,14 +55,12 @@ local function read(text, add)
   if document then documents = { document }
   else documents, problem = require "yaml".try.decode_all(text) end
   if problem then
-    add("error", problem.path or "", "upload", "failed to parse pipeline spec: " .. problem.message)
+    add("error", problem.path or "", "upload", yaml_problem(problem))
     return {}
   end
   if #documents == 0 then add("error", "", "upload", "the file is empty") end
   return documents
 end
-
-local UNKNOWN = "unknown template format: "
 
 -- The pipeline and the platform's document among all.
 local function sort_documents(documents, add)
@@ -112,6 +119,19 @@ local function unfit(name, kind)
     KINDS[kind], KINDS[kind])
 end
 
+local WRITTEN = { string = 'string_value:%s', number = "number_value:%s", boolean = "bool_value:%s" }
+
+local function written(value)
+  return (WRITTEN[type(value)] or "%s"):format(json.encode(value))
+end
+
+local function literal_problem(name, value, literals)
+  local allowed = {}
+  for i, literal in ipairs(literals) do allowed[i] = written(literal) end
+  return ("input parameter %q value %s does not match any of the allowed literal values: [%s]"):format(name,
+    written(value), table.concat(allowed, " "))
+end
+
 local function check_names(definitions, values, add)
   local unknown = {}
   for name in pairs(values) do
@@ -141,8 +161,7 @@ local function check_values(ir, values, add)
     elseif value ~= nil and kind ~= definition.parameterType and not lint.FITS.NUMBER_INTEGER(value) then
       add("warning", path, "run", ("%s is no NUMBER_INTEGER"):format(json.encode(value)))
     elseif value ~= nil and #(definition.literals or {}) > 0 and not has(definition.literals, value) then
-      add("error", path, "create", ("input parameter %s: the value %s does not match any of the allowed literal values")
-        :format(name, json.encode(value)))
+      add("error", path, "create", literal_problem(name, value, definition.literals))
     end
   end
 end

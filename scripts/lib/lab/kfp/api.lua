@@ -12,6 +12,8 @@ local recurring = require "lab.kfp.recurring"
 local reports = require "lab.kfp.reports"
 local runs = require "lab.kfp.runs"
 local v1 = require "lab.kfp.v1"
+local v1_jobs = require "lab.kfp.v1_jobs"
+local v1_pipelines = require "lab.kfp.v1_pipelines"
 
 local M = {}
 
@@ -52,6 +54,13 @@ end
 local function log(state, request)
   local run = state.runs[request.id]
   if run and state.engine then return { plain = state.engine:read_log(run, request.inner) } end
+  if run then
+    local why = ("BadRequestError: Failed to read logs for run %s: InternalServerError: Failed to read logs from "
+      .. "archive %s due to empty runtime workflow manifest: Invalid input error: Runtime workflow manifest cannot "
+      .. "empty")
+      :format(request.id, request.inner)
+    return { plain = json.encode { error_message = why, error_details = why } }
+  end
   local text = ("BadRequestError: Failed to read logs for run %s due to run fetching error: Failed to fetch run %s: "
     .. "ResourceNotFoundError: Run %s not found"):format(request.id, request.id, request.id)
   return { plain = json.encode { error_message = text, error_details = text } }
@@ -89,13 +98,36 @@ local ROUTES = {
   { V2 .. "/recurringruns/*:disable", POST = recurring.disable },
   { V2 .. "/workflows", POST = reports.workflow },
   { V2 .. "/scheduledworkflows", POST = reports.scheduled },
-  { V1 .. "/experiments", GET = listed(v1.list_experiments, "experiments"), POST = v1.create_experiment },
+  { V1 .. "/experiments", GET = listed(v1.list_experiments, "experiments", v1.show_experiment),
+    POST = v1.create_experiment },
   { V1 .. "/experiments/*", GET = v1.get_experiment, DELETE = experiments.delete },
-  { V1 .. "/pipelines/upload", any = v1.upload },
+  { V1 .. "/experiments/*:archive", POST = experiments.archive },
+  { V1 .. "/experiments/*:unarchive", POST = experiments.unarchive },
+  { V1 .. "/pipelines", GET = listed(v1_pipelines.list, "pipelines"), POST = v1_pipelines.create },
+  { V1 .. "/pipelines/upload", any = v1_pipelines.upload },
+  { V1 .. "/pipelines/upload_version", any = v1_pipelines.upload_version },
+  { V1 .. "/pipelines/*", GET = v1_pipelines.get, DELETE = pipelines.delete },
+  { V1 .. "/pipelines/*/templates", GET = v1_pipelines.template },
+  { V1 .. "/pipelines/*/default_version/*", POST = v1_pipelines.set_default },
+  { V1 .. "/namespaces/*/pipelines/*", GET = v1_pipelines.by_name },
+  { V1 .. "/pipeline_versions", GET = listed(v1_pipelines.list_versions, "versions"),
+    POST = v1_pipelines.create_version },
+  { V1 .. "/pipeline_versions/*", GET = v1_pipelines.get_version, DELETE = v1_pipelines.delete_version },
+  { V1 .. "/pipeline_versions/*/templates", GET = v1_pipelines.version_template },
   { V1 .. "/runs", GET = listed(v1.list_runs, "runs"), POST = v1.create_run },
   { V1 .. "/runs/*", GET = v1.get_run, DELETE = runs.delete },
+  { V1 .. "/runs/*:archive", POST = runs.archive },
+  { V1 .. "/runs/*:unarchive", POST = runs.unarchive },
+  { V1 .. "/runs/*:reportMetrics", POST = v1.report_metrics },
   { V1 .. "/runs/*/terminate", POST = runs.terminate },
   { V1 .. "/runs/*/retry", POST = runs.retry },
+  { V1 .. "/runs/*/nodes/*/artifacts/*:read", GET = artifact },
+  { V1 .. "/jobs", GET = listed(v1_jobs.list, "jobs"), POST = v1_jobs.create },
+  { V1 .. "/jobs/*", GET = v1_jobs.get, DELETE = recurring.delete },
+  { V1 .. "/jobs/*/enable", POST = recurring.enable },
+  { V1 .. "/jobs/*/disable", POST = recurring.disable },
+  { V1 .. "/workflows", POST = reports.workflow },
+  { V1 .. "/scheduledworkflows", POST = reports.scheduled },
 }
 
 for _, route in ipairs(ROUTES) do
@@ -149,10 +181,8 @@ function M.handle(state, given)
   local request = { method = given.method, path = given.path, headers = given.headers, body = given.body or "",
     query = decode_query(given.query), id = id, inner = inner }
   request.allow = access.checker(state, request)
-  request.allow_upload = function(verb, resource, namespace)
-    if namespace == "" then return end
-    local ok, problem = pcall(request.allow, verb, resource, namespace)
-    if not ok then failure.upload(400, problem.message) end
+  request.allow_upload = function(verb, resource, namespace, what)
+    if namespace ~= "" and not pcall(request.allow, verb, resource, namespace) then failure.upload(400, what) end
   end
   local ok, value = pcall(handler, state, request)
   if ok then return answer(value) end

@@ -12,8 +12,10 @@ local STATES = "RUNTIME_STATE_UNSPECIFIED PENDING RUNNING SUCCEEDED SKIPPED FAIL
 local STORAGE = "STORAGE_STATE_UNSPECIFIED AVAILABLE ARCHIVED"
 local MODES = "MODE_UNSPECIFIED ENABLE DISABLE"
 
+local PACKAGE = "kubeflow.pipelines.backend.api.v2beta1."
+
 -- Field -> type: string, bool, int64, time, struct (any object), map (of texts), any, enum:…, or a message.
--- A field in `oneof` excludes the others of its group.
+-- A field in `oneof` excludes the others of its group; `name` is the message's, then.
 M.EXPERIMENT = { experiment_id = "string", display_name = "string", description = "string", created_at = "time",
   namespace = "string", storage_state = "enum:" .. STORAGE, last_run_created_at = "time" }
 M.URL = { pipeline_url = "string" }
@@ -25,7 +27,8 @@ M.VERSION = { pipeline_id = "string", pipeline_version_id = "string", display_na
 M.CREATE_PIPELINE = { pipeline = M.PIPELINE, pipeline_version = M.VERSION }
 M.REFERENCE = { pipeline_id = "string", pipeline_version_id = "string" }
 M.RUNTIME = { parameters = "struct", pipeline_root = "string" }
-M.RUN = { experiment_id = "string", run_id = "string", display_name = "string",
+M.RUN = { name = PACKAGE .. "Run",
+  experiment_id = "string", run_id = "string", display_name = "string",
   storage_state = "enum:" .. STORAGE, description = "string", pipeline_version_id = "string",
   pipeline_spec = "struct", pipeline_version_reference = M.REFERENCE, runtime_config = M.RUNTIME,
   service_account = "string", created_at = "time", scheduled_at = "time", finished_at = "time",
@@ -35,9 +38,11 @@ M.RUN = { experiment_id = "string", run_id = "string", display_name = "string",
     pipeline_version_reference = "pipeline_source" } }
 M.CRON = { start_time = "time", end_time = "time", cron = "string" }
 M.PERIODIC = { start_time = "time", end_time = "time", interval_second = "int64" }
-M.TRIGGER = { cron_schedule = M.CRON, periodic_schedule = M.PERIODIC,
+M.TRIGGER = { name = PACKAGE .. "Trigger",
+  cron_schedule = M.CRON, periodic_schedule = M.PERIODIC,
   oneof = { cron_schedule = "trigger", periodic_schedule = "trigger" } }
-M.RECURRING = { recurring_run_id = "string", display_name = "string", description = "string",
+M.RECURRING = { name = PACKAGE .. "RecurringRun",
+  recurring_run_id = "string", display_name = "string", description = "string",
   pipeline_version_id = "string", pipeline_spec = "struct", pipeline_version_reference = M.REFERENCE,
   runtime_config = M.RUNTIME, service_account = "string", max_concurrency = "int64", trigger = M.TRIGGER,
   mode = "enum:" .. MODES, created_at = "time", updated_at = "time", status = "any", error = "any",
@@ -88,6 +93,16 @@ function checks.int64(value)
   return type(value) == "number" and math.tointeger(value) ~= nil
 end
 
+-- Free JSON has doubles for numbers: whole ones above 2^53 lose what a double cannot hold.
+local function as_doubles(value)
+  if type(value) == "table" then
+    for key, inner in pairs(value) do value[key] = as_doubles(inner) end
+  elseif math.type(value) == "integer" then
+    return math.tointeger(value + 0.0) or value + 0.0
+  end
+  return value
+end
+
 local decode_message
 
 local function decode_field(text, key, name, kind, value)
@@ -105,7 +120,7 @@ local function decode_field(text, key, name, kind, value)
     if type(value) ~= "table" or json.is_array(value) and next(value) then
       failure.decoder(("proto: syntax error (%s): unexpected token %s"):format(place(text, key, true), shown(value)))
     end
-    return value
+    return kind == "struct" and as_doubles(value) or value
   end
   if kind == "time" then
     if is_time(value) then return value end
@@ -122,14 +137,14 @@ function decode_message(text, given, message)
   for key, value in pairs(given) do
     local name = message[key] and key or key:gsub("%u", function(letter) return "_" .. letter:lower() end)
     local kind = message[name]
-    if not kind or name == "oneof" then
+    if not kind or name == "oneof" or name == "name" and message.oneof then
       failure.decoder(("proto: (%s): unknown field %s"):format(place(text, key), json.encode(key)))
     end
     local group = message.oneof and message.oneof[name]
     if group and value ~= json.null then
       if groups[group] then
         failure.decoder(("proto: (%s): error parsing %s, oneof %s is already set"):format(place(text, key),
-          json.encode(camel(name)), groups[group]))
+          json.encode(key), message.name .. "." .. groups[group]))
       end
       groups[group] = group
     end

@@ -49,17 +49,22 @@ end
 -- Runs the pipeline in a task of its own, so that one that is stopped can be waited for to its very end.
 local function run_pipeline(self, run)
   local root = fs.join(self.root, run.run_id)
+  local result
   run.pipeline = task.spawn(function()
-    return kfp.run(run.spec, { root = root, jobs = self.jobs, images = self.images, cwd = self.cwd,
+    result = kfp.run(run.spec, { root = root, jobs = self.jobs, images = self.images, cwd = self.cwd,
       params = run.runtime_config and run.runtime_config.parameters or {}, platform = run.platform,
       on_event = function(event)
-        if event.type == "task" then note_task(run, event) end
+        if event.type == "task" then
+          note_task(run, event)
+          if run.on_change then run:on_change() end
+        end
         if self.on_event then self.on_event(run, event) end
       end })
   end)
-  local ok, result = pcall(run.pipeline.wait, run.pipeline)
-  for _, step in ipairs(ok and result.ending or {}) do pcall(step.wait, step) end
-  return ok, result
+  local ok, problem = pcall(run.pipeline.wait, run.pipeline)
+  -- One that was cancelled has its steps yet to end.
+  for _, step in ipairs(result and result.ending or {}) do pcall(step.wait, step) end
+  return ok, ok and result or problem
 end
 
 ---Runs a pipeline; its state moves by itself.

@@ -43,7 +43,7 @@ function M.create(state, request)
   if state.multi_user and namespace == "" then
     failure.invalid("Failed to create a experiment", "Invalid resource references for experiment. Namespace is empty")
   end
-  request.allow("create", "experiments", namespace)
+  request.allow("create", "experiments", namespace, name)
   if same_name(state, name, namespace) then
     local short = ("Failed to create a new experiment. The name %s already exists. Please specify a new name")
       :format(name)
@@ -58,7 +58,7 @@ end
 
 function M.get(state, request)
   local experiment = M.find(state, request.id)
-  request.allow("get", "experiments", experiment.namespace)
+  request.allow("get", "experiments", experiment.namespace, experiment.display_name)
   return M.show(experiment)
 end
 
@@ -73,7 +73,7 @@ end
 function M.archive(state, request)
   local experiment = state.experiments[request.id]
   if not experiment then return {} end
-  request.allow("archive", "experiments", experiment.namespace)
+  request.allow("archive", "experiments", experiment.namespace, experiment.display_name)
   experiment.storage_state = "ARCHIVED"
   for _, run in pairs(state.runs) do
     if run.experiment_id == request.id then run.storage_state = "ARCHIVED" end
@@ -88,7 +88,7 @@ end
 function M.unarchive(state, request)
   local experiment = state.experiments[request.id]
   if not experiment then return {} end
-  request.allow("unarchive", "experiments", experiment.namespace)
+  request.allow("unarchive", "experiments", experiment.namespace, experiment.display_name)
   experiment.storage_state = "AVAILABLE"
   return {}
 end
@@ -97,7 +97,7 @@ function M.delete(state, request)
   local before = ("Failed to delete experiment: Failed to delete experiment %s due to error fetching it")
     :format(request.id)
   local experiment = M.find(state, request.id, before)
-  request.allow("delete", "experiments", experiment.namespace)
+  request.allow("delete", "experiments", experiment.namespace, experiment.display_name)
   state.experiments[request.id] = nil
   return {}
 end

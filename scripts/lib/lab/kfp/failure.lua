@@ -23,6 +23,16 @@ function M.raise(code, short, long)
   } } }
 end
 
+---What the compiler of pipelines says: its words are for users, though the server takes the fault for its own.
+---@param text string
+function M.compiler(text)
+  local message = "Internal error: " .. text
+  errors.raise { code = "KFP", message = message, response = { status = 500, headers = JSON, body = json.encode {
+    code = 13, message = message,
+    details = json.array { { ["@type"] = "type.googleapis.com/google.rpc.Status", code = 2, message = message } },
+  } } }
+end
+
 ---An error that the server takes for its own, though the user made it.
 ---@param long string
 function M.internal(long)

@@ -44,6 +44,8 @@ local function parse_sort(text, kind)
     failure.invalid(BEFORE, ('Received invalid sort by format "%s". Supported format: "field_name", "field_name desc", '
       .. 'or "field_name asc"'):format(text))
   end
+  local metric = kind.metrics and words[1]:match "^metric:(.*)$"
+  if metric then failure.invalid(BEFORE, ('cannot sort by field "%s" on type "%s"'):format(metric, kind.type)) end
   local field = kind.fields[words[1]]
   if not field then
     failure.invalid(BEFORE, ('Invalid sorting field: "%s" on listable type %s'):format(words[1], kind.type))

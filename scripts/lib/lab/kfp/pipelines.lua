@@ -55,6 +55,12 @@ function M.versions_of(state, id)
   return rows
 end
 
+---@return string? id of the newest version
+function M.latest_id(state, id)
+  local versions = M.versions_of(state, id)
+  return versions[1] and versions[#versions].pipeline_version_id
+end
+
 -- --- what is uploaded ---------------------------------------------------------------------------------------
 
 local function parse_tags(text)
@@ -131,6 +137,14 @@ local function named(state, name, namespace)
   return nil
 end
 
+-- Without a namespace the server takes the first of that name.
+local function named_anywhere(state, name)
+  for _, one in pairs(state.pipelines) do
+    if one.name == name then return one end
+  end
+  return nil
+end
+
 function M.upload(state, request)
   local query = request.query
   local text, filename = uploaded(request)
@@ -141,7 +155,7 @@ function M.upload(state, request)
   end
   check_upload(text, UPLOAD)
   local namespace = state.multi_user and query.namespace or ""
-  request.allow_upload("create", "pipelines", namespace)
+  request.allow_upload("create", "pipelines", namespace, "Failed to create a pipeline")
   if named(state, name, namespace) then failure.upload(409, UPLOAD) end
   local pipeline = { pipeline_id = states.uuid(), name = name, display_name = filled(query.display_name) or name,
     description = query.description, created_at = states.now(), namespace = namespace, tags = tags }
@@ -156,7 +170,7 @@ function M.upload_version(state, request)
   local text, filename = uploaded(request)
   local pipeline = state.pipelines[query.pipelineid or ""]
   if not pipeline then failure.upload(400, UPLOAD_VERSION) end
-  request.allow_upload("update", "pipelines", pipeline.namespace)
+  request.allow_upload("update", "pipelines", pipeline.namespace, UPLOAD_VERSION)
   local name = filled(query.name) or filled(query.display_name) or filename
   check_upload(text, UPLOAD_VERSION)
   for _, version in ipairs(M.versions_of(state, pipeline.pipeline_id)) do
@@ -187,7 +201,7 @@ function M.create(state, request)
 end
 
 -- This server fetches nothing: only https addresses of elsewhere could be right, and there are none.
-local function check_url(version, before)
+function M.check_url(version, before)
   local url = version and version.package_url and version.package_url.pipeline_url
   if not url or not url:find "^https?://" then
     failure.invalid(before, "invalid pipeline spec URL: " .. (url or ""))
@@ -197,18 +211,19 @@ end
 
 function M.create_with_version(_, request)
   local given = body.decode(request.body, body.CREATE_PIPELINE)
-  check_url(given.pipeline_version, "Failed to create a pipeline")
+  M.check_url(given.pipeline_version, "Failed to create a pipeline")
 end
 
 function M.get(state, request)
   local pipeline = M.find(state, request.id)
-  if pipeline.namespace ~= "" then request.allow("get", "pipelines", pipeline.namespace) end
+  if pipeline.namespace ~= "" then request.allow("get", "pipelines", pipeline.namespace, pipeline.name) end
   return M.show(pipeline)
 end
 
 function M.by_name(state, request)
   local namespace = state.multi_user and (request.query.namespace or "") or ""
-  local pipeline = named(state, request.id, namespace)
+  if namespace ~= "" then request.allow("get", "pipelines", namespace, request.id) end
+  local pipeline = named(state, request.id, namespace) or namespace == "" and named_anywhere(state, request.id)
   if pipeline then return M.show(pipeline) end
   local short = ("Namespace/Pipeline %s/%s not found"):format(namespace, request.id)
   return failure.raise(5, short, ("Failed to get a pipeline with name %s and namespace %s. Check error stack.: Failed "
@@ -235,11 +250,13 @@ end
 
 function M.delete(state, request)
   local pipeline = M.find(state, request.id, "Failed to delete pipeline")
-  request.allow("delete", "pipelines", pipeline.namespace)
+  local namespace = pipeline.namespace ~= "" and pipeline.namespace or state.namespace
+  request.allow("delete", "pipelines", namespace, pipeline.name)
   local versions = M.versions_of(state, request.id)
   if #versions > 0 and request.query.cascade ~= "true" then
-    failure.invalid("Failed to delete pipeline", ("Pipeline %s has %d version(s). Set cascade=true to delete them "
-      .. "too, or delete them first"):format(request.id, #versions))
+    failure.invalid("Failed to delete pipeline", ("Failed to delete pipeline with id %s as it has existing pipeline "
+      .. "versions (e.g. %s). Set cascade=true to delete all versions"):format(request.id,
+      versions[1].pipeline_version_id))
   end
   for _, version in ipairs(versions) do state.versions[version.pipeline_version_id] = nil end
   state.pipelines[request.id] = nil
@@ -253,12 +270,13 @@ function M.list_versions(state, request)
   return lists.page(M.versions_of(state, request.id), request.query, lists.VERSION)
 end
 
-local function find_version(state, id, before)
+---@return table version raises 404
+function M.find_version(state, id, before)
   return state.versions[id] or failure.missing("PipelineVersion", id, before or "Failed to get a pipeline version")
 end
 
 function M.get_version(state, request)
-  return M.show_version(find_version(state, request.inner))
+  return M.show_version(M.find_version(state, request.inner))
 end
 
 function M.create_version(state, request)
@@ -267,11 +285,11 @@ function M.create_version(state, request)
   if not given.package_url then
     failure.invalid(UPLOAD_VERSION, "Failed to create a pipeline version. Package URL is nil")
   end
-  check_url(given, UPLOAD_VERSION)
+  M.check_url(given, UPLOAD_VERSION)
 end
 
 function M.patch_version(state, request)
-  local version = find_version(state, request.inner)
+  local version = M.find_version(state, request.inner)
   local given = body.decode(request.body, body.VERSION)
   version.display_name = filled(given.display_name) or version.display_name
   if given.tags then version.tags = given.tags end
@@ -279,7 +297,7 @@ function M.patch_version(state, request)
 end
 
 function M.delete_version(state, request)
-  find_version(state, request.inner, "Failed to delete pipeline version")
+  M.find_version(state, request.inner, "Failed to delete pipeline version")
   state.versions[request.inner] = nil
   return {}
 end

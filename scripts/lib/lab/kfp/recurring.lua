@@ -36,12 +36,11 @@ function M.show(one)
 end
 
 local function check_cron(cron)
-  local before = CREATE .. ": Invalid input error: Schedule cron is not a valid: "
-  if cron == "" then failure.raise(3, "Schedule cron is not a valid", before .. "Empty spec string") end
+  local words = "Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron). Error: "
+  if cron == "" then failure.invalid(CREATE, words .. "Empty spec string") end
   local count = select(2, cron:gsub("%S+", ""))
   if not cron:find "^@" and (count < 5 or count > 6) then
-    failure.raise(3, "Schedule cron is not a valid",
-      ("%sExpected 5 to 6 fields, found %d: %s"):format(before, count, cron))
+    failure.invalid(CREATE, ("%sExpected 5 to 6 fields, found %d: %s"):format(words, count, cron))
   end
 end
 
@@ -78,15 +77,22 @@ function M.create(state, request)
     CREATE .. ": Failed to fetch experiment")
   request.allow("create", "jobs", experiment.namespace)
   check_trigger(given.trigger)
+  if not given.pipeline_spec and not given.pipeline_version_reference then
+    failure.compiler "Cannot create a job with an empty pipeline ID"
+  end
   local reference = reference_of(state, given)
-  runs.check(runs.source(state, given, CREATE), given, CREATE)
+  local floats = reference and not reference.pipeline_version_id -- its runs will be those of the latest version
+  local spec, platform, used = runs.source(state, given, CREATE)
+  runs.check(spec, given, CREATE, platform)
   local mode = given.mode == "ENABLE" and "ENABLE" or "DISABLE"
   local now = states.now()
   local one = { recurring_run_id = states.uuid(), display_name = given.display_name, description = given.description,
     pipeline_spec = given.pipeline_spec, pipeline_version_reference = reference, runtime_config = given.runtime_config,
-    service_account = given.service_account or (state.multi_user and "default-editor" or "pipeline-runner"),
+    service_account = given.service_account or not floats
+      and (state.multi_user and "default-editor" or "pipeline-runner") or nil,
     max_concurrency = concurrency, trigger = given.trigger, mode = mode, status = mode .. "D", created_at = now,
-    updated_at = now, no_catchup = given.no_catchup, experiment_id = experiment.experiment_id,
+    updated_at = now, spec = spec, version_name = runs.version_name(state, used), no_catchup = given.no_catchup,
+    experiment_id = experiment.experiment_id,
     namespace = state.multi_user and experiment.namespace or state.namespace }
   state.recurring[one.recurring_run_id] = one
   return M.show(one)
@@ -98,14 +104,17 @@ end
 
 function M.get(state, request)
   local one = find(state, request.id)
-  request.allow("get", "jobs", one.namespace)
+  request.allow("get", "jobs", one.namespace, one.display_name)
   return M.show(one)
 end
 
 function M.list(state, request)
   local id = request.query.experiment_id
   if id and id ~= "" then experiments.find(state, id, "Failed to list jobs: Failed to fetch experiment") end
-  local namespace = state.multi_user and request.query.namespace
+  local namespace = state.multi_user and (request.query.namespace or "")
+  if namespace == "" and not (id and id ~= "") then
+    failure.invalid("Failed to list jobs", "a recurring run cannot have an empty namespace in multi-user mode")
+  end
   if namespace then request.allow("list", "jobs", namespace) end
   local rows = states.rows(state.recurring, function(one)
     if id and id ~= "" then return one.experiment_id == id end
@@ -116,7 +125,7 @@ end
 
 local function switch(state, request, verb, mode)
   local one = find(state, request.id, ("Failed to %s a recurring run"):format(verb))
-  request.allow(verb, "jobs", one.namespace)
+  request.allow(verb, "jobs", one.namespace, one.display_name)
   one.mode, one.status, one.updated_at = mode, mode .. "D", states.now()
   return {}
 end
@@ -131,7 +140,7 @@ end
 
 function M.delete(state, request)
   local one = find(state, request.id, "Failed to delete a recurring run")
-  request.allow("delete", "jobs", one.namespace)
+  request.allow("delete", "jobs", one.namespace, one.display_name)
   state.recurring[request.id] = nil
   return {}
 end

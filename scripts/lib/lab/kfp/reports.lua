@@ -9,9 +9,9 @@ local states = require "lab.kfp.state"
 
 local M = {}
 
-local BEFORE = "Report workflow failed"
 local PHASES = { Pending = "PENDING", Running = "RUNNING", Succeeded = "SUCCEEDED", Skipped = "SKIPPED",
-  Failed = "FAILED", Error = "FAILED", Omitted = "SKIPPED" }
+  Failed = "FAILED", Error = "FAILED" }
+local NEVER = "0001-01-01T00:00:00Z" -- the time of what has not happened yet
 
 -- The body is JSON that holds a text, and the text is JSON again.
 local function read_text(request)
@@ -24,48 +24,82 @@ local function read_text(request)
   return text
 end
 
-local function read_workflow(request)
+local function read_object(request, kind, before)
   local text = read_text(request)
-  local workflow = json.try.decode(text, { duplicates = "last" })
-  if type(workflow) ~= "table" then
-    local short = "Could not unmarshal workflow"
-    failure.raise(3, short, ("%s: Invalid input error: %s: InvalidInputError: Failed to unmarshal the inputs: invalid "
-      .. "character: %s"):format(BEFORE, short, text))
+  local object = json.try.decode(text, { duplicates = "last" })
+  if type(object) ~= "table" then
+    failure.invalid(before, ("Could not unmarshal %s: invalid character '%s' looking for beginning of value: %s")
+      :format(kind, text:sub(1, 1), text))
   end
-  local metadata = workflow.metadata or {}
-  for field, what in pairs { namespace = "namespace", uid = "UID" } do
-    if (metadata[field] or "") == "" then failure.invalid(BEFORE, "The workflow must have a " .. what) end
+  local metadata = object.metadata or {}
+  for _, field in ipairs { "namespace", "uid" } do
+    if (metadata[field] or "") == "" then
+      failure.invalid(before, ("The %s must have a %s"):format(kind, field == "uid" and "UID" or field))
+    end
   end
-  return workflow
+  return object
 end
 
-local function details_of(run, nodes)
-  local details = json.array {}
-  for id, node in pairs(nodes or {}) do
-    local state = PHASES[node.phase] or "PENDING"
-    details[#details + 1] = { run_id = run.run_id, task_id = states.uuid(), display_name = node.displayName,
-      pod_name = id, create_time = node.startedAt, start_time = node.startedAt, end_time = node.finishedAt,
-      state = state, state_history = json.array { { update_time = states.now(), state = state } } }
+-- --- what a workflow says of tasks ------------------------------------------------------------------------------
+
+local function children_of(node)
+  if not node.children or #node.children == 0 then return nil end
+  local list = json.array {}
+  for i, child in ipairs(node.children) do list[i] = { pod_name = child } end
+  return list
+end
+
+local function given(value)
+  return value ~= json.null and value or nil
+end
+
+-- The detail of a node: the one of earlier reports, with what is new.
+local function detail_of(run, id, node)
+  run.nodes = run.nodes or {}
+  local detail = run.nodes[id]
+  if not detail then
+    detail = { run_id = run.run_id, task_id = states.uuid(), create_time = run.created_at,
+      state_history = json.array {} }
+    run.nodes[id] = detail
   end
-  return details
+  local state = PHASES[node.phase] -- none for what was left out
+  if detail.state ~= state or #detail.state_history == 0 then
+    table.insert(detail.state_history, { update_time = states.now(), state = state })
+  end
+  detail.state, detail.display_name, detail.child_tasks = state, node.displayName, children_of(node)
+  detail.start_time, detail.end_time = given(node.startedAt) or NEVER, given(node.finishedAt) or NEVER
+  return detail
+end
+
+local function update_details(run, nodes)
+  local details = json.array {}
+  for id, node in pairs(nodes or {}) do details[#details + 1] = detail_of(run, id, node) end
+  table.sort(details, function(a, b) return a.task_id < b.task_id end)
+  run.task_details = details
 end
 
 function M.workflow(state, request)
-  local workflow = read_workflow(request)
+  local workflow = read_object(request, "workflow", "Report workflow failed")
+  request.allow("report", "workflows", "")
   local id = (workflow.metadata.labels or {})["pipeline/runid"] or ""
   local before = ("Failed to report workflow: Failed to report workflow name=%q namespace=%q runId=%q"):format(
     workflow.metadata.name or "", workflow.metadata.namespace, id)
   local run = runs.find(state, id, before)
   local status = workflow.status or {}
   local new = PHASES[status.phase]
-  if new and not (run.state == "CANCELING" and new == "RUNNING") then runs.set_state(run, new, status.message) end
-  run.task_details = details_of(run, status.nodes)
+  if new and not (run.state == "CANCELING" and new == "RUNNING") then
+    runs.set_state(run, new, status.message)
+    run.finished_at = given(status.finishedAt) or states.EPOCH
+  end
+  update_details(run, status.nodes)
+  run.reported_workflow = workflow
   return {}
 end
 
 ---Scheduled workflows are taken, and change nothing here.
 function M.scheduled(_, request)
-  read_workflow(request)
+  read_object(request, "scheduled workflow", "Report scheduled workflow failed")
+  request.allow("report", "scheduledworkflows", "")
   return {}
 end
 

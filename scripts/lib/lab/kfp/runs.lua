@@ -3,16 +3,19 @@
 --   runs.create(state, request)
 
 local body = require "lab.kfp.body"
+local errors = require "errors"
 local experiments = require "lab.kfp.experiments"
 local failure = require "lab.kfp.failure"
 local json = require "json"
 local kfp = require "kfp"
 local lists = require "lab.kfp.lists"
 local pipelines = require "lab.kfp.pipelines"
+local refusal = require "lab.kfp.refusal"
 local states = require "lab.kfp.state"
 
 local M = {}
 
+local MOST_BYTES = 2097152
 local FINAL = { SUCCEEDED = true, FAILED = true, SKIPPED = true, CANCELED = true }
 
 ---@return table shown
@@ -33,8 +36,9 @@ function M.set_state(run, state, problem)
   run.state = state
   run.state_history = run.state_history or json.array {}
   table.insert(run.state_history, { update_time = states.now(), state = state })
-  if FINAL[state] then run.finished_at = states.now() end
+  if FINAL[state] then run.finished_at, run.was_final = states.now(), true end
   run.error = problem and { code = 13, message = problem } or nil
+  if run.on_change then run:on_change() end
 end
 
 ---@return table run raises 404
@@ -78,24 +82,18 @@ function M.source(state, given, what)
   return spec, platform, { pipeline_id = reference.pipeline_id, pipeline_version_id = version.pipeline_version_id }
 end
 
-local function is_about_parameters(finding, spec)
-  local name = finding.path:match "^root%.inputDefinitions%.parameters%.(.+)$"
-  local known = spec.root and spec.root.inputDefinitions and spec.root.inputDefinitions.parameters or {}
-  return name ~= nil and known[name] ~= nil or finding.message:find "^parameter%(s%) provided" ~= nil
-    or finding.message:find "is not optional, yet" ~= nil
+---@param reference table? of source
+---@return string? name of the version, which stays known when the version is gone
+function M.version_name(state, reference)
+  local version = reference and state.versions[reference.pipeline_version_id]
+  return version and version.name
 end
 
 ---Refuses a spec that the server refuses when a run is made of it; and values that do not fit.
-function M.check(spec, given, what)
+function M.check(spec, given, what, platform)
   local parameters = given.runtime_config and given.runtime_config.parameters or {}
-  for _, finding in ipairs(kfp.validate(spec, { parameters = parameters })) do
-    if finding.severity == "error" and finding.stage ~= "run" then
-      if finding.stage == "create" and is_about_parameters(finding, spec) then
-        failure.invalid(what, finding.message)
-      end
-      failure.internal(("%s: InternalServerError: Failed to generate the ExecutionSpec: %s"):format(what,
-        finding.message))
-    end
+  for _, finding in ipairs(kfp.validate(spec, { parameters = parameters, platform = platform })) do
+    if finding.severity == "error" and finding.stage ~= "run" then refusal.raise(finding, spec, what) end
   end
 end
 
@@ -103,32 +101,64 @@ local function namespace_of(state, experiment)
   return state.multi_user and experiment.namespace or state.namespace
 end
 
+-- What etcd takes, by way of gRPC.
+local function check_size(text)
+  if #text > MOST_BYTES then
+    failure.internal(("%s: InternalServerError: Failed to create a workflow for (): rpc error: code = "
+      .. "ResourceExhausted desc = trying to send message larger than max (%d vs. %d)"):format(CREATE, #text,
+      MOST_BYTES))
+  end
+end
+
+-- A run has a workflow; the real server makes one even where the run's id turns out to be taken.
+local function add_workflow(state, run)
+  local workflows = state.workflows
+  if not workflows then
+    run.workflow = require "lab.kfp.workflows".name(run)
+    return
+  end
+  local made, problem = errors.try(workflows):create(run)
+  if not made then
+    failure.internal(("%s: InternalServerError: Failed to create a workflow for (): %s"):format(CREATE,
+      errors.text(problem)))
+  end
+  run.workflow = made
+  run.on_change = function() workflows:changed(run) end
+end
+
 ---@return table run raises what the server answers
 function M.create(state, request)
   local given = body.decode(request.body, body.RUN)
   if given.plugins_output then
-    failure.raise(10, "plugins_output is output only", CREATE .. ": BadRequestError: plugins_output is output only")
+    local short = "plugins_output is server-owned and populated exclusively via plugin lifecycle hooks"
+    failure.raise(10, short, CREATE .. ": BadRequestError: " .. short)
   end
   if (given.display_name or "") == "" then
     failure.internal(CREATE .. ": InternalServerError: Run name cannot be empty")
   end
   local experiment_id = given.experiment_id or request.query.experiment_id or state.default_experiment
+  if (experiment_id or "") == "" then
+    failure.invalid("Failed to create a new run", "Experiment id can not be empty in multi-user mode")
+  end
   local experiment = experiments.find(state, experiment_id or "", CREATE .. ": Failed to fetch experiment")
   request.allow("create", "runs", experiment.namespace)
   local spec, platform, reference = M.source(state, given, CREATE)
-  M.check(spec, given, CREATE)
+  M.check(spec, given, CREATE, platform)
   local id = given.run_id or states.uuid()
-  if state.runs[id] then
-    failure.internal(("%s: InternalServerError: Failed to store run %s: Error 1062 (23000): Duplicate entry '%s' for "
-      .. "key 'run_details.PRIMARY'"):format(CREATE, id, id))
-  end
+  check_size(request.body)
   local now = states.now()
   local run = { experiment_id = experiment.experiment_id, run_id = id, display_name = given.display_name,
     storage_state = "AVAILABLE", description = given.description, pipeline_spec = given.pipeline_spec,
     pipeline_version_reference = reference, runtime_config = given.runtime_config, created_at = now,
     service_account = given.service_account or (state.multi_user and "default-editor" or "pipeline-runner"),
     scheduled_at = now, finished_at = states.EPOCH, recurring_run_id = given.recurring_run_id,
-    namespace = namespace_of(state, experiment), spec = spec, platform = platform, task_details = json.array {} }
+    namespace = namespace_of(state, experiment), spec = spec, platform = platform,
+    version_name = M.version_name(state, reference), task_details = json.array {} }
+  add_workflow(state, run)
+  if state.runs[id] then
+    failure.internal(("%s: InternalServerError: Failed to store run %s: Error 1062 (23000): Duplicate entry '%s' for "
+      .. "key 'run_details.PRIMARY'"):format(CREATE, id, id))
+  end
   M.set_state(run, "PENDING")
   experiment.last_run_created_at = now
   state.runs[id] = run
@@ -148,7 +178,10 @@ function M.list(state, request)
     local experiment = experiments.find(state, id, "Failed to list runs: Failed to fetch experiment")
     request.allow("list", "runs", experiment.namespace)
   elseif state.multi_user then
-    request.allow("list", "runs", namespace or "")
+    if (namespace or "") == "" then
+      failure.invalid("Failed to list runs", "A run cannot have an empty namespace in multi-user mode")
+    end
+    request.allow("list", "runs", namespace)
   end
   local rows = states.rows(state.runs, function(run)
     if id and id ~= "" then return run.experiment_id == id end
@@ -172,8 +205,9 @@ function M.unarchive(state, request)
   request.allow("unarchive", "runs", run.namespace)
   local experiment = state.experiments[run.experiment_id]
   if experiment and experiment.storage_state == "ARCHIVED" then
-    local short = ("experiment %s must be un-archived first"):format(run.experiment_id)
-    failure.raise(9, short, ("Failed to unarchive a run: Failed to unarchive run %s as %s"):format(run.run_id, short))
+    local short = ("Failed to unarchive run %s as experiment %s must be un-archived first"):format(run.run_id,
+      run.experiment_id)
+    failure.raise(9, short, "Failed to unarchive a run: FailedPreconditionError: " .. short)
   end
   run.storage_state = "AVAILABLE"
   return {}
@@ -182,16 +216,17 @@ end
 function M.terminate(state, request)
   local run = M.find(state, request.id, ("Failed to terminate a run: Failed to terminate run %s due to error "
     .. "fetching the run"):format(request.id))
-  request.allow("terminate", "runs", run.namespace)
-  if run.state == "CANCELING" then
+  request.allow("terminate", "runs", run.namespace, run.workflow)
+  if run.state == "CANCELING" or FINAL[run.state] then
     failure.invalid(("Failed to terminate a run: Failed to terminate run %s"):format(run.run_id),
       ("Failed to terminate a run %s. Row not found"):format(run.run_id))
   end
-  if FINAL[run.state] then
+  run.state = "CANCELING" -- which is no part of its history
+  if run.was_final then -- its workflow is gone, though a late report has moved the run again
     failure.internal(("Failed to terminate a run: InternalServerError: Failed to terminate run %s due to error "
       .. "terminating its workflow"):format(run.run_id))
   end
-  M.set_state(run, "CANCELING")
+  if run.on_change then run:on_change() end
   if state.engine then state.engine:stop(run) end
   return {}
 end
@@ -199,14 +234,14 @@ end
 function M.retry(state, request)
   local run = M.find(state, request.id, ("Failed to retry a run: Failed to retry run %s due to error fetching the run")
     :format(request.id))
-  request.allow("retry", "runs", run.namespace)
+  request.allow("retry", "runs", run.namespace, run.workflow)
   local before = ("Failed to retry a run: Failed to retry run %s: BadRequestError: "):format(run.run_id)
   if run.state ~= "FAILED" then
     local short = run.state == "PENDING" and "The workflow status is empty" or "Workflow must be Failed/Error to retry"
     failure.raise(10, short, before .. short .. ": workflow cannot be retried")
   end
   M.set_state(run, "RUNNING")
-  run.finished_at = states.EPOCH
+  run.finished_at, run.was_final = states.EPOCH, false
   if state.engine then state.engine:start(run) end
   return {}
 end
@@ -214,8 +249,9 @@ end
 function M.delete(state, request)
   local run = M.find(state, request.id,
     ("Failed to delete a run: Failed to delete run %s as it does not exist"):format(request.id))
-  request.allow("delete", "runs", run.namespace)
+  request.allow("delete", "runs", run.namespace, run.workflow)
   if state.engine then state.engine:stop(run) end
+  if state.workflows then state.workflows:delete(run) end
   state.runs[request.id] = nil
   return {}
 end

@@ -68,6 +68,7 @@ function Pipelines:close()
   for _, run in pairs(self.state.runs) do
     if run.task then pcall(run.task.wait, run.task, 15) end
   end
+  if self.state.workflows then self.state.workflows:close(self.state.runs) end
   self.server:close()
 end
 

@@ -1,0 +1,110 @@
+-- The Workflow object that each run has in the lab's cluster, and what ends with a run: its object, its processes.
+local client = require "kfp.client"
+local fs = require "fs"
+local kubeflow = require "lab.kubeflow"
+local task = require "task"
+local test = require "test"
+
+local KIND = "workflows.argoproj.io"
+
+local function wait_until(what, holds)
+  for _ = 1, 3000 do
+    local value = holds()
+    if value then return value end
+    task.sleep(0.02)
+  end
+  error("it never came: " .. what, 0)
+end
+
+local function pipeline(command)
+  return { pipelineInfo = { name = "hello" }, schemaVersion = "2.1.0", sdkVersion = "kfp-2.15.2",
+    components = { ["comp-say"] = { executorLabel = "exec-say" } },
+    deploymentSpec = { executors = { ["exec-say"] = { container = { image = "alpine:3", command = { "sh", "-c" },
+      args = { command } } } } },
+    root = { dag = { tasks = { say = { taskInfo = { name = "say" }, componentRef = { name = "comp-say" } } } } } }
+end
+
+-- use(kube client, KFP client): a Kubeflow of one user.
+local function with_lab(use)
+  local cluster = kubeflow.start { root = test.tmpdir(), nodes = 0, profiles = {},
+    images = { ["alpine:*"] = { command = {} } } }
+  local k = client.connect { endpoint = cluster.pipelines.url, environment = function() end }
+  local ok, problem = pcall(use, cluster.client, k)
+  cluster:close()
+  if not ok then error(problem, 0) end
+end
+
+local function of_run(c, id)
+  return c:list(KIND, { namespace = "kubeflow", labels = "pipeline/runid=" .. id })
+end
+
+local function phase_of(c, id, wanted)
+  return wait_until("phase " .. wanted, function()
+    local workflow = of_run(c, id)[1]
+    return workflow and (workflow.status or {}).phase == wanted and workflow
+  end)
+end
+
+test("a run has a workflow that goes through its phases, and goes with it", function()
+  with_lab(function(c, k)
+    local run = k.runs:create { display_name = "one", pipeline_spec = pipeline "true" }
+    local made = of_run(c, run.run_id)
+    test.equal(#made, 1)
+    test.equal(made[1].metadata.generateName, "hello-")
+    test.equal(made[1].metadata.annotations["pipelines.kubeflow.org/run_name"], "one")
+    test.equal(k.runs:wait(run.run_id).state, "SUCCEEDED")
+    local workflow = phase_of(c, run.run_id, "Succeeded")
+    test.equal(workflow.metadata.name, made[1].metadata.name)
+    test.equal(workflow.metadata.labels["workflows.argoproj.io/completed"], "true")
+    test.equal(workflow.status.nodes.say.phase, "Succeeded")
+    k.runs:delete(run.run_id)
+    test.equal(#of_run(c, run.run_id), 0)
+  end)
+end)
+
+test("a run that is terminated ends with its workflow and with every process it started", function()
+  with_lab(function(c, k)
+    local folder = test.tmpdir()
+    -- A step that will not hear of it, and leaves a process behind that has turned away from its parent.
+    local command = ([[trap '' TERM INT; cd %s
+      setsid sh -c 'trap "" TERM; echo $$ > away; exec sleep 600' &
+      sh -c 'trap "" TERM; echo $$ > child; exec sleep 600' &
+      echo $$ > step; wait; sleep 600]]):format(folder)
+    local run = k.runs:create { display_name = "one", pipeline_spec = pipeline(command) }
+    local pids = {}
+    for _, name in ipairs { "step", "child" } do
+      pids[name] = wait_until(name, function()
+        return fs.exists(folder .. "/" .. name) and fs.read(folder .. "/" .. name):match "%d+"
+      end)
+    end
+    k.runs:terminate(run.run_id)
+    test.equal(k.runs:get(run.run_id).state, "CANCELING")
+    test.equal(k.runs:wait(run.run_id, { timeout = "30s" }).state, "FAILED")
+    for name, pid in pairs(pids) do
+      wait_until(name .. " is gone", function()
+        local stat = fs.try.read(("/proc/%s/stat"):format(pid))
+        return not stat or stat:find "%) Z" ~= nil
+      end)
+    end
+    local workflow = phase_of(c, run.run_id, "Failed")
+    test.equal(workflow.spec.activeDeadlineSeconds, 0)
+    local away = fs.try.read(folder .. "/away")
+    if away then require "proc".run { "kill", "-KILL", away:match "%d+" } end
+  end)
+end)
+
+test("the same id twice leaves one run, and a second workflow that a careful client takes away", function()
+  with_lab(function(c, k)
+    local id = "11111111-2222-4333-8444-555555555555"
+    local body = { display_name = "one", run_id = id, pipeline_spec = pipeline "exec sleep 600" }
+    local first = k.runs:create(body)
+    test.equal(first.run_id, id)
+    local err = test.raises("Internal", function() k.runs:create(body) end)
+    assert(err.details:find("Duplicate entry", 1, true), err.details)
+    test.equal(#of_run(c, id), 2)
+    local taken, how = k.runs:start(body, { kube = c, namespace = "kubeflow" })
+    test.same({ taken.run_id, how }, { id, "adopted" })
+    k.runs:terminate(id)
+    test.equal(k.runs:wait(id, { timeout = "30s" }).state, "FAILED")
+  end)
+end)
