@@ -60,7 +60,7 @@ def run_linear(statements):
     """All cells in one process, as a notebook shows them; independent of the runtime program."""
     import ast
     module = types.ModuleType("__main__")
-    module.__dict__["__builtins__"] = __builtins__
+    module.__dict__.update(__builtins__=__builtins__, __annotations__={})  # as Python has them there
     sys.modules["__main__"] = module
     namespace = module.__dict__
     import __future__

@@ -60,6 +60,13 @@ local STATE = {
   ["a seed"] = { "import random\nrandom.seed(1)", "import random\nprint(random.random())",
     "1:2 the seed of random numbers" },
   ["a patched module"] = { "import math\nmath.pi = 3", "print(math.pi)", "1:2 the state of 'math'" },
+  ["a context that is left open"] = {
+    "import contextlib, io\nout = io.StringIO()\nr = contextlib.redirect_stdout(out)\nr.__enter__()", "print(1)",
+    "1:4 the context of 'r'",
+  },
+  ["the cache of a function that somebody asks about"] = {
+    "import functools\n@functools.cache\ndef f(n): return n\nf(1)", "print(f.cache_info())", "1:2 the cache of 'f'",
+  },
   ["the cache of a function that does something"] = {
     "import functools\n@functools.lru_cache\ndef f(n):\n    print(n)\n    return n", "f(1)", "1:2 the cache of 'f'",
   },
@@ -114,7 +121,7 @@ local UNSAVED = {
   ["import re\nv = re.search('a', 'a')"] = "a match",
   ["import re\np = re.compile('a')\nv = p.fullmatch('a')"] = "a match",
   ["import functools\nv = functools.cmp_to_key(lambda a, b: 0)"] = "a key function",
-  ["import weakref\nclass A: pass\na = A()\nv = weakref.ref(a)"] = "a weak reference",
+  ["import contextvars\nc = contextvars.ContextVar('c')\nv = c.set(1)"] = "a token",
   ["import queue\nv = queue.Queue()"] = "a queue",
   ["import subprocess\nv = subprocess.Popen(['true'])"] = "a process",
 }

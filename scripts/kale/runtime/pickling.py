@@ -31,15 +31,15 @@ def reduce_cell(cell):
     return new_cell, (), contents, None, None, set_cell
 
 
-def new_function(code, name, cells):
-    """A function of this step's __main__."""
+def new_function(code, name, cells, module="__main__"):
+    """A function of this step's __main__, or of a module."""
     import marshal
-    return types.FunctionType(marshal.loads(code), main_module().__dict__, name, None, cells)
+    return types.FunctionType(marshal.loads(code), import_module(module).__dict__, name, None, cells)
 
 
 def set_function(function, state):
     function.__defaults__, function.__kwdefaults__, function.__qualname__, attributes, function.__doc__ = state[:5]
-    function.__annotations__, function.__module__ = state[5], "__main__"
+    function.__annotations__, function.__module__ = state[5:7]
     function.__dict__.update(attributes)
 
 
@@ -51,8 +51,10 @@ def reduce_function(function):
     except Exception:  # evaluated late by Python 3.14, and not to be had
         pass
     state = (function.__defaults__, function.__kwdefaults__, function.__qualname__, function.__dict__,
-             function.__doc__, annotations)
+             function.__doc__, annotations, function.__module__)
     arguments = (marshal.dumps(function.__code__), function.__name__, function.__closure__)
+    if function.__globals__ is not main_module().__dict__:
+        arguments += (function.__globals__["__name__"],)
     return new_function, arguments, state, None, None, set_function
 
 
@@ -63,12 +65,30 @@ IDENTITIES = {}  # class -> identity
 UNCOPIED = ("__dict__", "__weakref__", "_abc_impl", "__doc__", "__module__")
 
 
+def without_hook(cls, **arguments):
+    """What stands for an __init_subclass__ that has run for the class where it was made."""
+
+
+def bare_class(metaclass, name, bases, body):
+    """A class as its metaclass and bases made it once: their code in the notebook does not run again."""
+    make = next(kind for kind in metaclass.__mro__ if kind.__module__ != "__main__")
+    hooks = {base: vars(base)["__init_subclass__"] for top in bases for base in top.__mro__
+             if base.__module__ == "__main__" and "__init_subclass__" in vars(base)}
+    try:
+        for base in hooks:
+            type.__setattr__(base, "__init_subclass__", classmethod(without_hook))
+        return make.__new__(metaclass, name, bases, body)
+    finally:
+        for base, hook in hooks.items():
+            type.__setattr__(base, "__init_subclass__", hook)
+
+
 def new_class(identity, metaclass, name, bases, slots):
     if identity not in CLASSES:
         body = {"__module__": "__main__"}
         if slots is not None:
             body["__slots__"] = slots
-        CLASSES[identity] = types.new_class(name, bases, {"metaclass": metaclass}, lambda ns: ns.update(body))
+        CLASSES[identity] = bare_class(metaclass, name, bases, body)
         IDENTITIES[CLASSES[identity]] = identity
     return CLASSES[identity]
 
@@ -76,7 +96,7 @@ def new_class(identity, metaclass, name, bases, slots):
 def set_class(made, state):
     for name, value in state.items():
         try:
-            setattr(made, name, value)
+            type.__setattr__(made, name, value)
         except (AttributeError, TypeError):  # what the class made for itself
             pass
 
@@ -139,9 +159,14 @@ def new_view(mapping, method):
     return getattr(kind, method)(mapping)
 
 
-def reduce_view(value):
+def referent(value):
+    """The mapping that a view or a proxy looks at."""
     import gc
-    return new_view, (gc.get_referents(value)[0], type(value).__name__.split("_")[1])
+    return gc.get_referents(value)[0]
+
+
+def reduce_view(value):
+    return new_view, (referent(value), type(value).__name__.split("_")[1])
 
 
 def new_code(code):
@@ -157,6 +182,50 @@ def new_cached(function, parameters):
 def import_module(name):
     import importlib
     return importlib.import_module(name)
+
+
+def is_hidden(function):
+    """Whether a function of a module cannot be found there by its name: what a decorator of a library made."""
+    found = sys.modules.get(function.__module__)
+    for part in function.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is not function and "__name__" in function.__globals__ and function.__globals__["__name__"] in sys.modules
+
+
+# Objects that point at others without keeping them; what they point at is saved with them.
+
+def new_reference(target, callback):
+    import weakref
+    return weakref.ref(target, callback) if target is not None else weakref.ref(set())
+
+
+def reduce_proxy(value):
+    import weakref
+    return weakref.proxy, (value.__repr__.__self__,)
+
+
+def reduce_weak_table(kind, make):
+    """A WeakSet as its members, a weak dictionary as an ordinary one."""
+    return lambda pickler, value: (kind, (make(value),))
+
+
+def new_context_variable(name, has_default, default, is_set, value):
+    import contextvars
+    made = contextvars.ContextVar(name, default=default) if has_default else contextvars.ContextVar(name)
+    if is_set:
+        made.set(value)
+    return made
+
+
+def reduce_context_variable(value):
+    import contextvars
+    try:
+        default = contextvars.Context().run(value.get)
+        has_default = True
+    except LookupError:
+        default, has_default = None, False
+    is_set = value in contextvars.copy_context()
+    return new_context_variable, (value.name, has_default, default, is_set, value.get() if is_set else None)
 
 
 def names_in(code, found):
@@ -203,7 +272,8 @@ class Pickler(pickle.Pickler):
         kind = type(value)
         if kind is types.FunctionType:
             if value.__globals__ is not main_module().__dict__:
-                return NotImplemented
+                self.has_code = self.has_code or is_hidden(value)
+                return reduce_function(value) if is_hidden(value) else NotImplemented
             self.note_names(value)
             if self.by_reference(value):
                 return NotImplemented
@@ -269,7 +339,7 @@ def lru_cache_type():
 OTHERS = {
     types.CellType: lambda pickler, value: reduce_cell(value),
     types.ModuleType: lambda pickler, value: (import_module, (value.__name__,)),
-    types.MappingProxyType: lambda pickler, value: (new_proxy, (dict(value),)),
+    types.MappingProxyType: lambda pickler, value: (new_proxy, (referent(value),)),
     property: lambda pickler, value: (property, (value.fget, value.fset, value.fdel, value.__doc__)),
     staticmethod: lambda pickler, value: (staticmethod, (value.__func__,)),
     classmethod: lambda pickler, value: (classmethod, (value.__func__,)),
@@ -294,6 +364,15 @@ def add_libraries():
     ordered = getattr(sys.modules.get("collections"), "OrderedDict", dict)()
     for view in (ordered.keys(), ordered.values(), ordered.items()):
         OTHERS[type(view)] = lambda pickler, value: reduce_view(value)
+    weakref = sys.modules.get("weakref")
+    if weakref:
+        OTHERS[weakref.ref] = lambda pickler, value: (new_reference, (value(), value.__callback__))
+        OTHERS[weakref.ProxyType] = OTHERS[weakref.CallableProxyType] = lambda pickler, value: reduce_proxy(value)
+        OTHERS[weakref.WeakSet] = reduce_weak_table(weakref.WeakSet, list)
+        for kind in (weakref.WeakValueDictionary, weakref.WeakKeyDictionary):
+            OTHERS[kind] = reduce_weak_table(kind, dict)
+    if "contextvars" in sys.modules:
+        OTHERS[sys.modules["contextvars"].ContextVar] = lambda pickler, value: reduce_context_variable(value)
     dataclasses = sys.modules.get("dataclasses")
     for name in ("_FIELD", "MISSING", "_HAS_DEFAULT_FACTORY"):
         if hasattr(dataclasses, name):

@@ -15,6 +15,8 @@ import types
 def new_main():
     module = types.ModuleType("__main__")
     module.__dict__["__builtins__"] = builtins
+    if sys.version_info < (3, 14):
+        module.__dict__["__annotations__"] = {}
     sys.modules["__main__"] = module
     return module.__dict__
 

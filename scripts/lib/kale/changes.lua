@@ -40,7 +40,8 @@ local CHANGING = set [[append extend insert remove pop clear sort reverse update
   intersection_update difference_update symmetric_difference_update subtract move_to_end put put_nowait fill
   partition_inplace itemset resize setflags setattr set_params load_state_dict step zero_grad backward eval
   normal integers uniform standard_normal permutation permuted choice shuffle send throw execute commit seek read
-  readline readlines insert_column add_module register_forward_hook load_weights set_weights push enqueue dequeue]]
+  readline readlines insert_column add_module register_forward_hook load_weights set_weights push enqueue dequeue set
+  reset]]
 -- Methods after which an object holds what it was given.
 local KEEPING = set [[append extend insert add setdefault update appendleft extendleft put push enqueue register
   put_nowait]]
@@ -53,7 +54,8 @@ local SHARING = set [[asarray asanyarray atleast_1d atleast_2d atleast_3d reshap
   from_iterable attrgetter itemgetter methodcaller nditer swapaxes moveaxis expand_dims reduce repeat
   takewhile dropwhile groupby accumulate product replace evolve cast frombuffer asmatrix mat as_strided
   sliding_window_view ascontiguousarray asfortranarray require diagonal flip fliplr flipud rot90 rollaxis hsplit
-  vsplit dsplit broadcast_arrays real imag check_array unsqueeze permute narrow]]
+  vsplit dsplit broadcast_arrays real imag check_array unsqueeze permute narrow
+  ref proxy]]
 
 -- --- what is called --------------------------------------------------------------------------------------
 
@@ -138,6 +140,7 @@ local function change_by_call(parsed, call, node)
   if not name or not learned then return "weak" end
   local known = method and learned.methods[name] or not method and learned.functions[name]
   local root = method and M.root_name(parsed, call)
+  if root == "super" then return nil end
   if root and learned.imports[root] or not method and learned.imports[name] then
     return LIBRARY_CHANGING[name] and "strong" or nil
   end
@@ -173,6 +176,8 @@ function M.change_at(parsed, node)
       at, level = parent, level + 1
     elseif kind == "parenthesized_expression" and at ~= node then
       at = parent
+    elseif kind == "call" and field == "function" and at == node and text_of(parsed, node) == "super" then
+      at = parent  -- super().append(x)
     elseif kind == "call" and field == "function" then
       if at ~= node then
         local name = M.called(parsed, parent)
@@ -271,6 +276,7 @@ local function add_call_roots(parsed, node, roots)
   if learned and not method and learned.callers[name] then return end
   local root = method and M.root_name(parsed, node) or name
   local known = learned and (method and learned.methods[name] or not method and learned.functions[name])
+  if root == "super" and name == "__new__" then return end
   if learned and learned.imports[root] then
     if not SHARING[name] and not name:find "^%u" then return end
   elseif known then

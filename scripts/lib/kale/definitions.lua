@@ -54,18 +54,29 @@ end
 
 -- Decorators and calls that may run again in another step without being noticed.
 local HARMLESS = set [[staticmethod classmethod property setter getter deleter abstractmethod overload dataclass
-  total_ordering contextmanager asynccontextmanager wraps lru_cache cache cached_property unique final override
+  total_ordering contextmanager asynccontextmanager wraps lru_cache cache cached_property singledispatch
+  singledispatchmethod unique final override
   runtime_checkable field Field auto TypeVar namedtuple NamedTuple TypedDict NewType ParamSpec range len str int
   float bool tuple frozenset type super object isinstance min max sum abs round sorted]]
 -- Functions of modules whose value is another one each time.
 local FRESH = set [[random randint choice shuffle sample uniform rand randn normal now today time perf_counter
   monotonic uuid1 uuid4 getpid urandom token_hex open read input default_rng getenv get print]]
 
+-- Whether a call in a class's body is that of something the body made itself: @eat.register(str).
+local function adds_to_own(parsed, call, method)
+  local tree, at = parsed.tree, child(parsed.tree, call, "function")
+  if method ~= "register" or tree.kind[at] ~= "attribute" then return false end
+  local object = child(tree, at, "object")
+  return tree.kind[object] == "identifier" and parsed.at[object] == nil
+end
+
 -- Whether a call in the head of a definition may be made again.
 local function is_harmless(parsed, call)
   local name, method = changes.called(parsed, call)
   if not name or FRESH[name] then return false end
-  if HARMLESS[name] then return true end
+  local learned = parsed.learned
+  if adds_to_own(parsed, call, name) then return true end
+  if HARMLESS[name] then return method or not learned or not (learned.classes[name] or learned.functions[name]) end
   local root = method and changes.root_name(parsed, call) or name
   return parsed.learned ~= nil and parsed.learned.imports[root] == true
 end
@@ -107,18 +118,69 @@ local function changes_shared(parsed, definition)
   return false
 end
 
+-- Methods whose first argument is a class that is being made: what they set of it is its own.
+local MAKING_CLASSES = set "__init_subclass__ __init__ __prepare__"
+
+-- Whether methods change the class by their first argument: cls.count += 1, mcls.registry[name] = made.
+local function changes_by_argument(parsed, definition, is_metaclass)
+  local tree = parsed.tree
+  for at = definition, tree.next[definition] - 1 do
+    local name = tree.kind[at] == "function_definition" and text_of(parsed, child(tree, at, "name"))
+    local is_for_class = name and (is_metaclass or name == "__new__" or name == "__init_subclass__"
+      or text_of(parsed, tree.parent[at]):find "^@%s*classmethod")
+    local first = is_for_class and text_of(parsed, child(tree, at, "parameters")):match "^%(%s*([%w_]+)"
+    if first and not MAKING_CLASSES[name] and changes.within(parsed, at)[first] then return true end
+    for inner = at, first and tree.next[at] - 1 or 0 do
+      if tree.kind[inner] == "identifier" and text_of(parsed, inner) == first then
+        local change, deep = changes.change_at(parsed, inner)
+        if change == "strong" and deep then return true end
+      end
+    end
+  end
+  return false
+end
+
+-- Whether the objects of a class are classes.
+local function is_metaclass(parsed, name, seen)
+  local known = parsed.learned and parsed.learned.classes[name]
+  if type(known) ~= "table" or seen[name] then return name == "type" or name:find "Meta$" ~= nil end
+  seen[name] = true
+  for _, base in ipairs(known.bases) do
+    if is_metaclass(parsed, base, seen) then return true end
+  end
+  return false
+end
+
 -- Attributes of a class that its own methods set: cls.count += 1, type(self).all.append(self).
 local function changes_itself(parsed, definition, facts)
   local tree = parsed.tree
-  if facts.changes[text_of(parsed, child(tree, definition, "name"))] == "strong" then return true end
-  local changed = changes.within(parsed, definition)
-  if changed.cls or changes_shared(parsed, definition) then return true end
+  local own = text_of(parsed, child(tree, definition, "name"))
+  if facts.changes[own] == "strong" or changes_shared(parsed, definition) then return true end
+  if changes_by_argument(parsed, definition, is_metaclass(parsed, own, {})) then return true end
   for at = definition, tree.next[definition] - 1 do
     local left = (tree.kind[at] == "assignment" or tree.kind[at] == "augmented_assignment") and child(tree, at, "left")
     local text = left and text_of(parsed, left)
     if text and (text:find "^type%(self%)%." or text:find "^self%.__class__%.") then return true end
   end
   return false
+end
+
+---The classes of the notebook whose code runs when a class is made: metaclasses, and bases with __init_subclass__.
+---@param parsed table
+---@param name string
+---@return string[]
+function M.run_for_class(parsed, name)
+  local classes, found, seen = parsed.learned and parsed.learned.classes or {}, {}, {}
+  local function visit(base, is_below)
+    local known = classes[base]
+    if type(known) ~= "table" or seen[base] then return end
+    seen[base] = true
+    if is_below and known.makes_below then found[#found + 1] = base end
+    if classes[known.metaclass] then found[#found + 1] = known.metaclass end
+    for _, other in ipairs(known.bases) do visit(other, true) end
+  end
+  visit(name, false)
+  return found
 end
 
 ---@param meant table<string, any> of walker:meanings
@@ -178,6 +240,7 @@ function M.has_cache(parsed, node, definition, facts)
     caches = caches or path and CACHING[path:match "[%w_]+$"] or false
   end
   if not caches then return false end
+  if parsed.learned and parsed.learned.asks_caches then return true end
   if next(facts.stores) or next(facts.changes) or changes.changes_default(parsed, definition) then return true end
   for at = child(tree, definition, "body"), tree.next[definition] - 1 do
     if tree.kind[at] == "call" and FRESH[changes.called(parsed, at)] then return true end

@@ -51,6 +51,10 @@ local function is_part(parsed, node)
   return tree.kind[of] == "identifier" and parsed.learned ~= nil and parsed.learned.plain[text_of(parsed, of)] == true
 end
 
+-- What points at objects without keeping them: somebody else has to.
+local WEAK = { ref = true, proxy = true, WeakValueDictionary = true, WeakKeyDictionary = true, WeakSet = true,
+  WeakMethod = true }
+
 local PATTERNS = { pattern_list = true, tuple_pattern = true, list_pattern = true }
 
 -- How what is bound and what it is bound to may share objects: as of changes.spread.
@@ -89,8 +93,14 @@ function M.bind(walker, left, right, parts)
     end
     at = kind == "lambda" and tree.next[at] or at + 1
   end
+  local is_weak = tree.kind[right] == "call" and WEAK[changes.called(parsed, right)]
   for _, target in ipairs(targets) do
     for _, root in ipairs(roots) do
+      if is_weak and root ~= target then
+        local held = entry(walker, target)
+        held.weak = held.weak or {}
+        held.weak[root] = true
+      end
       if root ~= target and changes.is_value(parsed, root) then
         local kind = kind_of(parsed, left, right, parts)
         table.insert(walker.summary.aliases, { target, root, kind = kind })
@@ -142,6 +152,7 @@ local SIBLINGS = { subplots = true, subplot_mosaic = true }
 function BINDS.assignment(walker, node)
   local tree = walker.parsed.tree
   local left, right = child(tree, node, "left"), child(tree, node, "right")
+  if walker.parsed.learned and walker.parsed.learned.reads_annotations then walker:annotate(node) end
   if not right then return end
   M.bind(walker, left, right)
   if tree.kind[right] == "call" and SIBLINGS[changes.called(walker.parsed, right)] then
@@ -186,6 +197,27 @@ function M.note(walker, first, next)
     if note then note(walker, at, first) end
     local body = (kind == "function_definition" or kind == "lambda") and child(tree, at, "body")
     at = body and tree.next[body] or at + 1
+  end
+end
+
+-- Whether a name that a definition reads where it stands is only called there: nothing of it stays.
+local function is_only_called(parsed, node)
+  local tree, learned = parsed.tree, parsed.learned
+  local name, parent = text_of(parsed, node), tree.parent[node]
+  if tree.kind[parent] ~= "call" or tree.field[node] ~= "function" or not learned then return false end
+  return learned.functions[name] ~= nil and not learned.makers[name]
+end
+
+---A function or class holds what it reads where it stands: bases, defaults, descriptors, tables of functions.
+---@param walker table
+---@param name string
+---@param definition integer without its decorators
+function M.defined(walker, name, definition)
+  local parsed, uses = walker.parsed, walker.parsed.uses
+  for _, i in ipairs(nodes.occurrences(parsed, definition, parsed.tree.next[definition])) do
+    if not uses.late[i] and uses.context[i] == "load" and not is_only_called(parsed, uses.node[i]) then
+      entry(walker, name).names[uses.name[i]] = true
+    end
   end
 end
 

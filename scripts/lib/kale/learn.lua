@@ -29,8 +29,7 @@ local UNSAVED = {
   ["ssl.create_default_context"] = "an SSL context", SummaryWriter = "an open file", ["queue.Queue"] = "a queue",
   memoryview = "a view of memory", cmp_to_key = "a key function",
   ["re.match"] = "a match", ["re.search"] = "a match", ["re.fullmatch"] = "a match",
-  WeakValueDictionary = "a table of weak references", ["weakref.ref"] = "a weak reference",
-  ["weakref.proxy"] = "a weak reference", ["tempfile.NamedTemporaryFile"] = "an open file",
+  ["weakref.finalize"] = "a finalizer", copy_context = "a context", ["tempfile.NamedTemporaryFile"] = "an open file",
   ["tempfile.TemporaryFile"] = "an open file",
 }
 
@@ -52,15 +51,32 @@ local function parameters_of(parsed, fn)
   return names
 end
 
--- Whether a class can be called by what it inherits alone: has it a base, and no __call__ of its own.
-local function describe_class(parsed, node)
-  local tree, bases = parsed.tree, child(parsed.tree, node, "superclasses")
-  for at = node, tree.next[node] - 1 do
-    if tree.kind[at] == "function_definition" and text_of(parsed, child(tree, at, "name")) == "__call__" then
-      return { inherits_call = false }
+-- Names in the brackets of a class: its bases, and its metaclass.
+local function bases_of(parsed, node)
+  local tree, bases, metaclass = parsed.tree, {}, nil
+  for argument in children(tree, child(tree, node, "superclasses") or node) do
+    local value = tree.kind[argument] == "keyword_argument" and child(tree, argument, "value")
+    if value and text_of(parsed, child(tree, argument, "name")) == "metaclass" then
+      metaclass = text_of(parsed, value)
+    elseif tree.kind[argument] == "identifier" then
+      bases[#bases + 1] = text_of(parsed, argument)
     end
   end
-  return { inherits_call = bases ~= nil and tree.next[bases] - bases > 2 }
+  return bases, metaclass
+end
+
+-- Whether a class can be called by what it inherits alone: has it a base, and no __call__ of its own. And what is
+-- run when a class below it is made.
+local function describe_class(parsed, node)
+  local tree, superclasses = parsed.tree, child(parsed.tree, node, "superclasses")
+  local known = { inherits_call = superclasses ~= nil and tree.next[superclasses] - superclasses > 2 }
+  known.bases, known.metaclass = bases_of(parsed, node)
+  for at = node, tree.next[node] - 1 do
+    local name = tree.kind[at] == "function_definition" and text_of(parsed, child(tree, at, "name"))
+    if name == "__call__" then known.inherits_call = false end
+    if name == "__init_subclass__" then known.makes_below = true end
+  end
+  return known
 end
 
 -- The functions, methods and classes of a cell.
@@ -119,7 +135,8 @@ local function study(fn, learned)
   local kept = fn.method and fn.parameters[1] and changes.sharing(parsed, body, fn.parameters[1])
   for number, name in ipairs(fn.parameters) do
     local place = fn.method and number - 1 or number
-    if changed[name] == "strong" or changed[name] and not fn.method then
+    local by_super = fn.method and number == 1 and changed.super == "strong"
+    if by_super or changed[name] == "strong" or changed[name] and not fn.method then
       found.changed[name], found.changed[place] = true, true
       if fn.method and number == 1 then found.self = true end
     end
@@ -238,12 +255,17 @@ local function note_value(parsed, name, right, learned, stateful)
   if method and MATCHING[called] and learned.patterns[changes.root_name(parsed, right)] then
     learned.unsaved[name] = { what = "a match", parsed = parsed, node = right }
   end
+  if path:find "ContextVar$" then learned.variables[name] = true end
+  if method and called == "set" and learned.variables[changes.root_name(parsed, right)] then
+    learned.unsaved[name] = { what = "a token", parsed = parsed, node = right }
+  end
   local what = UNSAVED[path] or UNSAVED[called] or UNSAVED[path:match "[%w_]+%.[%w_]+$"]
   if not method and learned.generators[called] or method and learned.generators["." .. called] then
     what = "a generator"
     learned.iterators[name] = true
   end
   if what then learned.unsaved[name] = { what = what, parsed = parsed, node = right } end
+  if not method and learned.classes[called] and learned.methods.__next__ then learned.iterators[name] = true end
   if not method and (stateful[called] or learned.classes[called] and learned.methods.__call__
     and learned.methods.__call__.self) then
     learned.callables[name] = true
@@ -367,15 +389,19 @@ local function find_values(parsed, learned, stateful)
   end
 end
 
--- Functions that a decorator which changes a default of its own has wrapped: to call one may change that.
-local function find_decorated(list, learned)
+-- Functions that a decorator with a state has wrapped, in a default of its own, a closure or an instance: to call
+-- one may change that.
+local function find_decorated(list, learned, stateful)
+  local call = learned.methods.__call__
   for _, fn in ipairs(list) do
     local above = fn.parsed.tree.parent[fn.node]
     if not fn.method and fn.parsed.tree.kind[above] == "decorated_definition" then
       for decorator in nodes.children(fn.parsed.tree, above) do
         local root = fn.parsed.tree.kind[decorator] == "decorator"
           and text_of(fn.parsed, decorator):match "^@%s*([%a_][%w_]*)"
-        if root and learned.callables[root] then learned.callables[fn.name] = true end
+        local is_callable = learned.callables[root] or stateful[root]
+          or learned.classes[root] and call and call.self
+        if root and is_callable then learned.callables[fn.name] = true end
       end
     end
   end
@@ -387,12 +413,14 @@ function M.all(groups)
   local learned = {
     functions = {}, methods = {}, imports = {}, makers = {}, classes = {}, generators = {}, iterators = {},
     unsaved = {}, callables = {}, modules = {}, getters = {}, scalars = {}, patterns = {}, loggers = {},
-    callers = {}, plain = {}, figures = {},
+    callers = {}, plain = {}, figures = {}, variables = {},
   }
   local list = {}
   for _, cells in ipairs(groups) do
     for _, parsed in ipairs(cells) do
       parsed.learned = learned
+      learned.reads_annotations = learned.reads_annotations or parsed.python:find("__annotations__", 1, true) ~= nil
+      learned.asks_caches = learned.asks_caches or parsed.python:find("cache_info", 1, true) ~= nil
       find_imports(parsed, learned)
       find_functions(parsed, list, learned)
     end
@@ -414,8 +442,8 @@ function M.all(groups)
   for _, fn in ipairs(list) do
     if not fn.method and changes.changes_default(fn.parsed, fn.node) then learned.callables[fn.name] = true end
   end
-  find_decorated(list, learned)
   local stateful = find_closures(list)
+  find_decorated(list, learned, stateful)
   local call = learned.methods.__call__
   learned.stateful = next(stateful) ~= nil or call ~= nil and call.self
   for _, cells in ipairs(groups) do

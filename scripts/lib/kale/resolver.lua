@@ -79,6 +79,11 @@ function Resolver:use(step, name, moment)
       for other in pairs(held.names) do
         if other ~= name then self:use(step, other, moment) end
       end
+      for other in pairs(held.weak or {}) do
+        if not there_before(step, other, moment) then
+          want(step, other, { soft = true, why = ("'%s' points at it and does not keep it"):format(name) })
+        end
+      end
     end
   end
 end
@@ -132,6 +137,23 @@ function Resolver:make_again(step, origin, definition)
       end
     end
   end
+end
+
+-- A value that the functions of a name may read when they are called, in that step or before.
+function Resolver:value_behind(step, name, seen)
+  if seen[name] then return nil end
+  seen[name] = true
+  local summary, all = step.summary, { step.summary.facts[name] }
+  for _, facts in ipairs(self.facts[name] or {}) do all[#all + 1] = facts end
+  for _, facts in ipairs(all) do
+    for other in pairs(facts.late) do
+      local own = summary.definitions[other]
+      local is_value = step.sources[other] == "value" or summary.stores[other] and (not own or own.kind == "constant")
+      local found = is_value and other or self:value_behind(step, other, seen)
+      if found then return found end
+    end
+  end
+  return nil
 end
 
 -- Whether a definition can stand in another step: what it reads where it stands is not a value.
@@ -462,6 +484,12 @@ function Resolver:step(step)
   collect_changes(step)
   self:relay_relatives(step)
   self:relay_new_relatives(step)
+  for _, definition in ipairs(summary.all_definitions) do
+    for _, name in ipairs(definition.runs or {}) do
+      local value = self:value_behind(step, name, {})
+      if value then definition.why = definition.why or ("use of '%s' where it is defined"):format(value) end
+    end
+  end
   for _, definition in ipairs(summary.all_definitions) do settle(step, definition) end
   self:publish(step)
 end

@@ -45,6 +45,8 @@ local SETTINGS = set [[set_option reset_option set_printoptions set_style set_th
 local RANDOM = set [[random randint randn rand choice choices shuffle sample permutation normal uniform fit
   fit_transform fit_predict train_test_split randperm make_classification make_regression make_blobs cross_val_score
   standard_normal binomial poisson gauss randrange getrandbits]]
+-- Methods that begin a context by hand.
+local OPENING = set "__enter__ __aenter__ enter_context enter_async_context"
 -- Methods of a logger that change it; it goes to other steps by its name.
 local LOGGER = set "setLevel addHandler removeHandler addFilter removeFilter"
 -- Modules whose settings show wherever their values do.
@@ -128,6 +130,9 @@ local function rule_of(parsed, call, fn, name)
     if path ~= module and SETTINGS[name] and is_global(parsed, fn) then
       return ("the settings of '%s'"):format(module), SHOWN[owner_of(module)] and "any" or owner_of(module)
     end
+  end
+  if OPENING[name] and is_global(parsed, fn) then
+    return ("the context of '%s'"):format(changes.root_name(parsed, call)), "any"
   end
   if LOGGER[name] and is_logger(parsed, fn) then return "the configuration of logging", "logging" end
   if parsed.calls_shell then return effect_of_magic(parsed, call) end

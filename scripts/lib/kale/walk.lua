@@ -43,7 +43,7 @@ function M.new(parsed)
     summary = {
       needs = {}, reads = {}, assigned_at = {}, stores = {}, maybe = {}, gone = {}, changes = {}, facts = {},
       nameless = {}, definitions = {}, all_definitions = {}, held = {}, aliases = {}, same = {}, updated = {},
-      stored_in = {}, given = {}, deep = {},      stars = {},
+      stored_in = {}, given = {}, deep = {}, stars = {},
     },
     assigned = assigned, top = assigned, parsed = parsed, clock = 0, guarded = 0,
   }, Walker)
@@ -123,6 +123,19 @@ end
 
 local READING = { load = true, update = true, delete = true }
 local STORING = { store = true, update = true, definition = true, import = true }
+
+-- `x: int = 1` also writes into __annotations__, which somebody reads.
+function Walker:annotate(node)
+  local tree = self.parsed.tree
+  if not child(tree, node, "type") or tree.kind[child(tree, node, "left")] ~= "identifier" then return end
+  local above = tree.parent[node]
+  while above > 1 and tree.kind[above] ~= "class_definition" do above = tree.parent[above] end
+  if tree.kind[above] == "class_definition" then return end
+  self.guarded = self.guarded + 1
+  self:read("__annotations__", node)
+  self.guarded = self.guarded - 1
+  self:store("__annotations__", self.assigned ~= self.top)
+end
 
 -- A statement without a block of its own, or the head of one that has. What functions in it do when
 -- they are called is left out. Returns the names it stores.
@@ -371,10 +384,16 @@ function Walker:definition(node)
     end
   end
   holds.decorated(self, node, name)
+  holds.defined(self, name, inner)
   if not summary.stores[name] then return end
   local why = definitions.impurity(self, node, inner, meant, facts)
+  local is_class = tree.kind[inner] == "class_definition"
+  if why == definitions.CHANGES_ITSELF then
+    facts.changes[name], facts.late[name] = "strong", facts.late[name] or self:place(node)
+  end
   self:add_definition {
-    name = name, kind = tree.kind[inner] == "class_definition" and "class" or "function", head = meant,
+    name = name, kind = is_class and "class" or "function", head = meant,
+    runs = is_class and definitions.run_for_class(parsed, name) or nil,
     facts = facts, why = why, cached = definitions.has_cache(parsed, node, inner, facts),
     changed = why == definitions.CHANGES_ITSELF,
     amends = definitions.amends(parsed, node), piece = self:piece(node),
