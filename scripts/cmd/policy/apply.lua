@@ -1,16 +1,21 @@
 -- kfhost policy apply: objects in, mutated objects or a diff out.
 local cli = require "cli"
 
+-- A Secret in a diff: which values change, but not what they are.
+local function text_of(object)
+  local shown = object.kind == "Secret" and require "kube.mask".object(object) or object
+  return require "yaml".encode(shown)
+end
+
 local function write_result(result, args, object)
-  local yaml = require "yaml"
   if args.diff then
-    local before, after = yaml.encode(object), yaml.encode(result.object)
+    local before, after = text_of(object), text_of(result.object)
     local name = require "policy.command".name_of(object)
     if before ~= after then
       io.write(require "diff".unified(before, after, { from = name, to = name .. " (by policies)" }))
     end
   elseif result.allowed then
-    io.write("---\n", yaml.encode(result.object))
+    io.write("---\n", require "yaml".encode(result.object))
   end
 end
 

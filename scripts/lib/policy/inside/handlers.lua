@@ -204,7 +204,9 @@ function M.say(object)
   local lines = {}
   for _, explain in ipairs(set.explains) do
     if explain.resource.plural == resource.plural and explain.resource.group == resource.group then
-      for _, line in ipairs(explain.run(object, new_context(explain.file))) do lines[#lines + 1] = line end
+      local context = new_context(explain.file)
+      context._secrets:note(object)
+      for _, line in ipairs(explain.run(object, context)) do lines[#lines + 1] = context._secrets:mask(line) end
     end
   end
   return lines

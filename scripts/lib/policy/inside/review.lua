@@ -245,7 +245,9 @@ function M.finish(as)
     dry_run = request.dryRun == true, user = request.userInfo and request.userInfo.username, bypass = now.bypass,
     denied = now.denial ~= nil }
   local records = now.records
-  for _, one in ipairs(records) do one.message, one.code = seen:mask(one.message), seen:mask(one.code) end
+  for _, one in ipairs(records) do
+    one.message, one.code, one.paths = seen:mask(one.message), seen:mask(one.code), seen:mask_all(one.paths)
+  end
   now = nil
   return as == "text" and json.encode(review, { sort = true }) or review, records, facts
 end

@@ -26,10 +26,11 @@ local function add(self, value)
   self.sorted = false
 end
 
--- A value as it may be told: whole, as JSON writes it, or a line of it.
+-- A value as it may be told: whole, as JSON writes it, in a path of a patch, or a line of it.
 local function add_value(self, value)
   if type(value) ~= "string" then return end
   add(self, value)
+  add(self, (value:gsub("~", "~0"):gsub("/", "~1")))
   add(self, json.encode(value):sub(2, -2))
   if value:find "\n" then
     for line in value:gmatch "[^\r\n]+" do add(self, line) end
@@ -84,7 +85,7 @@ function Secrets:mask_all(value)
   if #self.values == 0 then return value end
   if type(value) ~= "table" then return self:mask(value) end
   local copy = setmetatable({}, getmetatable(value))
-  for key, inner in pairs(value) do copy[key] = self:mask_all(inner) end
+  for key, inner in pairs(value) do copy[self:mask(key)] = self:mask_all(inner) end
   return copy
 end
 
