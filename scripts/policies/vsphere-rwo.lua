@@ -40,7 +40,7 @@ policy.grant {
   reads = { "namespaces", "persistentvolumeclaims", "resourcequotas" },
   follows = { "pods", "nodes", "volumeattachments.storage.k8s.io", "csinodes.storage.k8s.io" },
   writes = { { resource = "pods", verbs = { "patch" } },
-    { resource = "persistentvolumeclaims", verbs = { "get", "create", "delete" } } },
+    { resource = "persistentvolumeclaims", verbs = { "create", "delete" } } },
   memory = "128MiB",
 }
 
@@ -208,11 +208,36 @@ policy.watch {
     if user then return say(("pod %s uses it: delete both, and make them anew"):format(user)) end
     local new = claims.anew(claim)
     claims.mend(new, verdict)
-    ctx:delete(claim, { uid = claim.metadata.uid, wait = 20 })
-    ctx:create(new)
-    ctx:event(new, "Normal", "ClaimMadeAnew", "%s", verdict.message)
+    local ok, problem = pcall(ctx.create, ctx, claims.note(new, claim.metadata.uid, verdict.message))
+    if not ok and problem.code ~= "AlreadyExists" then error(problem, 0) end
   end,
 }
+
+-- Making a claim anew takes two steps, and what is written down before the first is there for whoever does the second:
+-- the host may end in between, or the API server refuse for a while.
+if settings.repair_pending then
+  policy.grant { writes = { { resource = "configmaps", verbs = { "create", "delete" } } } }
+
+  policy.watch {
+    name = "claims-to-make",
+    doc = "makes claims anew: the one that waits is deleted while no pod uses it, then the new one is created",
+    resource = "configmaps",
+    label = claims.TO_MAKE .. "=true",
+    reconcile = function(note, ctx)
+      local new, uid, why = claims.of_note(note)
+      local there = ctx:get("persistentvolumeclaims", new.metadata.namespace, new.metadata.name)
+      if there and there.metadata.uid ~= uid then return ctx:delete(note) end -- it is made
+      if there and not there.metadata.deletionTimestamp then
+        if user_of(there, ctx) then return ctx:delete(note) end -- a pod came first: it is said of the claim
+        ctx:delete(there, { uid = uid })
+      end
+      if there then return ctx:requeue "1s" end
+      ctx:create(new)
+      ctx:event(new, "Normal", "ClaimMadeAnew", "%s", why)
+      ctx:delete(note)
+    end,
+  }
+end
 
 policy.explain {
   resource = "persistentvolumeclaims",
@@ -554,11 +579,13 @@ end
 
 pended("a claim that slipped through gets an event", { rwx_class = "nfs" }, { PROFILE },
   { { verb = "event", type = "Warning", reason = "ReadWriteManyPending" } })
-pended("one that is unused is made anew where allowed", { rwx_class = "nfs", repair_pending = true }, { PROFILE },
-  { { verb = "delete", options = { uid = "u-1" } },
-    { verb = "create", object = { metadata = { name = "data", annotations = { note = "kept" } },
-      spec = { storageClassName = "nfs", accessModes = { "ReadWriteMany" } } } },
-    { verb = "event", reason = "ClaimMadeAnew" } })
+local REPAIR = { rwx_class = "nfs", repair_pending = true }
+local NEW = claim { storageClassName = "nfs" }
+NEW.metadata.annotations = { note = "kept" }
+local NOTE = claims.note(NEW, "u-1", "it is served now")
+pended("one that is unused is written down, to be made anew, where that is allowed", REPAIR, { PROFILE },
+  { { verb = "create", object = { kind = "ConfigMap", metadata = { name = "claim-u-1", namespace = "team-a" },
+    data = { claim = NOTE.data.claim } } } })
 pended("one that a pod uses is not touched", { rwx_class = "nfs", repair_pending = true }, { PROFILE, pod() },
   { { verb = "event", message = "pod step uses it: delete both, and make them anew" } })
 pended("nor is one for which the class has no room", { rwx_class = "nfs", repair_pending = true }, { PROFILE, QUOTA },
@@ -567,3 +594,20 @@ pended("nor is one for which the class has no room", { rwx_class = "nfs", repair
 pended("one that is bound is no one's business", { rwx_class = "nfs" }, { PROFILE }, {},
   pending(function(c) c.status.phase = "Bound" end))
 pended("nor is one outside the profiles", { rwx_class = "nfs" }, { namespace {} }, {})
+
+local function made_anew(name, objects, writes)
+  policy.test { name = name, watch = "claims-to-make", object = NOTE, config = REPAIR, objects = objects,
+    expect = { writes = writes } }
+end
+
+if settings.repair_pending then
+  local forgotten = { { verb = "delete", reference = { kind = "ConfigMap", name = "claim-u-1" } } }
+  made_anew("what is written down: the claim that waits goes first", { pending() },
+    { { verb = "delete", reference = { kind = "PersistentVolumeClaim" }, options = { uid = "u-1" } } })
+  made_anew("while it goes, nothing is done", { pending(function(c) c.metadata.deletionTimestamp = "now" end) }, {})
+  made_anew("when it is gone, the new one is made", {}, { { verb = "create", object = NEW },
+    { verb = "event", reason = "ClaimMadeAnew", message = "it is served now" }, forgotten[1] })
+  made_anew("one that is there again is nobody's to make",
+    { pending(function(c) c.metadata.uid = "u-2" end) }, forgotten)
+  made_anew("one that a pod has come to use stays", { pending(), pod() }, forgotten)
+end

@@ -28,6 +28,13 @@ test("the tests of trial-sidecar hold as well when katib-config is followed", fu
   test.equal(results[#results].name, "or put right, where that is allowed")
 end)
 
+test("the tests of vsphere-rwo hold as well where claims are made anew", function()
+  local results = require "policy.trial".tests(policy.load("vsphere-rwo", { configs = {
+    ["vsphere-rwo"] = { repair_pending = true } } }))
+  for _, result in ipairs(results) do test.same({ result.name, result.problems }, { result.name, {} }) end
+  test.equal(results[#results].name, "one that a pod has come to use stays")
+end)
+
 test("the tests of all bundled policies hold when all are loaded together: each file's are about that file", function()
   local names = {}
   for _, name in ipairs(scripts.names()) do names[#names + 1] = name:match "^policies/([^/]+)%.lua$" end

@@ -185,3 +185,25 @@ test("a handler finds what it has written, before the cluster tells of it", func
     set:close()
   end)
 end)
+
+test("what is watched by one label only is asked for by it; in what reviews look at, all are", function()
+  with_lab(function(c)
+    create(c, "mine")
+    for name, labels in pairs { one = { task = "yes" }, two = { other = "yes" } } do
+      c:create { apiVersion = "v1", kind = "ConfigMap", metadata = { name = name,
+        namespace = "mine", labels = labels } }
+    end
+    local WATCH = [[policy.watch { name = "w", resource = "configmaps", label = "task", reconcile = function(map, ctx)
+      ctx:log("%s", map.metadata.name) end }]]
+    for text, whole in pairs { [WATCH] = false, [GRANT .. WATCH] = true } do
+      local said = {}
+      local set = load(text)
+      local running = controller.start(set, c, { log = function(line) said[#said + 1] = line end })
+      wait_until("the handler", function() return said[1] end)
+      test.same(said, { "one" })
+      test.equal(running.followed["configmaps."].informer:get("mine", "two") ~= nil, whole)
+      running:stop()
+      set:close()
+    end
+  end)
+end)

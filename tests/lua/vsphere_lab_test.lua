@@ -1,6 +1,7 @@
 -- vsphere-rwo in a lab that behaves as vSphere: what breaks without it, and with two replicas of the host what it
 -- makes of that, while steps share a disk, a node is drained, and a replica is restarted.
 local test = require "test"
+local vsphere_claims = require "vsphere.claims"
 local fs = require "fs"
 local host = require "host"
 local proc = require "proc"
@@ -52,6 +53,11 @@ test("P6: without the policy the claim waits for ever; with it the steps share a
     local said = event_of(c, "team-a", "before", "ProvisioningFailed").message
     test.equal(said:find("File volume provisioning is not supported", 1, true) ~= nil, true)
 
+    -- What a host has written down that ended when the claim was gone, and the new one not made yet.
+    local lost = claim("team-a", "lost")
+    lost.spec.accessModes = { "ReadWriteOnce" }
+    local note = c:create(vsphere_claims.note(lost, "uid-of-the-old-one", "it is made anew"))
+
     local site = replicas.new(lab, c, { "vsphere-rwo" }, SETTINGS, 2)
     site:register(1, 2) -- claims are answered by one replica, pods by the other
     local first = site:leader()
@@ -60,6 +66,10 @@ test("P6: without the policy the claim waits for ever; with it the steps share a
     c:wait { kind = "pvc", name = "before", namespace = "team-a", jsonpath = "{.status.phase}", value = "Bound",
       timeout = "60s" }
     test.same(c:get("pvc", "before", { namespace = "team-a" }).spec.accessModes, { "ReadWriteOnce" })
+
+    c:wait { kind = "pvc", name = "lost", namespace = "team-a", jsonpath = "{.status.phase}", value = "Bound",
+      timeout = "60s" }
+    c:wait { kind = "configmaps", name = note.metadata.name, namespace = "team-a", deleted = true, timeout = "60s" }
 
     -- A dry run is answered as it would be, and leaves nothing behind.
     local tried = c:create(claim("team-a", "data"), { dry_run = true })
@@ -91,8 +101,9 @@ test("P6: without the policy the claim waits for ever; with it the steps share a
     test.equal(running(c, "team-a", "train").spec.nodeName, moved)
 
     -- What there is to say of the claim.
+    lab:write_kubeconfig(site.directory .. "/admin")
     local explain <close> = proc.spawn { host.executable(), "policy", "explain", "vsphere-rwo", "--object", "pvc/data",
-      "-n", "team-a", env = { KUBECONFIG = site.directory .. "/config", KFHOST_PATH = false } }
+      "-n", "team-a", env = { KUBECONFIG = site.directory .. "/admin", KFHOST_PATH = false } }
     local lines = {}
     for line in explain:lines() do lines[#lines + 1] = line end
     test.equal(explain:wait("60s").code, 0)

@@ -240,7 +240,7 @@ end
 
 local function follow(self, followed)
   followed.informer = absent.informer(self.client, {
-    kind = followed.kind, namespace = "*",
+    kind = followed.kind, namespace = "*", labels = not followed.whole and followed.labels or nil,
     handler = function(key, object, last) on_change(self, followed, key, object, last) end,
   }, self.log, function(informer) followed.informer = informer end, self.look_seconds)
 end
@@ -262,11 +262,14 @@ local function followed_of(description)
   local map = {}
   for _, text in ipairs(rights.reads(description)) do
     local followed = entry(map, text)
-    followed.published, followed.shown = true, true
+    followed.published, followed.shown, followed.whole = true, true, true
   end
   for _, text in ipairs(rights.follows(description)) do entry(map, text) end
   for _, file in ipairs(description.files) do -- what is only watched comes as an argument, and is not kept twice
-    for _, text in ipairs(file.grants.follows) do entry(map, text).published = true end
+    for _, text in ipairs(file.grants.follows) do
+      local followed = entry(map, text)
+      followed.published, followed.whole = true, true
+    end
   end
   for number, watch in ipairs(description.watches) do
     local followed = entry(map, watch.resource)
@@ -274,7 +277,14 @@ local function followed_of(description)
     watch.number, watch.plural = number, followed.plural
     watch.selector = watch.label and kube.selector(watch.label)
     watch.namespace_selector = by and kube.selector(by)
-    if by then followed.by_label = true end
+    if by then
+      followed.by_label = true
+      entry(map, "namespaces").whole = true
+    end
+    -- What all watches of a kind ask for by one label need not come whole: of ConfigMaps above all there are many.
+    local label = watch.label or ""
+    followed.whole = followed.whole or label == "" or followed.labels ~= nil and followed.labels ~= label
+    followed.labels = label
     table.insert(followed.watches, watch)
   end
   return map

@@ -2,6 +2,7 @@
 -- Not for pods (vsphere.placement). Plain functions: what they need to know comes in `site`.
 --   local verdict = claims.decide(claim, { config = …, opted_in = true, quotas = {} })
 
+local json = require "json"
 local kube = require "kube"
 
 local M = {}
@@ -9,6 +10,7 @@ local M = {}
 M.ORIGINAL_MODES = "storage.kfhost.io/original-access-modes" -- annotation: the modes that were asked for
 M.SHARING = "storage.kfhost.io/sharing" -- annotation: how its pods share it, where not as the site says
 M.SNAPSHOT = "storage.kfhost.io/snapshot" -- annotation: what each pod's own volume begins with (per-step)
+M.TO_MAKE = "storage.kfhost.io/claim-to-make" -- label: a ConfigMap that says which claim is to be made anew
 M.LEGACY_CLASS = "volume.beta.kubernetes.io/storage-class" -- still wins over spec.storageClassName
 
 ---@param object table
@@ -180,6 +182,30 @@ function M.anew(claim)
   local metadata = { name = old.name, namespace = old.namespace, labels = old.labels, annotations = annotations,
     ownerReferences = old.ownerReferences }
   return { apiVersion = "v1", kind = "PersistentVolumeClaim", metadata = metadata, spec = claim.spec }
+end
+
+-- --- what is to be made, written down ------------------------------------------------------------------
+
+local UID, WHY = "storage.kfhost.io/claim-uid", "storage.kfhost.io/why"
+
+---A ConfigMap that says which claim is to be made in the place of another one.
+---@param new table the claim to make
+---@param uid string of the claim that goes
+---@param why string for the event
+---@return table
+function M.note(new, uid, why)
+  return { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "claim-" .. uid,
+    namespace = new.metadata.namespace, labels = { [M.TO_MAKE] = "true" }, annotations = { [UID] = uid, [WHY] = why } },
+    data = { claim = json.encode(new, { sort = true }) } }
+end
+
+---@param note table
+---@return table new
+---@return string uid
+---@return string why
+function M.of_note(note)
+  local annotations = M.annotations(note)
+  return json.decode(note.data.claim), annotations[UID], annotations[WHY]
 end
 
 return M
