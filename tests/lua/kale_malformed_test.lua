@@ -74,7 +74,7 @@ end)
 test("a zero byte is named with its cell and line", function()
   local text = '{"nbformat":4,"cells":[{"cell_type":"code"},{"cell_type":"code","source":["a = 1\\n","b\\u0000"]}]}'
   local err = test.raises("Notebook", function() notebook.parse(text, "a.ipynb") end)
-  test.equal(err.message, "a.ipynb: cell 2: line 2 of 'source' has a zero byte")
+  test.equal(err.message, "a.ipynb, cell 2, line 2, column 2: 'source' has a zero byte")
 end)
 
 test("kale compile of a broken notebook ends with 1 and names the place", function()
@@ -130,19 +130,19 @@ local NASTY = {
   { GOOD .. "x", "line 1, column" }, { GOOD .. GOOD, "line 1, column" },
   { two_bytes(GOOD), "UTF-16" }, { "\255\254" .. two_bytes(GOOD), "UTF-16" }, { "\254\255\0{", "UTF-16" },
   { (GOOD:gsub("x=1", "x='\233'")), "malformed UTF-8" }, { (GOOD:gsub("x=1", "\\ud800")), "surrogate" },
-  { (GOOD:gsub("x=1", "\1")), "control character" }, { (GOOD:gsub("x=1", "a\\nb\\u0000")), "cell 1: line 2" },
+  { (GOOD:gsub("x=1", "\1")), "control character" }, { (GOOD:gsub("x=1", "a\\nb\\u0000")), "cell 1, line 2" },
   { with("nbformat", "4e999"), "too large" }, { with("nbformat", "NaN"), "line 1, column" },
   { with("nbformat", '"4"'), "not 3 or 4" }, { with("nbformat", "4.5"), "not 3 or 4" },
   { with("nbformat", "99999999999999999999"), "not 3 or 4" }, { with("nbformat", "-4"), "not supported" },
   { with("nbformat", "5"), "not supported" }, { with("nbformat", "2"), "not supported" },
   { with("cells", "null").. "", "line 1" }, { '{"nbformat":4}', "'cells' is no list" },
   { '{"nbformat":4,"cells":{"a":1}}', "'cells' is no list" }, { '{"nbformat":4,"cells":"x"}', "'cells' is no list" },
-  { '{"nbformat":4,"cells":[null]}', "cell 1: is no object" }, { '{"nbformat":4,"cells":[5]}', "cell 1: is no object" },
-  { '{"nbformat":4,"cells":[{}]}', "cell 1: has no 'cell_type'" },
+  { '{"nbformat":4,"cells":[null]}', "cell 1: this cell is no object" }, { '{"nbformat":4,"cells":[5]}', "cell 1: this cell is no object" },
+  { '{"nbformat":4,"cells":[{}]}', "cell 1: this cell has no 'cell_type'" },
   { '{"nbformat":4,"metadata":"x","cells":[]}', "'metadata' is no object" },
   { '{"nbformat":4,"metadata":null,"cells":[]}', "'metadata' is no object" },
   { with("source", "5"), "cell 1: 'source'" }, { with("source", "null"), "cell 1: 'source'" },
-  { with("source", '["a\\n",5]'), "cell 1: line 2 of 'source'" }, { with("cell_type", "5"), "cell 1: has no" },
+  { with("source", '["a\\n",5]'), "cell 1, line 2: in 'source'" }, { with("cell_type", "5"), "cell 1: this cell has no" },
   { (GOOD:gsub('%["step:a"%]', '"step:a"')), "cell 1: 'tags' is no list" },
   { (GOOD:gsub('%["step:a"%]', "null")), "cell 1: 'tags' is no list" },
   { (GOOD:gsub('{"tags":%["step:a"%]}', "[1]")), "cell 1: 'metadata' is no object" },
@@ -228,4 +228,98 @@ test("a line of any length is shown around its place", function()
   assert(line, shown)
   test.equal(utf8.len(line:match "^(.-)!"), #mark - 1)
   assert(#line < 400)
+end)
+
+-- --- all of it at once --------------------------------------------------------------------------------------
+
+local MANY = '{"nbformat":4,"metadata":[1],\n "cells":[{"cell_type":"code","source":5},null,'
+  .. '{"source":"x"},{"cell_type":"code","metadata":{"tags":7},"source":["a = 1\\n",8,"b\\ud800"]},'
+  .. '{"cell_type":"code","metadata":{"tags":["step:s"]},"source":["pass\\n","print(nowhere)"]},'
+  .. '{"cell_type":"code","source":["a\\n", "b\255\\u0000"]}]}'
+
+local SAID = {
+  { nil, nil, "'metadata' is no object" }, { 1, nil, "'source' is neither a text nor a list of lines" },
+  { 2, nil, "this cell is no object" }, { 3, nil, "this cell has no 'cell_type'" },
+  { 4, nil, "'tags' is no list" }, { 4, 2, "in 'source' stands what is no text" },
+  { 4, 3, "a high surrogate without a low one" }, { 5, 2, "'nowhere' is not defined" },
+  { 6, 2, "malformed UTF-8" }, { 6, 2, "'source' has a zero byte" },
+}
+
+local function check(text, ...)
+  local proc, host = require "proc", require "host"
+  local path = fs.join(test.tmpdir(), "many.ipynb")
+  fs.write(path, text)
+  local result = proc.run { host.executable(), "kale", "check", path, ... }
+  test.equal(result.code, 1)
+  return result, path
+end
+
+test("check lists every malformed cell with its place, beside what else is wrong, in all its forms", function()
+  local result, path = check(MANY)
+  for _, said in ipairs(SAID) do
+    local place = path
+    if said[1] then place = place .. ", cell " .. said[1] end
+    if said[2] then place = place .. ", line " .. said[2] end
+    local found
+    for line in result.stdout:gmatch "[^\n]+" do
+      found = found or line:sub(1, #place) == place and line:find(said[3], 1, true)
+    end
+    assert(found, place .. ": " .. said[3] .. "\n" .. result.stdout)
+  end
+  assert(result.stdout:find "many.ipynb: %d+ errors, %d warnings?\n$", result.stdout)
+
+  local by_place = {}
+  for _, d in ipairs(json.decode(check(MANY, "--json").stdout)) do
+    by_place[("%s/%s/%s"):format(d.cell, d.line, d.message:sub(1, 20))] = true
+  end
+  for _, said in ipairs(SAID) do
+    local key = ("%s/%s/%s"):format(said[1], said[2], said[3]:sub(1, 20))
+    assert(by_place[key], key)
+  end
+
+  local documents = json.decode(check(MANY, "--lsp").stdout)
+  local messages = {}
+  for _, document in ipairs(documents) do
+    for _, d in ipairs(document.diagnostics) do
+      local cell = document.uri:match "#cell(%d+)$"
+      messages[("%s/%d/%s"):format(cell, d.range.start.line, d.message:sub(1, 20))] = true
+    end
+  end
+  for _, said in ipairs(SAID) do
+    local key = ("%s/%d/%s"):format(said[1], (said[2] or 1) - 1, said[3]:sub(1, 20))
+    assert(messages[key], key)
+  end
+end)
+
+test("a file that cannot be read on is a finding at its place in all forms, with what was found before", function()
+  local text = '{"nbformat":4,\n "a":"\\ud800", "b":"\\q",\n "cells": ['
+  local result, path = check(text)
+  for _, place in ipairs { "line 2, column 7", "line 2, column 22", "line 3, column 12" } do
+    assert(result.stdout:find(("%s, %s: error: "):format(path, place), 1, true), result.stdout)
+  end
+  assert(result.stdout:find("3 errors, 0 warnings", 1, true), result.stdout)
+  test.equal(#json.decode(check(text, "--json").stdout), 3)
+  local published = json.decode(check(text, "--lsp").stdout)
+  test.equal(#published, 1)
+  test.same(published[1].diagnostics[3].range.start, { line = 2, character = 11 })
+end)
+
+test("a notebook in a notebook tells all its malformed cells, too", function()
+  local folder = test.tmpdir()
+  fs.write(fs.join(folder, "part.ipynb"), MANY)
+  local outer = GOOD:gsub('"step:a"%]', '"notebook:p"],"notebook_path":"part.ipynb"'):gsub("x=1", "")
+  local made = plan.make(notebook.parse(outer, fs.join(folder, "outer.ipynb")))
+  local count = 0
+  for _, d in ipairs(made.diagnostics) do
+    if d.code == "notebook" then count = count + 1 end
+  end
+  test.equal(count, #SAID - 1)
+end)
+
+test("lines of a Python file that are no UTF-8 are all told", function()
+  local err = test.raises("Notebook", function()
+    notebook.parse("# %% [step:a]\nx = '\233'\n# %% tags=5\ny = 'é\233'\n", "a.py")
+  end)
+  test.equal(err.message, "a.py, line 2, column 6: malformed UTF-8\na.py, line 4, column 7: malformed UTF-8\n"
+    .. "a.py, cell 2: 'tags' is no list")
 end)

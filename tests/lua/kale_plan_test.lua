@@ -345,7 +345,7 @@ test("files that are no notebooks are refused with their place", function()
   for text, pattern in pairs {
     ["{"] = "is no notebook", ["[]"] = "no notebook", ["{}"] = "nbformat", ['{"nbformat":2}'] = "nbformat 2",
     ['{"nbformat":4,"cells":{}}'] = "", ['{"nbformat":4,"cells":[1]}'] = "cell 1",
-    ['{"nbformat":4,"cells":[{"cell_type":"code","source":[1]}]}'] = "line 1 of 'source'",
+    ['{"nbformat":4,"cells":[{"cell_type":"code","source":[1]}]}'] = "line 1: in 'source'",
     ['{"nbformat":4,"cells":[{"cell_type":"code","source":1}]}'] = "'source'",
     ['{"nbformat":4,"cells":[{"cell_type":"code","metadata":{"tags":"x"}}]}'] = "'tags'",
     ['{"nbformat":4,"cells":"x"}'] = "'cells' is no list",

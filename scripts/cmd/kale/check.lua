@@ -14,6 +14,22 @@ end
 
 local function as_list(list) return list end
 
+-- What there is to say of a file that cannot be read on.
+local function as_lsp(path)
+  return function(list) return require "kale.lsp".publish({ path = path, diagnostics = list }, { cells = {} }) end
+end
+
+-- The notebook; when it is none, its findings are all that is said.
+local function read(args)
+  local errors, machine = require "errors", require "kale.machine"
+  local ok, nb = pcall(require "kale.notebook".read, args.notebook, { tolerant = true })
+  if ok then return nb end
+  if args.json or args.lsp then return machine.guard(true, args.lsp and as_lsp(args.notebook) or as_list,
+    function() error(nb, 0) end) end
+  if not (errors.is(nb, "Notebook") and nb.problems) then error(nb, 0) end
+  print_findings { path = args.notebook, diagnostics = machine.findings(nb) }
+end
+
 return cli.main {
   name = "kale check",
   summary = "Lists everything that is wrong in a notebook.",
@@ -27,9 +43,8 @@ return cli.main {
   },
   on_misuse = function(problem) require "kale.machine".misuse(as_list)(problem) end,
   run = function(args)
-    local nb = require "kale.machine".guard(args.json, as_list, function()
-      return require "kale.notebook".read(args.notebook)
-    end)
+    local nb = read(args)
+    if not nb then return 1 end
     local plan = require "kale.plan".make(nb, { infer = args.infer })
     local problem = require "kale.pycheck".extend(plan, nb, args.python)
     if problem then io.stderr:write("syntax was checked by the parser alone: ", problem, "\n") end

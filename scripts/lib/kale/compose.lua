@@ -85,7 +85,7 @@ local function read_file(nb, step, layout, wrong)
   if chain and #chain == 2 then return wrong("notebook-itself", {}) end
   if chain then return wrong("notebook-cycle", { chain = table.concat(chain, " → ") }) end
   if #layout.inner >= MOST then return wrong("notebook-many", { most = MOST }) end
-  local ok, inner = pcall(notebook.read, path)
+  local ok, inner = pcall(notebook.read, path, { tolerant = true })
   if not ok then return wrong("notebook-wrong", { message = errors.text(inner) }) end
   inner.path, inner.within = path, nb
   return inner
@@ -106,6 +106,10 @@ local function read_inner(nb, step, layout, report)
   local function report_inner(code, fields)
     if not fields.cell then fields.cell = number * BASE end
     report(code, fields)
+  end
+  for _, problem in ipairs(inner.problems) do
+    report_inner("notebook", { message = problem.message, cell = problem.cell and number * BASE + problem.cell,
+      line = problem.line, column = problem.column })
   end
   local known = metadata.read(inner, report_inner)
   check_metadata(known, report_inner)

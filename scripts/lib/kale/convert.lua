@@ -67,12 +67,12 @@ end
 
 -- A document of any format as nbformat 4.
 local function read_document(text, path)
-  local document, format = notebook.decode(text, path)
   notebook.parse(text, path) -- says what is wrong with it
-  if format == 4 then return document end
+  local read, format = require "kale.document".read(text, path)
+  if format == 4 then return read end
   local result = { nbformat = 4, nbformat_minor = 5, cells = json.array {} }
-  result.metadata = document.metadata or json.object {}
-  for _, sheet in ipairs(document.worksheets) do
+  result.metadata = read.metadata or json.object {}
+  for _, sheet in ipairs(read.worksheets) do
     for _, cell in ipairs(sheet.cells) do
       local upgraded = upgrade_cell(cell)
       upgraded.id = ("cell-%d"):format(#result.cells + 1)

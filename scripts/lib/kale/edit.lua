@@ -1,6 +1,7 @@
 -- Changes the tags of a cell in a notebook's file, or the notebook's metadata, and leaves every other byte as it is.
 -- Not for sources of cells.
 --   local text = edit.tags(text, "a.ipynb", 3, { "step:train", "prev:load" })
+local document = require "kale.document"
 local errors = require "errors"
 local json = require "json"
 local notebook = require "kale.notebook"
@@ -103,7 +104,7 @@ local function insert(text, object, key, value, indent)
 end
 
 local function edit_json(text, path, number, tags)
-  local _, format = notebook.decode(text, path)
+  local _, format = document.read(text, path)
   local cell = place_of_cell(text, format, number)
   local metadata = member(text, cell, "metadata")
   local cell_indent = indentation(text, cell)
@@ -155,7 +156,7 @@ local function write_value(value, indent)
 end
 
 local function set_json(text, path, keys, value)
-  notebook.decode(text, path)
+  document.read(text, path)
   local object = blanks(text, 1)
   local indent = indentation(text, object)
   for i, key in ipairs(keys) do

@@ -202,6 +202,7 @@ end
 function M.make(nb, options)
   local found = {}
   local function report(code, fields) found[#found + 1] = diagnostics.new(code, fields) end
+  for _, problem in ipairs(nb.problems or {}) do report("notebook", problem) end
   if nb.language and not nb.language:lower():find "^i?python" then report("language", { name = nb.language }) end
   local known = metadata.read(nb, report)
   local layout = cells.read(nb, known, report)
@@ -243,7 +244,7 @@ end
 ---@param options {infer: boolean?}? of M.make
 ---@return table plan # raises "Notebook" when the file is no notebook; mistakes in it are plan.diagnostics
 function M.read(path, options)
-  return M.make(notebook.read(path), options)
+  return M.make(notebook.read(path, { tolerant = true }), options)
 end
 
 return M

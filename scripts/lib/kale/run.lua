@@ -87,7 +87,7 @@ end
 ---@return {plan: table, directory: string, notebook: string, choose: function?, unchecked: string?} run unchecked: why
 ---  the interpreter was not asked # raises "Notebook" when it has errors
 function M.prepare(path, options)
-  local nb = notebook.read(path)
+  local nb = notebook.read(path, { tolerant = true })
   local made = plan.make(nb, { infer = options.infer })
   local unchecked = require "kale.pycheck".extend(made, nb, options.python)
   local pipeline, platform = ir.build(made)
