@@ -176,12 +176,12 @@ test("magics run in the step", function()
     { "", "%%capture got\nprint('hidden')" }, { "", "%%writefile f.txt\nwritten" }, { "", "%%bash\ncat f.txt" },
     { "step:b prev:a", "print(got.stdout, x)" },
   }
-  test.equal(printed, "1\nWriting f.txt\nwritten\nhidden\n 3\n")
+  test.equal(printed, "env: KF_X=1\n1\nWriting f.txt\nwritten\nhidden\n 3\n")
 end)
 
 test("shell lines run in the step, and their output crosses", function()
   local printed = run {
-    { "step:a", "lines = !printf 'a\\nb'\n!echo {lines[1]} $no_name" }, { "step:b prev:a", "print(lines)" },
+    { "step:a", "lines = !printf 'a\\nb'\n!echo {lines[1]} $$no_name" }, { "step:b prev:a", "print(lines)" },
   }
   test.equal(printed, "b\n['a', 'b']\n")
 end)

@@ -315,7 +315,7 @@ test("magics and shell lines become Python, line for line", function()
   test.same(codes(made), { "magic-unknown@1:5" })
   test.equal(step_of(made, "a").code[1].source, table.concat({
     "get_ipython().run_line_magic('matplotlib', 'inline')", "files = get_ipython().getoutput('ls')",
-    "get_ipython().system('echo \\'hi\\'')", "x = 1",
+    "get_ipython().system('echo \\'hi\\'')", "with get_ipython().timing(): x = 1",
     "get_ipython().run_line_magic('unheard', 'of')", "print(files, x)",
   }, "\n"))
 end)

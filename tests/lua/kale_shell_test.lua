@@ -100,7 +100,7 @@ end)
 
 test("a cell whose first line is indented is unindented as IPython does, and places stay", function()
   local cells = {
-    { "step:a", "\n\n    x = 1\n    if x:\n        y = '''\n    z'''\n%time print(y)" },
+    { "step:a", "\n\n    x = 1\n    if x:\n        y = '''\n    z'''\n%memit print(y)" },
     { "step:b prev:a", "\tprint(x)\n\tprint(zz)" },
   }
   local made = plan_of(cells)

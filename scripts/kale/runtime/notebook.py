@@ -1,10 +1,6 @@
-"""Runs cells as a notebook does: displays, figures, magics and shell lines.
-
-With IPython installed, its shell does the magics; without it a small one stands in.
-"""
+"""Runs cells as a notebook does: displays and figures. Magics and shell lines are in shell.py."""
 import ast
 import io
-import os
 import sys
 
 # --- the report -----------------------------------------------------------------------------------------
@@ -97,6 +93,8 @@ class Notebook:
         self.namespace = namespace
         self.report = Report()
         self.cell = 0
+        self.captured = None  # what %%capture takes of what is displayed
+        self.float_format = None  # of %precision
         self.results = ["", "", ""]  # what was displayed last, before, and before that
         self.futures = 0  # flags of future statements: they hold for the cells after theirs
 
@@ -108,6 +106,11 @@ class Notebook:
                 continue
             html = rich_html(value)
             text = plain_text(value, html is not None)
+            if self.float_format and type(value) is float:
+                text = self.float_format % value
+            if self.captured is not None:
+                self.captured.append(CapturedOutput(text, html))
+                continue
             print(text)  # the log has everything as text, as far as it has one
             self.report.add(self.cell, html if html is not None else "<pre>%s</pre>" % escape(text))
 
@@ -158,200 +161,42 @@ class Notebook:
         tree = ast.parse(source, name)
         flags = getattr(ast, "PyCF_ALLOW_TOP_LEVEL_AWAIT", 0) | self.futures
         last = None
-        if shows and tree.body and isinstance(tree.body[-1], ast.Expr) and not source.rstrip().endswith(";"):
+        displays = shows and tree.body and not source.rstrip().endswith(";")
+        timed = displays and isinstance(tree.body[-1], ast.With)
+        if displays and isinstance(tree.body[-1], ast.Expr):
             last = ast.Expression(tree.body.pop().value)
         code = compile(tree, name, "exec", flags, dont_inherit=True)
         if code.co_flags & 0x1fe0000:
             self.note_futures(code)
         self.execute(code)
+        value = None
         if last is not None:
             value = self.execute(compile(last, name, "eval", flags, dont_inherit=True))
-            if value is not None:
-                self.display(value)
-                self.remember(value)
+        if len(SHELL) > 1 and shows:
+            kept = SHELL[1].end_cell()
+            value = kept if timed else value
+        if value is not None:
+            self.display(value)
+            self.remember(value)
         if shows:
             self.figures()
 
 
-class Shell:
-    """What get_ipython() gives: IPython's shell where there is one, and what every step can do without."""
-
-    QUIET = {"matplotlib", "load_ext", "reload_ext", "autoreload", "config", "precision", "pylab", "xmode", "colors",
-             "reset", "logstart", "logoff", "doctest_mode", "gui", "alias"}
-
-    def __init__(self, namespace, notebook):
-        self.user_ns, self.notebook = namespace, notebook
-        self.real = None
-
-    def __getattr__(self, name):
-        real = self.ipython()
-        if real is None:
-            raise AttributeError("get_ipython().%s needs IPython, which is not installed here" % name)
-        return getattr(real, name)
-
-    def ipython(self):
-        if self.real is None:
-            try:
-                from IPython.core.interactiveshell import InteractiveShell
-                from traitlets.config import Config
-            except ImportError:
-                return None
-            config = Config()
-            config.HistoryManager.enabled = False
-            self.real = InteractiveShell.instance(config=config, user_module=sys.modules["__main__"],
-                                                  user_ns=self.user_ns)
-            self.stay_in_front()
-        return self.real
-
-    def stay_in_front(self):
-        """IPython puts itself, and what it keeps of cells, where the cells find it: this shell goes on there."""
-        import builtins
-        for name in ("get_ipython", "In", "Out", "_", "__", "___", "_i", "_ii", "_iii"):
-            self.user_ns.pop(name, None)
-        builtins.get_ipython, builtins.display = lambda: self, self.notebook.display
-
-    def expand(self, command):
-        """{name} and $name of Python in a command, as IPython puts them in."""
-        import re
-
-        def value(match):
-            text = match.group(1) or match.group(2)
-            if text is None:
-                return "$"
-            try:
-                return str(eval(text, self.user_ns))
-            except Exception:
-                return match.group(0)
-        return re.sub(r"\$\$|\{([^{}]+)\}|(?<!\\)\$([A-Za-z_]\w*)", value, command)
-
-    def system(self, command):
-        import subprocess
-        sys.stdout.flush()
-        code = subprocess.call(self.expand(command), shell=True, executable="/bin/sh")
-        self.user_ns["_exit_code"] = code
-        if code != 0:
-            print("the command ended with %d: %s" % (code, command), file=sys.stderr)
-
-    def getoutput(self, command):
-        import subprocess
-        done = subprocess.run(self.expand(command), shell=True, stdout=subprocess.PIPE, universal_newlines=True)
-        return done.stdout.splitlines()
-
-    def script(self, program, text, out=False, err=False, check=True):
-        """Runs a program on a text; what it writes is given back where it is asked for, as out, err or both."""
-        import shlex
-        import subprocess
-        sys.stdout.flush()
-        done = subprocess.run(shlex.split(program), input=text, universal_newlines=True,
-                              stdout=subprocess.PIPE if out else None, stderr=subprocess.PIPE if err else None)
-        if check and done.returncode != 0:
-            raise StepError("the script of this cell ended with %d" % done.returncode)
-        return (done.stdout, done.stderr) if out and err else done.stdout if out else done.stderr
-
-    def writefile(self, line, text):
-        words = line.split()
-        append = "-a" in words or "--append" in words
-        path = [word for word in words if not word.startswith("-")][0].strip("'\"")
-        with open(path, "a" if append else "w") as file:
-            file.write(text if text.endswith("\n") else text + "\n")
-        print("%s %s" % ("Appending to" if append else "Writing", path))
-
-    def show(self, kind, text):
-        self.notebook.report.add(self.notebook.cell, text if kind in ("html", "svg") else "<pre>%s</pre>" % escape(text))
-
-    def start_capture(self):
-        self.captured = (sys.stdout, sys.stderr)
-        sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
-        return Captured(sys.stdout, sys.stderr)
-
-    def end_capture(self):
-        sys.stdout, sys.stderr = self.captured
-
-    def timed(self, label, function):
-        import time
-        started = time.perf_counter()
-        value = function()
-        print("%s: %.3g s" % (label, time.perf_counter() - started))
-        return value
-
-    def run_line_magic(self, name, line):
-        own = getattr(self, "magic_" + name, None)
-        if own is not None:
-            return own(line)
-        if name in self.QUIET:
-            return None
-        real = self.ipython()
-        if real is not None:
-            return real.run_line_magic(name, line)
-        print("%%%s is left out: IPython is not installed here" % name, file=sys.stderr)
-        return None
-
-    def run_cell_magic(self, name, line, text):
-        real = self.ipython()
-        if real is None:
-            raise StepError("%%%%%s needs IPython, which is not installed here" % name)
-        return real.run_cell_magic(name, line, text)
-
-    def magic_cd(self, line):
-        os.chdir(os.path.expanduser(self.expand(line.strip().strip("'\"")) or "~"))
-        print(os.getcwd())
-
-    def magic_pwd(self, line):
-        return os.getcwd()
-
-    def magic_env(self, line):
-        line = line.strip()
-        if not line:
-            return dict(os.environ)
-        if "=" not in line and " " not in line:
-            return os.environ.get(line)
-        key, _, value = line.partition("=" if "=" in line else " ")
-        os.environ[key.strip()] = self.expand(value.strip())
-        return None
-
-    magic_set_env = magic_env
-
-    def magic_pip(self, line):
-        self.system("%s -m pip %s" % (sys.executable, line))
-
-    def magic_who(self, line):
-        names = sorted(name for name in self.user_ns if not name.startswith("_"))
-        print("   ".join(names))
-
-    magic_whos = magic_who_ls = magic_who
-
-    def magic_run(self, line):
-        import shlex
-        words = [word for word in shlex.split(self.expand(line)) if not word.startswith("-")]
-        arguments, sys.argv = sys.argv, words
-        try:
-            with open(words[0]) as file:
-                exec(compile(file.read(), words[0], "exec"), self.user_ns)
-        finally:
-            sys.argv = arguments
+SHELL = []  # the program of shell.py, until it is needed; then the shell
 
 
-class Captured:
-    """What %%capture NAME gives."""
+def shell_of(notebook):
+    """What get_ipython() gives; most steps need none, and shell.py is not even compiled."""
+    load_shell()
+    if len(SHELL) == 1:
+        SHELL.append(Shell(notebook.namespace, notebook))
+    return SHELL[1]
 
-    def __init__(self, stdout, stderr):
-        self.streams = stdout, stderr
 
-    @property
-    def stdout(self):
-        return self.streams[0].getvalue()
-
-    @property
-    def stderr(self):
-        return self.streams[1].getvalue()
-
-    def show(self):
-        print(self.stdout, end="")
-
-    __call__ = show
-
-    def __str__(self):
-        return self.stdout
+def load_shell():
+    if isinstance(SHELL[0], str):
+        program, SHELL[0] = SHELL[0], None
+        exec(compile(program, "<kfhost step>", "exec"), globals())
 
 
 def use_ipython_display(notebook):

@@ -388,6 +388,8 @@ class Unpickler(pickle.Unpickler):
 
     def find_class(self, module, name):
         if module == "kfhost_step":  # the program's own functions, whatever it is called here
+            if name not in globals():
+                load_shell()
             return globals()[name]
         if module == "__main__" and name.split(".")[0] not in main_module().__dict__:
             self.make(name.split(".")[0])

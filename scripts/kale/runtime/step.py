@@ -3,7 +3,8 @@
 main(spec, executor_input) defines what the step needs (spec["setup"]), loads the values that come
 in, runs the step's cells as a notebook would, and saves the values that go out. What is rarely
 needed is imported late, as every step pays for the start. The files of this folder are one program:
-pickling.py, arrays.py, formats.py, values.py, notebook.py, environment.py and this one, in this order.
+pickling.py, arrays.py, formats.py, values.py, notebook.py, environment.py and this one, in this order, with
+shell.py as a text that is compiled when it is needed.
 """
 import builtins
 import json
@@ -67,16 +68,25 @@ def write_outputs(executor_input, metrics, html):
         write_file(outputs["outputFile"], json.dumps({"artifacts": artifacts}).encode())
 
 
+def leave_out_own(told, seen):
+    import traceback
+    if told is None or id(told) in seen:
+        return
+    seen.add(id(told))
+    told.stack = traceback.StackSummary.from_list([frame for frame in told.stack if frame.filename != "<kfhost step>"])
+    for inner in [told.__cause__, told.__context__] + list(getattr(told, "exceptions", None) or ()):
+        leave_out_own(inner, seen)
+
+
 def tell(error):
     """The traceback of the notebook's own frames."""
     import traceback
     if isinstance(error, StepError):
         print("error: %s" % error, file=sys.stderr)
         return
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename == "<kfhost step>":
-        frames = frames.tb_next
-    traceback.print_exception(type(error), error, frames)
+    told = traceback.TracebackException(type(error), error, error.__traceback__)
+    leave_out_own(told, set())
+    print("".join(told.format()), end="", file=sys.stderr)
 
 
 def definitions_of(spec, notebook):
@@ -108,9 +118,8 @@ def run_step(spec, executor_input):
     install_packages()
     namespace = new_main()
     notebook = Notebook(namespace)
-    shell = Shell(namespace, notebook)
     builtins.display = notebook.display
-    builtins.get_ipython = lambda: shell
+    builtins.get_ipython = lambda: shell_of(notebook)
     if any("IPython" in piece["source"] for piece in spec["setup"] + spec["code"]):
         use_ipython_display(notebook)
     definitions = definitions_of(spec, notebook)

@@ -4,7 +4,7 @@
 return {
   ["notebook"] = { "error", "{message}" },
   ["usage"] = { "error", "{message}" },
-  ["syntax"] = { "error", "{message}" },
+  ["syntax"] = { "error", "{message}", "{near}" },
   ["language"] = { "error", "the notebook's language is {name}; only Python becomes a pipeline" },
   ["no-steps"] = {
     "error", "no cell is tagged as a step",
@@ -117,7 +117,7 @@ return {
     "keep the state in objects, or set it in the class",
   },
   ["dynamic-names"] = {
-    "warning", "{name}() looks names up by their text: which ones this step needs cannot be known",
+    "warning", "{name} looks names up by their text: which ones this step needs cannot be known",
     "use the names themselves",
   },
   ["asks-person"] = {

@@ -42,7 +42,9 @@ end
 ---@param fields table?
 ---@return table
 function M.at(place, fields)
-  local result = { cell = place.cell, line = place.line, column = place.column, source = place.source }
+  local result = {
+    cell = place.cell, line = place.line, column = place.column, source = place.source, quiet = place.quiet,
+  }
   for key, value in pairs(fields or {}) do result[key] = value end
   return result
 end

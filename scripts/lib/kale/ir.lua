@@ -349,6 +349,8 @@ local function runtime_program()
   for i, name in ipairs { "pickling", "arrays", "formats", "values", "notebook", "environment", "step" } do
     texts[i] = bundle.text("kale/runtime/" .. name .. ".py")
   end
+  -- A JSON text without letters beyond ASCII is one of Python's, too.
+  texts[#texts + 1] = "SHELL.append(" .. json.encode(bundle.text "kale/runtime/shell.py") .. ")\n"
   return table.concat(texts, "\n\n")
 end
 

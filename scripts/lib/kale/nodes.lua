@@ -18,14 +18,27 @@ function M.text(parsed, node)
   return text
 end
 
+-- Where a name stands in a line whose Python is another text.
+local function column_in(source, text, column)
+  local at = source and source:find(text, source:find "[{$]" or 1, true)
+  if at then return utf8.len(source, 1, at - 1) + 1 end
+  return math.min(column, #(source or "") + 1)
+end
+
 ---Where a node stands in its cell, as it was written.
 ---@param parsed table
 ---@param node integer
----@return {cell: integer, line: integer, column: integer, source: string}
+---@return {cell: integer, line: integer, column: integer, source: string, quiet: boolean?} # quiet: names there may
+---  be those of a shell
 function M.place(parsed, node)
   local line, column = pyast.position(parsed.python, parsed.tree.first[node])
-  local shift = parsed.shift and parsed.shift[line] or 0
-  return { cell = parsed.cell.number, line = line, column = column + shift, source = parsed.lines(line) }
+  local shift, source = parsed.shift and parsed.shift[line] or 0, parsed.lines(line)
+  local rewritten = parsed.rewritten and parsed.rewritten[line]
+  if rewritten then column = column_in(source, M.text(parsed, node), column) end
+  return {
+    cell = parsed.cell.number, line = line, column = math.max(1, column + shift), source = source,
+    quiet = rewritten == "shell" or nil,
+  }
 end
 
 ---The first direct child in that role.

@@ -80,14 +80,14 @@ local function read_cell(problems, i, cell, format)
 end
 
 -- The cells of a document, in one row.
-local function cells_of(problems, document, format)
+local function cells_of(problems, read, format)
   if format == 4 then
-    if not is_list(document.cells) then problems:stop "'cells' is no list" end
-    return document.cells
+    if not is_list(read.cells) then problems:stop "'cells' is no list" end
+    return read.cells
   end
   local cells = {}
-  if not is_list(document.worksheets) then problems:stop "'worksheets' is no list" end
-  for i, sheet in ipairs(document.worksheets) do
+  if not is_list(read.worksheets) then problems:stop "'worksheets' is no list" end
+  for i, sheet in ipairs(read.worksheets) do
     local list = type(sheet) == "table" and sheet.cells
     if is_list(list) then table.move(list, 1, #list, #cells + 1, cells)
     else problems:add { message = ("worksheet %d: 'cells' is no list"):format(i) } end
@@ -111,7 +111,9 @@ local function as_utf8(problems, text)
   for line in (text .. "\n"):gmatch "([^\n]*\n)" do
     number = number + 1
     local _, bad = utf8.len(line)
-    if bad then problems:add { line = number, column = utf8.len(line:sub(1, bad - 1)) + 1, message = "malformed UTF-8" } end
+    if bad then
+      problems:add { line = number, column = utf8.len(line:sub(1, bad - 1)) + 1, message = "malformed UTF-8" }
+    end
     lines[number] = bad and line:gsub("[\x80-\xff]", "?") or line
   end
   return table.concat(lines):sub(1, -2)

@@ -3,6 +3,7 @@
 --   local r = resolver.new { … }; r:step(step)
 local builtins = require "kale.builtins"
 local diagnostics = require "kale.diagnostics"
+local magics = require "kale.magics"
 local makers = require "kale.makers"
 local shell = require "kale.shell"
 local spelling = require "kale.spelling"
@@ -27,6 +28,9 @@ local function want(step, name, need)
   local known = step.wanted[name]
   if known then
     known.soft = known.soft and need.soft
+    if known.quiet and not need.quiet then
+      for _, key in ipairs { "cell", "line", "column", "source", "quiet", "late" } do known[key] = need[key] end
+    end
     return
   end
   step.wanted[name] = at(need, { soft = need.soft, late = need.late, by = need.by, why = need.why })
@@ -280,14 +284,14 @@ function Resolver:missing(step, name, need)
     self:complain(before and "name-deleted" or "missing-edge", step, need, { name = name, from = other.name })
     return
   end
-  if need.late and other or self.unread:makes_names(step) then return end
+  if need.quiet or need.late and other or self.unread:makes_names(step) then return end
   local code = need.late and "undefined-in-function" or shell.keeps(name) and "shell-history" or "undefined-name"
-  self:complain(code, step, need, { name = name, near = self:advice(step, name) })
+  self:complain(code, step, need, { name = name, near = self:advice(step, name, need) })
 end
 
 -- What to do about a name that is nowhere: the one that was meant, or where it may come from.
-function Resolver:advice(step, name)
-  local near = spelling.near(name, self.everything)
+function Resolver:advice(step, name, need)
+  local near = spelling.near(name, self.everything) or need.source and magics.bare(need.source)
   if near then return near end
   for i = step.number - 1, 1, -1 do
     local earlier = self.steps[i]

@@ -94,7 +94,7 @@ end
 -- A parsed cell: its tree, the occurrences of names, and for each identifier of a module-level name the
 -- number of its occurrence, or several.
 local function parse_cell(cell)
-  local python, findings, shift = magics.translate(cell.source)
+  local python, findings, shift, rewritten = magics.translate(cell.source)
   local tree = pyast.parse(python)
   if may_be_deep(python) then
     local whole = tree
@@ -117,6 +117,7 @@ local function parse_cell(cell)
   uses.late, uses.resolved, uses.scope, uses.mutation = late, nil, nil, nil
   return {
     cell = cell, python = python, tree = tree, at = at, uses = uses, magics = findings, shift = shift,
+    rewritten = rewritten,
     wide = python:find "[\128-\255]" ~= nil,
   }
 end
@@ -138,7 +139,7 @@ local function report_problems(parsed, report)
     report("syntax", {
       cell = cell.number, line = problem.line, message = problem.message,
       column = problem.column + (parsed.shift and parsed.shift[problem.line] or 0),
-      source = parsed.lines(problem.line),
+      source = parsed.lines(problem.line), near = magics.bare(parsed.lines(problem.line) or ""),
     })
   end
   for _, magic in ipairs(parsed.magics) do

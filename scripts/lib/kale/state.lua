@@ -94,10 +94,10 @@ end
 -- What a line magic or a shell line leaves behind.
 local function effect_of_magic(parsed, call)
   local text = text_of(parsed, call)
-  local name, rest = text:match "^get_ipython%(%)%.run_line_magic%('([%w_]+)', '(.*)'%)$"
+  local name, rest = text:match "^get_ipython%(%)%.run_line_magic%('([%w_]+)', '(.*)'[,)]"
   if name == "cd" then return "the working directory", "any" end
   if (name == "env" or name == "set_env") and rest:find "[= ]" then return "the environment", "any" end
-  local command = name == "pip" and "pip " .. rest or text:match "^get_ipython%(%)%.system%('(.*)'%)$"
+  local command = name == "pip" and "pip " .. rest or text:match "^get_ipython%(%)%.system%('(.*)'[,)]"
   if command and (command:find "pip3? install" or command:find "conda install" or command:find "apt%-get install"
     or command:find "apt install") then
     return "what is installed", "any"
@@ -111,7 +111,15 @@ local function add(scan, parsed, node, what, watch)
 end
 
 local ASKS = { input = true, getpass = true, breakpoint = true }
+local NAMING = { who = true, whos = true, who_ls = true }
 local DYNAMIC = { globals = true, locals = true, vars = true, dir = true, exec = true, eval = true }
+
+-- The magic of a call that lists what names there are.
+local function names_magic(parsed, call, name)
+  if name ~= "run_line_magic" then return nil end
+  local magic = text_of(parsed, call):match "^get_ipython%(%)%.run_line_magic%('([%w_]+)'"
+  return NAMING[magic] and "%" .. magic or nil
+end
 
 -- Whether a call looks names up, or makes them, by their text.
 local function is_dynamic(parsed, call, fn, name)
@@ -148,7 +156,9 @@ function VISIT.call(scan, parsed, node)
     scan.asks[#scan.asks + 1] = { name = name, node = node, parsed = parsed }
   end
   if RANDOM[name] then scan.uses.random = true end
-  if is_dynamic(parsed, node, fn, name) then scan.dynamic[#scan.dynamic + 1] = node end
+  if is_dynamic(parsed, node, fn, name) then scan.dynamic[#scan.dynamic + 1] = { node, text_of(parsed, fn) .. "()" } end
+  local magic = names_magic(parsed, node, name)
+  if magic then scan.dynamic[#scan.dynamic + 1] = { node, magic } end
   local what, watch = rule_of(parsed, node, fn, name)
   if what then add(scan, parsed, node, what, watch) end
   local written = files.written(parsed, node, name)
@@ -200,9 +210,9 @@ local function scan_step(step, report)
       local visit = VISIT[kinds[node]]
       if visit then visit(scan, parsed, node) end
     end
-    for _, node in ipairs(scan.dynamic) do
-      local place = place_of(parsed, node)
-      place.name = text_of(parsed, child(tree, node, "function"))
+    for _, found in ipairs(scan.dynamic) do
+      local place = place_of(parsed, found[1])
+      place.name = found[2]
       report("dynamic-names", place)
     end
     scan.dynamic = {}

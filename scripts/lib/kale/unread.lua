@@ -8,7 +8,7 @@ Unread.__index = Unread
 
 -- Functions and magics that make names which stand nowhere in the code.
 local MAKING = { "exec", "globals", "locals", "vars" }
-local MAGICS = { run = true, pylab = true, store = true, sql = true }
+local MAGICS = { run = true, store = true }
 
 local function note_cell(unread, cell)
   local parsed = cell.parsed
@@ -22,6 +22,19 @@ local function note_cell(unread, cell)
   end
 end
 
+-- The first magic in cells that may make names: one that is not known, or that runs a file.
+local function magic_in(cells)
+  for _, cell in ipairs(cells) do
+    local unknown, python = cell.parsed.magics[1], cell.parsed.python
+    if unknown then return unknown.text:match "^%%+%S*" or "magic" end
+    if python:find("run_cell_magic(", 1, true) then return "run_cell_magic()" end
+    for magic in python:gmatch "run_line_magic%('(%a+)'" do
+      if MAGICS[magic] then return "%" .. magic end
+    end
+  end
+  return nil
+end
+
 ---@param steps table[] summarized
 ---@param layout table of kale.cells
 ---@return table
@@ -29,6 +42,7 @@ function M.new(steps, layout)
   local unread = setmetatable({ cells = {}, names = {} }, Unread)
   for _, group in ipairs { "imports", "functions" } do
     for _, cell in ipairs(layout[group]) do note_cell(unread, cell) end
+    unread.setup_magic = unread.setup_magic or magic_in(layout[group])
   end
   for _, step in ipairs(steps) do
     for _, cell in ipairs(step.cells) do note_cell(unread, cell) end
@@ -48,16 +62,11 @@ end
 ---What in a step makes names by their text, as people call it.
 ---@param step table
 ---@return string?
-function Unread.makes_names(_, step)
+function Unread:makes_names(step)
   for _, name in ipairs(MAKING) do
     if step.wanted[name] and not step.summary.stores[name] then return name .. "()" end
   end
-  for _, cell in ipairs(step.cells) do
-    for magic in cell.parsed.python:gmatch "run_line_magic%('(%a+)'" do
-      if MAGICS[magic] then return "%" .. magic end
-    end
-  end
-  return nil
+  return magic_in(step.cells) or self.setup_magic
 end
 
 return M

@@ -74,9 +74,10 @@ function Walker:read(name, node)
   if self.assigned[name] then return end
   local need = summary.needs[name]
   local soft = summary.maybe[name] or self.guarded > 0
-  if not need then
+  if not need or need.quiet and not soft then
+    local was_soft = need and need.soft
     need = self:place(node)
-    need.soft = soft
+    need.soft = soft and was_soft ~= false
     summary.needs[name] = need
   elseif not soft then
     need.soft = false

@@ -1,0 +1,151 @@
+-- Magics that measure Python (%time, %timeit, %prun) as Python that the rest of the compiler understands: what the
+-- measured code reads, changes and stores stays to be seen. Not for other magics: see kale.magics.
+--   timing.line("time", "y = f(x)") -> "with get_ipython().timing(): y = f(x)", 29
+local pyast = require "pyast"
+
+local M = {}
+
+---@param text string
+---@return string # a text of Python
+function M.quoted(text)
+  return "'" .. text:gsub("[\\']", "\\%0"):gsub("\r", "\\r"):gsub("\n", "\\n") .. "'"
+end
+
+local quoted = M.quoted
+
+-- What the code of a line is: "expression", "simple" statements or "compound"; nil when it is no Python. And the
+-- code without a comment or semicolon at its end.
+local function kind_of(code)
+  local tree = pyast.parse(code)
+  if #tree.errors > 0 then return nil, code end
+  local count, kind, node = 0, "simple", 2
+  local last = #code
+  while node <= tree.count do
+    local what = tree.kind[node]
+    if what == "comment" then
+      last = math.min(last, tree.first[node] - 1)
+    elseif tree.named[node] then
+      count = count + 1
+      local inner = what == "expression_statement" and tree.kind[node + 1]
+      if what:find "_definition$" or not inner and (what == "if_statement" or what == "for_statement"
+        or what == "while_statement" or what == "with_statement" or what == "try_statement"
+        or what == "match_statement") then
+        kind = "compound"
+      elseif kind ~= "compound" then
+        local is_expression = inner and inner ~= "assignment" and inner ~= "augmented_assignment"
+        kind = count == 1 and is_expression and "expression" or "simple"
+      end
+    end
+    node = tree.next[node]
+  end
+  return count > 0 and kind or nil, (code:sub(1, last):gsub("[%s;]+$", ""))
+end
+
+-- The names that code takes from around it, by the line where they stand.
+local function names_of(code)
+  local tree = pyast.parse(code)
+  if #tree.errors > 0 then return nil end
+  local _, uses = pyast.scopes(tree)
+  local stored, lines = {}, {}
+  for i = 1, uses.count do
+    local context = uses.context[i]
+    if uses.resolved[i] == 0 and context ~= "load" then stored[uses.name[i]] = true end
+  end
+  for i = 1, uses.count do
+    local name = uses.name[i]
+    if uses.resolved[i] == 0 and uses.context[i] == "load" and not stored[name] then
+      local line = pyast.position(code, tree.first[uses.node[i]])
+      lines[line] = lines[line] or {}
+      table.insert(lines[line], name)
+    end
+  end
+  return lines
+end
+
+-- The flags at the beginning of a line, those that have a value among them, and the rest.
+local function split_flags(line, with_value)
+  local at = 1
+  while true do
+    local letter, after = line:match("^%-(%a)()", at)
+    if not letter then break end
+    if with_value:find(letter, 1, true) then after = line:match("^%s*%S+()", after) or after end
+    at = line:match("^[%a]*%s*()", after)
+  end
+  return line:sub(1, at - 1):gsub("%s+$", ""), line:sub(at)
+end
+
+local LINES = {}
+
+function LINES.time(rest, target)
+  local kind = kind_of(rest)
+  local head = target and target .. " = " or ""
+  if not kind or kind == "compound" or target and kind ~= "expression" then
+    return head .. (rest ~= "" and rest or "pass"), #head
+  end
+  if not target and kind == "expression" then head = "get_ipython().kept = " end
+  head = "with get_ipython().timing(): " .. head
+  return head .. rest, #head
+end
+
+function LINES.timeit(rest, target)
+  local flags, code = split_flags(rest, "nrp")
+  local kind, bare = kind_of(code)
+  local call = ("get_ipython().timeit(%s, '', %s"):format(quoted(flags), quoted(bare))
+  local head = target and target .. " = " or ""
+  if not kind or bare:find "%f[%w_]await%f[^%w_]" then return head .. (code ~= "" and code or "pass"), #head end
+  if kind == "expression" and (target or flags:find "o") then
+    head = head .. call .. ", 0 and ("
+    return head .. bare .. "))", #head
+  end
+  if kind ~= "compound" and not target then
+    head = ("if %s): "):format(call)
+    return head .. bare, #head
+  end
+  local names = table.concat((names_of(bare) or {})[1] or {}, ", ")
+  return ("%s%s, 0 and (%s))"):format(head, call, names ~= "" and names or "0"), 0
+end
+
+function LINES.prun(rest, target)
+  local flags, code = split_flags(rest, "lsTD")
+  local kind = kind_of(code)
+  local head = target and target .. " = " or ""
+  if not target and (kind == "expression" or kind == "simple") then
+    head = ("with get_ipython().profiling(%s): "):format(quoted(flags))
+  end
+  return head .. (code ~= "" and code or "pass"), #head
+end
+
+---Python for a line magic that measures.
+---@param name string?
+---@param rest string? what stands after its name
+---@param target string? what its value is bound to
+---@return string? python nil for another magic
+---@return integer before the characters before the measured code
+---@return integer flags the characters of rest before it
+function M.line(name, rest, target)
+  local make = name and LINES[name]
+  if not make then return nil, 0, 0 end
+  local python, before = make(rest, target)
+  local _, code = split_flags(rest, name == "prun" and "lsTD" or "nrp")
+  return python, before, name == "time" and 0 or #rest - #code
+end
+
+---Python for a cell under %%timeit.
+---@param rest string flags and what is run before
+---@param body string the cell, in Python
+---@return string? python of as many lines, nil when the cell is no Python
+function M.cell(rest, body)
+  local flags, setup = split_flags(rest, "nrp")
+  local names = names_of(setup .. "\n" .. body)
+  if not names then return nil end
+  local lines = { ("get_ipython().timeit(%s, %s, %s, 0 and ("):format(quoted(flags), quoted(setup), quoted(body)) }
+  local count = select(2, body:gsub("\n", "")) + 2
+  for line = 1, count do
+    local list = table.concat(names[line] or {}, ", ")
+    if list ~= "" then list = list .. "," end
+    lines[line] = (lines[line] or "") .. list
+  end
+  return table.concat(lines, "\n") .. "))"
+end
+
+return M

@@ -1,0 +1,137 @@
+-- Magics and shell lines in the analysis: what they read, store and leave. What they do when they run is compared
+-- with IPython in tests/jupyter/magics_test.py.
+local json = require "json"
+local notebook = require "kale.notebook"
+local plan = require "kale.plan"
+local test = require "test"
+
+local function plan_of(cells)
+  local made = { nbformat = 4, metadata = json.object {}, cells = json.array {} }
+  for i, cell in ipairs(cells) do
+    local tags = json.array {}
+    for tag in cell[1]:gmatch "%S+" do tags[#tags + 1] = tag end
+    made.cells[i] = { cell_type = "code", metadata = { tags = tags }, source = cell[2] }
+  end
+  return plan.make(notebook.parse(json.encode(made), "a.ipynb"))
+end
+
+-- The findings as code@cell:line:column.
+local function codes(made)
+  local list = {}
+  for i, d in ipairs(made.diagnostics) do list[i] = ("%s@%d:%d:%d"):format(d.code, d.cell, d.line, d.column) end
+  return list
+end
+
+local function ins(made, name)
+  for _, step in ipairs(made.steps) do
+    if step.name == name then return step.ins, step.params end
+  end
+end
+
+test("names that a shell line or the line of a magic takes from Python cross to it", function()
+  for _, line in ipairs {
+    "!cat {path}", "!cat $path", "x = !cat {path.lower()}", "!!cat $path", "%cd {path}", "%env P=$path",
+    "%run tool.py {path}", "%%bash -s \"$path\"\ncat $1", "%%writefile {path}\ntext", "%%script {path}\n1",
+    "for i in range(2):\n    !cat {path}",
+  } do
+    local made = plan_of { { "step:a", "path = 'p'" }, { "step:b prev:a", line } }
+    test.equal(line .. ": " .. table.concat((ins(made, "b")), " "), line .. ": path")
+    test.same(codes(made), {})
+  end
+  local made = plan_of { { "pipeline-parameters", "rate = 1" }, { "step:a", "!echo {rate}" } }
+  local _, params = ins(made, "a")
+  test.same(params, { "rate" })
+end)
+
+test("names of the shell's own are no mistakes, and nothing is taken for them", function()
+  local made = plan_of {
+    { "step:a", "path = 'p'\none = 1" },
+    { "step:b prev:a", "!echo $HOME {nowhere} $$one \\$path\n!awk '{print $1}' {one}\nx = !echo {{path}}" },
+  }
+  test.same(codes(made), {})
+  test.same(ins(made, "b"), {})
+end)
+
+test("a name of a step that does not come before is told, in a shell line, too", function()
+  local made = plan_of { { "step:a", "path = 'p'" }, { "step:b", "!cat {path}" } }
+  test.same(codes(made), { "missing-edge@2:1:7" })
+end)
+
+test("a name that is nowhere is told where Python reads it, whatever a shell line above makes of it", function()
+  local made = plan_of { { "step:a", "!echo {nowhere}\nprint(nowhere)" } }
+  test.same(codes(made), { "undefined-name@1:2:7" })
+end)
+
+test("measured code is read like any other, at its place", function()
+  local made = plan_of { { "step:a", table.concat({
+    "%time one(1)", "y = %time two(1)", "%timeit -n 5 three(1)", "z = %timeit -o four(1)", "%prun -q five(1)",
+    "for i in []:", "    %time six(1)", "%time for i in []: seven(1)", "%timeit for i in []: eight(1)",
+  }, "\n") } }
+  test.same(codes(made), {
+    "undefined-name@1:1:7", "undefined-name@1:2:11", "undefined-name@1:3:14", "undefined-name@1:4:16",
+    "undefined-name@1:5:10", "undefined-name@1:7:11", "undefined-name@1:8:20", "undefined-name@1:9:22",
+  })
+end)
+
+test("what %time stores is stored, what %timeit stores is not", function()
+  local made = plan_of {
+    { "step:a", "x = 1\ny = 1\nxs = []" }, { "step:b prev:a", "%time x = 2" },
+    { "step:c prev:b", "%timeit -n 1 y = 3\n%time xs.append(1)" }, { "step:d prev:c", "print(x, y, xs)" },
+  }
+  test.same(codes(made), {})
+  test.same(ins(made, "b"), {})
+  test.same(ins(made, "d"), { "x", "xs", "y" })
+  for _, c in ipairs(made.crossings) do
+    if c.to == "d" then
+      test.same({ c.name, c.from }, { c.name, ({ x = "b", y = "c", xs = "c" })[c.name] })
+    end
+  end
+end)
+
+test("a cell under %%timeit takes what it reads", function()
+  local made = plan_of {
+    { "step:a", "n = 3\nxs = [1]" },
+    { "step:b prev:a", "%%timeit -n 1 k = n\ntotal = k\nfor x in xs:\n    total += x" },
+  }
+  test.same(codes(made), {})
+  test.same(ins(made, "b"), { "n", "xs" })
+  made = plan_of { { "step:a", "%%timeit -n 1 k = nowhere\ntotal = k +\\\n  there()" } }
+  test.same(codes(made), { "undefined-name@1:1:19", "undefined-name@1:3:3" })
+end)
+
+test("names that an unknown magic may make are no mistakes in its step; elsewhere the magic is the hint", function()
+  local made = plan_of {
+    { "step:a", "%%bigquery frame\nselect 1" }, { "", "print(frame)" }, { "step:b prev:a", "print(frame)" },
+  }
+  test.same(codes(made), { "magic-unknown@1:1:1", "undefined-name@3:1:7" })
+  test.equal(made.diagnostics[2].hint, "perhaps %%bigquery of step 'a' makes it: import or assign it by its name")
+end)
+
+test("names that %run of the imports cell makes are there in every step", function()
+  local made = plan_of { { "imports", "%run tools.py" }, { "step:a", "helper()" }, { "step:b prev:a", "helper()" } }
+  test.same(codes(made), { "effects-repeated@1:1:1" })
+end)
+
+test("extensions are known, or said to need IPython", function()
+  local made = plan_of { { "step:a", "%load_ext autoreload\n%autoreload 2\n%load_ext sql" } }
+  test.same(codes(made), { "magic-unknown@1:3:1" })
+  test.same(codes(plan_of { { "step:a", "%load_ext autoreload\n%xdel x" } }), { "undefined-name@1:2:7" })
+end)
+
+test("%pylab is what it stands for", function()
+  local made = plan_of { { "step:a", "%pylab inline\nplot(np.arange(3))" } }
+  for _, code in ipairs(codes(made)) do assert(code:find "^star%-import@1:1:", code) end
+end)
+
+test("a command without its sign gets a hint", function()
+  for line, said in pairs { ["pip install pandas"] = "%pip", ["cd .."] = "%cd", ["ls -l x"] = "%ls", pwd = "%pwd" } do
+    local d = plan_of { { "step:a", line } }.diagnostics[1]
+    test.equal(d.hint, ("perhaps the magic %s: write it with its sign"):format(said))
+  end
+  test.same(plan_of { { "step:a", "run = 1\ncat.x = run" } }.diagnostics[1].hint, nil)
+end)
+
+test("what names there are is asked of the step alone", function()
+  test.same(codes(plan_of { { "step:a", "x = 1" }, { "step:b prev:a", "names = %who_ls\n%whos" } }),
+    { "dynamic-names@2:1:9", "dynamic-names@2:2:1" })
+end)
