@@ -22,6 +22,8 @@ function process:wait(timeout) return self.finished ~= nil or self.ended:wait(ti
 
 function process:command() error(("%s runs in the lab itself: nothing else can run in it"):format(self.name), 0) end
 
+function process.wait_first() end
+
 local function run(self, module, context)
   local ok, code = pcall(require(module).run, context)
   if not ok and not errors.is(code, "Cancelled") then context.say(errors.text(code)) end

@@ -136,6 +136,17 @@ local function started_pid(self)
   end
 end
 
+---Waits until its command runs. Who shares its processes may look for it from then on.
+function process:wait_first()
+  if not (self.confined and self.shares) then return end
+  local helper = fs.try.read(("/proc/%d/cmdline"):format(self.pid))
+  for _ = 1, 3000 do
+    local pid = self:inner_pid()
+    if self.finished or pid and fs.try.read(("/proc/%d/cmdline"):format(pid)) ~= helper then return end
+    self.ended:wait(0.01)
+  end
+end
+
 -- A terminal becomes a plain command's own by a session of its own.
 local function plain_command(self, list, tty)
   local options = table.move(list, 1, #list, tty and 4 or 1, tty and { "setsid", "-c", "-w" } or {})

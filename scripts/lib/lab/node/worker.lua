@@ -216,6 +216,7 @@ local function run_container(self, c, on_started)
     start(self, c)
     if self.closed then return false end
     watch_probes(self, c)
+    c.process:wait_first()
     post_start(self, c)
     c.tried:set()
     self:publish()
