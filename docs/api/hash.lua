@@ -12,6 +12,11 @@ function hash.sha256(text) end
 ---@return string # 40 hexadecimal digits
 function hash.sha1(text) end
 
+---The checksum of iSCSI and of TensorFlow's files (Castagnoli's polynomial).
+---@param bytes string
+---@return integer # 32 bits
+function hash.crc32c(bytes) end
+
 ---@param bytes string
 ---@return string # padded, on one line
 function hash.base64(bytes) end

@@ -40,6 +40,12 @@ function katib.condition(expression, object) end
 ---@param options {filters: string[]?, format: "TEXT"|"JSON"|nil}?
 ---@return {name: string, value: string, timestamp: string}[] metrics, boolean unavailable # raises "Metrics", "Regex"
 function katib.metrics(text, names, options) end
+---The metrics in the event files of TensorFlow below a directory. What cannot be read to its end counts as far as that.
+---@param directory string
+---@param names string[] the objective first; "folder/name" where the file's folder matters
+---@param on_problem fun(text: string)? hears of each file with an error, with the byte where it is
+---@return {name: string, value: string, timestamp: string}[] metrics, boolean unavailable
+function katib.events(directory, names, on_problem) end
 ---@param metrics {name: string, value: string, timestamp: string}[]
 ---@param names string[]
 ---@return {name: string, min: string, max: string, latest: string}[]

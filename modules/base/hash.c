@@ -141,3 +141,16 @@ void kf_sha1(const void *bytes, size_t length, unsigned char digest[KF_SHA1_SIZE
   kf_hash_add(&hash, bytes, length);
   kf_hash_finish(&hash, digest);
 }
+
+uint32_t kf_crc32c(const void *bytes, size_t length) {
+  static const uint32_t steps[16] = {  // of four bits each
+      0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
+      0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
+  uint32_t sum = ~0U;
+  for (const unsigned char *at = bytes, *end = at + length; at < end; at++) {
+    sum ^= *at;
+    sum = sum >> 4 ^ steps[sum & 15];
+    sum = sum >> 4 ^ steps[sum & 15];
+  }
+  return ~sum;
+}

@@ -1,6 +1,6 @@
-// Digests: SHA-256 and SHA-1 (FIPS 180-4). SHA-1 is for names (UUIDs), not for safety.
+// Digests: SHA-256 and SHA-1 (FIPS 180-4). SHA-1 is for names (UUIDs), not for safety. CRC-32C.
 //
-// Offers: 1. digests in one call   2. digests of text that comes in pieces
+// Offers: 1. digests in one call   2. digests of text that comes in pieces   3. a checksum
 #ifndef KF_BASE_HASH_H
 #define KF_BASE_HASH_H
 
@@ -24,5 +24,7 @@ void kf_hash_start_sha256(struct kf_hash *hash);
 void kf_hash_start_sha1(struct kf_hash *hash);
 void kf_hash_add(struct kf_hash *hash, const void *bytes, size_t length);
 void kf_hash_finish(struct kf_hash *hash, unsigned char *digest);
+
+uint32_t kf_crc32c(const void *bytes, size_t length);  // Castagnoli's polynomial (RFC 3720)
 
 #endif

@@ -44,6 +44,14 @@ static int l_sha1(lua_State *L) {
   return push_hex(L, digest, sizeof digest);
 }
 
+// hash.crc32c(bytes) -> integer
+static int l_crc32c(lua_State *L) {
+  size_t size;
+  const char *bytes = luaL_checklstring(L, 1, &size);
+  lua_pushinteger(L, kf_crc32c(bytes, size));
+  return 1;
+}
+
 // --- base64 (RFC 4648, section 4) ---------------------------------------------------------------
 
 static const char base64_digits[] =
@@ -190,7 +198,7 @@ static int l_deflate(lua_State *L) {
 static const luaL_Reg functions[] = {
     {"sha256", l_sha256},     {"sha1", l_sha1},   {"base64", l_base64},
     {"unbase64", l_unbase64}, {"uuid5", l_uuid5}, {"random_hex", l_random_hex},
-    {"deflate", l_deflate},
+    {"deflate", l_deflate},   {"crc32c", l_crc32c},
     {NULL, NULL},
 };
 

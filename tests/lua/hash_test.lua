@@ -67,3 +67,12 @@ test("random digits are as many as asked for, and not the same twice", function(
   assert(one ~= hash.random_hex(16))
   test.raises("expected", function() hash.random_hex(0) end)
 end)
+
+test("CRC-32C is that of RFC 3720", function()
+  local up, down = {}, {}
+  for i = 0, 31 do up[i + 1], down[32 - i] = string.char(i), string.char(i) end
+  for text, sum in pairs { [""] = 0, ["123456789"] = 0xe3069283, [("\0"):rep(32)] = 0x8a9136aa,
+    [("\255"):rep(32)] = 0x62a8ab43, [table.concat(up)] = 0x46dd794e, [table.concat(down)] = 0x113fdb5c } do
+    test.equal(hash.crc32c(text), sum)
+  end
+end)

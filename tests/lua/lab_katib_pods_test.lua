@@ -1,5 +1,6 @@
 -- Trials as pods of a lab: the collectors read what the trainings write, and stop one early.
 local fs = require "fs"
+local hash = require "hash"
 local json = require "json"
 local kubeflow = require "lab.kubeflow"
 local task = require "task"
@@ -83,6 +84,24 @@ test("collectors for output, files and JSON read what trainings write; a failed 
     local _, condition = wait_for(cluster, "broken")
     test.equal(condition.type, "Failed")
     test.equal(latest(trials(cluster, "broken")[1]).acc, nil)
+  end)
+end)
+
+test("the collector of event files reads what TensorBoard's writers wrote, by folder", function()
+  with_lab(function(cluster)
+    local code, object = experiment("events", "cd /out; mkdir -p r/test; cp /code/*.1 r/; cp /code/*.2 r/test/",
+      { objective = { type = "maximize", objectiveMetricName = "test/accuracy", additionalMetricNames = { "loss" } },
+        metricsCollectorSpec = { collector = { kind = "TensorFlowEvent" },
+          source = { fileSystemPath = { path = "/out", kind = "Directory" } } } })
+    code.binaryData = {}
+    for name, folder in pairs { ["events.out.tfevents.1"] = "train", ["events.out.tfevents.2"] = "test" } do
+      code.binaryData[name] = hash.base64(fs.read(("tests/fixtures/katib-events/%s/%s"):format(folder, name)))
+    end
+    cluster.client:create(code)
+    cluster.client:create(object)
+    local _, condition = wait_for(cluster, "events")
+    test.equal(condition.type, "Succeeded")
+    test.same(latest(trials(cluster, "events")[1]), { ["test/accuracy"] = "0.3", loss = "1e-05" })
   end)
 end)
 

@@ -90,6 +90,15 @@ function M.metrics(text, names, options)
   return require "katib.metrics".parse(text, names, options)
 end
 
+---The metrics in the event files of TensorFlow below a directory, as Katib's collector for those finds them.
+---@param directory string
+---@param names string[] the objective first; "folder/name" where the file's folder matters
+---@param on_problem fun(text: string)? hears of each file that cannot be read to its end
+---@return {name: string, value: string, timestamp: string}[] metrics, boolean unavailable
+function M.events(directory, names, on_problem)
+  return require "katib.events".metrics(directory, names, on_problem)
+end
+
 ---What metrics become in a trial's status.
 ---@param metrics {name: string, value: string, timestamp: string}[]
 ---@param names string[]
