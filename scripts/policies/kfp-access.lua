@@ -13,7 +13,7 @@
 -- People act as themselves, contributors too: through the gateway, or with a token of their own.
 --
 -- A namespace counts when it has the profile label, or when there is a Profile of its name and owner (also one made
--- after it). What was edited is repaired at once, what was deleted with the next look (repair_every).
+-- after it). What was edited or deleted is repaired at once.
 --
 -- `legacy_header` is for clusters whose Pipelines cannot read tokens: an EnvoyFilter then sets the identity header of
 -- the namespace's owner on what labelled pods send, in the place of whatever they send themselves. It gives each of
@@ -31,7 +31,8 @@ local settings = policy.config {
   mesh = { type = "bool", default = true, doc = "Istio is installed" },
   accounts = { type = "list", default = { "default-editor" }, doc = "accounts that may call Pipelines" },
   legacy_header = { type = "bool", default = false, doc = "see above; never needed with Pipelines 1.7 and later" },
-  repair_every = { type = "duration", default = "30s", doc = "how often what was deleted is looked for" },
+  repair_every = { type = "duration", default = "5m",
+    doc = "how often what was deleted while nobody looked is looked for" },
 }
 
 -- The kinds that are kept in a profile, by what makes them needed.
@@ -202,7 +203,7 @@ local function say(namespace, changed, ctx)
 end
 
 local function serve(namespace, ctx)
-  if not is_profile(namespace, ctx) then return end
+  if namespace.metadata.deletionTimestamp or not is_profile(namespace, ctx) then return end
   local changed, failure = {}, nil
   for _, one in ipairs(needed(namespace, ctx)) do
     local kind, object = one[1], one[2]
@@ -222,7 +223,7 @@ policy.watch {
   doc = "keeps what a profile namespace needs to call Pipelines",
   resource = "namespaces",
   label = PROFILE,
-  resync = settings.repair_every, -- what was deleted meanwhile comes back
+  resync = settings.repair_every, -- what was deleted while nobody looked comes back
   reconcile = serve,
   finalize = function(namespace, ctx)
     local name = "kfhost-kfp-access-" .. namespace.metadata.name
@@ -242,17 +243,21 @@ policy.watch {
   end,
 }
 
+-- An object of ours was edited, or has gone.
+local function put_right(object, ctx)
+  local name = object.metadata.name:match "^kfhost%-kfp%-access%-(.+)$" or object.metadata.namespace
+  local namespace = ctx:get("namespaces", nil, name)
+  if namespace then serve(namespace, ctx) end
+end
+
 for _, kind in ipairs(KINDS) do
   policy.watch {
     name = "kfp-access-of-" .. kind:match "^%a+",
-    doc = "repairs what is edited",
+    doc = "repairs what is edited or deleted",
     resource = kind,
     label = "policy.kfhost.io/name=kfp-access",
-    reconcile = function(object, ctx)
-      local name = object.metadata.name:match "^kfhost%-kfp%-access%-(.+)$" or object.metadata.namespace
-      local namespace = ctx:get("namespaces", nil, name)
-      if namespace then serve(namespace, ctx) end
-    end,
+    reconcile = put_right,
+    deleted = put_right,
   }
 end
 
@@ -339,7 +344,8 @@ local function kept(change)
 end
 
 local function watched(name, spec)
-  spec.name, spec.watch, spec.object = name, spec.watch or "kfp-access", spec.object or NAMESPACE
+  spec.name, spec.watch = name, spec.watch or "kfp-access"
+  if not spec.old then spec.object = spec.object or NAMESPACE end
   spec.expect = { writes = spec.writes }
   spec.writes = nil
   policy.test(spec)
@@ -377,6 +383,13 @@ local with_namespace = kept(function(list)
 end)
 watched("an edit is seen at once", { watch = "kfp-access-of-rolebindings", object = edited, objects = with_namespace,
   writes = REPAIRED })
+
+watched("a deletion is seen at once", { watch = "kfp-access-of-rolebindings", old = role_binding("team-a", DEFAULTS),
+  objects = kept(function(list) list[4] = NAMESPACE end), writes = REPAIRED })
+local LEAVING = { apiVersion = "v1", kind = "Namespace", metadata = { name = "team-a",
+  labels = NAMESPACE.metadata.labels, deletionTimestamp = "2020-10-23T08:00:00Z" } }
+watched("where the namespace goes, nothing is kept", { watch = "kfp-access-of-rolebindings",
+  old = role_binding("team-a", DEFAULTS), objects = { LEAVING }, writes = {} })
 
 local function profile(owner)
   return { apiVersion = "kubeflow.org/v1", kind = "Profile", metadata = { name = "team-a" },

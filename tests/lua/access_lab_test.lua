@@ -69,7 +69,7 @@ test("P1: a profile's pods may call Pipelines as themselves, and as nobody else"
       annotations = { owner = "ann@site" } } }
     test.same({ passes(c, "team-a"), may(c, account "team-a", "team-a") }, { false, false })
 
-    local site = replicas.new(lab, c, { "kfp-access" }, "kfp-access: {repair_every: 300ms}\n", 2)
+    local site = replicas.new(lab, c, { "kfp-access" }, "kfp-access: {}\n", 2)
     local first = site:leader()
     eventually("team-a is served", function() return passes(c, "team-a") and may(c, account "team-a", "team-a") end)
     eventually("team-b is served", function() return passes(c, "team-b") end)

@@ -118,6 +118,17 @@ test("apply writes what objects become, or a diff, and refuses with 1", function
   test.equal(refused.stderr, "refused: Pod a/p: policy no-latest: no x:latest\n")
 end)
 
+test("settings without a word in them are no mistake", function()
+  local file, directory = site()
+  local object = yaml.encode(pod("p", "x:1"))
+  for number, text in ipairs { "", "# nothing yet\n", "site:\n", "site: {}\n" } do
+    local path = ("%s/config-%d.yaml"):format(directory, number)
+    fs.write(path, text)
+    local result = run({ "apply", file, "--config", path }, { stdin = object })
+    test.same({ result.code, result.stderr }, { 0, "" })
+  end
+end)
+
 local FINDINGS = [[
 RESULT  POLICY     OBJECT         WHAT
 fail    changes    ConfigMap a/m  it is frozen

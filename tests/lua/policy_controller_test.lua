@@ -207,3 +207,35 @@ test("what is watched by one label only is asked for by it; in what reviews look
     end
   end)
 end)
+
+test("who asks for it is told of what is gone, or is no longer meant; again after a failure", function()
+  with_lab(function(c)
+    create(c, "mine")
+    for _, name in ipairs { "goes", "leaves", "stays" } do
+      c:create { apiVersion = "v1", kind = "ConfigMap", metadata = { name = name, namespace = "mine",
+        labels = { task = "yes" } } }
+    end
+    local said = {}
+    local set = load [[
+      local failures = 0 -- a file's own state, kept between calls
+      policy.grant { follows = { "configmaps" } }
+      policy.watch { name = "w", resource = "configmaps", label = "task",
+        reconcile = function(map, ctx) ctx:log("is %s", map.metadata.name) end,
+        deleted = function(map, ctx)
+          failures = failures + 1
+          if failures == 1 then error "not now" end
+          ctx:log("was %s %s", map.kind, map.metadata.name)
+        end }]]
+    local running = controller.start(set, c, { log = function(line) said[line] = true end })
+    wait_until("all", function() return said["is goes"] and said["is leaves"] and said["is stays"] end)
+    c:delete("configmaps", "goes", { namespace = "mine" })
+    wait_until("the deletion", function() return said["was ConfigMap goes"] end)
+    c:patch("configmaps", "leaves", { metadata = { labels = require "json".object { task = require "json".null } } },
+      { namespace = "mine", type = "merge" })
+    wait_until("the label", function() return said["was ConfigMap leaves"] end)
+    test.equal(said["was ConfigMap stays"], nil)
+    test.equal(running.failures.w, 1)
+    running:stop()
+    set:close()
+  end)
+end)

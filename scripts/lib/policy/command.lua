@@ -5,12 +5,20 @@
 local errors = require "errors"
 local files = require "policy.files"
 local fs = require "fs"
+local json = require "json"
 local policy = require "policy"
 local yaml = require "yaml"
 
 local M = {}
 
 M.CONFIG = { "--config FILE", "settings as YAML: {STEM: {KEY: value}}, STEM the policy file's stem" }
+
+-- What a text says; nothing, or comments alone, is an empty map.
+local function decoded(text)
+  local value = yaml.decode(text)
+  if value == nil or value == json.null then return {} end
+  return value
+end
 
 -- KEY_file stands for a long KEY in a YAML file of its own, beside the settings.
 local function with_files(config, directory)
@@ -19,7 +27,7 @@ local function with_files(config, directory)
     local name = type(key) == "string" and type(value) == "string" and key:match "^(.+)_file$"
     if name then
       local path = value:sub(1, 1) == "/" and value or fs.join(directory, value)
-      resolved[name] = yaml.decode(fs.read(path)) or {}
+      resolved[name] = decoded(fs.read(path))
     else
       resolved[key] = value
     end
@@ -31,11 +39,12 @@ end
 ---@return table<string, table> configs settings by stem, those of further files in their place; raises "Config"
 function M.configs(path)
   if not path then return {} end
-  local configs = yaml.decode(fs.read(files.place(path))) or {}
+  local configs = decoded(fs.read(files.place(path)))
   if type(configs) ~= "table" then
     errors.raise { code = "Config", message = "settings are a map of maps: {STEM: {KEY: value}}", path = path }
   end
   for stem, config in pairs(configs) do
+    if config == json.null then config = {} end
     if type(stem) ~= "string" or type(config) ~= "table" then
       local message = ("the settings of '%s' are no map"):format(tostring(stem))
       errors.raise { code = "Config", path = path, message = message }

@@ -199,18 +199,24 @@ local function publish(self, followed, key, object)
   if self.on_publish then self.on_publish() end
 end
 
+-- An object is gone, or is no longer what a watch is about.
+local function part(self, watch, last)
+  if watch.deleted then run_handler(self, "watch", watch.number, "deleted", with_kind(last)) end
+end
+
 -- All watches of the resource are called, also after one has failed; then the first failure is raised, and the
 -- informer calls again.
-local function tell_watches(self, followed, object)
+local function tell_watches(self, followed, object, last)
   local failure
   for _, watch in ipairs(followed.watches) do
-    if concerns(self, watch, object) then
-      local ok, problem = pcall(self.reconcile, self, watch, followed, object)
-      if not ok then
-        note_failure(self, watch.name, problem)
-        failure = failure or problem
-      end
+    local ok, problem = true, nil
+    if object and concerns(self, watch, object) then
+      ok, problem = pcall(self.reconcile, self, watch, followed, object)
+    elseif last and watch.deleted and concerns(self, watch, last) then
+      ok, problem = pcall(part, self, watch, last)
     end
+    if not ok then note_failure(self, watch.name, problem) end
+    failure = failure or not ok and problem or nil
   end
   if failure then error(failure, 0) end
 end
@@ -233,9 +239,10 @@ end
 
 local function on_change(self, followed, key, object, last)
   if followed.published then publish(self, followed, key, object) end
-  if not object or not followed.informer or not self.leads then return end
-  if followed == self.namespaces and last and labels_changed(last, object) then tell_of_labels(self, object) end
-  tell_watches(self, followed, object)
+  if not followed.informer or not self.leads then return end
+  local relabelled = followed == self.namespaces and object and last and labels_changed(last, object)
+  if relabelled then tell_of_labels(self, object) end
+  tell_watches(self, followed, object, last)
 end
 
 local function follow(self, followed)

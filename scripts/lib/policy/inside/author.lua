@@ -123,15 +123,17 @@ function M.validate(spec)
 end
 
 local WATCH_FIELDS = { name = "string", resource = "string", namespaces = "any", label = "string",
-  initial = "function", reconcile = "function", finalize = "function", resync = "any", doc = "string" }
+  initial = "function", reconcile = "function", deleted = "function", finalize = "function", resync = "any",
+  doc = "string" }
 
----Follows objects: {name=, resource=, initial=, reconcile=, finalize=, resync=}.
+---Follows objects: {name=, resource=, initial=, reconcile=, deleted=, finalize=, resync=}. deleted: of an object that
+---is gone, or is no longer what the watch is about; not of what went while nobody followed, as finalize is.
 function M.watch(spec)
   check_fields("policy.watch", spec, WATCH_FIELDS)
   set.claim(spec.name, 2)
   if not spec.resource then error("policy.watch '" .. spec.name .. "' needs a resource", 2) end
-  if not (spec.initial or spec.reconcile or spec.finalize) then
-    error("policy.watch '" .. spec.name .. "' needs initial, reconcile or finalize", 2)
+  if not (spec.initial or spec.reconcile or spec.deleted or spec.finalize) then
+    error("policy.watch '" .. spec.name .. "' needs initial, reconcile, deleted or finalize", 2)
   end
   local watch = { file = set.current }
   for field, value in pairs(spec) do watch[field] = value end

@@ -172,7 +172,7 @@ local LISTS = { watch = set.watches, schedule = set.schedules }
 ---@param id integer of this call, chosen by the host
 ---@param list "watch"|"schedule"
 ---@param number integer of the watch or schedule
----@param handler "initial"|"reconcile"|"finalize"|"run"
+---@param handler "initial"|"reconcile"|"deleted"|"finalize"|"run"
 ---@param argument any an object, or a list of them for initial
 ---@return table step {write=} or {done=, requeue=}; raises what the handler raises
 function M.start(id, list, number, handler, argument)

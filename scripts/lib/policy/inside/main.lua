@@ -47,7 +47,7 @@ function exports.describe()
   for i, watch in ipairs(set.watches) do
     description.watches[i] = { name = watch.name, file = watch.file.stem, resource = watch.resource, doc = watch.doc,
       namespaces = watch.namespaces, label = watch.label, resync = watch.resync, initial = watch.initial ~= nil,
-      reconcile = watch.reconcile ~= nil, finalize = watch.finalize ~= nil }
+      reconcile = watch.reconcile ~= nil, deleted = watch.deleted ~= nil, finalize = watch.finalize ~= nil }
   end
   for i, schedule in ipairs(set.schedules) do
     description.schedules[i] = { name = schedule.name, file = schedule.file.stem, cron = schedule.cron,

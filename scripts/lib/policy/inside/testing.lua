@@ -48,8 +48,8 @@ local function handler_of(spec)
       if one.name == spec[list] then
         local metadata = spec.object and spec.object.metadata
         local ends = list == "watch" and one.finalize and metadata and metadata.deletionTimestamp
-        local handler = list == "schedule" and "run" or ends and "finalize" or "reconcile"
-        return { list = list, number = number, handler = handler, argument = spec.object }
+        local handler = list == "schedule" and "run" or ends and "finalize" or spec.object and "reconcile" or "deleted"
+        return { list = list, number = number, handler = handler, argument = spec.object or spec.old }
       end
     end
     if spec[list] then error(("policy.test '%s': there is no %s '%s'"):format(spec.name, list, spec[list]), 0) end
