@@ -326,6 +326,33 @@ test("discovery says the same in both forms, and 304 to who knows it", function(
   test.equal(#old.groups, #groups.items)
 end)
 
+-- --- the audit log ----------------------------------------------------------------------------------
+
+test("the audit log has who did what to which object, and how it ended; nothing of the lab's own", function()
+  local cluster, call = lab()
+  local events = {}
+  cluster.audit = function(event) events[#events + 1] = event end
+  call("POST", MAPS, map("one"))
+  call("PATCH", MAPS .. "/one", { data = { k = "secret" } }, { type = MERGE })
+  call("GET", MAPS, nil, { query = "watch=1" })
+  call("GET", MAPS .. "/gone")
+  call("GET", MAPS, nil, { token = "wrong" })
+  call("GET", "/version")
+  cluster:call("GET", MAPS)
+  local seen = {}
+  for i, event in ipairs(events) do
+    local about = event.objectRef or {}
+    seen[i] = ("%s %s %s %s %d"):format(event.verb, about.resource or event.requestURI, about.name or "-",
+      event.user.username or "nobody", event.responseStatus.code)
+  end
+  test.same(seen, { "create configmaps - kubernetes-admin 201", "patch configmaps one kubernetes-admin 200",
+    "watch configmaps - kubernetes-admin 200", "get configmaps gone kubernetes-admin 404",
+    "list configmaps - nobody 401", "get /version - kubernetes-admin 200" })
+  test.same({ events[1].level, events[1].stage, events[3].stage, events[1].userAgent },
+    { "Metadata", "ResponseComplete", "ResponseStarted", "test/1" })
+  assert(not json.encode(events):find("secret", 1, true), "bodies are not in it")
+end)
+
 -- --- faults ---------------------------------------------------------------------------------------
 
 test("a fault is met as often as was asked for, and only where", function()

@@ -16,6 +16,7 @@ return cli.main {
     { "--port N", "listen there instead of on a free port" },
     { "--kubeconfig FILE", "where to write how to reach it; a file that is there is not replaced" },
     { "--state DIR", "keep its objects there; without it they end with the lab" },
+    { "--audit FILE", "append an event of audit.k8s.io/v1 for each request" },
     { "--nodes N", "simulated nodes, 3 without it; with 0 nothing is scheduled and no pod runs" },
     { "--time-scale X", "make waiting shorter: 0.01 makes a minute 0.6 seconds" },
     { "--plain-pods", "do not make namespaces for pods" },
@@ -31,7 +32,7 @@ return cli.main {
       profile = args.profile or "plain", port = integer(args.port, "--port"), kubeconfig = args.kubeconfig,
       state = args.state, nodes = integer(args.nodes, "--nodes"), time_scale = tonumber(args.time_scale or 1),
       detach = args.detach, json = args.json, plain_pods = args.plain_pods,
-      kubeflow = args.kubeflow, mesh = args.mesh, kfp = args.kfp, kfp_engine = args.kfp_engine,
+      audit = args.audit, kubeflow = args.kubeflow, mesh = args.mesh, kfp = args.kfp, kfp_engine = args.kfp_engine,
     }
   end,
 }(...)

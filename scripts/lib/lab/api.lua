@@ -149,6 +149,7 @@ end
 ---@return {status: integer, headers: table, body: string?, stream: function?} response
 function cluster:handle(request)
   local ctx = context_of(self, request)
+  local received = self.audit and self:now_exact()
   local ok, response = xpcall(run, traced, ctx)
   if not ok then
     if status.is(response) then
@@ -163,6 +164,7 @@ function cluster:handle(request)
     end
   end
   if request.method == "HEAD" then response.body = nil end
+  if received and not request.internal then self.audit(require("lab.audit").event(ctx, response, received)) end
   return response
 end
 

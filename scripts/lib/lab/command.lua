@@ -47,7 +47,7 @@ local function start(options)
   return require("lab.serve").start {
     port = options.port, profile = options.profile, nodes = options.nodes, time_scale = options.time_scale,
     state = options.state, plain_pods = options.plain_pods, mesh = options.mesh,
-    on_error = warn,
+    audit = options.audit and require("lab.audit").to_file(options.audit), on_error = warn,
   }
 end
 
@@ -62,6 +62,7 @@ local function detach(options)
   add("--state", options.state)
   add("--nodes", options.nodes)
   add("--time-scale", options.time_scale)
+  add("--audit", options.audit and absolute(options.audit))
   add("--kfp", options.kfp)
   add("--kfp-engine", options.kfp_engine)
   if options.kubeflow then words[#words + 1] = "--kubeflow" end

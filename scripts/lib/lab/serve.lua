@@ -42,8 +42,8 @@ end
 
 ---Starts a lab and serves it on loopback.
 ---@param options {port: integer?, profile: string?, nodes: integer?, time_scale: number?, state: string?,
----  plain_pods: boolean?, mesh: boolean|lab.MeshConfig|nil, pod_security: string?}? pod_security: the level of
----  namespaces that name none
+---  plain_pods: boolean?, mesh: boolean|lab.MeshConfig|nil, pod_security: string?, audit: fun(event: table)?}?
+---  pod_security: the level of namespaces that name none; audit: gets an event for each request
 ---@return lab.Running
 function M.start(options)
   options = options or {}
@@ -56,7 +56,7 @@ function M.start(options)
     admin_token = kept and kept:fact("admin_token", function() return hash.random_hex(16) end) or options.token,
     token_secret = kept and kept:token_secret() or nil,
   }
-  cluster.port, cluster.pod_security = options.port, options.pod_security
+  cluster.port, cluster.pod_security, cluster.audit = options.port, options.pod_security, options.audit
   local listening = server.listen {
     port = options.port or 0, certificate = pair.certificate, key = pair.key, client_ca = authority.certificate,
     max_body = LARGEST, handler = function(request) return cluster:handle(request) end,
