@@ -52,9 +52,9 @@ function x509.parse(pem) end
 ---@return x509.Certificate[] # raises "Certificate" when there is none
 function x509.parse_all(pem) end
 
----Whether a certificate is signed by one of the authorities, valid, and good for what is asked.
----@param certificate string PEM
----@param authorities string PEM, one or more
+---Whether a certificate is signed by one of the authorities, or is one of them, valid, and good for what is asked.
+---@param certificate string PEM; more certificates after it are its chain
+---@param authorities string PEM, one or more, roots or not
 ---@param options { name: string?, usage: "server"|"client"|nil, at: integer? }? at: seconds since 1970, default now
 ---@return boolean good
 ---@return string? reason

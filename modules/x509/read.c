@@ -162,6 +162,20 @@ static void trust(lua_State *L, struct pieces *pieces, const char *text) {
   ERR_clear_error();
 }
 
+// The certificates after the first one, which a server sends along.
+static void follow(lua_State *L, struct pieces *pieces, const char *text) {
+  BIO_free(pieces->text);
+  pieces->text = BIO_new_mem_buf(text, -1);
+  pieces->chain = sk_X509_new_null();
+  if (!pieces->text || !pieces->chain) kf_x509_fail(L, "read the chain");
+  X509_free(kf_x509_next(pieces->text));
+  while ((pieces->issuer = kf_x509_next(pieces->text)) != NULL) {
+    if (!sk_X509_push(pieces->chain, pieces->issuer)) kf_x509_fail(L, "read the chain");
+    pieces->issuer = NULL;
+  }
+  ERR_clear_error();
+}
+
 // What the certificate must be good for: options name, usage, at.
 static void demand(lua_State *L, int options, X509_VERIFY_PARAM *wanted) {
   unsigned char address[16];
@@ -188,10 +202,15 @@ int kf_x509_verify(lua_State *L) {
   struct pieces *pieces = kf_x509_pieces(L);
   pieces->certificate = kf_x509_certificate(L, certificate);
   trust(L, pieces, authorities);
+  follow(L, pieces, certificate);
   pieces->check = X509_STORE_CTX_new();
-  if (!pieces->check || !X509_STORE_CTX_init(pieces->check, pieces->store, pieces->certificate, NULL))
+  if (!pieces->check ||
+      !X509_STORE_CTX_init(pieces->check, pieces->store, pieces->certificate, pieces->chain))
     return kf_x509_fail(L, "check the certificate");
-  demand(L, 3, X509_STORE_CTX_get0_param(pieces->check));
+  // As Go's verifier, which the API server uses: any certificate of the bundle is trusted, root or not.
+  X509_VERIFY_PARAM *wanted = X509_STORE_CTX_get0_param(pieces->check);
+  X509_VERIFY_PARAM_set_flags(wanted, X509_V_FLAG_PARTIAL_CHAIN);
+  demand(L, 3, wanted);
   bool good = X509_verify_cert(pieces->check) == 1;
   int reason = X509_STORE_CTX_get_error(pieces->check);
   ERR_clear_error();

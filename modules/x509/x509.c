@@ -14,6 +14,7 @@ static int l_pieces_gc(lua_State *L) {
   struct pieces *pieces = luaL_checkudata(L, 1, TYPE_PIECES);
   X509_STORE_CTX_free(pieces->check);
   X509_STORE_free(pieces->store);
+  sk_X509_pop_free(pieces->chain, X509_free);
   EVP_PKEY_free(pieces->key);
   EVP_PKEY_free(pieces->issuer_key);
   X509_free(pieces->certificate);

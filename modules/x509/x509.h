@@ -15,6 +15,7 @@ struct pieces {
   X509 *issuer;
   BIO *text;
   X509_STORE *store;
+  STACK_OF(X509) *chain;  // what follows the certificate in its text
   X509_STORE_CTX *check;
 };
 

@@ -66,6 +66,25 @@ test("verify tells what is wrong", function()
   test.equal(x509.verify(pair.certificate, ca.certificate, { at = 1500 }), false)
 end)
 
+test("a chain, an authority that is no root, and a certificate that is in the bundle itself are trusted, as Go does",
+  function()
+    local function read(...)
+      local texts = {}
+      for index, name in ipairs { ... } do texts[index] = fs.read("tests/fixtures/x509/" .. name .. ".pem") end
+      return table.concat(texts)
+    end
+    local function check(certificate, authorities)
+      return (x509.verify(certificate, authorities, { name = "w.kubeflow.svc", usage = "server", at = 1800000000 }))
+    end
+    test.equal(check(read("leaf", "intermediate"), read "root"), true)
+    test.equal(check(read "leaf", read "intermediate"), true)
+    test.equal(check(read "leaf", read "leaf"), true)
+    test.equal(check(read "self", read "self"), true)
+    test.equal(check(read "leaf", read "root"), false)
+    test.equal(check(read("self", "intermediate"), read "root"), false)
+    test.equal(check(read("leaf", "root"), read "self"), false)
+  end)
+
 test("a key matches its own certificate only", function()
   local one, ca = leaf {}
   local other = x509.issue(ca, { names = { "localhost" } })
