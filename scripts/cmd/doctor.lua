@@ -3,52 +3,64 @@
 --   kfhost doctor --namespace team-a
 
 local cli = require "cli"
-local collect = require "doctor.collect"
 local doctor = require "doctor"
 local errors = require "errors"
 local report = require "doctor.report"
+local term = require "term"
+
+local PATIENCE <const> = "30s" -- for one answer
 
 -- What keeps the doctor from the cluster is a finding too.
 local function no_connection(problem)
-  return { {
+  return { not_checked = {}, not_installed = {}, about = {}, findings = { {
     code = "connection", severity = "error", where = "cluster", what = errors.text(problem),
-    why = "nothing can be looked at", fix = "kfhost -c ctx shows the contexts; --context and --kubeconfig choose one",
-  } }
+    why = "nothing can be looked at",
+    fix = "kfhost -c ctx shows the contexts; kfhost --context NAME doctor, or --kubeconfig FILE, chooses one",
+  } } }
 end
 
-local function look()
-  local ok, client, objects, refused = pcall(function()
-    local client = require("kube").connect { readonly = true }
-    return client, collect.all(client)
+-- A line at the bottom of a terminal that says how far it is.
+local function progress(args)
+  if args.json or args.html == "-" or not term.shows "stderr" then return nil end
+  local text = "asking the cluster what it has"
+  local line = term.progress { draw = function() return { text } end }
+  return line, function(kind, done, all)
+    text = ("%d of %d kinds read, last: %s"):format(done, all, kind)
+    line:changed()
+  end
+end
+
+local function look(args)
+  local line, on_kind = progress(args)
+  local client
+  local ok, found = pcall(function()
+    client = require("kube").connect { readonly = true, timeout = args.timeout or PATIENCE }
+    client.discovery:all(true) -- what was kept of it may be old
+    return doctor.visit(client, { namespace = args.namespace, timeout = args.timeout or PATIENCE, on_kind = on_kind })
   end)
-  if ok then return client, objects, refused end
-  if not errors.is(client) then error(client, 0) end
-  return nil, client
+  if line then line:close() end
+  if ok then return found, client end
+  if not errors.is(found) or errors.is(found, "Cancelled") then error(found, 0) end
+  return no_connection(found)
 end
 
 local function write(path, text)
   if path == "-" then io.stdout:write(text) else require("fs").write(path, text) end
 end
 
-local function print_report(args, findings)
-  if args.html then write(args.html, report.html(findings)) end
-  if args.json then io.stdout:write(report.json(findings))
-  elseif args.html ~= "-" then io.stdout:write(report.text(findings)) end
-  return report.exit_code(findings)
+local function bundle(args, client, found)
+  local made = require("doctor.support").write(client, args.bundle, found)
+  io.stderr:write(("%s: %d files, %d of them logs, %d bytes; values of secrets are only hashes in it\n"):format(
+    args.bundle, made.files, made.logs, made.bytes))
 end
 
 local function run(args)
-  local client, objects, refused = look()
-  if not client then return print_report(args, no_connection(objects)) end
-  local about = collect.about(client)
-  local findings = doctor.examine(objects, { namespace = args.namespace, version = about.version, refused = refused })
-  if args.bundle then
-    local made = require("doctor.support").write(client, args.bundle, {
-      objects = objects, findings = findings, about = about })
-    io.stderr:write(("%s: %d files, %d of them logs, %d bytes; values of secrets are only hashes in it\n"):format(
-      args.bundle, made.files, made.logs, made.bytes))
-  end
-  return print_report(args, findings)
+  local found, client = look(args)
+  if args.bundle and client then bundle(args, client, found) end
+  if args.html then write(args.html, require("doctor.page").html(found)) end
+  if args.json then io.stdout:write(report.json(found))
+  elseif args.html ~= "-" then io.stdout:write(report.text(found)) end
+  return report.exit_code(found)
 end
 
 return cli.main {
@@ -59,6 +71,7 @@ return cli.main {
     { "--json", "machine output" },
     { "--html FILE", "a page" },
     { "--bundle FILE", "a .tar.gz for a support engineer: findings, objects, logs; secrets masked" },
+    { "--timeout TIME", "how long one answer may take: 30s without it" },
   },
   run = run,
 } (...)

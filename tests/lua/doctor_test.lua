@@ -171,14 +171,13 @@ for _, fault in ipairs(FAULTS) do
   end)
 end
 
-test("native sidecars on a Kubernetes without them, and what may not be read, are found", function()
+test("native sidecars on a Kubernetes without them are found", function()
   local k = kubeflow.new()
-  local refused = { { kind = "secrets", message = "may not list secrets" } }
   local function found(minor) return codes(doctor.examine(k.objects, {
-    now = NOW, version = { major = "1", minor = minor }, refused = refused })) end
-  test.same(found "28", { "native-sidecar-version Deployment istio-system/istiod", "not-readable cluster" })
-  test.same(found "28+", { "native-sidecar-version Deployment istio-system/istiod", "not-readable cluster" })
-  test.same(found "29", { "not-readable cluster" })
+    now = NOW, version = { major = "1", minor = minor } })) end
+  test.same(found "28", { "native-sidecar-version Deployment istio-system/istiod" })
+  test.same(found "28+", { "native-sidecar-version Deployment istio-system/istiod" })
+  test.same(found "29", {})
 end)
 
 test("all faults at once are all found", function()
@@ -385,6 +384,12 @@ for name, vary in pairs(HARMLESS) do
   end)
 end
 
+local function report_of(findings, more)
+  local made = { findings = findings, not_checked = {}, not_installed = {}, about = {} }
+  for key, value in pairs(more or {}) do made[key] = value end
+  return made
+end
+
 -- --- a cluster ---------------------------------------------------------------------------------------------
 
 test("the doctor reads a cluster and sends nothing but questions", function()
@@ -399,8 +404,13 @@ test("the doctor reads a cluster and sends nothing but questions", function()
       return transport[name](transport, options)
     end
   end
-  local objects, refused = require("doctor.collect").all(r.client)
-  test.same({ methods, refused }, { { GET = true }, {} })
+  r:make(kubeflow.object("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", nil, "x", { webhooks = {
+    { name = "x.test.io", sideEffects = "None", admissionReviewVersions = { "v1" }, failurePolicy = "Ignore",
+      clientConfig = { service = { name = "x", namespace = "default" } } } } }))
+  for method in pairs(methods) do methods[method] = nil end
+  local seen = require("doctor.collect").all(r.client)
+  local objects = seen.objects
+  test.same({ methods, seen.not_checked }, { { GET = true }, {} })
   local secret
   for _, one in ipairs(objects) do
     assert(one.kind and one.metadata.name, "each object says what it is")
@@ -410,25 +420,66 @@ test("the doctor reads a cluster and sends nothing but questions", function()
   test.same(doctor.examine(objects), {})
 end)
 
-test("a bundle has findings, objects and logs, and no secret", function()
+-- A text, and what of it may not be seen: each stands where people put such things.
+local CANARIES = {
+  "DB_PASSWORD=canary", "password: canary word two", "  secret: 'canary \\' word'", '{"password":"can\\"ary"}',
+  '{"auths":{"registry.example":{"auth":"Y2FuYXJ5OmNhbmFyeQ=="}}}', "token: >-\n  canary\n  canary\nnext: kept",
+  "api_key = canary", "Authorization: Bearer canary", "authorization: Basic Y2FuYXJ5",
+  "Cookie: authservice=canary; a=canary",
+  "https://canary:canary@host/path", "postgres://canary@host", "curl https://h/?access_token=canary&x=kept",
+  "https://h/?X-Amz-Signature=canary", "aws_secret_access_key = canary", "    client-key-data: Y2FuYXJ5",
+  "machine h login me password canary", "<dbPassword>canary</dbPassword>", "hf_canarycanary", "ghp_canarycanary",
+  "eyJjYW5hcnk.eyJjYW5hcnk.Y2FuYXJ5", "AccountKey=canary;EndpointSuffix=kept",
+  "-----BEGIN RSA PRIVATE KEY-----\nY2FuYXJ5\n-----END RSA PRIVATE KEY-----",
+  "-----BEGIN OPENSSH PRIVATE KEY-----\nY2FuYXJ5\ncut off",
+  '\\"token\\": \\"canary\\"', "export MINIO_SECRET_KEY='canary'",
+  "level=info password=\"canary two\" x=kept", "refresh-token:canary",
+  "password: |\n    canary\n    canary\n",
+}
+local GONE = { "canary", "Y2FuYXJ5", "jYW5hcnk" }
+
+test("what must not be seen is masked, wherever people put it; the rest of the text is left", function()
+  local masked = require "doctor.masked"
+  for _, text in ipairs(CANARIES) do
+    local said = masked.text(text)
+    for _, secret in ipairs(GONE) do assert(not said:find(secret, 1, true), text .. " became " .. said) end
+    assert(said:find("(hidden)", 1, true), said)
+    assert(not text:find "kept" or said:find "kept", text .. " became " .. said)
+    test.equal(masked.text(said), said)
+  end
+  local plain = "epoch 3: accuracy=0.93 tokens=512 secretName: mysql\nkey: value\nimage: ghcr.io/a/b@sha256:01\n"
+    .. "authors: me\nserviceAccountToken:\n  audience: kept\nmountPath: /var/run/secrets/token\n"
+  test.equal(masked.text(plain), plain)
+  local huge = ("x=1 "):rep(250000)
+  test.equal(masked.text(huge), huge)
+end)
+
+test("arguments, variables, annotations and settings of objects are masked", function()
+  local masked = require "doctor.masked"
+  local said = json.encode(masked.object { apiVersion = "v1", kind = "Pod", metadata = { name = "p", annotations = {
+    ["kubectl.kubernetes.io/last-applied-configuration"] = '{"x":"canary"}', note = "password=canary" } },
+    spec = { volumes = { { name = "t", projected = { sources = { { serviceAccountToken = { path = "token" } } } } } },
+      containers = { { name = "main", command = { "run", "--password", "canary", "--token=canary", "--name", "kept" },
+        args = { "mysql://u:canary@db" }, env = { { name = "PGPASSWORD", value = "canary" },
+          { name = "A", value = "kept" }, { name = "URL", value = "https://canary@h" } } } } } }, { sort = true })
+  assert(not said:find("canary", 1, true), said)
+  for _, kept in ipairs { '"--name","kept"', '"value":"kept"', '"path":"token"' } do
+    assert(said:find(kept, 1, true), kept)
+  end
+end)
+
+test("a bundle has findings, objects and logs, and no secret; only its owner may read it", function()
   local r, fs = dofile("tests/lua/support/repl.lua").new(), require "fs"
   r:make { apiVersion = "v1", kind = "Secret", metadata = { name = "s", namespace = "default" },
     data = { password = "Y2FuYXJ5" } }
-  r:make { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "dex", namespace = "default" }, data = {
-    ["config.yaml"] = "clients:\n- id: x\n  secret: canary\n  url: https://me:canary@host/\n  other: kept\n" } }
+  r:make { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "katib-config", namespace = "default" }, data = {
+    ["config.yaml"] = "other: kept\n" .. table.concat(CANARIES, "\n") } }
   local path = fs.join(test.tmpdir(), "support.tar.gz")
-  local bundle = require "doctor.support"
-  local objects = r.client:list("secrets", { namespace = "*" })
-  table.move(r.client:list("configmaps", { namespace = "default" }), 1, 1, #objects + 1, objects)
-  for _, one in ipairs(objects) do one.kind = one.kind end
-  local made = bundle.write(r.client, path, { objects = objects, findings = {}, about = { server = "lab" } })
+  local made = require("doctor.support").write(r.client, path, report_of({}, { about = { server = "lab" } }))
   local text = require("proc").run { "tar", "-xzOf", path }.stdout
   assert(text:find("other: kept", 1, true) and text:find("Nothing is wrong", 1, true))
-  for _, secret in ipairs { "canary", "Y2FuYXJ5" } do assert(not text:find(secret, 1, true), secret) end
-  test.same({ made.logs, fs.exists(path .. ".partial") }, { 0, false })
-  local said = bundle.masked_text(
-    'Authorization: Bearer abc.d\n{"password":"x y"} token=eyJhbGciOi.eyJzdWIi.c2ln DB_PASSWORD: p')
-  test.equal(said, 'Authorization: Bearer (hidden)\n{"password":"(hidden)"} token=(hidden) DB_PASSWORD: (hidden)')
+  for _, secret in ipairs(GONE) do assert(not text:find(secret, 1, true), secret) end
+  test.same({ made.logs, fs.exists(path .. ".partial"), fs.stat(path).mode & 63 }, { 0, false, 0 })
 end)
 
 -- --- reports -------------------------------------------------------------------------------------------------
@@ -445,12 +496,12 @@ end)
 
 test("the report is text, JSON or a page, and the exit code says the worst", function()
   local k = kubeflow.new()
-  test.equal(report.text(examine(k)), "Nothing is wrong that the doctor knows of.\n")
-  test.equal(report.exit_code {}, 0)
+  test.equal(report.text(report_of(examine(k))), "Nothing is wrong that the doctor knows of.\n")
+  test.equal(report.exit_code(report_of {}), 0)
   k:get("ResourceQuota", "team-a", "kf-resource-quota").status.used.cpu = "10"
   local findings = examine(k)
-  test.equal(report.exit_code(findings), 3)
-  test.equal(report.text(findings), [[
+  test.equal(report.exit_code(report_of(findings)), 3)
+  test.equal(report.text(report_of(findings), 100), [[
 warning quota-full  ResourceQuota team-a/kf-resource-quota
   nothing is left of cpu 10 of 10
   why: new pods and claims of this namespace are refused: exceeded quota
@@ -458,8 +509,35 @@ warning quota-full  ResourceQuota team-a/kf-resource-quota
 
 0 errors, 1 warning
 ]])
-  test.equal(json.decode(report.json(findings)).findings[1].code, "quota-full")
+  test.equal(json.decode(report.json(report_of(findings))).findings[1].code, "quota-full")
   k:get("Profile", nil, "team-a").spec.owner.name = "<script>"
-  assert(report.html(examine(k)):find("its profile &lt;script&gt;", 1, true))
-  test.equal(report.exit_code(examine(k)), 1)
+  local page = require("doctor.page").html(report_of(examine(k)))
+  assert(page:find("its profile &lt;script&gt;", 1, true))
+  test.equal(report.exit_code(report_of(examine(k))), 1)
+end)
+
+test("what could not be looked at is no finding, and is not silence", function()
+  local seen = report_of({}, { not_checked = { { what = "secrets", reason = "Forbidden: may not list secrets" } },
+    not_installed = { "Istio", "Katib" } })
+  test.equal(report.exit_code(seen), 3)
+  test.equal(report.text(seen, 100), [[
+not checked: secrets: Forbidden: may not list secrets
+
+not installed: Istio, Katib
+Nothing is wrong in what could be looked at, 1 thing not checked.
+]])
+  local value = json.decode(report.json(seen))
+  test.same({ value.errors, value.warnings, #value.findings, value.not_installed }, { 0, 0, 0, { "Istio", "Katib" } })
+end)
+
+test("lines of the report are as wide as the terminal, and no wider than can be read", function()
+  local k = kubeflow.new()
+  for _, fault in ipairs(FAULTS) do fault[3](k) end
+  for _, columns in ipairs { 20, 40, 72, 300 } do
+    for line in report.text(report_of(examine(k)), columns):gmatch "[^\n]+" do
+      local widest = math.max(40, math.min(columns, 100))
+      local may_be_longer = not line:find "^%s" or not line:gsub("^%s*%a*:?%s*", ""):find "%s"
+      assert(#line <= widest or may_be_longer, line)
+    end
+  end
 end)

@@ -1,23 +1,12 @@
--- doctor.cluster: what may be read at all, which versions meet, and which parts of Kubeflow are down.
+-- doctor.cluster: which versions meet, and which parts of Kubeflow are down.
 -- A room of checks; see doctor.
 
+local time = require "kube.time"
 local world = require "doctor.world"
 
 local M = {}
 
 local get, list = world.get, world.list
-
----What the reader's rights hide, so that silence is not taken for health.
----@param w doctor.World
-function M.rights(w)
-  for _, entry in ipairs(w.refused) do
-    w:add("not-readable", "warning", "cluster", {
-      what = entry.message, why = ("what is wrong with %s is not seen"):format(entry.kind),
-      fix = "run the doctor as someone with the ClusterRole view, secrets included: kubectl auth can-i list "
-        .. entry.kind .. " -A",
-    })
-  end
-end
 
 -- --- versions ---------------------------------------------------------------------------------------
 
@@ -113,6 +102,13 @@ end
 
 -- --- what is down -------------------------------------------------------------------------------------
 
+local STARTING <const> = 60 -- seconds that a program may take
+
+local function down_for(w, condition)
+  local since = time.parse(condition.lastTransitionTime or "")
+  return since and w.now - since or math.huge
+end
+
 local PLATFORM = { kubeflow = true, ["istio-system"] = true, ["knative-serving"] = true, auth = true,
   ["cert-manager"] = true, ["oauth2-proxy"] = true }
 
@@ -121,7 +117,8 @@ local PLATFORM = { kubeflow = true, ["istio-system"] = true, ["knative-serving"]
 function M.running(w)
   for _, object in ipairs(w:of "Deployment") do
     for _, condition in ipairs(list(get(object, "status", "conditions"))) do
-      if PLATFORM[object.metadata.namespace] and condition.type == "Available" and condition.status == "False" then
+      local down = condition.type == "Available" and condition.status == "False"
+      if PLATFORM[object.metadata.namespace] and down and down_for(w, condition) > STARTING then
         w:add("component-down", "error", object, {
           what = ("it is not available: %s"):format(condition.message or condition.reason or "no reason is told"),
           why = "what it does for Kubeflow is not done",

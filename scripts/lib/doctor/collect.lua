@@ -1,64 +1,170 @@
--- doctor.collect: the objects that the checks look at, read from a cluster. It only reads.
--- Not for judging (doctor). A kind that is not installed is passed over; one that may not be read is told.
---   local objects, refused = collect.all(client)
+-- doctor.collect: the objects that the checks look at, read from a cluster in pages. It only reads.
+-- Not for judging (doctor). A kind that is not installed, or that may not be read, is told.
+--   local seen = collect.all(client); seen.objects, seen.not_checked, seen.not_installed
 
 local errors = require "errors"
+local json = require "json"
 local task = require "task"
+local trim = require "doctor.trim"
 
 local M = {}
 
-local KINDS = { "namespaces", "pods", "services", "events", "configmaps", "secrets", "persistentvolumeclaims",
-  "resourcequotas", "deployments.apps", "statefulsets.apps", "jobs.batch", "rolebindings.rbac.authorization.k8s.io",
-  "storageclasses.storage.k8s.io", "mutatingwebhookconfigurations.admissionregistration.k8s.io",
-  "validatingwebhookconfigurations.admissionregistration.k8s.io", "profiles.kubeflow.org", "poddefaults.kubeflow.org",
-  "notebooks.kubeflow.org", "experiments.kubeflow.org", "trials.kubeflow.org", "suggestions.kubeflow.org",
-  "authorizationpolicies.security.istio.io", "peerauthentications.security.istio.io",
-  "requestauthentications.security.istio.io", "envoyfilters.networking.istio.io" }
+local RBAC, ADMISSION = "rbac.authorization.k8s.io", "admissionregistration.k8s.io"
 
--- Of secrets only certificates are kept, and never a key.
-local function without_secrets(object)
-  if object.kind ~= "Secret" then return object end
-  local certificate = type(object.data) == "table" and object.data["tls.crt"]
-  local metadata = { name = object.metadata.name, namespace = object.metadata.namespace,
-    deletionTimestamp = object.metadata.deletionTimestamp, finalizers = object.metadata.finalizers }
-  return { apiVersion = "v1", kind = "Secret", metadata = metadata, data = { ["tls.crt"] = certificate or nil } }
+---@class doctor.Kind
+---@field [1] string as kube knows it
+---@field [2] string its kind
+---@field part string? of Kubeflow, which is not installed where the kind is not known
+---@field fields string? only these objects
+---@field cluster boolean? it has no namespaces
+
+---@type doctor.Kind[]
+local KINDS = {
+  { "namespaces", "Namespace", cluster = true }, { "pods", "Pod" }, { "services", "Service" },
+  { "events", "Event", fields = "type=Warning" }, { "configmaps", "ConfigMap", fields = "metadata.name=katib-config" },
+  { "persistentvolumeclaims", "PersistentVolumeClaim" }, { "resourcequotas", "ResourceQuota" },
+  { "deployments.apps", "Deployment" }, { "statefulsets.apps", "StatefulSet" }, { "jobs.batch", "Job" },
+  { "rolebindings." .. RBAC, "RoleBinding" },
+  { "storageclasses.storage.k8s.io", "StorageClass", cluster = true },
+  { "mutatingwebhookconfigurations." .. ADMISSION, "MutatingWebhookConfiguration", cluster = true },
+  { "validatingwebhookconfigurations." .. ADMISSION, "ValidatingWebhookConfiguration", cluster = true },
+  { "profiles.kubeflow.org", "Profile", part = "Kubeflow's profiles", cluster = true },
+  { "poddefaults.kubeflow.org", "PodDefault", part = "Kubeflow's PodDefaults" },
+  { "notebooks.kubeflow.org", "Notebook", part = "Kubeflow's notebooks" },
+  { "experiments.kubeflow.org", "Experiment", part = "Katib" }, { "trials.kubeflow.org", "Trial", part = "Katib" },
+  { "suggestions.kubeflow.org", "Suggestion", part = "Katib" },
+  { "authorizationpolicies.security.istio.io", "AuthorizationPolicy", part = "Istio" },
+  { "peerauthentications.security.istio.io", "PeerAuthentication", part = "Istio" },
+  { "requestauthentications.security.istio.io", "RequestAuthentication", part = "Istio" },
+  { "envoyfilters.networking.istio.io", "EnvoyFilter", part = "Istio" },
+}
+
+-- --- one kind ----------------------------------------------------------------------------------------------
+
+local function read(client, kind, namespace, timeout)
+  local found = {}
+  for object in client:each(kind[1], { namespace = not kind.cluster and (namespace or "*") or nil,
+    fields = kind.fields, timeout = timeout }) do
+    found[#found + 1] = trim.object(object)
+  end
+  return found
 end
 
--- Objects of a list do not say their kind in themselves.
-local function with_kind(object)
-  if rawget(object, "kind") == nil then object.kind, object.apiVersion = object.kind, object.apiVersion end
-  return object
+local function unseen(kind, problem, where)
+  return { kind = kind[2], what = kind[1]:match "^[^.]+" .. (where or ""), reason = errors.text(problem) }
+end
+
+-- Where not all namespaces may be read, one that was asked for may.
+local function read_one(client, kind, problem, options)
+  if not options.namespace or kind.cluster or not errors.is(problem, "Forbidden") then
+    return { unseen = unseen(kind, problem) }
+  end
+  local ok, found = pcall(read, client, kind, options.namespace, options.timeout)
+  if not ok then return { unseen = unseen(kind, problem) } end
+  found.unseen = unseen(kind, problem, " outside " .. options.namespace)
+  return found
+end
+
+-- What is read of a kind; `missing` when there is no such kind, `unseen` when something of it may not be read.
+local function look(client, kind, options)
+  local ok, found = pcall(read, client, kind, nil, options.timeout)
+  if ok then return found end
+  if not errors.is(found) or errors.is(found, "Cancelled") then error(found, 0) end
+  if errors.is(found, "NotFound") then return { missing = kind.part } end
+  return read_one(client, kind, found, options)
+end
+
+-- --- certificates ------------------------------------------------------------------------------------------
+
+-- The namespaces of the services that webhooks call: there are their certificates.
+local function webhook_places(objects)
+  local places, names = {}, {}
+  for _, object in ipairs(objects) do
+    for _, webhook in ipairs(type(object.webhooks) == "table" and object.webhooks or {}) do
+      local service = (webhook.clientConfig or {}).service
+      if service and not places[service.namespace] then
+        places[service.namespace] = true
+        names[#names + 1] = service.namespace
+      end
+    end
+  end
+  table.sort(names)
+  return names
+end
+
+local function read_certificates(client, namespace, options)
+  local kind = { "secrets", "Secret" }
+  local ok, found = pcall(read, client, kind, namespace, options.timeout)
+  if ok then return found end
+  if not errors.is(found) or errors.is(found, "Cancelled") then error(found, 0) end
+  return { unseen = unseen(kind, found, " in " .. namespace .. " (certificates of webhooks)") }
+end
+
+-- --- all ---------------------------------------------------------------------------------------------------
+
+local function sorted_keys(map)
+  local keys = {}
+  for key in pairs(map) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return keys
+end
+
+-- Adds what jobs bring to what was seen.
+local function gather(seen, jobs, missing)
+  for _, found in ipairs(task.all(jobs)) do
+    table.move(found, 1, #found, #seen.objects + 1, seen.objects)
+    seen.not_checked[#seen.not_checked + 1] = found.unseen
+    if found.missing then missing[found.missing] = true end
+  end
 end
 
 ---All objects that the checks look at.
 ---@param client table
----@return table[] objects, {kind: string, message: string}[] refused
-function M.all(client)
-  local objects, refused, jobs = {}, {}, {}
+---@param options {namespace: string?, timeout: number|string|nil,
+---  on_kind: fun(kind: string, done: integer, all: integer)?}? namespace: enough where others may not be read;
+---  timeout: of one answer
+---@return {objects: table[], not_checked: {kind: string, what: string, reason: string}[], not_installed: string[]}
+function M.all(client, options)
+  options = options or {}
+  local seen, missing, jobs, done = { objects = {}, not_checked = {} }, {}, {}, 0
   for index, kind in ipairs(KINDS) do
     jobs[index] = function()
-      local ok, found = pcall(client.list, client, kind, { namespace = "*" })
-      if ok then return found end
-      if errors.is(found, "NotFound") then return {} end
-      if errors.is(found, "Forbidden") then return { refused = { kind = kind, message = found.message } } end
-      error(found, 0)
+      local found = look(client, kind, options)
+      done = done + 1
+      if options.on_kind then options.on_kind(kind[1]:match "^[^.]+", done, #KINDS) end
+      return found
     end
   end
-  for _, found in ipairs(task.all(jobs)) do
-    for _, object in ipairs(found) do objects[#objects + 1] = without_secrets(with_kind(object)) end
-    refused[#refused + 1] = found.refused
+  gather(seen, jobs, missing)
+  jobs = {}
+  for index, namespace in ipairs(webhook_places(seen.objects)) do
+    jobs[index] = function() return read_certificates(client, namespace, options) end
   end
-  return objects, refused
+  gather(seen, jobs, missing)
+  seen.not_installed = sorted_keys(missing)
+  return seen
+end
+
+---The kinds that are read.
+---@return doctor.Kind[]
+function M.kinds()
+  return KINDS
+end
+
+-- What /version says; nil when it says nothing.
+local function version_of(client, timeout)
+  local ok, answer = pcall(client.request, client, "GET", "/version", { timeout = timeout })
+  return ok and answer.status == 200 and json.try.decode(answer.body) or nil
 end
 
 ---What is to be known of the cluster beside its objects.
 ---@param client table
+---@param timeout number|string|nil of one answer
 ---@return {version: table?, server: string, context: string?, user: table?}
-function M.about(client)
-  local ok, version = pcall(client.request, client, "GET", "/version")
-  local known, user = pcall(client.whoami, client)
+function M.about(client, timeout)
+  local known, user = pcall(task.timeout, timeout or 30, function() return client:whoami() end)
   return {
-    version = ok and version or nil, server = client.server, context = client.context,
+    version = version_of(client, timeout), server = client.server, context = client.context,
     user = known and { username = user.username, groups = user.groups } or nil,
   }
 end

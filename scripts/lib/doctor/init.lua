@@ -15,8 +15,8 @@ local M = {}
 ---@field fix string a command, a policy of ours, or a change of a manifest
 
 -- The rooms of checks: each is a table of functions of the world.
-local ROOMS = { "doctor.cluster", "doctor.kfp", "doctor.mesh", "doctor.webhooks", "doctor.katib", "doctor.storage",
-  "doctor.namespaces" }
+local ROOMS = { "doctor.cluster", "doctor.kfp", "doctor.mesh", "doctor.poddefaults", "doctor.webhooks",
+  "doctor.katib", "doctor.storage", "doctor.namespaces" }
 
 local SEVERITY = { error = 1, warning = 2 }
 
@@ -31,6 +31,10 @@ end
 local function unique(findings)
   local kept, seen = {}, {}
   for _, finding in ipairs(findings) do
+    if finding.more > 0 then
+      finding.what = ("%s (and so %d more of its owner)"):format(finding.what, finding.more)
+    end
+    finding.more = nil
     local key = finding.code .. "\0" .. finding.where .. "\0" .. finding.what
     if not seen[key] then kept[#kept + 1] = finding end
     seen[key] = true
@@ -40,8 +44,9 @@ end
 
 ---What is wrong.
 ---@param objects table[] of one cluster
----@param options {now: number?, namespace: string?, version: table?, refused: table[]?}? now: seconds since 1970;
----  namespace: only what concerns it; version: what /version answers; refused: kinds that could not be read
+---@param options {now: number?, namespace: string?, version: table?, unread: table<string, boolean>?,
+---  probe: function?}? now: seconds since 1970; namespace: only what concerns it; version: what /version answers;
+---  unread: kinds that could not be read, so that nothing of them is taken for missing; probe: see doctor.probe
 ---@return doctor.Finding[] sorted: errors first
 function M.examine(objects, options)
   options = options or {}
@@ -56,6 +61,30 @@ function M.examine(objects, options)
   end
   table.sort(findings, is_before)
   return unique(findings)
+end
+
+---@class doctor.Report
+---@field findings doctor.Finding[]
+---@field not_checked {what: string, reason: string}[] what could not be looked at
+---@field not_installed string[] parts of Kubeflow that this cluster has not
+---@field about table server, version and user
+
+---Looks at a cluster. It only reads, and asks who it is.
+---@param client table
+---@param options {namespace: string?, timeout: number|string|nil, on_kind: function?}? see doctor.collect
+---@return doctor.Report
+function M.visit(client, options)
+  options = options or {}
+  local collect = require "doctor.collect"
+  local seen = collect.all(client, options)
+  local about = collect.about(client, options.timeout)
+  local unread = {}
+  for _, entry in ipairs(seen.not_checked) do
+    unread[entry.kind], entry.kind = true, nil
+  end
+  local findings = M.examine(seen.objects, { namespace = options.namespace, version = about.version, unread = unread,
+    probe = require("doctor.probe").new(client.server) })
+  return { findings = findings, not_checked = seen.not_checked, not_installed = seen.not_installed, about = about }
 end
 
 return M

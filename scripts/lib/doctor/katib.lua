@@ -18,13 +18,7 @@ local COLLECTORS_IN_PODS = {
   StdOut = true, File = true, TensorFlowEvent = true, PrometheusMetric = true, Custom = true,
 }
 
-local function is_over(experiment)
-  for _, condition in ipairs(list(get(experiment, "status", "conditions"))) do
-    local over = condition.type == "Succeeded" or condition.type == "Failed"
-    if over and condition.status == "True" then return true end
-  end
-  return false
-end
+local is_over = world.is_over
 
 ---The namespace of an experiment has the label by which Katib's webhook finds its pods.
 function M.namespace_label(w)
@@ -43,15 +37,14 @@ function M.namespace_label(w)
   end
 end
 
--- The containers of an experiment's trials, and of trials' jobs.
+-- The pods of experiments' trials, and of trials' jobs whose experiment is not looked at itself.
 local function trial_pods(w)
   local found = {}
   for _, pod in ipairs(w.pods) do
     local object = pod.object
     local owner = list(object.metadata.ownerReferences)[1]
-    if object.kind == "Experiment" or object.kind == "Job" and owner and owner.kind == "Trial" then
-      found[#found + 1] = pod
-    end
+    local of_trial = object.kind == "Job" and owner and owner.kind == "Trial" and not w:experiment_of(object)
+    if object.kind == "Experiment" or of_trial then found[#found + 1] = pod end
   end
   return found
 end
@@ -65,11 +58,12 @@ end
 function M.shell(w)
   for _, pod in ipairs(trial_pods(w)) do
     local primary = primary_name(pod)
+    local worked = is_over(pod.object, "Succeeded") or is_over(pod.object, "Complete")
     local collected = pod.object.kind ~= "Experiment" or COLLECTORS_IN_PODS[collector_of(pod.object)]
     for _, container in ipairs(list(pod.spec.containers)) do
       local command = list(container.command)
       local path = command[1] or ""
-      if collected and (primary == nil or container.name == primary) and command[2] == "-c"
+      if collected and not worked and (primary == nil or container.name == primary) and command[2] == "-c"
         and (path:find "/sh$" or path:find "/bash$") then
         w:add("trial-shell", "error", pod.object, {
           what = ("the command of container %s begins with %s -c"):format(container.name, path),
@@ -162,18 +156,20 @@ function M.restricted(w)
   end
 end
 
--- A job whose pod breaks the level itself is refused whatever the collector does.
+local function violates(pod, level)
+  return #kube.pod_security({ spec = pod.spec, metadata = pod.template.metadata }, level) > 0
+end
+
+---A job whose pod breaks the level itself is refused whatever the collector does.
 ---@param w doctor.World
 function M.pod_security(w)
   for _, pod in ipairs(w.pods) do
     local level = w:labels_of(pod.namespace)["pod-security.kubernetes.io/enforce"]
-    local refused = level and pod.object.kind == "Job"
+    local refused = level and pod.object.kind == "Job" and not pod.is_over and violates(pod, level)
       and w:event(pod.object, "FailedCreate", "violates PodSecurity")
     if refused then
-      local violations = kube.pod_security({ spec = pod.spec, metadata = pod.template.metadata }, level)
-      local first = violations[1]
       w:add("pod-security", "error", pod.object, {
-        what = ("its pods are refused at level %s%s"):format(level, first and ": " .. first.message or ""),
+        what = ("its pods are refused at level %s: %s"):format(level, refused.message),
         why = "the job makes no pod, and goes on trying", fix = "kfhost policy serve pod-security",
       })
     end

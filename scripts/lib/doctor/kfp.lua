@@ -36,6 +36,8 @@ local function tokens_of(volumes)
   return found
 end
 
+-- --- where a token is expected ---------------------------------------------------------------------------
+
 local TOKEN_PLACES = { "pipelines", "kfhost/kfp" }
 
 local function is_token_place(path)
@@ -53,31 +55,79 @@ local function expected_path(container)
   end
 end
 
-local function is_mounted(container, path, tokens)
-  for _, mount in ipairs(list(container.volumeMounts)) do
-    for _, token in ipairs(tokens) do
-      if token.name == mount.name and path:sub(1, #mount.mountPath) == mount.mountPath then return true end
+local function is_below(path, directory)
+  if type(directory) ~= "string" then return false end
+  directory = directory:gsub("/+$", "")
+  return path:sub(1, #directory + 1) == directory .. "/"
+end
+
+local function has_volume(volumes, name)
+  for _, volume in ipairs(list(volumes)) do
+    if volume.name == name then return true end
+  end
+  return false
+end
+
+local function is_mounted(of, volumes, path)
+  for _, mount in ipairs(list(get(of, "volumeMounts"))) do
+    if is_below(path, mount.mountPath) and has_volume(volumes, mount.name) then return true end
+  end
+  return false
+end
+
+-- The labels that a pod of this will have.
+local function labels_of(pod)
+  if pod.object.kind ~= "Notebook" then return pod.labels end
+  local labels = {}
+  for _, from in ipairs { list(pod.object.metadata.labels), pod.labels } do
+    for key, value in pairs(from) do labels[key] = value end
+  end
+  return labels
+end
+
+-- Whether a PodDefault will mount something over a path when a pod is made of a template.
+local function default_brings(w, pod, path)
+  if not pod.is_template then return false end
+  if not w:knows "PodDefault" then return true end
+  local labels = labels_of(pod)
+  for _, default in ipairs(w:of "PodDefault") do
+    local here = default.metadata.namespace == pod.namespace and world.selects(get(default, "spec", "selector"), labels)
+    if here and is_mounted(default.spec, default.spec.volumes, path) then return true end
+  end
+  return false
+end
+
+-- Whether a pod has a token that is for Pipelines, or that stands where one is looked for.
+local function has_token(w, pod)
+  local wanted = wanted_audience(w)
+  for _, token in ipairs(tokens_of(pod.spec.volumes)) do
+    if token.audience == wanted then return true end
+  end
+  for _, container in ipairs(world.containers(pod)) do
+    for _, mount in ipairs(list(container.volumeMounts)) do
+      if is_token_place(mount.mountPath or "") and has_volume(pod.spec.volumes, mount.name) then return true end
     end
   end
   return false
 end
 
-local function missing_token(pod)
-  local tokens = tokens_of(pod.spec.volumes)
+local function missing_token(w, pod)
   for _, container in ipairs(world.containers(pod)) do
     local path = expected_path(container)
-    if path and not is_mounted(container, path, tokens) then
+    if path and not is_mounted(container, pod.spec.volumes, path) and not default_brings(w, pod, path) then
       return ("container %s expects a token at %s, and no volume brings one"):format(container.name, path)
     end
   end
   local labelled = pod.labels["access-ml-pipeline"] == "true" and not pod.is_template
-  if labelled and #tokens == 0 then return "the label access-ml-pipeline asks for a token, and the pod has none" end
+  if labelled and not has_token(w, pod) then
+    return "the label access-ml-pipeline asks for a token, and the pod has none"
+  end
 end
 
 ---A pod that is to call Pipelines has a token.
 function M.token_volume(w)
   for _, pod in ipairs(w.pods) do
-    local what = missing_token(pod)
+    local what = not pod.is_over and not w:experiment_of(pod.object) and missing_token(w, pod)
     if what then
       w:add("no-token", "error", pod.object, {
         what = what, why = "Pipelines in a cluster of several users answers 401 to whoever shows no token",
@@ -87,17 +137,19 @@ function M.token_volume(w)
   end
 end
 
+-- --- whom a token is for -----------------------------------------------------------------------------------
+
 -- The names of volumes that a token for Pipelines may be in: mounted where one is looked for.
-local function token_mounts(containers, mounts)
+local function token_mounts(containers, own)
   local names = {}
-  for _, container in ipairs(list(containers)) do
-    for _, mount in ipairs(list(container.volumeMounts)) do
-      if is_token_place(mount.mountPath or "") then names[mount.name] = true end
+  local function note(mounts, path)
+    for _, mount in ipairs(list(mounts)) do
+      local here = is_token_place(mount.mountPath or "") or path and is_below(path, mount.mountPath)
+      if here then names[mount.name] = true end
     end
   end
-  for _, mount in ipairs(list(mounts)) do
-    if is_token_place(mount.mountPath or "") then names[mount.name] = true end
-  end
+  for _, container in ipairs(list(containers)) do note(container.volumeMounts, expected_path(container)) end
+  if own then note(own.volumeMounts, expected_path(own)) end
   return names
 end
 
@@ -118,11 +170,13 @@ end
 ---Tokens that are mounted for Pipelines are for its audience.
 function M.audience(w)
   for _, pod in ipairs(w.pods) do
-    check_audience(w, pod.object, pod.spec.volumes, token_mounts(world.containers(pod)))
+    if not pod.is_over and not w:experiment_of(pod.object) then
+      check_audience(w, pod.object, pod.spec.volumes, token_mounts(world.containers(pod)))
+    end
   end
   for _, default in ipairs(w:of "PodDefault") do
     local spec = list(default.spec)
-    check_audience(w, default, spec.volumes, token_mounts(nil, spec.volumeMounts))
+    check_audience(w, default, spec.volumes, token_mounts(nil, spec))
   end
 end
 
@@ -130,7 +184,7 @@ end
 
 -- The policy of a profile is written by the profile controller, whether a mesh reads it or not.
 local function has_mesh(w)
-  if w:find("Deployment", "istio-system", "istiod") then return true end
+  if w:has_injector() then return true end
   local profiles = w:profiles()
   for _, policy in ipairs(w:of "AuthorizationPolicy") do
     if not profiles[policy.metadata.namespace] then return true end
@@ -140,10 +194,10 @@ end
 
 local LABELS <const> = { app = "ml-pipeline" }
 
--- Whether the account of a profile gets through to Pipelines, and why not.
+-- Whether the account of a profile gets through to Pipelines, and why not; without one: a pod without a sidecar.
 local function passes(w, profile)
   local request = {
-    source = { principal = ("cluster.local/ns/%s/sa/default-editor"):format(profile) }, method = "GET",
+    source = { principal = profile and ("cluster.local/ns/%s/sa/default-editor"):format(profile) }, method = "GET",
     path = "/apis/v2beta1/runs", host = "ml-pipeline.kubeflow.svc.cluster.local:8888", port = 8888, headers = {},
     protocol = "http",
   }
@@ -163,7 +217,7 @@ end
 ---Some policy says who may call Pipelines, and it lets the profiles in.
 function M.access(w)
   local service = w:find("Service", KUBEFLOW, "ml-pipeline")
-  if not service or not has_mesh(w) or next(w:profiles()) == nil then return end
+  if not service or not w:knows "AuthorizationPolicy" or not has_mesh(w) or next(w:profiles()) == nil then return end
   if not selects_pipelines(w) then
     w:add("kfp-policy-absent", "error", service, {
       what = "no AuthorizationPolicy is for app=ml-pipeline",
@@ -185,13 +239,69 @@ function M.access(w)
   end
 end
 
+-- A pod of a profile that means to call Pipelines, and is out of the mesh.
+local function plain_caller(w)
+  for _, pod in ipairs(w.pods) do
+    if w:is_plain(pod) then
+      for _, container in ipairs(world.containers(pod)) do
+        if expected_path(container) then return pod end
+      end
+    end
+  end
+end
+
+---Pods without a sidecar that call Pipelines are let in by some rule.
+function M.plaintext(w)
+  if not w:find("Service", KUBEFLOW, "ml-pipeline") or not has_mesh(w) or not selects_pipelines(w) then return end
+  local pod = w:knows "AuthorizationPolicy" and plain_caller(w)
+  if not pod then return end
+  local allowed, why = passes(w, nil)
+  if allowed == false and why.stage == "allow" then
+    w:add("plaintext-refused", "error", w:find("Service", KUBEFLOW, "ml-pipeline"), {
+      what = ("no rule for app=ml-pipeline admits a peer without identity, and %s, which calls it, has no sidecar")
+        :format(pod.where),
+      why = "its calls get 403 RBAC: access denied", fix = USE_POLICY,
+    })
+  end
+end
+
+-- --- identities that somebody else writes ------------------------------------------------------------------
+
+local HEADER <const> = "kubeflow-userid"
+local CODE = { inlineCode = true, inline_code = true, inlineString = true, inline_string = true }
+
+-- Whether a Lua filter sets the header; one that reads it or takes it off sets nothing.
+local function code_sets(text)
+  text = text:lower()
+  for _, verb in ipairs { "add", "replace" } do
+    if text:find(":" .. verb .. "%s*%(%s*[\"']" .. HEADER:gsub("%-", "%%-") .. "[\"']") then return true end
+  end
+  return false
+end
+
+-- A value of Envoy that adds a header is {key, value}; one that only matches it has a name, or no value.
 local function adds_identity(value)
-  if type(value) == "table" then
-    for key, inner in pairs(value) do
-      local name = key == "key" or key == "header" or key == "name" or key == "inlineCode" or key == "inline_code"
-        or key == "inlineString" or key == "inline_string"
-      if name and type(inner) == "string" and inner:lower():find("kubeflow-userid", 1, true) then return true end
-      if adds_identity(inner) then return true end
+  if type(value) ~= "table" then return false end
+  if type(value.key) == "string" and value.key:lower() == HEADER and value.value ~= nil then return true end
+  for key, inner in pairs(value) do
+    if CODE[key] and type(inner) == "string" and code_sets(inner) or adds_identity(inner) then return true end
+  end
+  return false
+end
+
+-- Whether a patch is for what sidecars send. Those of the gateway set the identity that the login found.
+local function is_outbound(filter, entry)
+  local context = get(entry, "match", "context") or "ANY"
+  if context == "SIDECAR_OUTBOUND" then return true end
+  local everywhere = filter.metadata.namespace ~= "istio-system" or get(filter, "spec", "workloadSelector") == nil
+  return context == "ANY" and everywhere
+end
+
+local function forges(filter)
+  for _, entry in ipairs(list(get(filter, "spec", "configPatches"))) do
+    if is_outbound(filter, entry) and get(entry, "patch", "operation") ~= "REMOVE"
+      and adds_identity(get(entry, "patch", "value")) then
+      return true
     end
   end
   return false
@@ -200,9 +310,7 @@ end
 ---No EnvoyFilter writes somebody's identity into requests.
 function M.forged_header(w)
   for _, filter in ipairs(w:of "EnvoyFilter") do
-    local outbound = require("json").encode(list(get(filter, "spec", "configPatches"))):find("OUTBOUND", 1, true)
-    if filter.metadata.namespace ~= "istio-system" and outbound and adds_identity(get(filter, "spec", "configPatches"))
-    then
+    if forges(filter) then
       w:add("forged-header", "error", filter, {
         what = "it sets the header kubeflow-userid on what pods of its namespace send",
         why = "each such pod acts in Pipelines as that person, whoever made the pod",
@@ -212,6 +320,5 @@ function M.forged_header(w)
     end
   end
 end
-
 
 return M

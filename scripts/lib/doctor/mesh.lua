@@ -11,10 +11,7 @@ local get, list = world.get, world.list
 -- A pod of a profile that has no sidecar, and will get none.
 local function plain_pod(w)
   for _, pod in ipairs(w.pods) do
-    local namespace = w:profiles()[pod.namespace] and w.namespaces[pod.namespace]
-    local has_proxy = false
-    for _, container in ipairs(world.containers(pod)) do has_proxy = has_proxy or container.name == "istio-proxy" end
-    if namespace and not has_proxy and not istio.would_inject(namespace, pod.template) then return pod end
+    if w:is_plain(pod) then return pod end
   end
 end
 
@@ -40,6 +37,7 @@ end
 
 ---STRICT in kubeflow is no trouble unless some pod of a profile has no sidecar.
 function M.strict(w)
+  if not w:has_injector() or not w:knows "PeerAuthentication" then return end
   for _, authentication in ipairs(w:of "PeerAuthentication") do
     local pod = is_strict(authentication) and not is_overridden(w, authentication) and plain_pod(w)
     if pod then
@@ -53,31 +51,73 @@ function M.strict(w)
   end
 end
 
--- The analyzers of istio that matter here: what they say, why it matters, what helps.
+-- --- trials with a sidecar ---------------------------------------------------------------------------------
+
+-- How pods get their proxy: as an init container that ends with the pod, or as a container beside the others.
+-- Said by istiod's settings, by its release, or by a pod that has one; nil when nothing says it.
+local NATIVE_SINCE <const> = 27 -- 1.27 does so without being told
+
+local function said_by_istiod(w)
+  local istiod = w:find("Deployment", "istio-system", "istiod")
+  for _, container in ipairs(list(get(istiod, "spec", "template", "spec", "containers"))) do
+    for _, variable in ipairs(list(container.env)) do
+      if variable.name == "ENABLE_NATIVE_SIDECARS" then return variable.value ~= "false" end
+    end
+    local major, minor = (container.image or ""):match "pilot:v?(%d+)%.(%d+)"
+    if major then return tonumber(major) > 1 or tonumber(minor) >= NATIVE_SINCE end
+  end
+end
+
+local function said_by_pods(w)
+  for _, pod in ipairs(w.pods) do
+    for _, container in ipairs(not pod.is_template and list(pod.spec.initContainers) or {}) do
+      if container.name == "istio-proxy" then return true end
+    end
+    for _, container in ipairs(not pod.is_template and list(pod.spec.containers) or {}) do
+      if container.name == "istio-proxy" then return false end
+    end
+  end
+end
+
+local function native_sidecars(w)
+  local said = said_by_istiod(w)
+  if said == nil then said = said_by_pods(w) end
+  return said
+end
+
+-- Our policy ends the proxy of a trial with the trial, and tells the collector not to wait.
+local function ends_sidecars(w)
+  for _, configuration in ipairs(w:of "MutatingWebhookConfiguration") do
+    for _, webhook in ipairs(list(configuration.webhooks)) do
+      local path = get(webhook, "clientConfig", "service", "path") or get(webhook, "clientConfig", "url") or ""
+      if path:find("trial-sidecar", 1, true) or (webhook.name or ""):find("trial-sidecar", 1, true) then return true end
+    end
+  end
+  return false
+end
+
+-- --- what istio.analyze says -------------------------------------------------------------------------------
+
+local function is_over(w, message)
+  local object = w:titled(message.object)
+  return type(object) == "table" and world.is_over(object)
+end
+
+-- The analyzers of istio that matter here: what they say, why it matters, what helps; and whether it is so here.
 local KNOWN = {
-  KF001 = { "plaintext-refused", "warning", "pods without a sidecar have no identity in the mesh",
-    "give those pods a sidecar, or add a rule that needs no principal and no namespace" },
   KF003 = { "collector-waits", "error",
     "the proxy ends only after the collector has, and the collector waits for the proxy: the trial never ends",
     "kfhost policy serve trial-sidecar, or waitAllProcesses: false for each collector in ConfigMap"
-      .. " kubeflow/katib-config"
-  },
+      .. " kubeflow/katib-config",
+    function(w, message)
+      return w:knows "ConfigMap" and native_sidecars(w) == true and not ends_sidecars(w) and not is_over(w, message)
+    end },
   KF004 = { "experiment-name", "warning", "Katib looks trials up by the experiment's name alone",
     "give one of the two another name" },
   KF005 = { "webhook-order", "error",
     "webhooks run in the order of their configurations' names, once: what comes later is not seen",
     "name the configuration so that it sorts last (zz-…), or set reinvocationPolicy: IfNeeded" },
 }
-
-local function native_sidecars(w)
-  local istiod = w:find("Deployment", "istio-system", "istiod")
-  for _, container in ipairs(list(get(istiod, "spec", "template", "spec", "containers"))) do
-    for _, variable in ipairs(list(container.env)) do
-      if variable.name == "ENABLE_NATIVE_SIDECARS" then return variable.value ~= "false" end
-    end
-  end
-  return istiod ~= nil
-end
 
 -- Configurations of the webhooks that change what Istio and Katib have put into a pod.
 local function late_webhooks(w)
@@ -89,68 +129,29 @@ local function late_webhooks(w)
   return late
 end
 
-local function find_object(w, where)
-  for _, object in ipairs(w.objects) do
-    if world.title(object) == where then return object end
+-- What is said of one object under one code is one finding.
+local function joined(messages)
+  local kept, by_key = {}, {}
+  for _, message in ipairs(messages) do
+    local key = message.code .. "\0" .. message.object
+    local first = by_key[key]
+    if first then first.message = first.message .. "; " .. message.message
+    else
+      by_key[key] = message
+      kept[#kept + 1] = message
+    end
   end
-  return where
+  return kept
 end
 
 ---What istio.analyze says of objects together, as far as it keeps Kubeflow from working.
 function M.analyzed(w)
-  local messages = istio.analyze(w.objects, { native_sidecars = native_sidecars(w), late_webhooks = late_webhooks(w) })
-  for _, message in ipairs(messages) do
+  local messages = istio.analyze(w.objects, { native_sidecars = true, late_webhooks = late_webhooks(w),
+    only = { "istio.analyze.kubeflow" } })
+  for _, message in ipairs(joined(messages)) do
     local known = KNOWN[message.code]
-    if known then
-      w:add(known[1], known[2], find_object(w, message.object), {
-        what = message.message, why = known[3], fix = known[4],
-      })
-    end
-  end
-end
-
--- Whether two PodDefaults meet in one pod, or would: they select by the same words.
-local function meet(w, a, b)
-  local json = require "json"
-  if a.metadata.namespace ~= b.metadata.namespace then return false end
-  local function text(default) return json.encode(get(default, "spec", "selector") or {}, { sort = true }) end
-  if text(a) == text(b) then return true end
-  for _, pod in ipairs(w.pods) do
-    local here = pod.namespace == a.metadata.namespace
-    if here and world.selects(get(a, "spec", "selector"), pod.labels)
-      and world.selects(get(b, "spec", "selector"), pod.labels) then
-      return true
-    end
-  end
-  return false
-end
-
-local function disagreement(a, b)
-  local json = require "json"
-  for _, part in ipairs { { "env", "name" }, { "volumes", "name" }, { "volumeMounts", "mountPath" } } do
-    for _, x in ipairs(list(get(a, "spec", part[1]))) do
-      for _, y in ipairs(list(get(b, "spec", part[1]))) do
-        if x[part[2]] == y[part[2]] and json.encode(x, { sort = true }) ~= json.encode(y, { sort = true }) then
-          return ("%s %s"):format(part[1], x[part[2]])
-        end
-      end
-    end
-  end
-end
-
----PodDefaults for the same pods say the same.
-function M.pod_defaults(w)
-  local defaults = w:of "PodDefault"
-  for i = 1, #defaults do
-    for k = i + 1, #defaults do
-      local what = meet(w, defaults[i], defaults[k]) and disagreement(defaults[i], defaults[k])
-      if what then
-        w:add("poddefault-conflict", "error", defaults[k], {
-          what = ("it and %s are for the same pods and disagree about %s"):format(defaults[i].metadata.name, what),
-          why = "the webhook of PodDefaults refuses such a pod",
-          fix = "let one of the two select other pods, or make both say the same",
-        })
-      end
+    if known and (not known[5] or known[5](w, message)) then
+      w:add(known[1], known[2], w:titled(message.object), { what = message.message, why = known[3], fix = known[4] })
     end
   end
 end

@@ -1,6 +1,6 @@
--- doctor.report: findings as text, JSON or a page, and the exit code that they mean.
+-- doctor.report: what was found as text or JSON, and the exit code that it means. The page is doctor.page.
 -- Not for finding anything (doctor).
---   io.write(report.text(findings))
+--   io.write(report.text(doctor.visit(client)))
 
 local json = require "json"
 local term = require "term"
@@ -8,6 +8,7 @@ local term = require "term"
 local M = {}
 
 local COLOUR = { error = "bold red", warning = "bold yellow" }
+local WIDEST <const> = 100 -- longer lines are hard to read
 
 local function count(findings, severity)
   local n = 0
@@ -17,75 +18,83 @@ local function count(findings, severity)
   return n
 end
 
-local function summary(findings)
-  if #findings == 0 then return "Nothing is wrong that the doctor knows of." end
-  return ("%d error%s, %d warning%s"):format(count(findings, "error"), count(findings, "error") == 1 and "" or "s",
-    count(findings, "warning"), count(findings, "warning") == 1 and "" or "s")
+local function counted(n, noun) return ("%d %s%s"):format(n, noun, n == 1 and "" or "s") end
+
+---One line that says how it stands.
+---@param report doctor.Report
+---@return string
+function M.summary(report)
+  local unseen = #report.not_checked > 0 and (", %s not checked"):format(counted(#report.not_checked, "thing")) or ""
+  if #report.findings > 0 then
+    return ("%s, %s%s"):format(counted(count(report.findings, "error"), "error"),
+      counted(count(report.findings, "warning"), "warning"), unseen)
+  end
+  if unseen ~= "" then return "Nothing is wrong in what could be looked at" .. unseen .. "." end
+  return "Nothing is wrong that the doctor knows of."
 end
 
----@param findings doctor.Finding[]
----@return string
-function M.text(findings)
-  local lines = {}
-  for _, finding in ipairs(findings) do
-    lines[#lines + 1] = ("%s %s  %s"):format(term.style(finding.severity, COLOUR[finding.severity]), finding.code,
-      finding.where)
-    lines[#lines + 1] = "  " .. finding.what
-    lines[#lines + 1] = "  why: " .. finding.why
-    lines[#lines + 1] = "  fix: " .. finding.fix
-    lines[#lines + 1] = ""
+-- --- text --------------------------------------------------------------------------------------------------
+
+-- A text in lines of at most that many columns, cut at blanks; a longer word keeps a line of its own.
+local function wrap(lines, text, first, rest, columns)
+  local line, width, empty = first, term.width(first), true
+  for word in text:gmatch "%S+" do
+    local wide = term.width(word)
+    if not empty and width + 1 + wide > columns then
+      lines[#lines + 1] = line
+      line, width, empty = rest, term.width(rest), true
+    end
+    line = empty and line .. word or line .. " " .. word
+    width, empty = width + wide + (empty and 0 or 1), false
   end
-  lines[#lines + 1] = summary(findings)
+  lines[#lines + 1] = line
+end
+
+local function add_finding(lines, finding, columns)
+  lines[#lines + 1] = ("%s %s  %s"):format(term.style(finding.severity, COLOUR[finding.severity]), finding.code,
+    finding.where)
+  wrap(lines, finding.what, "  ", "  ", columns)
+  wrap(lines, finding.why, "  why: ", "       ", columns)
+  wrap(lines, finding.fix, "  fix: ", "       ", columns)
+  lines[#lines + 1] = ""
+end
+
+local function columns_of(given)
+  return math.max(40, math.min(given or term.size(), WIDEST))
+end
+
+---@param report doctor.Report
+---@param columns integer? those of the terminal without it
+---@return string
+function M.text(report, columns)
+  local lines, width = {}, columns_of(columns)
+  for _, finding in ipairs(report.findings) do add_finding(lines, finding, width) end
+  for _, entry in ipairs(report.not_checked) do
+    wrap(lines, ("%s: %s"):format(entry.what, entry.reason), "not checked: ", "  ", width)
+  end
+  if #report.not_checked > 0 then lines[#lines + 1] = "" end
+  if #report.not_installed > 0 then
+    wrap(lines, table.concat(report.not_installed, ", "), "not installed: ", "  ", width)
+  end
+  wrap(lines, M.summary(report), "", "", width)
   return table.concat(lines, "\n") .. "\n"
 end
 
----@param findings doctor.Finding[]
+-- --- JSON, and the exit code -------------------------------------------------------------------------------
+
+---@param report doctor.Report
 ---@return string
-function M.json(findings)
-  return json.encode({ findings = json.array(findings), errors = count(findings, "error"),
-    warnings = count(findings, "warning") }, { sort = true, indent = 2 }) .. "\n"
+function M.json(report)
+  return json.encode({ findings = json.array(report.findings), errors = count(report.findings, "error"),
+    warnings = count(report.findings, "warning"), not_checked = json.array(report.not_checked),
+    not_installed = json.array(report.not_installed) }, { sort = true, indent = 2 }) .. "\n"
 end
 
-local ENTITIES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }
-
-local function escape(text)
-  return (text:gsub('[&<>"]', ENTITIES))
-end
-
-local PAGE = [[
-<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>kfhost doctor</title><style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
-article { border-left: 4px solid #b7791f; padding: .2rem 1rem; margin: 1rem 0; background: #fafafa; }
-article.error { border-color: #c53030; } h2 { font-size: 1rem; margin: .4rem 0; } dt { font-weight: 600; }
-dd { margin: 0 0 .4rem; } code { font-size: .9rem; }
-</style></head><body>
-<h1>kfhost doctor</h1>
-<p>%s</p>
-%s</body></html>
-]]
-
-local ARTICLE = [[
-<article class="%s"><h2>%s: %s</h2><p><code>%s</code></p>
-<dl><dt>What</dt><dd>%s</dd><dt>Why</dt><dd>%s</dd><dt>Fix</dt><dd>%s</dd></dl></article>
-]]
-
----@param findings doctor.Finding[]
----@return string
-function M.html(findings)
-  local articles = {}
-  for index, finding in ipairs(findings) do
-    articles[index] = ARTICLE:format(finding.severity, finding.severity, escape(finding.code), escape(finding.where),
-      escape(finding.what), escape(finding.why), escape(finding.fix))
-  end
-  return PAGE:format(escape(summary(findings)), table.concat(articles))
-end
-
----@param findings doctor.Finding[]
----@return integer 0 none, 1 an error, 3 warnings only
-function M.exit_code(findings)
-  if count(findings, "error") > 0 then return 1 end
-  return #findings > 0 and 3 or 0
+---@param report doctor.Report
+---@return integer 0 nothing, 1 an error, 3 warnings only, or something that could not be looked at
+function M.exit_code(report)
+  if count(report.findings, "error") > 0 then return 1 end
+  return (#report.findings > 0 or #report.not_checked > 0) and 3 or 0
 end
 
 return M

@@ -2,6 +2,7 @@
 -- A room of checks; see doctor.
 
 local hash = require "hash"
+local time = require "kube.time"
 local world = require "doctor.world"
 local x509 = require "x509"
 
@@ -18,14 +19,25 @@ local function host_of(service)
   return ("%s.%s.svc"):format(service.name, service.namespace)
 end
 
--- The certificate that a service's pods serve: in a Secret of its namespace, issued to the service's name.
-local function served(w, service)
+local function is_better(one, other)
+  if not other then return true end
+  if one.trusted ~= other.trusted then return one.trusted end
+  return one.certificate.not_after > other.certificate.not_after
+end
+
+-- The certificate that a service's pods serve: in a Secret of its namespace, issued to the service's name. Of several
+-- the one that is trusted, or the youngest: old ones may lie about.
+local function served(w, service, bundle)
   local found
   for _, secret in ipairs(w:of "Secret") do
     local pem = secret.metadata.namespace == service.namespace and decoded(get(secret, "data", "tls.crt"))
     local certificate = pem and x509.try.parse(pem)
     for _, name in ipairs(certificate and certificate.names or {}) do
-      if name == host_of(service) then found = { pem = pem, certificate = certificate, secret = secret } end
+      local one = name == host_of(service) and { pem = pem, certificate = certificate, secret = secret }
+      if one then
+        one.trusted = bundle ~= nil and x509.verify(pem, bundle, { name = name, at = w.now })
+        if is_better(one, found) then found = one end
+      end
     end
   end
   return found
@@ -35,90 +47,185 @@ local function date(seconds)
   return os.date("!%Y-%m-%d", seconds)
 end
 
-local function restart_hint(service)
-  return ("let its operator make a new certificate: kubectl delete secret of %s, then restart its pods")
-    :format(host_of(service))
+-- --- what is said of a configuration -----------------------------------------------------------------------
+
+local WHY_CA <const> = "x509: certificate signed by unknown authority: every call of this webhook fails"
+local FIX_CA <const> = "write the authority of the serving certificate into clientConfig.caBundle (kfhost policy serve"
+  .. " --register true does so for ours; cert-manager's cainjector for others)"
+
+local function why_expired(webhook)
+  return webhook.failurePolicy == "Ignore" and "the API server goes on without this webhook, silently"
+    or "the API server refuses what this webhook is asked about"
 end
 
-local function check_expiry(w, configuration, webhook, have)
+-- Notes something about a webhook; what several of a configuration have in common is said once.
+local function note(notes, code, webhook, what, why, fix)
+  for _, other in ipairs(notes) do
+    if other.code == code and other.what == what then
+      other.names[#other.names + 1] = webhook.name
+      return
+    end
+  end
+  notes[#notes + 1] = { code = code, names = { webhook.name }, what = what, why = why, fix = fix }
+end
+
+local function note_wrong(notes, webhook, what)
+  note(notes, "wrong-ca", webhook, what, WHY_CA, FIX_CA)
+end
+
+-- --- one webhook -------------------------------------------------------------------------------------------
+
+local function restart_hint(have, service)
+  return ("let its operator make a new certificate: kubectl delete secret -n %s %s, then restart the pods of %s")
+    :format(have.secret.metadata.namespace, have.secret.metadata.name, host_of(service))
+end
+
+local function check_expiry(w, notes, webhook, have)
   local certificate = have.certificate
   if certificate.not_after >= w.now then return false end
-  w:add("certificate-expired", "error", configuration, {
-    what = ("webhook %s: its certificate (Secret %s/%s) ended on %s"):format(webhook.name,
-      have.secret.metadata.namespace, have.secret.metadata.name, date(certificate.not_after)),
-    why = webhook.failurePolicy == "Ignore" and "the API server goes on without this webhook, silently"
-      or "the API server refuses what this webhook is asked about",
-    fix = restart_hint(webhook.clientConfig.service),
-  })
+  note(notes, "certificate-expired", webhook, ("its certificate (Secret %s/%s) ended on %s"):format(
+    have.secret.metadata.namespace, have.secret.metadata.name, date(certificate.not_after)), why_expired(webhook),
+    restart_hint(have, webhook.clientConfig.service))
   return true
 end
 
-local function add_wrong(w, configuration, webhook, what)
-  w:add("wrong-ca", "error", configuration, {
-    what = ("webhook %s: %s"):format(webhook.name, what),
-    why = "x509: certificate signed by unknown authority: every call of this webhook fails",
-    fix = "write the authority of the serving certificate into clientConfig.caBundle (kfhost policy serve --register"
-      .. " does so for ours; cert-manager's cainjector for others)",
-  })
-end
-
-local function check_trust(w, configuration, webhook, bundle, have)
+local function check_trust(w, notes, webhook, bundle, have)
   local good, reason = x509.verify(have.pem, bundle, { name = host_of(webhook.clientConfig.service), at = w.now })
   if not good then
-    add_wrong(w, configuration, webhook, ("caBundle does not vouch for the certificate in Secret %s/%s (%s)"):format(
+    note_wrong(notes, webhook, ("caBundle does not vouch for the certificate in Secret %s/%s (%s)"):format(
       have.secret.metadata.namespace, have.secret.metadata.name, reason))
   end
 end
 
-local function check_webhook(w, configuration, webhook)
+-- What a server shows that can be reached from here.
+local function check_server(w, notes, webhook, bundle)
+  local url = get(webhook, "clientConfig", "url")
+  local problem = url and w.probe(url, bundle)
+  if not problem then return end
+  local what = ("%s: %s"):format(url, problem)
+  if problem:find "expired" then
+    note(notes, "certificate-expired", webhook, what, why_expired(webhook), "let what serves it make a new certificate")
+  else
+    note_wrong(notes, webhook, what)
+  end
+end
+
+local function are_over(w, authorities)
+  for _, authority in ipairs(authorities) do
+    if authority.not_after >= w.now then return false end
+  end
+  return true
+end
+
+local function check_webhook(w, notes, webhook)
   local service = get(webhook, "clientConfig", "service")
   local bundle_text = get(webhook, "clientConfig", "caBundle")
   local bundle = decoded(bundle_text)
   local authorities = bundle and bundle ~= "" and x509.try.parse_all(bundle)
   if bundle_text and bundle_text ~= "" and not authorities then
-    return add_wrong(w, configuration, webhook, "caBundle holds no certificate")
+    return note_wrong(notes, webhook, "caBundle holds no certificate")
   end
-  local have = service and served(w, service)
-  if have and check_expiry(w, configuration, webhook, have) then return end
-  if have and authorities then return check_trust(w, configuration, webhook, bundle, have) end
-  for _, authority in ipairs(authorities or {}) do
-    if authority.not_after >= w.now then return end
+  local have = service and served(w, service, authorities and bundle or nil)
+  if have and check_expiry(w, notes, webhook, have) or not authorities then return end
+  if are_over(w, authorities) then
+    return note(notes, "certificate-expired", webhook, ("the authority in caBundle ended on %s"):format(
+      date(authorities[1].not_after)), "no certificate of it is trusted any more",
+      "renew the authority, and write it into caBundle")
   end
-  if authorities then
-    w:add("certificate-expired", "error", configuration, {
-      what = ("webhook %s: the authority in caBundle ended on %s"):format(webhook.name, date(authorities[1].not_after)),
-      why = "no certificate of it is trusted any more", fix = "renew the authority, and write it into caBundle",
-    })
-  end
+  if have then return check_trust(w, notes, webhook, bundle, have) end
+  check_server(w, notes, webhook, bundle)
 end
 
----The certificates of webhooks.
-function M.certificates(w)
+-- --- all configurations ------------------------------------------------------------------------------------
+
+local function each_configuration(w, look)
   for _, kind in ipairs { "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration" } do
     for _, configuration in ipairs(w:of(kind)) do
-      for _, webhook in ipairs(list(configuration.webhooks)) do check_webhook(w, configuration, webhook) end
+      local notes = {}
+      for _, webhook in ipairs(list(configuration.webhooks)) do look(notes, webhook, kind) end
+      for _, one in ipairs(notes) do
+        w:add(one.code, "error", configuration, {
+          what = ("webhook %s: %s"):format(table.concat(one.names, ", "), one.what), why = one.why,
+          fix = (one.fix:gsub("CONFIGURATION", configuration.metadata.name)),
+        })
+      end
     end
   end
 end
 
----A webhook that fails closed has a service.
-function M.services(w)
-  if #w:of "Service" == 0 then return end
-  for _, kind in ipairs { "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration" } do
+-- The certificates of webhooks.
+local function certificates(w)
+  each_configuration(w, function(notes, webhook) check_webhook(w, notes, webhook) end)
+end
+
+-- A webhook that fails closed has a service.
+local function services(w)
+  if not w:knows "Service" or #w:of "Service" == 0 then return end
+  each_configuration(w, function(notes, webhook, kind)
+    local service = get(webhook, "clientConfig", "service")
+    if service and webhook.failurePolicy ~= "Ignore" and not w:find("Service", service.namespace, service.name) then
+      note(notes, "webhook-service", webhook, ("it calls the service %s/%s, which is not there"):format(
+        service.namespace, service.name), "the API server refuses what this webhook is asked about",
+        ("install it again, or kubectl delete %s CONFIGURATION"):format(kind:lower()))
+    end
+  end)
+end
+
+-- --- calls that fail ---------------------------------------------------------------------------------------
+
+local RECENT <const> = 1800 -- seconds; controllers try again sooner
+
+-- What the API server told controllers of a webhook lately, by the webhook's name.
+local function failures(w)
+  local found = {}
+  for _, event in ipairs(w:of "Event") do
+    local name, why = (event.message or ""):match 'failed calling webhook "([^"]+)": (.+)'
+    local at = time.parse(world.moment_of(event))
+    local about = event.involvedObject or {}
+    local object = w:find(about.kind or "", about.namespace, about.name or "")
+    local lives = object and not world.is_over(object) or not object and about.kind ~= "Job" and about.kind ~= "Pod"
+    if name and lives and at and w.now - at < RECENT then
+      found[name] = { why = why, about = about }
+    end
+  end
+  return found
+end
+
+local function has_finding(w, configuration)
+  for _, finding in ipairs(w.findings) do
+    if finding.where == world.title(configuration) then return true end
+  end
+  return false
+end
+
+-- Calls of webhooks that failed lately, as those were told who made pods.
+local function failing(w)
+  local failed = failures(w)
+  for _, kind in ipairs(next(failed) and { "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration" } or {}) do
     for _, configuration in ipairs(w:of(kind)) do
-      for _, webhook in ipairs(list(configuration.webhooks)) do
-        local service = get(webhook, "clientConfig", "service")
-        if service and webhook.failurePolicy ~= "Ignore" and not w:find("Service", service.namespace, service.name) then
-          w:add("webhook-service", "error", configuration, {
-            what = ("webhook %s calls the service %s/%s, which is not there"):format(webhook.name, service.namespace,
-              service.name),
+      for _, webhook in ipairs(has_finding(w, configuration) and {} or list(configuration.webhooks)) do
+        local failure = failed[webhook.name]
+        if failure then
+          local code = failure.why:find "unknown authority" and "wrong-ca"
+            or failure.why:find "has expired" and "certificate-expired" or "webhook-failing"
+          w:add(code, "error", configuration, {
+            what = ("webhook %s: for %s %s/%s: %s"):format(webhook.name, failure.about.kind,
+              failure.about.namespace or "", failure.about.name, failure.why),
             why = "the API server refuses what this webhook is asked about",
-            fix = ("install it again, or kubectl delete %s %s"):format(kind:lower(), configuration.metadata.name),
+            fix = code == "wrong-ca" and FIX_CA or "look at what serves it: its pods, its endpoints, its certificate",
           })
         end
       end
     end
   end
+end
+
+---Whether webhooks can be called. What is known of one already is not said again because its calls fail.
+---@param w doctor.World
+function M.webhooks(w)
+  certificates(w)
+  services(w)
+  failing(w)
 end
 
 return M

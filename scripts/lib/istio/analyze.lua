@@ -27,14 +27,14 @@ local PARTS = {
 ---Analyzes objects of one cluster.
 ---@param objects table[]
 ---@param options table? root_namespace, injection (see inject), native_sidecars (true), late_webhooks (names that must
----  come after Istio's and Katib's)
+---  come after Istio's and Katib's), only (some of the parts, by module)
 ---@return {code: string, severity: "error"|"warning"|"info", message: string, object: string}[] sorted
 function M.analyze(objects, options)
   local analysis = setmetatable({
     objects = objects, options = options or {}, messages = {}, namespaces = read.namespaces(objects),
     pods = read.pods(objects),
   }, Analysis)
-  for _, part in ipairs(PARTS) do
+  for _, part in ipairs((options or {}).only or PARTS) do
     for _, check in pairs(require(part)) do check(analysis) end
   end
   table.sort(analysis.messages, function(x, y)

@@ -260,10 +260,8 @@ end
 
 ---What is wrong with the Kubeflow here.
 function M.doctor(self, options)
-  local found, refused = require("doctor.collect").all(self:client())
-  local findings = require("doctor").examine(found, { namespace = options and options.namespace })
-  for _, entry in ipairs(refused) do self.out("not looked at: " .. entry.message .. "\n") end
-  return show.as_text(json.array(findings), function() return require("doctor.report").text(findings) end)
+  local found = require("doctor").visit(self:client(), { namespace = options and options.namespace })
+  return show.as_text(json.array(found.findings), function() return require("doctor.report").text(found) end)
 end
 
 return M

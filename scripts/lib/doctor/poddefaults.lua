@@ -1,0 +1,98 @@
+-- doctor.poddefaults: PodDefaults that contradict each other, or the pods that they are for: their webhook refuses
+-- such a pod. A room of checks; see doctor.
+
+local json = require "json"
+local world = require "doctor.world"
+
+local M = {}
+
+local get, list = world.get, world.list
+
+-- --- who meets whom ----------------------------------------------------------------------------------------
+
+-- Whether all that one selector chooses is chosen by the other.
+local function covers(wide, narrow)
+  if #list(get(wide, "matchExpressions")) > 0 then return false end
+  for key, value in pairs(list(get(wide, "matchLabels"))) do
+    if get(narrow, "matchLabels", key) ~= value then return false end
+  end
+  return true
+end
+
+-- Whether two PodDefaults of a namespace meet in a pod that is there, or in each that one of them chooses.
+local function meet(a, b, pods)
+  local first, second = get(a, "spec", "selector") or {}, get(b, "spec", "selector") or {}
+  if covers(first, second) or covers(second, first) then return true end
+  for _, pod in ipairs(pods) do
+    if world.selects(first, pod.labels) and world.selects(second, pod.labels) then return true end
+  end
+  return false
+end
+
+-- --- what contradicts --------------------------------------------------------------------------------------
+
+local LISTS = { { "env", "name" }, { "volumes", "name" }, { "volumeMounts", "name" }, { "volumeMounts", "mountPath" },
+  { "tolerations", "key" }, { "initContainers", "name" }, { "sidecars", "name" } }
+local MAPS = { "labels", "annotations" }
+
+local function differ(x, y) return json.encode(x, { sort = true }) ~= json.encode(y, { sort = true }) end
+
+local function differing_entry(first, second, key)
+  for _, x in ipairs(list(first)) do
+    for _, y in ipairs(list(second)) do
+      if x[key] ~= nil and x[key] == y[key] and differ(x, y) then return x[key] end
+    end
+  end
+end
+
+-- What two lists of settings say differently; nil when they can be merged.
+local function contradiction(a, b)
+  for _, part in ipairs(LISTS) do
+    local name = differing_entry(get(a, part[1]), get(b, part[1]), part[2])
+    if name then return ("%s %s"):format(part[1], name) end
+  end
+  for _, part in ipairs(MAPS) do
+    for key, value in pairs(list(get(a, part))) do
+      local other = get(b, part, key)
+      if other ~= nil and other ~= value then return ("%s %s"):format(part, key) end
+    end
+  end
+end
+
+-- --- the check ---------------------------------------------------------------------------------------------
+
+local function grouped(w)
+  local places = {}
+  for _, default in ipairs(w:of "PodDefault") do
+    local name = default.metadata.namespace
+    places[name] = places[name] or { defaults = {}, pods = {} }
+    table.insert(places[name].defaults, default)
+  end
+  for _, pod in ipairs(w.pods) do
+    local place = places[pod.namespace]
+    if place then table.insert(place.pods, pod) end
+  end
+  return places
+end
+
+---PodDefaults for the same pods say the same.
+---@param w doctor.World
+function M.pod_defaults(w)
+  for _, place in pairs(grouped(w)) do
+    local defaults = place.defaults
+    for i = 1, #defaults do
+      for k = i + 1, #defaults do
+        local what = contradiction(defaults[i].spec, defaults[k].spec)
+        if what and meet(defaults[i], defaults[k], place.pods) then
+          w:add("poddefault-conflict", "error", defaults[k], {
+            what = ("it and %s are for the same pods and disagree about %s"):format(defaults[i].metadata.name, what),
+            why = "the webhook of PodDefaults refuses such a pod",
+            fix = "let one of the two select other pods, or make both say the same",
+          })
+        end
+      end
+    end
+  end
+end
+
+return M

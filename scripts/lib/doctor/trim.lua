@@ -1,0 +1,108 @@
+-- doctor.trim: what the checks need of an object, so that a large cluster fits: no managed fields, no status of
+-- containers, and of secrets nothing but certificates.
+-- Not for what is shown to people (kube.mask).
+--   objects[#objects + 1] = trim.object(object)
+
+local M = {}
+
+local METADATA = { "name", "namespace", "labels", "annotations", "ownerReferences", "deletionTimestamp", "finalizers",
+  "creationTimestamp" }
+local CONTAINER = { "name", "image", "command", "args", "env", "volumeMounts", "securityContext" }
+local POD = { "nodeName", "securityContext", "hostNetwork", "hostPID", "hostIPC", "restartPolicy" }
+local LAST_APPLIED <const> = "kubectl.kubernetes.io/last-applied-configuration"
+
+local function pick(from, names, into)
+  for _, name in ipairs(names) do into[name] = from[name] end
+  return into
+end
+
+local function metadata_of(metadata)
+  local kept = pick(metadata, METADATA, {})
+  if type(kept.annotations) == "table" and kept.annotations[LAST_APPLIED] then
+    local annotations = {}
+    for key, value in pairs(kept.annotations) do
+      if key ~= LAST_APPLIED then annotations[key] = value end
+    end
+    kept.annotations = annotations
+  end
+  return kept
+end
+
+-- Every pod has one, and it is for the API server.
+local function is_of_api(volume)
+  return type(volume.name) == "string" and volume.name:find "^kube%-api%-access%-" ~= nil
+end
+
+local function volumes_of(volumes)
+  local kept = {}
+  for _, volume in ipairs(type(volumes) == "table" and volumes or {}) do
+    if not is_of_api(volume) then kept[#kept + 1] = volume end
+  end
+  return kept
+end
+
+local function mounts_of(mounts)
+  local kept = {}
+  for _, mount in ipairs(type(mounts) == "table" and mounts or {}) do
+    if not is_of_api(mount) then kept[#kept + 1] = mount end
+  end
+  return kept
+end
+
+local function containers_of(containers)
+  local kept = {}
+  for index, container in ipairs(type(containers) == "table" and containers or {}) do
+    kept[index] = pick(container, CONTAINER, {})
+    kept[index].volumeMounts = mounts_of(container.volumeMounts)
+  end
+  return kept
+end
+
+local function pod_spec(spec)
+  if type(spec) ~= "table" then return nil end
+  local kept = pick(spec, POD, { volumes = volumes_of(spec.volumes) })
+  for _, field in ipairs { "initContainers", "containers" } do kept[field] = containers_of(spec[field]) end
+  return kept
+end
+
+local function template(of)
+  if type(of) ~= "table" then return nil end
+  return { metadata = of.metadata, spec = pod_spec(of.spec) }
+end
+
+-- --- by kind ------------------------------------------------------------------------------------------------
+
+local function workload(object)
+  local spec = type(object.spec) == "table" and object.spec or {}
+  return { spec = { template = template(spec.template), replicas = spec.replicas }, status = object.status }
+end
+
+local BY_KIND = {
+  Pod = function(object)
+    local status = type(object.status) == "table" and object.status or {}
+    return { spec = pod_spec(object.spec), status = { phase = status.phase } }
+  end,
+  Secret = function(object)
+    local certificate = type(object.data) == "table" and object.data["tls.crt"] or nil
+    return { data = { ["tls.crt"] = certificate } }
+  end,
+  Event = function(object)
+    return pick(object, { "involvedObject", "reason", "message", "lastTimestamp", "eventTime", "series" }, {})
+  end,
+  Deployment = workload, StatefulSet = workload, Job = workload, Notebook = workload,
+}
+
+local OTHERS = { "spec", "status", "data", "webhooks", "roleRef", "subjects", "provisioner", "volumeBindingMode",
+  "parameters" }
+
+---A copy of an object with what the checks look at.
+---@param object table as the API gave it
+---@return table
+function M.object(object)
+  local by_kind = BY_KIND[object.kind]
+  local kept = by_kind and by_kind(object) or pick(object, OTHERS, {})
+  kept.kind, kept.apiVersion, kept.metadata = object.kind, object.apiVersion, metadata_of(object.metadata)
+  return kept
+end
+
+return M
