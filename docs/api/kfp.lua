@@ -64,7 +64,8 @@ function Client:health() end
 ---@param options {name: string?, description: string?, namespace: string?}?
 ---@return {pipeline_id: string, version_id: string, name: string, created: boolean}
 function Client:upload(ir, options) end
----What is wrong with the way to the server.
+---What is wrong with the way to the server, and what would help: endpoint, token, audience, policies in front, server,
+---namespace, rights.
 ---@return {check: string, ok: boolean, message: string, fix: string?}[]
 function Client:diagnose() end
 ---Any request; JSON goes out and comes back.
@@ -129,7 +130,7 @@ function Runs:artifact(id, node, name) end
 
 ---Connects. Without an endpoint: KF_PIPELINES_ENDPOINT, the cluster around us, a kubeconfig through the API server.
 ---Errors have gRPC's codes ("NotFound", "PermissionDenied", …); "Denied", "Login", "Protocol" are words of what
----stands in front of KFP.
+---stands in front of KFP. A server that has only the API v1beta1 is asked in its words; what that cannot is "Unsupported".
 ---@param options table? endpoint, namespace, token_file | token | cookie | user | dex {user, password, connector},
 ---  context, kube (a client, for diagnose), timeout, tries (of a question; 4), ca, insecure, transport (a function
 ---  request -> response)

@@ -192,6 +192,8 @@ test("what stands in front of KFP is told apart", function()
   local redirect = answer(302, "")
   redirect.headers.location = "https://gateway/dex/auth"
   test.raises("Login", function() connect(function() return redirect end).runs:get "x" end)
+  -- A proxy to whom JSON says that no browser asks.
+  test.raises("Login", function() connect(function() return answer(401, "{}") end).runs:get "x" end)
 end)
 
 test("a log that answers 200 with an error is an error", function()
@@ -328,6 +330,55 @@ test("a login at Dex fills its form and keeps all cookies", function()
     test.equal(k.runs:get("x").run_id, "x")
   end
   test.raises("Auth", function() connect(dex {}, { dex = { user = "a", password = "wrong" } }) end)
+end)
+
+test("a proxy's own page with a button is passed, and what stands behind the login is no matter", function()
+  local state, through = {}, false
+  local answers = dex(state)
+  connect(function(request)
+    local path = request.url:sub(#ENDPOINT + 1)
+    if path == "/" and through then return answer(404, "404 page not found", "text/plain") end
+    if path == "/" then
+      return answer(403, '<form method="GET" action="/oauth2/start"><input type="hidden" name="rd" value="/a?b&amp;c">'
+        .. "<button>Sign in</button></form>", "text/html")
+    end
+    if path:find "^/oauth2/start" then state.start = path end
+    if path:find "^/oauth2/callback" then through = true end
+    return answers(request)
+  end, { dex = { user = "a@b", password = "right one" } })
+  test.equal(state.start, "/oauth2/start?rd=%2Fa%3Fb%26c")
+  test.equal(through, true)
+end)
+
+test("a login that breaks off on its way says where, and with which status", function()
+  local answers = dex {}
+  local err = test.raises("Auth", function()
+    connect(function(request)
+      if request.method == "POST" then return answer(500, "Internal Server Error", "text/plain") end
+      return answers(request)
+    end, { dex = { user = "a@b", password = "right one" } })
+  end)
+  assert(err.message:find("/dex/auth/local/login with status 500", 1, true), err.message)
+end)
+
+test("a session that is over is begun anew, once", function()
+  local logins, asked, good = 0, 0, false
+  local k = connect(function(request)
+    local path = request.url:sub(#ENDPOINT + 1)
+    if path:find "^/apis" then
+      asked = asked + 1
+      return good and answer(200, { run_id = "x" }) or answer(401, "{}")
+    elseif request.method == "POST" then
+      logins, good = logins + 1, logins == 1
+      return answer(200, "<html>Kubeflow</html>", "text/html")
+    end
+    local fields = '<input name="login"><input name="password">'
+    return answer(200, '<form method="post" action="/dex/auth/local">' .. fields .. "</form>", "text/html")
+  end, { dex = { user = "a@b", password = "p" } })
+  test.equal(k.runs:get("x").run_id, "x")
+  test.same({ logins, asked }, { 2, 2 })
+  good = false
+  test.raises("Login", function() k.runs:get "x" end)
 end)
 
 -- --- where the server is ------------------------------------------------------------------------------------------
@@ -585,7 +636,7 @@ test("the way is walked to the first thing that is wrong", function()
   end
   local good = token { sub = "s", aud = { "pipelines.kubeflow.org" }, exp = 2000 }
   local function now() return 1000 end
-  test.equal(diagnose(alone), "ok endpoint, ok identity, ok server, ok list runs")
+  test.equal(diagnose(alone), "ok endpoint, ok identity, ok policy, ok server, ok list runs")
   local function kube(allowed)
     return { request = function(_, _, _, options)
       test.equal(options.body.spec.resourceAttributes.resource, "runs")
@@ -593,17 +644,99 @@ test("the way is walked to the first thing that is wrong", function()
     end }
   end
   test.equal(diagnose(multi, { token = good, now = now, namespace = "team", kube = kube(true) }),
-    "ok endpoint, ok token, ok server, ok namespace, ok list runs, ok create runs")
+    "ok endpoint, ok token, ok audience, ok policy, ok server, ok namespace, ok list runs, ok create runs")
   test.equal(diagnose(multi, { token = good, now = now, namespace = "team", kube = kube(false) }),
-    "ok endpoint, ok token, ok server, ok namespace, ok list runs, NO create runs")
+    "ok endpoint, ok token, ok audience, ok policy, ok server, ok namespace, ok list runs, NO create runs")
   test.equal(diagnose(multi, { token = token { exp = 999 }, now = now, namespace = "team" }),
-    "ok endpoint, NO token, ok server, ok namespace, ok list runs")
+    "ok endpoint, NO token, ok audience, ok policy, ok server, ok namespace, ok list runs")
   test.equal(diagnose(multi, { token = token { aud = "api", exp = 2000 }, now = now }),
-    "ok endpoint, NO token, ok server, NO namespace")
-  test.equal(diagnose(denied), "ok endpoint, ok identity, NO server")
+    "ok endpoint, ok token, NO audience, ok policy, ok server, NO namespace")
+  test.equal(diagnose(denied), "ok endpoint, ok identity, NO policy")
   test.equal(diagnose(refused, { user = "bob", namespace = "team" }),
-    "ok endpoint, ok identity, ok server, ok namespace, NO list runs")
+    "ok endpoint, ok identity, ok policy, ok server, ok namespace, NO list runs")
   test.equal(diagnose(alone, { token_file = "/nowhere/token" }), "ok endpoint, NO token, NO server")
+end)
+
+-- The first thing that is wrong, and what is said to help.
+local function first_wrong(transport, options)
+  for _, finding in ipairs(connect(transport, options):diagnose()) do
+    if not finding.ok then return finding.check, finding.fix end
+  end
+end
+
+local function check_wrong(wanted, words, response, options)
+  local check, fix = first_wrong(type(response) == "function" and response or function() return response end, options)
+  test.equal(check, wanted)
+  assert(fix:find(words, 1, true), fix)
+end
+
+test("what stands in front of KFP has a fix of its own", function()
+  local denied = answer(403, "RBAC: access denied", "text/plain")
+  check_wrong("policy", "instead of the header", denied, { user = "alice" })
+  check_wrong("policy", "for the audience pipelines.kubeflow.org", denied)
+  local redirect = answer(302, "")
+  redirect.headers.location = "/oauth2/start?rd=%2Fapis"
+  check_wrong("login", "dex = {user, password}", redirect)
+  check_wrong("login", "dex = {user, password}", answer(401, "{}"))
+  check_wrong("login", "dex = {user, password}",
+    answer(200, "<!DOCTYPE html><html><title>Log in to your account</title></html>", "text/html"))
+  check_wrong("server", "ends in /pipeline", answer(200, "<html>Kubeflow Central Dashboard</html>", "text/html"))
+  check_wrong("server", "ends in /pipeline", answer(404, "404 page not found", "text/plain"))
+  check_wrong("server", "ends in /pipeline", answer(404, "<html>nothing</html>", "text/html"))
+  check_wrong("server", "use https://", answer(400, "Client sent an HTTP request to an HTTPS server.", "text/plain"))
+  check_wrong("server", "its own log", answer(500, { code = 13, message = "broken" }))
+end)
+
+test("a server that does not know the caller says whether the token or its absence is the fault", function()
+  local function unknown(request)
+    if request.url:find "healthz" then return answer(200, { multi_user = true }) end
+    return answer(401, { code = 16, message = "no identity", details = { { code = 16, message = "no identity" } } })
+  end
+  check_wrong("list runs", "send a token", unknown, { namespace = "team" })
+  check_wrong("list runs", "does not take the token", unknown, { namespace = "team", token = "opaque" })
+end)
+
+test("an empty token file is told before anything is asked", function()
+  local path = test.tmpdir() .. "/token"
+  fs.write(path, "\n")
+  check_wrong("token", "projected volume", answer(200, {}), { token_file = path })
+end)
+
+test("ways that lead nowhere are told apart over real connections", function()
+  local server, x509 = require "server", require "x509"
+  local authority = x509.authority { name = "authority" }
+  local issued = x509.issue(authority, { name = "kfp", names = { "localhost" } })
+  local function handler() return { headers = { ["content-type"] = "application/json" }, body = "{}" } end
+  local secure <close> = server.listen { certificate = issued.certificate, key = issued.key, handler = handler }
+  local function wrong(endpoint, words, options)
+    local given = { endpoint = endpoint, environment = nothing, tries = 1 }
+    for key, value in pairs(options or {}) do given[key] = value end
+    local last
+    for _, finding in ipairs(client.connect(given):diagnose()) do last = finding end
+    if not words then return test.equal(last.ok, true) end
+    test.equal(last.check, "server")
+    assert(last.fix:find(words, 1, true), last.message .. ": " .. last.fix)
+  end
+  wrong("https://localhost:" .. secure.port, nil, { ca = authority.certificate })
+  wrong("https://localhost:" .. secure.port, "as `ca`")
+  wrong("https://127.0.0.1:" .. secure.port, "by a name", { ca = authority.certificate })
+  wrong("http://localhost:" .. secure.port, "https://")
+  wrong("http://no-such-host.invalid", "knows that name")
+  local gone = server.listen { handler = handler }
+  gone:close()
+  wrong("http://127.0.0.1:" .. gone.port, "nothing listens there")
+  local net = require "net"
+  local mute <close> = net.listen {}
+  local port = select(2, mute:here())
+  local babbling = task.spawn(function() -- what a plain server says to the greeting of TLS
+    local socket <close> = mute:accept()
+    socket:read()
+    socket:write "HTTP/1.1 400 Bad Request\r\n\r\n"
+    socket:finish()
+    pcall(socket.read, socket)
+  end)
+  wrong(("https://127.0.0.1:%d"):format(port), "use http://")
+  babbling:wait()
 end)
 
 -- --- over the network -------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
--- How a client shows who it is: token file (read again for each request), token, cookie, identity header, Dex.
--- Not for what it may do: see diagnose.
+-- How a client shows who it is: token file (read again for each request), token, cookie, identity header.
+-- Not for what it may do: see diagnose. Cookies come from dex.
 --   local headers = auth.headers(client)
 local errors = require "errors"
 local fs = require "fs"
@@ -46,8 +46,6 @@ function M.headers(client)
   return headers
 end
 
--- --- cookies ------------------------------------------------------------------------------------------------
-
 ---@param jar table<string, string>
 ---@return string
 function M.cookies(jar)
@@ -55,79 +53,6 @@ function M.cookies(jar)
   for name, value in pairs(jar) do parts[#parts + 1] = name .. "=" .. value end
   table.sort(parts)
   return table.concat(parts, "; ")
-end
-
-local function keep_cookies(jar, response)
-  for line in (response.headers["set-cookie"] or ""):gmatch "[^\n]+" do
-    local name, value = line:match "^%s*([^=;%s]+)=([^;]*)"
-    local gone = line:lower():find "max%-age=0" or line:find "[Ee]xpires=[^;]*1970"
-    if name then jar[name] = not gone and value or nil end
-  end
-end
-
--- --- Dex ---------------------------------------------------------------------------------------------------------
-
-local function absolute(base, location)
-  if location:find "^https?://" then return location end
-  local origin = base:match "^(https?://[^/?#]+)"
-  if location:sub(1, 1) == "/" then return origin .. location end
-  return (base:match "^(https?://[^?#]*/)" or origin .. "/") .. location
-end
-
-local ENTITIES = { amp = "&", quot = '"', lt = "<", gt = ">", ["#34"] = '"', ["#39"] = "'", ["#43"] = "+" }
-
-local function unescape(text)
-  return (text:gsub("&(#?%w+);", function(name) return ENTITIES[name] end))
-end
-
--- Follows redirects, keeps cookies; the last answer and its address.
-local function visit(client, jar, request)
-  for _ = 1, 15 do
-    request.headers = { Cookie = M.cookies(jar), ["Content-Type"] = request.kind }
-    local response = client.transport(request)
-    keep_cookies(jar, response)
-    local location = response.headers.location
-    if response.status < 300 or response.status >= 400 or not location then return response, request.url end
-    request = { method = "GET", url = absolute(request.url, location), timeout = request.timeout }
-  end
-  errors.raise { code = "Auth", message = "the login leads from one address to the next without an end" }
-end
-
--- The form of the connector: the page may first ask which one.
-local function find_form(client, jar, response, url, connector)
-  for _ = 1, 2 do
-    local form = response.body:match '<form[^>]-method="[pP][oO][sS][tT]"[^>]*>' or response.body:match "<form[^>]*>"
-    if form and response.body:find '<input[^>]-name="password"' then
-      return absolute(url, unescape(form:match 'action="([^"]*)"' or url))
-    end
-    local link
-    for href in response.body:gmatch 'href="([^"]+)"' do
-      if href:find("/auth/" .. connector .. "[?&/]") or href:find("connector_id=" .. connector, 1,
-        true) then link = href end
-    end
-    if not link then break end
-    response, url = visit(client, jar, { method = "GET", url = absolute(url, unescape(link)) })
-  end
-  errors.raise { code = "Auth", message = ("there is no login form for the connector '%s'"):format(connector) }
-end
-
----Logs in at Dex by its form, as a browser does, and keeps all cookies.
----@param client table
----@param dex {user: string, password: string, connector: string?}
----@return table<string, string> jar # raises "Auth"
-function M.login(client, dex)
-  local escape = require "kfp.client.query".escape
-  local jar = {}
-  local response, url = visit(client, jar, { method = "GET", url = client.endpoint .. "/" })
-  local action = find_form(client, jar, response, url, dex.connector or "local")
-  local after = visit(client, jar, {
-    method = "POST", url = action, kind = "application/x-www-form-urlencoded",
-    body = ("login=%s&password=%s"):format(escape(dex.user), escape(dex.password)),
-  })
-  if after.body:find '<input[^>]-name="password"' or after.status >= 400 then
-    errors.raise { code = "Auth", message = ("Dex refuses user '%s' or the password"):format(dex.user) }
-  end
-  return jar
 end
 
 return M

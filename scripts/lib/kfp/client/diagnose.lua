@@ -1,4 +1,5 @@
--- Why a client does not get through, step by step: the way, who answers, the token, the rights. A part of kfp.client.
+-- Why a client does not get through, step by step: the way, the token and its audience, the policies in front, the
+-- server, the rights; each with what would help. A part of kfp.client.
 local errors = require "errors"
 local fs = require "fs"
 local json = require "json"
@@ -7,20 +8,57 @@ local M = {}
 
 local AUDIENCE = "pipelines.kubeflow.org"
 
+local IN_CLUSTER = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
+
+-- What helps: by the code of the error, then by what its message or the way there says. First that fits.
 local FIXES = {
-  Auth = "see what was found about the token",
-  Connection = "check the endpoint, and that a policy or a proxy that is not ready yet does not keep the pod from it",
-  TLS = "give the authority of the server as `ca`",
-  Timeout = "nobody answers there: check the endpoint",
-  Denied = "Istio's AuthorizationPolicy ml-pipeline admits requests without a kubeflow-userid header: send a token "
-    .. "instead of the header (policy kfp-access)",
-  Login = "the endpoint is the gateway: give a cookie, or dex = {user, password}; within the cluster use "
-    .. "http://ml-pipeline.kubeflow.svc.cluster.local:8888",
-  Unauthenticated = "send a token for the audience " .. AUDIENCE .. " (label access-ml-pipeline: \"true\" on the pod)",
-  PermissionDenied = "bind the role kubeflow-edit to the caller in that namespace (policy kfp-access); groups do "
-    .. "not count",
-  NotFound = "this is no KFP v2 server, or the path has a prefix that is missing",
+  { "Auth", nil, "see what was found about the token" },
+  { "Connection", "resolve host", "nobody here knows that name: in the cluster it is " .. IN_CLUSTER
+    .. ", outside that of the gateway" },
+  { "Connection", "reset by peer", "the port does not speak plain HTTP, or a sidecar is not ready yet: try https://, "
+    .. "and again" },
+  { "Connection", nil, "nothing listens there, or a policy or a proxy that is not ready yet keeps the pod from it: "
+    .. "check name and port (" .. IN_CLUSTER .. ")" },
+  { "TLS", "subject name", "ask by a name that the server's certificate has" },
+  { "TLS", "wrong version number", "the port speaks plain HTTP: use http://" },
+  { "TLS", "packet length", "the port speaks plain HTTP: use http://" },
+  { "TLS", "expired", "the server's certificate is over: it must be renewed" },
+  { "TLS", nil, "give the authority of the server as `ca`" },
+  { "Timeout", nil, "nobody answers there in time: check the endpoint, and whether https:// is meant for a port that "
+    .. "speaks plain HTTP" },
+  { "Login", nil, "the endpoint is the gateway: give a cookie, or dex = {user, password}; within the cluster use "
+    .. IN_CLUSTER },
+  { "PermissionDenied", nil, "bind the role kubeflow-edit to the caller in that namespace (policy kfp-access); "
+    .. "groups do not count" },
+  { "Protocol", nil, "the endpoint is not that of KFP's API: through the gateway it ends in /pipeline, in the cluster "
+    .. "it is " .. IN_CLUSTER },
+  { "NotFound", nil, "this is no KFP, or its path has a prefix that is missing: through the gateway it ends in "
+    .. "/pipeline" },
+  { "InvalidArgument", "HTTPS server", "the port speaks TLS: use https://" },
 }
+
+local WITH_HEADER = "Istio's AuthorizationPolicy ml-pipeline admits requests without a kubeflow-userid header: send a "
+  .. "token instead of the header (policy kfp-access)"
+local WITHOUT = "Istio's policies do not let this caller through: with a token for the audience " .. AUDIENCE
+  .. " the AuthorizationPolicy ml-pipeline admits it (policy kfp-access)"
+local TOKEN_NOT_TAKEN = "the server does not take the token: it must be a service account's of this cluster, for the "
+  .. "audience " .. AUDIENCE .. ", and not over"
+local NO_TOKEN = "send a token for the audience " .. AUDIENCE .. " (label access-ml-pipeline: \"true\" on the pod)"
+local SERVER_FAILS = "the server itself fails: its own log (deployment ml-pipeline) says more"
+
+local function fix_for(client, problem)
+  local options = client.options
+  if problem.code == "Denied" then return options.user and WITH_HEADER or WITHOUT end
+  if problem.code == "Unauthenticated" then
+    return (options.token or options.token_file) and TOKEN_NOT_TAKEN or NO_TOKEN
+  end
+  if problem.status == 404 then problem = { code = "NotFound", message = problem.message } end
+  for _, rule in ipairs(FIXES) do
+    local fits = not rule[2] or (problem.message or ""):find(rule[2], 1, true)
+    if rule[1] == problem.code and fits then return rule[3] end
+  end
+  return SERVER_FAILS
+end
 
 -- The payload of a token, unverified.
 local function claims_of(token)
@@ -43,12 +81,14 @@ end
 local function check_claims(add, claims, now)
   if type(claims.exp) == "number" and claims.exp < now then
     add("token", false, "the token has expired", "read the token from its file for each request: token_file")
-  elseif claims.aud ~= nil and not contains(claims.aud, AUDIENCE) then
-    add("token", false, ("the token is for %s"):format(json.encode(claims.aud)),
-      "KFP wants a token for the audience " .. AUDIENCE)
   else
-    add("token", true, ("the token is for %s"):format(tostring(claims.sub or "somebody")))
+    add("token", true, ("the token is that of %s"):format(tostring(claims.sub or "somebody")))
   end
+  local fits = claims.aud == nil or contains(claims.aud, AUDIENCE)
+  local audience = claims.aud == nil and "the token names no audience" or ("the token is for %s"):format(
+    json.encode(claims.aud))
+  add("audience", fits, audience, not fits and "KFP wants a token for the audience " .. AUDIENCE
+    .. ": that of a projected volume, not the pod's own" or nil)
 end
 
 local function check_token(client, add)
@@ -61,6 +101,9 @@ local function check_token(client, add)
         "mount the token: label access-ml-pipeline: \"true\" on the pod, or a projected volume")
     end
     token = text:match "^%s*(.-)%s*$"
+    if token == "" then
+      return add("token", false, options.token_file .. " is empty", "see whether the projected volume is mounted there")
+    end
   end
   if not token then
     local who = options.user and "the identity header" or options.cookie and "a cookie" or client.jar and "Dex" or nil
@@ -74,9 +117,12 @@ end
 local function check_server(client, add)
   local health, problem = errors.try(client):health()
   if not health then
-    add("server", false, problem.message, FIXES[problem.code])
+    -- A proxy's word: of the mesh, whose policies are asked first, or of a gateway.
+    local check = problem.code == "Denied" and "policy" or problem.code == "Login" and "login" or "server"
+    add(check, false, problem.message, fix_for(client, problem))
     return nil
   end
+  add("policy", true, "nothing in front keeps the caller from the server")
   add("server", true, ("KFP %s, %s"):format(tostring(health.tag_name or "of unknown version"),
     health.multi_user and "multi-user" or "single-user"))
   return health
@@ -108,12 +154,12 @@ local function check_review(client, add)
   local answer = type(response.body) == "string" and json.try.decode(response.body) or response.body
   local allowed = type(answer) == "table" and (answer.status or {}).allowed == true
   add("create runs", allowed, allowed and "allowed" or "Kubernetes says that the caller may not create runs",
-    not allowed and FIXES.PermissionDenied or nil)
+    not allowed and fix_for(client, { code = "PermissionDenied" }) or nil)
 end
 
 local function check_rights(client, health, add)
   local pages, problem = client.runs.try:page({ page_size = 1 })
-  add("list runs", pages ~= nil, pages and "allowed" or problem.message, not pages and FIXES[problem.code] or nil)
+  add("list runs", pages ~= nil, pages and "allowed" or problem.message, not pages and fix_for(client, problem) or nil)
   if health.multi_user then check_review(client, add) end
 end
 

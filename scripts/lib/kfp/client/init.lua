@@ -52,16 +52,19 @@ end
 ---@return {status: integer, headers: table, body: string} response, table request
 function Client:send(method, path, options)
   options = options or {}
+  local logged_in = false
   for try = 1, math.huge do
     local request = { method = method, url = self.endpoint .. path, body = options.body, headers = auth.headers(self),
       timeout = options.timeout or self.options.timeout or "60s" }
     for name, value in pairs(options.headers or {}) do request.headers[name] = value end
     local ok, response = pcall(self.transport, request)
-    if not may_repeat(self, request, response, not ok and response, try) then
-      if not ok then error(response, 0) end
-      return response, request
-    end
-    pause(ok and response or nil, try)
+    if ok and self.jar and not logged_in and reply.wants_login(response) then
+      logged_in = true -- the session is over; the request has not come through
+      self.jar = require "kfp.client.dex".login(self, self.options.dex)
+    elseif may_repeat(self, request, response, not ok and response, try) then
+      pause(ok and response or nil, try)
+    elseif ok then return response, request
+    else error(response, 0) end
   end
 end
 
@@ -165,7 +168,7 @@ function M.connect(options)
     namespace = given.namespace or context.namespace or endpoint.pod_namespace(), api = given.api,
   }, Client)
   if not place then client.transport, client.endpoint = endpoint.through_kubernetes(given) end
-  if given.dex then client.jar = auth.login(client, given.dex) end
+  if given.dex then client.jar = require "kfp.client.dex".login(client, given.dex) end
   for name, resource in pairs(resources.of(client)) do client[name] = resource end
   client.try = errors.try(client)
   return client

@@ -57,9 +57,17 @@ local function is_html(response)
     or response.body:find "^%s*<html" ~= nil
 end
 
+-- A proxy that asks for a login and knows that no browser asks: JSON, but none of KFP's.
+local function is_bare_refusal(response)
+  local object = response.status == 401 and decoded(response.body)
+  return response.status == 401 and (response.body == "" or object and object.code == nil and object.message == nil
+    and object.error_message == nil) or false
+end
+
 -- An answer of a proxy, not of KFP: what it means.
 local function in_front(response)
   local body = response.body
+  if is_bare_refusal(response) then return "Login", "the gateway wants a login" end
   if response.status == 403 and body:find("RBAC: access denied", 1, true) then
     return "Denied", "RBAC: access denied: Istio's policy lets nobody through who asks like this"
   end
@@ -73,6 +81,12 @@ local function in_front(response)
     end
     return "Protocol", ("a page of a proxy came back instead of KFP's answer (status %d)"):format(response.status)
   end
+end
+
+---@param response table
+---@return boolean # whether somebody in front of KFP wants a login first
+function M.wants_login(response)
+  return in_front(response) == "Login"
 end
 
 local function fail(request, response, code, message, more)
