@@ -46,12 +46,18 @@ policy.grant {
 
 local PART_OF, OF_PROFILE = "app.kubernetes.io/part-of", "kubeflow-profile"
 local PROFILE_LABEL = PART_OF .. "=" .. OF_PROFILE
-local PROFILES = { label = PROFILE_LABEL }
-local OPTS_IN, OPTS_OUT = settings.co_schedule_label .. "=true", settings.co_schedule_label .. "!=true"
 
--- Whether a namespace has opted in; nil when it is not known.
-local function opted_in(namespace, config)
-  if not namespace then return nil end
+-- Profile namespaces that have opted in, and the others: whether one has is the API server's to say, where a review
+-- comes by its selector; what is known here may be some seconds old.
+local OPTS_IN <const> = 2
+local function in_profiles(resource, operations)
+  local function match(opts)
+    return { resource = resource, operations = operations, namespaces = { label = PROFILE_LABEL .. "," .. opts } }
+  end
+  return { match(settings.co_schedule_label .. "!=true"), [OPTS_IN] = match(settings.co_schedule_label .. "=true") }
+end
+
+local function has_opted_in(namespace, config)
   return (namespace.metadata.labels or {})[config.co_schedule_label] == "true"
 end
 
@@ -65,13 +71,14 @@ end
 policy.mutate {
   name = "claims-on-vsphere",
   doc = "moves ReadWriteMany claims to a class that can, or makes them ReadWriteOnce where that was asked for",
-  match = { resource = "persistentvolumeclaims", operations = { "CREATE", "UPDATE" }, namespaces = PROFILES },
+  match = in_profiles("persistentvolumeclaims", { "CREATE", "UPDATE" }),
   on_error = "fail",
   apply = function(req)
     local claim = req.object
     if not claims.has_mode(claim, "ReadWriteMany") or not can_be_changed(req) then return end
-    local namespace = req:lookup("namespaces", nil, req.namespace)
-    local verdict = claims.decide(claim, { config = req.config, opted_in = opted_in(namespace, req.config),
+    local opted_in = req.matched == OPTS_IN
+    if not opted_in and not req:lookup("namespaces", nil, req.namespace) then opted_in = nil end -- not known (yet)
+    local verdict = claims.decide(claim, { config = req.config, opted_in = opted_in,
       quotas = req:find "resourcequotas" })
     if verdict.action == "leave" then return end
     if req.operation == "UPDATE" and verdict.action ~= "move" then return end
@@ -94,15 +101,12 @@ end
 policy.mutate {
   name = "pods-beside-their-claim",
   doc = "keeps the pods that share a claim on one node: a gate until the node is known, a label and an affinity",
-  match = { -- whether the namespace has opted in is the API server's to say: what is known here may be some seconds old
-    { resource = "pods", operations = { "CREATE" }, namespaces = { label = PROFILE_LABEL .. "," .. OPTS_OUT } },
-    { resource = "pods", operations = { "CREATE" }, namespaces = { label = PROFILE_LABEL .. "," .. OPTS_IN } },
-  },
+  match = in_profiles("pods", { "CREATE" }),
   on_error = "fail",
   apply = function(req)
     local pod, config = req.object, req.config
     if pod.spec.nodeName then return end -- somebody has chosen its node: the API takes no gate then
-    local in_namespace, joined = req.matched == 2, false
+    local in_namespace, joined = req.matched == OPTS_IN, false
     for _, name in ipairs(placement.claim_names(pod)) do
       local claim = req:lookup("persistentvolumeclaims", req.namespace, name)
       if is_shared(claim, in_namespace) then
@@ -196,7 +200,7 @@ policy.watch {
     if not claim.status or claim.status.phase ~= "Pending" then return end
     local namespace = in_profile(claim, ctx)
     if not namespace then return end
-    local verdict = claims.decide(claim, { config = ctx.config, opted_in = opted_in(namespace, ctx.config),
+    local verdict = claims.decide(claim, { config = ctx.config, opted_in = has_opted_in(namespace, ctx.config),
       quotas = ctx:list("resourcequotas", { namespace = claim.metadata.namespace }) })
     if verdict.action == "leave" then return end
     local function say(text) ctx:event(claim, "Warning", "ReadWriteManyPending", "%s", text) end
