@@ -3,12 +3,14 @@ local policy = require "policy"
 
 policy.validate {
   name = "deny-latest",
-  match = { resource = "pods", operations = { "CREATE", "UPDATE" } },
+  match = { resource = "pods", operations = { "CREATE" } },
   check = function(req)
-    for _, container in ipairs(req.object.spec.containers) do
-      local name = container.image:match "([^/]+)$"
-      if not name:find "[:@]" or name:find ":latest$" then
-        return req:deny("container %s: name a version of %s", container.name, container.image)
+    for _, list in ipairs { "initContainers", "containers" } do
+      for _, container in ipairs(req.object.spec[list] or {}) do
+        local name = container.image:match "([^/]+)$"
+        if not name:find "[:@]" or name:find ":latest$" then
+          return req:deny("container %s: name a version of %s", container.name, container.image)
+        end
       end
     end
   end,

@@ -64,10 +64,24 @@ end
 
 -- --- pods ---------------------------------------------------------------------------------------------------------
 
-local function each_container(pod)
+-- The images that a pod had before, by the names of its containers.
+local function images_of(pod)
+  local images = {}
+  for _, list in ipairs(LISTS) do
+    for _, container in ipairs(pod and pod.spec[list] or {}) do images[container.name] = container.image end
+  end
+  return images
+end
+
+-- The containers that are new or get another image. A pod that runs is changed by many (a Job takes its finalizer
+-- off): what it has, it keeps, or its containers would be started anew, and its change be refused.
+local function each_container(req)
+  local before = images_of(req.old)
   return coroutine.wrap(function()
     for _, list in ipairs(LISTS) do
-      for _, container in ipairs(pod.spec[list] or {}) do coroutine.yield(container) end
+      for _, container in ipairs(req.object.spec[list] or {}) do
+        if container.image == nil or container.image ~= before[container.name] then coroutine.yield(container) end
+      end
     end
   end)
 end
@@ -107,7 +121,7 @@ policy.mutate {
   apply = function(req)
     local pod, config = req.object, req.config
     local default = config.defaults[role_of(pod) or ""]
-    for container in each_container(pod) do
+    for container in each_container(req) do
       local image = container.image
       if not image or image == "" or image == "default" then image = default or image end
       if image then container.image = mapped(config, image) end
@@ -129,7 +143,7 @@ policy.validate {
   check = function(req)
     local config, role = req.config, role_of(req.object)
     local for_role = config.allowed_for[role or ""]
-    for container in each_container(req.object) do
+    for container in each_container(req) do
       local image = container.image or ""
       if not is_allowed(image, config.allowed) then
         return req:deny("container %s: images come from %s here, not from %s", container.name,
@@ -200,6 +214,13 @@ policy.test { name = "an image of ours is allowed", config = { allowed = { "regi
 
 local STEPS = { allowed_for = { step = { "registry.site/steps/" } } }
 local STEP = { ["pipeline/runid"] = "x" }
+
+policy.test { name = "a pod that runs keeps its images, whoever changes what else", config = { allowed = { "site/" },
+  mapping = SITE.mapping }, old = pod "busybox", object = pod("busybox", { note = "x" }), expect = { patch = {} } }
+policy.test { name = "another image for it is judged", config = { allowed = { "site/" } }, old = pod "busybox",
+  object = pod "alpine", expect = { allowed = false, message = "not from alpine" } }
+policy.test { name = "and mapped", config = SITE, old = pod "busybox", object = pod "alpine",
+  expect = { object = { spec = { containers = { { image = "registry.site/official/alpine" } } } } } }
 
 policy.test { name = "a step may use what steps may use", config = STEPS, object = pod("registry.site/steps/x", STEP),
   expect = { allowed = true } }

@@ -166,3 +166,34 @@ test("the error codes are sorted", function()
   table.sort(copy)
   test.same(order, copy)
 end)
+
+-- --- what policy files use -------------------------------------------------------------------------------
+
+-- The names that a source gives a policy file.
+local function names_in(path, pattern)
+  local names = {}
+  for name in fs.read(path):gmatch(pattern) do
+    if name:sub(1, 1) ~= "_" then names[name] = true end
+  end
+  return names
+end
+
+local INSIDE = "scripts/lib/policy/inside/"
+local OFFERED = {
+  { names_in(INSIDE .. "author.lua", "\n?function M%.(%l+)%("), "@field %s ", "`policy.%s" },
+  { names_in(INSIDE .. "request.lua", "function methods:(%l+)%("), "function Request:%s(", "`req:%s(" },
+  { names_in(INSIDE .. "request.lua", "\n    (%l[%l_]*) = "), "@field %s ", "req.%s`" },
+  { names_in(INSIDE .. "handlers.lua", "\nfunction methods:(%l+)%("), "function Context:%s(", "`ctx:%s(" },
+}
+
+test("the stub and the reference name all that a policy file can use", function()
+  local stub, page = fs.read "docs/api/policy.lua", fs.read "docs/guide/policy-reference.md"
+  for _, offered in ipairs(OFFERED) do
+    test.equal(#sorted(offered[1]) > 2, true)
+    for name in pairs(offered[1]) do
+      for text, form in pairs { [stub] = offered[2], [page] = offered[3] } do
+        if not text:find(form:format(name), 1, true) then error(form:format(name) .. " is not there", 0) end
+      end
+    end
+  end
+end)
