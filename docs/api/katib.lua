@@ -101,7 +101,8 @@ function Client:stop(name) end
 function Client:trials(name) end
 ---@param trial string
 ---@param metric string?
----@return {name: string, value: string, timestamp: string}[] from the database manager
+---@return {name: string, value: string, timestamp: string}[] from the database manager, or the web interface, which
+---  shows one value a second
 function Client:history(trial, metric) end
 ---@param name string
 ---@param options {timeout: number|string|nil, on_change: fun(rows: table[], experiment: table)?}?
@@ -109,8 +110,10 @@ function Client:history(trial, metric) end
 function Client:wait(name, options) end
 
 ---Experiments in a cluster.
----@param options {client: table?, context: string?, namespace: string?, database: string|function|nil}?
----  client: of kube.connect; database: "host:port" of the database manager
+---@param options {client: table?, context: string?, namespace: string?, database: string|function|nil,
+---  ui: string|table|nil}? client: of kube.connect; database: "host:port" of the database manager; ui: from outside the
+---  cluster, the address of Kubeflow before "/katib/", or a table with it as `endpoint` and what kfp.connect takes to
+---  log in: token_file | token | cookie | user | dex
 ---@return katib.Client
 function katib.connect(options) end
 

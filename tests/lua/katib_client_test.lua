@@ -56,6 +56,53 @@ test("a metric without a time is refused: the database would drop it", function(
   test.raises("timestamp", function() k.db:report("t", { { name = "a", value = 1 } }) end)
 end)
 
+-- --- the web interface ---------------------------------------------------------------------------------------
+
+-- A client whose web interface answers one thing.
+local function with_ui(answer, options)
+  local seen = {}
+  local ui = { endpoint = "https://kubeflow.example.org/", user = "me@example.org", transport = function(request)
+    seen.request = request
+    return { status = answer.status or 200, headers = answer.headers or {}, body = answer.body }
+  end }
+  for key, value in pairs(options or {}) do ui[key] = value end
+  return katib.connect { client = {}, namespace = "team", ui = ui }, seen
+end
+
+local TABLE = "metricName,time,value\nacc,2026-01-01T10:00:00,0.5\nloss,2026-01-01T10:00:00,2\n"
+  .. "acc,2026-01-01T10:00:01,0.75\n"
+
+test("a trial's history is read from Katib's web interface, with the user's identity", function()
+  local k, seen = with_ui { body = json.encode(TABLE) }
+  test.same(k:history("demo-x1", "acc"), { { name = "acc", value = "0.5", timestamp = "2026-01-01T10:00:00Z" },
+    { name = "acc", value = "0.75", timestamp = "2026-01-01T10:00:01Z" } })
+  test.equal(#k:history "demo-x1", 3)
+  test.equal(seen.request.method, "GET")
+  test.equal(seen.request.url, "https://kubeflow.example.org/katib/fetch_hp_job_trial_info/?namespace=team&trialName="
+    .. "demo-x1")
+  test.equal(seen.request.headers["kubeflow-userid"], "me@example.org")
+  test.same(with_ui { body = '"metricName,time,value\\n"' }:history "demo-x1", {})
+end)
+
+test("what the web interface, or a proxy before it, refuses has a code", function()
+  local denied = "RBAC: access denied"
+  local html = { ["content-type"] = "text/html" }
+  for code, answer in pairs {
+    Unauthenticated = { status = 401, body = "Request header missing!\n" },
+    PermissionDenied = { status = 403, body = "user: me is not authorized to list kubeflow.org.v1beta1.trials\n" },
+    Denied = { status = 403, body = denied },
+    Login = { status = 302, headers = { location = "/dex/auth?client_id=x" }, body = "" },
+    Internal = { status = 500, body = 'trials.kubeflow.org "demo-x1" not found\n' },
+    Protocol = { body = "<html><title>Kubeflow</title>", headers = html },
+  } do
+    local problem = test.raises("", function() with_ui(answer, { tries = 1 }):history "demo-x1" end)
+    test.equal(problem.code, code)
+  end
+  local problem = test.raises("no table of metrics", function() with_ui { body = "{}" }:history "demo-x1" end)
+  test.equal(problem.code, "Protocol")
+  test.raises("needs an endpoint", function() katib.connect { client = {}, namespace = "team", ui = {} } end)
+end)
+
 -- --- experiments ------------------------------------------------------------------------------------------------
 
 -- An API server in a table; each get moves the experiment on to the next of its states.

@@ -17,7 +17,7 @@ local TRIES = 6 -- of a change that met another's
 ---@class katib.Client
 ---@field kube table
 ---@field namespace string
----@field db katib.Database
+---@field db katib.Database|katib.Ui
 local Client = {}
 Client.__index = Client
 
@@ -136,7 +136,7 @@ function Client:trials(name, experiment)
   return rows
 end
 
----The metrics that a trial reported, from the database.
+---The metrics that a trial reported: from the database, or from the web interface, which shows one a second.
 ---@param trial string
 ---@param metric string?
 ---@return {name: string, value: string, timestamp: string}[]
@@ -188,14 +188,17 @@ function Client:wait(name, options)
   end
 end
 
----@param options {client: table?, context: string?, namespace: string?, database: string|function|nil}?
+---@param options {client: table?, context: string?, namespace: string?, database: string|function|nil,
+---  ui: string|table|nil}? ui: of katib.ui, when the database cannot be reached
 ---@return katib.Client
 function M.connect(options)
   options = options or {}
   local kube = options.client or require "kube".connect { context = options.context, namespace = options.namespace }
+  local namespace = options.namespace or kube.namespace
   local client = setmetatable({
-    kube = kube, namespace = options.namespace or kube.namespace,
-    db = database.connect(options.database or "katib-db-manager.kubeflow:6789"),
+    kube = kube, namespace = namespace,
+    db = options.ui and require "katib.ui".connect(options.ui, namespace)
+      or database.connect(options.database or "katib-db-manager.kubeflow:6789"),
   }, Client)
   client.try = errors.try(client)
   return client

@@ -143,7 +143,8 @@ function M.stop_rules(experiment, trials)
 end
 
 ---Experiments in a cluster; see katib.client.
----@param options {client: table?, context: string?, namespace: string?, database: string|function|nil}?
+---@param options {client: table?, context: string?, namespace: string?, database: string|function|nil,
+---  ui: string|table|nil}?
 ---@return table client
 function M.connect(options)
   return require "katib.client".connect(options)
