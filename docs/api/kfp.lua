@@ -117,8 +117,11 @@ function Runs:tasks(run) end
 ---@return string|fun(): string?
 function Runs:logs(id, step, options) end
 ---@param id string
----@return {task: string, name: string, value: number, step: integer?, time: string?}[] metrics, string source
-function Runs:metrics(id) end
+---@param options {kube: table?, namespace: string?, metadata: string|function|nil}? where else to look: the logs of
+---  the run's pods, the metadata store ("metadata-grpc-service.kubeflow:8080")
+---@return {task: string, name: string, value: number, step: integer?, time: string?}[] metrics
+---@return "logs"|"pods"|"metadata"|"artifacts"|"run" source
+function Runs:metrics(id, options) end
 ---@param id string
 ---@return {task: string, direction: string, name: string, ids: string[]}[]
 function Runs:artifacts(id) end

@@ -23,10 +23,13 @@ policy.config {
 }
 
 policy.grant { reads = { "trials.kubeflow.org" }, follows = { "workflows.argoproj.io" },
-  writes = { { resource = "workflows.argoproj.io", verbs = { "patch" } } } }
+  writes = { { resource = "workflows.argoproj.io", verbs = { "patch" } },
+    { resource = "trials.kubeflow.org", verbs = { "patch" } } } }
 
 local PROGRAM = "create_and_wait_kfp_run"
 local PROFILES = { label = "app.kubernetes.io/part-of=kubeflow-profile" }
+local RUN_NOTE = "kubeflow-kale.org/kfp-run-uuid"
+local LOOK_AGAIN = 5 -- seconds, while a trial has no run yet
 local RUN_NAMES = "6ba7b811-9dad-11d1-80b4-00c04fd430c8" -- of the ids that `kale trial` gives its runs
 
 -- --- what the older program was told ----------------------------------------------------------------------------
@@ -140,26 +143,55 @@ end
 local OVER = { Succeeded = true, Failed = true, Error = true }
 
 -- A run's id is made of its trial's uid, or of its name where the trial does not know its uid.
-local function end_runs(trial, ctx)
+local function each_workflow(trial, ctx, visit)
   local metadata = trial.metadata
   for _, name in ipairs { metadata.uid or "", ("%s/%s"):format(metadata.namespace, metadata.name) } do
-    local label = "pipeline/runid=" .. hash.uuid5(RUN_NAMES, name)
-    for _, workflow in ipairs(ctx:list("workflows.argoproj.io", { namespace = metadata.namespace, labels = label })) do
-      local open = not OVER[workflow.status and workflow.status.phase] and workflow.spec.activeDeadlineSeconds ~= 0
-      if open then
-        ctx:patch(workflow, { spec = { activeDeadlineSeconds = 0 } }, { type = "merge" })
-        ctx:event(workflow, "Normal", "TrialGone", "trial %s is over, and so is its run", metadata.name)
-      end
+    local id = hash.uuid5(RUN_NAMES, name)
+    local where = { namespace = metadata.namespace, labels = "pipeline/runid=" .. id }
+    for _, workflow in ipairs(ctx:list("workflows.argoproj.io", where)) do visit(workflow, id) end
+  end
+end
+
+local function end_runs(trial, ctx)
+  each_workflow(trial, ctx, function(workflow)
+    local open = not OVER[workflow.status and workflow.status.phase] and workflow.spec.activeDeadlineSeconds ~= 0
+    if open then
+      ctx:patch(workflow, { spec = { activeDeadlineSeconds = 0 } }, { type = "merge" })
+      ctx:event(workflow, "Normal", "TrialGone", "trial %s is over, and so is its run", trial.metadata.name)
     end
+  end)
+end
+
+-- Whether its pod asks for a run, or is made to.
+local function has_run(trial)
+  local text = json.encode(trial.spec and trial.spec.runSpec or {})
+  return text:find("KFHOST_TRIAL", 1, true) ~= nil or text:find(PROGRAM, 1, true) ~= nil
+end
+
+-- Katib's interface links a trial to the run that its annotation names.
+local function name_run(trial, ctx)
+  local known
+  local function note(object, id)
+    if (object.metadata.annotations or {})[RUN_NOTE] == id then return end
+    ctx:patch(object, { metadata = { annotations = { [RUN_NOTE] = id } } }, { type = "merge" })
+  end
+  each_workflow(trial, ctx, function(workflow, id)
+    known = id
+    note(workflow, id)
+  end)
+  if known then
+    note(trial, known)
+  elseif has_run(trial) then
+    ctx:requeue(LOOK_AGAIN)
   end
 end
 
 policy.watch {
   name = "runs-of-trials",
-  doc = "ends the run of a trial that has ended or is deleted",
+  doc = "ends the run of a trial that has ended or is deleted; writes into trials which run is theirs",
   resource = "trials.kubeflow.org",
   reconcile = function(trial, ctx)
-    if has_ended(trial) then end_runs(trial, ctx) end
+    if has_ended(trial) then end_runs(trial, ctx) else name_run(trial, ctx) end
   end,
   finalize = end_runs,
 }
@@ -231,5 +263,8 @@ end
 reaped("the run of a trial that is deleted ends", trial("Running", true), workflow(UID, "Running"), TERMINATED)
 reaped("so does that of one that was killed", trial "Killed", workflow(UID, "Running"), TERMINATED)
 reaped("also where its id is of the trial's name", trial "Killed", workflow("team-a/t-1", "Running"), TERMINATED)
-reaped("a run whose trial goes on goes on", trial "Running", workflow(UID, "Running"), {})
+local NOTED = { verb = "patch", patch = { metadata = { annotations = { [RUN_NOTE] = hash.uuid5(RUN_NAMES, UID) } } } }
+reaped("a run whose trial goes on goes on; both say that they belong together", trial "Running",
+  workflow(UID, "Running"), { NOTED, NOTED })
+reaped("a trial without a run says nothing", trial "Running", workflow("other", "Running"), {})
 reaped("a run that is over is left alone", trial "Succeeded", workflow(UID, "Succeeded"), {})

@@ -127,9 +127,10 @@ end
 
 local UNDER_WAY = { PENDING = true, RUNNING = true, CANCELING = true }
 
--- Looks for runs that outlive their trial by more than ten seconds.
+-- Looks for runs that outlive their trial by more than ten seconds, and how long the longest one does.
 local function watch_runs(cluster, view, late)
   local ended = {}
+  late.longest = 0
   while true do
     local now = task.now()
     for _, one in ipairs(view.list) do
@@ -137,7 +138,9 @@ local function watch_runs(cluster, view, late)
       local run = cluster.pipelines.state.runs[trial.run_id { trial = name, namespace = NAMESPACE }]
       if state ~= "Running" and state ~= "Pending" then
         ended[name] = ended[name] or now
-        if run and UNDER_WAY[run.state] and now - ended[name] > 10 then late[name] = run.state end
+        local over = run and UNDER_WAY[run.state] and now - ended[name] or 0
+        late.longest = math.max(late.longest, over)
+        if over > 10 then late[#late + 1] = name .. " " .. run.state end
       end
     end
     task.sleep(0.25)
@@ -190,19 +193,22 @@ local function last_condition(experiment)
   return conditions[#conditions] and conditions[#conditions].type
 end
 
+-- Katib's service for this one takes the scale of each number for logarithmic.
+local SPACE = { bayesianoptimization = { "x=0.1..2", "y=0.1..2" } }
+
 local function disturbed(notebook, algorithm, count, parallel, seed)
   local folder, title = fs.tmpdir "kfhost-tuning", ("%s by %s"):format(notebook, algorithm)
   local path = fs.join(folder, notebook .. ".py")
   fs.write(path, NOTEBOOKS[notebook])
   local cluster, at = open(folder)
-  local made, compiled = create(at, path, { tune = { "x=-2..2", "y=-2..2" }, objective = "loss",
+  local made, compiled = create(at, path, { tune = SPACE[algorithm] or { "x=-2..2", "y=-2..2" }, objective = "loss",
     direction = "minimize", algorithm = algorithm, trials = count, parallel = parallel, additional = { "size" } })
   cluster.pipelines.fault = faulty(seed)
   local outages, killed = 0, nil
   local done, problem, view, late = follow(cluster, at, made.metadata.name, compiled.name, {
     function()
       for _ = 1, 3 do
-        task.sleep(1.5)
+        task.sleep(0.7)
         cluster.pipelines:go_away(2)
         outages = outages + 1
       end
@@ -213,9 +219,10 @@ local function disturbed(notebook, algorithm, count, parallel, seed)
     end })
   check(title .. ": the experiment succeeds", last_condition(done) == "Succeeded",
     problem or last_condition(done) or "no end")
-  check(title .. ": one trial was killed, and Pipelines were away", killed ~= nil and outages >= 1,
-    ("%s, %d outages"):format(tostring(killed), outages))
-  check(title .. ": no run outlives its trial by 10 s", next(late) == nil, next(late))
+  check(("%s: one trial was killed, and Pipelines were away %d times"):format(title, outages),
+    killed ~= nil and outages == (SHORT and math.max(outages, 1) or 3), tostring(killed))
+  check(("%s: no run outlives its trial by 10 s (at most %.1f)"):format(title, late.longest or -1), #late == 0,
+    table.concat(late, ", "))
   check(title .. ": no run is left", runs_left(cluster) == 0, "there are")
   local lost = missing(cluster, view, { "loss", "size" })
   check(title .. ": every metric of every succeeded trial arrived", #lost == 0, table.concat(lost, ", "))
@@ -246,7 +253,8 @@ local function stopped_early(count, bad)
   end
   runs_left(cluster)
   check("median stop: their runs are FAILED", #states == 0, table.concat(states, " "))
-  check("median stop: no run outlives its trial by 10 s", next(late) == nil, next(late))
+  check(("median stop: no run outlives its trial by 10 s (at most %.1f)"):format(late.longest or -1), #late == 0,
+    table.concat(late, ", "))
   cluster:close()
   fs.remove(folder, { recursive = true })
 end

@@ -2,6 +2,21 @@
 local cli = require "cli"
 
 local TOKEN = "/var/run/secrets/kfhost/kfp/token"
+local ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+local METADATA = "metadata-grpc-service.kubeflow:8080"
+
+-- A client of the cluster that this pod is in, made when it is needed; nil elsewhere.
+local function cluster()
+  local made
+  return function()
+    if made == nil then
+      local is_pod = os.getenv "KUBERNETES_SERVICE_HOST" and require "fs".exists(ACCOUNT)
+      local ok, client = pcall(function() return is_pod and require "kube".connect { log = function() end } end)
+      made = ok and client or false
+    end
+    return made or nil
+  end
+end
 
 return cli.main {
   name = "kale trial",
@@ -21,6 +36,7 @@ return cli.main {
     local k = require "kfp".connect { endpoint = args.endpoint, namespace = spec.namespace, token_file = token,
       tries = 1 }
     if args.cancel then return trial.cancel(k, spec) end
-    return trial.run(k, spec, io.stdout, { objective_wait = args.objective_wait })
+    return trial.run(k, spec, io.stdout, { objective_wait = args.objective_wait, kube = cluster(),
+      metadata = os.getenv "KUBERNETES_SERVICE_HOST" and METADATA or nil })
   end,
 }(...)

@@ -1,11 +1,13 @@
 # What the pod of a Katib trial runs where there is no kfhost: one run of the pipeline with the trial's parameters, its
 # metrics as lines for the collector, and the exit codes of `kfhost kale trial`. Python's standard library only.
 import datetime
+import http.client
 import json
 import math
 import os
 import re
 import signal
+import ssl
 import sys
 import time
 import urllib.error
@@ -15,7 +17,9 @@ import uuid
 DONE, FAILED, USAGE, REFUSED, NO_OBJECTIVE, BUDGET_SPENT, CANCELLED = 0, 1, 2, 3, 4, 5, 143
 TOKEN = "/var/run/secrets/kfhost/kfp/token"
 TERMINAL = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 1.5
+ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/"
+ANNOTATION = "kubeflow-kale.org/kfp-run-uuid"
 BUDGET, START = 600.0, 60.0
 OBJECTIVE_WAIT = float(os.environ.get("KFHOST_OBJECTIVE_WAIT", "30"))
 
@@ -90,11 +94,68 @@ class Pipelines:
                 return response.read().decode("utf-8", "replace")
         except urllib.error.HTTPError as error:
             raise Refused(error.code, error.read().decode("utf-8", "replace"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise Refused(0, str(error))
 
-    def get(self, path):
-        return json.loads(self.call("GET", path) or "{}")
+    # A page of a proxy in front is no answer, and may be gone in a moment.
+    def ask(self, path, method="GET", body=None):
+        text = self.call(method, path, body)
+        try:
+            return json.loads(text or "{}")
+        except ValueError:
+            raise Refused(0, "no JSON came back: " + text[:80])
+
+
+# The cluster that the pod is in, as far as its account may see it: what cannot be had is done without.
+class Cluster:
+    def __init__(self, namespace):
+        host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT") or "443"
+        self.there = bool(host) and os.path.exists(ACCOUNT + "token")
+        self.endpoint, self.namespace = "https://%s:%s" % (host, port), namespace
+
+    def call(self, method, path, body=None):
+        if not self.there:
+            return ""
+        request = urllib.request.Request(self.endpoint + path, method=method)
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/merge-patch+json")
+        try:
+            with open(ACCOUNT + "token") as token:
+                request.add_header("Authorization", "Bearer " + token.read().strip())
+            context = ssl.create_default_context(cafile=ACCOUNT + "ca.crt")
+            with urllib.request.urlopen(request, timeout=10, context=context) as response:
+                return response.read().decode("utf-8", "replace")
+        except (OSError, ValueError, http.client.HTTPException):
+            return ""
+
+    def items(self, kinds, run):
+        path = "%s/namespaces/%s/%s?labelSelector=pipeline/runid=%s" % (kinds[0], self.namespace, kinds[1], run)
+        return json.loads(self.call("GET", path) or "{}").get("items") or []
+
+    def workflows(self, run):
+        found = self.items(("/apis/argoproj.io/v1alpha1", "workflows"), run)
+        return sorted((one["metadata"]["creationTimestamp"], one["metadata"]["name"]) for one in found)
+
+    def workflow_path(self, name):
+        return "/apis/argoproj.io/v1alpha1/namespaces/%s/workflows/%s" % (self.namespace, name)
+
+    # A second attempt makes a second workflow even where the run is refused: the first one stays.
+    def remove_younger(self, run):
+        for _, name in self.workflows(run)[1:]:
+            self.call("DELETE", self.workflow_path(name))
+
+    # Trial and workflow say which run they belong to.
+    def annotate(self, trial, run):
+        change = {"metadata": {"annotations": {ANNOTATION: run}}}
+        self.call("PATCH", "/apis/kubeflow.org/v1beta1/namespaces/%s/trials/%s" % (self.namespace, trial), change)
+        for _, name in self.workflows(run):
+            self.call("PATCH", self.workflow_path(name), change)
+
+    def logs(self, run):
+        for pod in self.items(("/api/v1", "pods"), run):
+            path = "/api/v1/namespaces/%s/pods/%s/log?container=main" % (self.namespace, pod["metadata"]["name"])
+            yield self.call("GET", path)
 
 
 def passes(problem, since):
@@ -104,13 +165,14 @@ def passes(problem, since):
     return early and time.monotonic() - since < START
 
 
-def patient(ask):
+# A server whose database is away answers 500: a run that is there stays there (more).
+def patient(ask, more=()):
     since, pause = time.monotonic(), FIRST_PAUSE
     while True:
         try:
             return ask()
         except Refused as problem:
-            if not passes(problem, since):
+            if problem.status not in more and not passes(problem, since):
                 raise
             if time.monotonic() - since > BUDGET:
                 fail("Pipelines did not answer for ten minutes: " + problem.message, BUDGET_SPENT)
@@ -122,12 +184,12 @@ def patient(ask):
 def find_experiment(k, trial):
     wanted = {"predicates": [{"key": "display_name", "operation": "EQUALS", "string_value": trial["experiment"]}]}
     query = "?namespace=%s&filter=%s" % (trial.get("namespace") or "", urllib.request.quote(json.dumps(wanted)))
-    found = k.get("/apis/v2beta1/experiments" + query).get("experiments") or []
+    found = k.ask("/apis/v2beta1/experiments" + query).get("experiments") or []
     if found:
         return found[0]["experiment_id"]
     body = {"display_name": trial["experiment"], "namespace": trial.get("namespace") or ""}
     try:
-        return json.loads(k.call("POST", "/apis/v2beta1/experiments", body))["experiment_id"]
+        return k.ask("/apis/v2beta1/experiments", "POST", body)["experiment_id"]
     except Refused as problem:
         if problem.status != 409:
             raise
@@ -135,22 +197,34 @@ def find_experiment(k, trial):
 
 
 # A run of that id is taken for ours. The server makes a second workflow of the same id, so that it is asked first,
-# and a request whose answer was lost is not sent again before the run has had ten seconds to be seen.
-def start(k, trial, body):
-    path, lost = "/apis/v2beta1/runs/" + body["run_id"], None
+# and a request whose answer was lost is not sent again before the run has had ten seconds to be seen, a minute where
+# its workflow is there already.
+def start(k, cluster, body, sent):
+    path, run = "/apis/v2beta1/runs/" + body["run_id"], body["run_id"]
     while True:
         try:
-            return k.get(path)
+            found = k.ask(path)
+            if sent["posts"] > 1 or sent["duplicate"]:
+                cluster.remove_younger(run)
+            return found
         except Refused as problem:
             if problem.status != 404:
                 raise
-        if lost is None or time.monotonic() - lost > 10:
+        past = time.monotonic() - sent["at"]
+        if past > 60 or past > 10 and not (sent["posts"] and cluster.workflows(run)):
+            sent["posts"], sent["at"] = sent["posts"] + 1, time.monotonic()
             try:
-                return json.loads(k.call("POST", "/apis/v2beta1/runs", body))
+                made = k.ask("/apis/v2beta1/runs", "POST", body)
+                if sent["posts"] > 1:
+                    cluster.remove_younger(run)
+                return made
             except Refused as problem:
-                if "Duplicate entry" not in problem.message and problem.status not in (0, 502, 503, 504):
+                sent["duplicate"] = "Duplicate entry" in problem.message
+                if problem.status in (401, 403, 429):  # for certain it was not taken
+                    sent["at"], sent["posts"] = -math.inf, sent["posts"] - 1
                     raise
-                lost = time.monotonic()
+                if not sent["duplicate"] and problem.status not in (0, 502, 503, 504):
+                    raise
         time.sleep(FIRST_PAUSE)
 
 
@@ -161,19 +235,28 @@ def tasks_of(run):
             yield node
 
 
-def metrics_of(k, run):
-    found = []
+def node_logs(k, run):
     for node in tasks_of(run):
         try:
-            text = k.call("GET", "/apis/v1alpha1/runs/%s/nodes/%s/log" % (run["run_id"], node))
+            yield k.call("GET", "/apis/v1alpha1/runs/%s/nodes/%s/log" % (run["run_id"], node))
         except Refused:
             continue
+
+
+def lines_of(texts):
+    found = []
+    for text in texts:
         for line in re.findall(r"KFHOST-METRIC (\{.*\})", text):
             try:
                 found.append(json.loads(line))
             except ValueError:
                 pass
     return found
+
+
+# The server's logs, or those of the run's pods: the id of a node is not the name of its pod.
+def metrics_of(k, cluster, run):
+    return lines_of(node_logs(k, run)) or lines_of(cluster.logs(run["run_id"]))
 
 
 # The time of a metric: its own, else now; never before that of the one before it, since Katib sorts by time.
@@ -191,7 +274,7 @@ def time_of(metric, seen):
 
 
 def relay(k, run, seen):
-    metrics = metrics_of(k, run)
+    metrics = metrics_of(k, seen["cluster"], run)
     for metric in metrics[seen["count"]:]:
         value = metric.get("value")
         if isinstance(value, (int, float)) and math.isfinite(value):
@@ -203,7 +286,7 @@ def relay(k, run, seen):
 def follow(k, run, seen):
     pause, path = FIRST_PAUSE, "/apis/v2beta1/runs/" + run["run_id"]
     while True:
-        now = patient(lambda: k.get(path))
+        now = patient(lambda: k.ask(path), (500,))
         relay(k, now, seen)
         if now.get("state") in TERMINAL:
             return now
@@ -239,8 +322,8 @@ def cancel(k, trial, patience=0.0):
 def find_version(k, trial):
     path = "/apis/v2beta1/pipelines/%s/versions" % trial["pipeline_id"]
     if trial.get("pipeline_version_id"):
-        return k.get("%s/%s" % (path, trial["pipeline_version_id"]))
-    found = k.get(path + "?sort_by=created_at%20desc&page_size=1").get("pipeline_versions")
+        return k.ask("%s/%s" % (path, trial["pipeline_version_id"]))
+    found = k.ask(path + "?sort_by=created_at%20desc&page_size=1").get("pipeline_versions")
     if not found:
         raise Refused(404, "pipeline %s has no version" % trial["pipeline_id"])
     return found[0]
@@ -259,7 +342,8 @@ def set_types(trial, version):
 
 
 def run_trial(k, trial):
-    seen = {"count": 0, "names": set()}
+    cluster = Cluster(trial.get("namespace") or "")
+    seen = {"count": 0, "names": set(), "cluster": cluster}
     version = patient(lambda: find_version(k, trial))
     set_types(trial, version)
     experiment = patient(lambda: find_experiment(k, trial))
@@ -268,7 +352,10 @@ def run_trial(k, trial):
             "pipeline_version_reference": {"pipeline_id": trial["pipeline_id"],
                                            "pipeline_version_id": version["pipeline_version_id"]},
             "runtime_config": {"parameters": trial["values"]}}
-    run = follow(k, patient(lambda: start(k, trial, body)), seen)
+    sent = {"at": -math.inf, "posts": 0, "duplicate": False}
+    run = patient(lambda: start(k, cluster, body, sent))
+    cluster.annotate(trial["trial"], run["run_id"])
+    run = follow(k, run, seen)
     if run["state"] != "SUCCEEDED":
         fail("run %s ended %s" % (run["run_id"], run["state"]), FAILED)
     return DONE if has_objective(k, trial, run, seen) else NO_OBJECTIVE

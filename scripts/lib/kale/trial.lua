@@ -10,10 +10,11 @@ local task = require "task"
 
 local M = {}
 
+M.ANNOTATION = "kubeflow-kale.org/kfp-run-uuid" -- by which Katib's interface links a trial to its run
 M.CODES = { succeeded = 0, failed = 1, usage = 2, refused = 3, no_objective = 4, budget = 5, cancelled = 143 }
 
 local NAMESPACE = "6ba7b811-9dad-11d1-80b4-00c04fd430c8" -- of UUIDs that are made from names
-local FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2 -- seconds between looks: a metric is relayed within two
+local FIRST_PAUSE, LONGEST_PAUSE = 0.25, 1.5 -- seconds between looks: a metric is relayed within two
 local BUDGET = 600 -- seconds of failure without a break
 local START = 60 -- seconds in which the mesh in front may still say no
 local CLEARING = 5 -- seconds to end the run after a signal
@@ -73,20 +74,22 @@ end
 
 local PASSING = { Connection = true, TLS = true, Timeout = true, Unavailable = true, ResourceExhausted = true,
   Protocol = true }
+local AILING = { Internal = true } -- of a server whose database is away: a run that is there stays there
+local PASSING_STATUS = { [429] = true, [502] = true, [503] = true, [504] = true }
 local EARLY = { Denied = true, Unauthenticated = true, Login = true }
 
 -- Whether it may be better in a moment.
 local function passes(problem, since)
-  return PASSING[problem.code] or EARLY[problem.code] and task.now() - since < START
+  return PASSING[problem.code] or PASSING_STATUS[problem.status] or EARLY[problem.code] and task.now() - since < START
 end
 
 -- Asks until it is answered; what is final is raised, and so is "Budget" after ten minutes of failure.
-local function patient(ask)
+local function patient(ask, more)
   local since, pause = task.now(), FIRST_PAUSE
   while true do
     local ok, value = pcall(ask)
     if ok then return value end
-    if not errors.is(value) or not passes(value, since) then error(value, 0) end
+    if not errors.is(value) or not (passes(value, since) or more and more[value.code]) then error(value, 0) end
     if task.now() - since > BUDGET then
       errors.raise { code = "Budget", message = "Pipelines did not answer for ten minutes", cause = value }
     end
@@ -121,16 +124,31 @@ local function set_types(trial, version)
   end
 end
 
-local function start(k, trial)
+---Writes into trial and workflow which run is theirs, where that is allowed.
+---@param kube table a client of the cluster
+---@param namespace string
+---@param name string of the trial
+---@param run_id string
+function M.annotate(kube, namespace, name, run_id)
+  local where = { namespace = namespace, type = "merge", timeout = "10s" }
+  local change = { metadata = { annotations = { [M.ANNOTATION] = run_id } } }
+  kube = errors.try(kube)
+  kube:patch("trials.v1beta1.kubeflow.org", name, change, where)
+  local workflows = kube:list("workflows.argoproj.io", { namespace = namespace, timeout = "10s",
+    labels = "pipeline/runid=" .. run_id })
+  for _, one in ipairs(workflows or {}) do kube:patch("workflows.argoproj.io", one.metadata.name, change, where) end
+end
+
+local function start(k, trial, options)
   local version = patient(function() return version_of(k, trial) end)
   set_types(trial, version)
   local experiment = patient(function() return k.experiments:ensure(trial.experiment) end)
   return patient(function()
-    return k.runs:start { run_id = M.run_id(trial), experiment_id = experiment.experiment_id,
+    return k.runs:start({ run_id = M.run_id(trial), experiment_id = experiment.experiment_id,
       display_name = trial.trial, description = ("trial %s of experiment %s"):format(trial.trial, trial.experiment),
       pipeline_version_reference = { pipeline_id = trial.pipeline_id,
         pipeline_version_id = version.pipeline_version_id },
-      runtime_config = { parameters = trial.values } }
+      runtime_config = { parameters = trial.values } }, { kube = options.kube, namespace = trial.namespace })
   end)
 end
 
@@ -149,8 +167,15 @@ end
 
 -- Writes what is new among the metrics, a line each: a time, then name=value.
 local function relay(k, run_id, seen, out)
-  local ok, metrics = pcall(function() return (k.runs:metrics(run_id)) end)
-  if not ok then return end
+  local ok, metrics, source = pcall(k.runs.metrics, k.runs, run_id, seen.places)
+  if not ok then
+    if errors.is(metrics, "Cancelled") then error(metrics, 0) end
+    return
+  end
+  if #metrics > 0 and source ~= seen.source then
+    io.stderr:write(("kale trial: metrics from %s\n"):format(source))
+    seen.source, seen.count = source, 0
+  end
   for i = seen.count + 1, #metrics do
     local one = metrics[i]
     if is_finite(one.value) then
@@ -167,7 +192,7 @@ local TERMINAL = { SUCCEEDED = true, FAILED = true, SKIPPED = true, CANCELED = t
 local function follow(k, run, seen, out)
   local pause = FIRST_PAUSE
   while true do
-    local now = patient(function() return k.runs:get(run.run_id) end)
+    local now = patient(function() return k.runs:get(run.run_id) end, AILING)
     relay(k, run.run_id, seen, out)
     if TERMINAL[now.state] then return now end
     task.sleep(pause)
@@ -191,13 +216,25 @@ end
 ---@param k table of kfp.connect
 ---@param trial table of read
 ---@param out file metrics go there
----@param options {objective_wait: number|string|nil}? how long after the end the objective may still come; 30 s
+---@param options {objective_wait: number|string|nil, kube: (fun(): table?)?, metadata: string|function|nil}?
+---  objective_wait: how long after the end the objective may still come, 30 s; kube: a client of the cluster, if there
+---  is one; metadata: where the metadata store is
 ---@return integer code of the process
 function M.run(k, trial, out, options)
-  local wait = task.seconds(options and options.objective_wait or OBJECTIVE_WAIT)
-  local seen = { count = 0, names = {} }
-  local ok, run = pcall(start, k, trial)
-  if ok then ok, run = pcall(follow, k, run, seen, out) end
+  options = options or {}
+  local wait = task.seconds(options.objective_wait or OBJECTIVE_WAIT)
+  local seen = { count = 0, names = {}, places = { namespace = trial.namespace, metadata = options.metadata } }
+  local ok, run = pcall(start, k, trial, options)
+  if ok then
+    seen.places.kube = options.kube and options.kube()
+    local kube = seen.places.kube
+    local told = kube and task.spawn(M.annotate, kube, trial.namespace, trial.trial, run.run_id)
+    ok, run = pcall(follow, k, run, seen, out)
+    if told then
+      told:cancel()
+      pcall(told.wait, told)
+    end
+  end
   if not ok then
     if not errors.is(run) then error(run, 0) end
     if run.code == "Cancelled" then

@@ -171,6 +171,19 @@ local function runs_under_way(self)
   return found
 end
 
+-- Trials whose run is there say so: Katib's interface links them.
+local function annotate(self, runs)
+  local trial, there = require "kale.trial", {}
+  for _, run in ipairs(runs) do there[run.run_id] = true end
+  for _, one in ipairs(self.list or {}) do
+    local id, noted = self.run_id(one), one.metadata.annotations or {}
+    if there[id] and not noted[trial.ANNOTATION] and not self.annotated[id] then
+      self.annotated[id] = true
+      trial.annotate(self.at.client, self.at.namespace, one.metadata.name, id)
+    end
+  end
+end
+
 ---Ends the runs whose trial is gone or has ended: each within 10 s.
 ---@return string[] ids of those that were ended
 function Trials:reap()
@@ -189,6 +202,7 @@ function Trials:reap()
     self.suspect[id] = mine and not active[id] or nil
   end
   if not ok and errors.is(runs, "Cancelled") then error(runs, 0) end
+  if ok and self.at.client then annotate(self, runs) end
   return ended
 end
 
@@ -270,7 +284,7 @@ Trials.__close = Trials.close
 function M.watch(at, name, options)
   local trial = require "kale.trial"
   local self = setmetatable({ at = at, name = name, logs = options.logs, choices = options.choices,
-    kfp_experiment = options.kfp_experiment, seen = {}, read = {}, suspect = {}, tasks = {}, list = {},
+    kfp_experiment = options.kfp_experiment, seen = {}, read = {}, suspect = {}, annotated = {}, tasks = {}, list = {},
     run_id = function(object)
       return trial.run_id { trial = object.metadata.name, namespace = at.namespace }
     end }, Trials)

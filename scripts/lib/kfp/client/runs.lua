@@ -1,7 +1,6 @@
 -- A run while it goes on and what is left of it: waiting, tasks, logs, metrics, artifacts. A part of kfp.client.
 local errors = require "errors"
 local hash = require "hash"
-local json = require "json"
 local reply = require "kfp.client.reply"
 local task = require "task"
 
@@ -18,7 +17,8 @@ local FIRST_PAUSE, LONGEST_PAUSE, BUDGET = 0.5, 5, 600
 local function poll(runs, id, failing)
   local run, problem = errors.try(runs):get(id)
   if run then return run, nil end
-  if not PASSING[problem.code] then error(problem, 0) end
+  local gateway = problem.status == 502 or problem.status == 504
+  if not PASSING[problem.code] and not gateway then error(problem, 0) end
   failing = failing or task.now()
   if task.now() - failing > BUDGET then error(problem, 0) end
   return nil, failing
@@ -85,7 +85,9 @@ end
 
 -- --- logs --------------------------------------------------------------------------------------------------------
 
-local function read_log(runs, id, node)
+---The log of a node, as the server has it.
+---@return string
+function M.read_log(runs, id, node)
   local escape = require "kfp.client.query".escape
   local path = ("/apis/v1alpha1/runs/%s/nodes/%s/log"):format(escape(id), escape(node))
   local response, request = runs.client:send("GET", path)
@@ -99,7 +101,7 @@ local function follow(runs, id, name)
     while true do
       local entry = find_task(runs, id, name)
       local ended = TERMINAL[entry.state] or (entry.state or ""):find "^CACHED" ~= nil
-      local text = entry.node and errors.try { read = read_log }.read(runs, id, entry.node) or ""
+      local text = entry.node and errors.try { read = M.read_log }.read(runs, id, entry.node) or ""
       if #text > seen then
         local piece = text:sub(seen + 1)
         seen = #text
@@ -124,39 +126,12 @@ function M.logs(runs, id, step, options)
   if not entry.node then
     errors.raise { code = "NotFound", message = ("task '%s' has no pod, thus no log"):format(step) }
   end
-  return read_log(runs, id, entry.node)
+  return M.read_log(runs, id, entry.node)
 end
 
--- Metrics that were reported to an older server, which keeps them with the run.
-local function reported(run, tasks)
-  local names, list = {}, {}
-  for _, entry in ipairs(tasks) do names[entry.node or ""] = entry.name end
-  for i, metric in ipairs(run.metrics or {}) do
-    list[i] = { task = names[metric.node_id] or metric.node_id, name = metric.name, value = metric.number_value }
-  end
-  return list
-end
-
----The metrics that the steps of a run printed for us; else those that an older server was told.
----@param runs table
----@param id string
----@return {task: string, name: string, value: number, step: integer?, time: string?}[] metrics
----@return "logs"|"run" source
-function M.metrics(runs, id)
-  local run, list = runs:get(id), {}
-  local tasks = M.tasks(runs, run)
-  for _, entry in ipairs(tasks) do
-    local text = entry.node and errors.try { read = read_log }.read(runs, id, entry.node) or ""
-    for line in text:gmatch "KFHOST%-METRIC (%b{})" do
-      local metric = json.try.decode(line)
-      if metric and metric.name then
-        list[#list + 1] = { task = entry.name, name = metric.name, value = metric.value, step = metric.step,
-          time = metric.time }
-      end
-    end
-  end
-  if #list == 0 and run.metrics then return reported(run, tasks), "run" end
-  return list, "logs"
+---The metrics of a run; see kfp.client.metrics.
+function M.metrics(runs, id, options)
+  return require "kfp.client.metrics".of(runs, id, options)
 end
 
 -- --- artifacts -----------------------------------------------------------------------------------------------------

@@ -31,33 +31,41 @@ local function look(runs, id)
   return run, problem
 end
 
-local function look_for_a_while(runs, id)
-  local deadline = task.now() + LOOK
+-- The workflows of a run, as far as they may be seen.
+local function workflows_of(options, id)
+  local kube = type(options.kube) == "function" and options.kube() or options.kube
+  if not kube then return {}, nil end
+  local where = { namespace = options.namespace, labels = "pipeline/runid=" .. id }
+  local ok, list = pcall(kube.list, kube, "workflows.argoproj.io", where)
+  if not ok and errors.is(list, "Cancelled") then error(list, 0) end
+  return ok and list or {}, kube
+end
+
+-- A workflow without its run means that the server is at it: it gets more time.
+local function look_for_a_while(runs, id, options)
+  local began = task.now()
   while true do
     local run = look(runs, id)
-    if run or task.now() >= deadline then return run end
+    local past = task.now() - began
+    if run or past >= PATIENCE or past >= LOOK and #workflows_of(options, id) == 0 then return run end
     task.sleep(1)
   end
 end
 
 -- A second attempt makes a second workflow even where the run is refused: the first one stays.
 local function remove_younger(options, id)
-  local kube = options.kube
-  if not kube then return 0 end
-  local where = { namespace = options.namespace, labels = "pipeline/runid=" .. id }
-  local workflows = kube:list("workflows.argoproj.io", where)
+  local workflows, kube = workflows_of(options, id)
   table.sort(workflows, function(a, b)
     local x, y = a.metadata.creationTimestamp or "", b.metadata.creationTimestamp or ""
     return x < y or (x == y and a.metadata.name < b.metadata.name)
   end)
   for i = 2, #workflows do
-    kube:delete("workflows.argoproj.io", workflows[i].metadata.name, { namespace = options.namespace })
+    pcall(kube.delete, kube, "workflows.argoproj.io", workflows[i].metadata.name, { namespace = options.namespace })
   end
-  return math.max(#workflows - 1, 0)
 end
 
 local function adopt(runs, id, options, attempts)
-  local run = look_for_a_while(runs, id)
+  local run = look_for_a_while(runs, id, options)
   if not run then return nil end
   if attempts > 1 then remove_younger(options, id) end
   return run, "adopted"
@@ -76,7 +84,8 @@ end
 ---Starts a run once, or takes over the one that is there.
 ---@param runs table
 ---@param run table with run_id
----@param options {kube: table?, namespace: string?}? kube: a client, to take a second workflow away
+---@param options {kube: table|function|nil, namespace: string?}? kube: a client, or what makes one when it is needed,
+---  to look for workflows and to take a second one away
 ---@return table run, "created"|"adopted" how # raises what the server refuses for good
 function M.start(runs, run, options)
   options = options or {}
