@@ -158,9 +158,12 @@ function Site:audited(name, wanted)
 end
 
 function Site:stop()
+  if self.stopped then return end
+  self.stopped = true
   for _, replica in ipairs(self) do replica:stop() end
   self.set:close()
 end
+Site.__close = Site.stop
 
 -- What the manifests give the host: its account with its rights, and no others.
 local RIGHTS = { Namespace = true, ServiceAccount = true, ClusterRole = true, ClusterRoleBinding = true, Role = true,

@@ -18,6 +18,7 @@ local PATIENCE <const> = 60 -- seconds until what should come is given up
 ---@field lab lab.Running
 ---@field client table of kube.connect, as the lab's administrator
 ---@field kubeflow table?
+---@field on_create fun(stage: lab.Stage, object: table)?
 local stage = {}
 stage.__index = stage
 
@@ -95,6 +96,7 @@ end
 function stage:creates(...)
   for _, object in ipairs { ... } do
     local metadata = object.metadata
+    if self.on_create then self:on_create(object) end
     self:does("create %s %s%s", object.kind, metadata.namespace and metadata.namespace .. "/" or "", metadata.name)
     local _, warnings = self.client:create(object)
     for _, warning in ipairs(warnings or {}) do self:hears("Warning: %s", warning) end
@@ -183,17 +185,25 @@ end
 ---Plays a scene in a lab of its own.
 ---@param scene lab.Scene
 ---@param repaired boolean whether its policies are served
----@param options {say: fun(kind: string, text: string), root: string}
+---@param options {say: fun(kind: string, text: string), root: string, serve: (fun(stage: lab.Stage, scene: lab.Scene,
+---  use: function): boolean)?, on_create: (fun(stage: lab.Stage, object: table))?, after: fun(stage: lab.Stage)?}
+---  serve: how its policies are served until `use` has returned; on_create: before an object is made; after: when it
+---  has passed, while the lab is still there
 ---@return boolean passed, string? problem what kept it from being played
 function M.with(scene, repaired, options)
   local running, kubeflow = start(scene, options)
   local client = kube.connect { server = running.url, token = running.token, ca = running.ca, manager = "demo",
     log = function() end }
-  local self = setmetatable({ lab = running, client = client, kubeflow = kubeflow, say = options.say }, stage)
-  local function act() return scene.act(self, repaired) == true end
+  local self = setmetatable({ lab = running, client = client, kubeflow = kubeflow, say = options.say,
+    on_create = options.on_create }, stage)
+  local function act()
+    local passed = scene.act(self, repaired) == true
+    if passed and options.after then options.after(self) end
+    return passed
+  end
   local ok, passed = pcall(function()
     if scene.before then scene.before(self) end
-    if repaired then return with_policies(self, scene, act) end
+    if repaired then return (options.serve or with_policies)(self, scene, act) end
     return act()
   end)
   client:close()
