@@ -7,7 +7,7 @@ local show = require "lab.demo.show"
 
 -- What must have been heard without the policy.
 local WORDS = {
-  P1 = "there is no user identity header", P2 = "Connection reset by peer", P3 = "container istio-proxy: runs",
+  P1 = "Unauthenticated: ", P2 = "Connection reset by peer", P3 = "container istio-proxy: runs",
   P4 = "the older program ends", P5 = "Connection refused", P6 = "File volume provisioning is not supported",
   P7 = 'violates PodSecurity "restricted:latest"',
 }
