@@ -3,6 +3,7 @@
 //
 // The descriptor is watched only while a task waits for a key, and the terminal is as it was found
 // while a command runs. Ctrl-C is the key C-c, or stays the signal: who reads keys says which.
+#include "base/buffer.h"
 #include "error.h"
 #include "state.h"
 #include "task.h"
@@ -31,14 +32,23 @@ struct terminal {
   double deadline;
   char bytes[256];      // read for `bytes`, which takes them as they are
   size_t count;
-  bool as_bytes;        // the wait is for bytes, not for keys
-  bool signals;         // Ctrl-C is SIGINT in raw mode too
+  struct kf_buffer paste;  // what has come of a paste that has not ended
+  bool as_bytes;           // the wait is for bytes, not for keys
+  bool signals;            // Ctrl-C is SIGINT in raw mode too
+  bool awaited;            // a task waits
   bool raw, ended, resized, forced, pasting, open;
 };
 
 static struct terminal *check_terminal(lua_State *L) {
   struct terminal *terminal = luaL_checkudata(L, 1, TYPE_TERMINAL);
   if (!terminal->open) kf_fail(L, "Closed", "the terminal is closed");
+  return terminal;
+}
+
+// The terminal, for a task that wants to wait for its input: one at a time may.
+static struct terminal *check_free(lua_State *L) {
+  struct terminal *terminal = check_terminal(L);
+  if (terminal->awaited) kf_fail(L, "Busy", "another task waits for the keys of the terminal");
   return terminal;
 }
 
@@ -86,6 +96,7 @@ static void on_escape(struct kf_timer *timer) {
 static void on_input(struct kf_watch *watch, int events) {
   (void)events;
   struct terminal *terminal = (struct terminal *)(void *)((char *)watch - offsetof(struct terminal, input));
+  if (kf_interrupt_pending()) return;  // what came before it is thrown away, what comes after it is not
   size_t room = terminal->as_bytes ? sizeof terminal->bytes : termkey_get_buffer_remaining(terminal->keys);
   if (room > sizeof terminal->bytes) room = sizeof terminal->bytes;
   ssize_t count = read(STDIN_FILENO, terminal->bytes, room);
@@ -107,12 +118,22 @@ static void start_watching(struct terminal *terminal) {
   terminal->resize = (struct kf_watch){.ready = on_resize, .quiet = true};
   kf_watch_start(terminal->loop, &terminal->input, STDIN_FILENO, KF_READ);
   kf_watch_start(terminal->loop, &terminal->resize, SIGWINCH, KF_SIGNAL);
+  terminal->awaited = true;
 }
 
 static void stop_watching(struct terminal *terminal) {
   kf_watch_stop(terminal->loop, &terminal->input);
   kf_watch_stop(terminal->loop, &terminal->resize);
   kf_timer_stop(terminal->loop, &terminal->escape);
+  terminal->awaited = false;
+}
+
+// [-0, +?, yield] waits for what comes next: keys or bytes.
+static int wait_for_input(lua_State *L, struct terminal *terminal, bool as_bytes, lua_KFunction k) {
+  terminal->as_bytes = as_bytes;
+  terminal->waiter = (struct kf_waiter){0};
+  start_watching(terminal);
+  return kf_wait(L, &terminal->waiter, terminal->deadline, 0, k);
 }
 
 // --- keys -----------------------------------------------------------------------------------------
@@ -130,17 +151,34 @@ static long paste_mark(struct terminal *terminal, TermKeyKey *key) {
 // [-0, +2, m] pushes what a key is called: "text" and the character, or its name and nil.
 static int push_key(lua_State *L, struct terminal *terminal, TermKeyKey *key) {
   if (key->type == TERMKEY_TYPE_UNICODE && key->modifiers == 0) {
-    lua_pushstring(L, terminal->pasting ? "paste" : "text");
+    lua_pushliteral(L, "text");
     lua_pushstring(L, key->utf8);
     return 2;
   }
   char name[64];
   termkey_strfkey(terminal->keys, name, sizeof name, key, TERMKEY_FORMAT_ALTISMETA);
-  const char *pasted = strcmp(name, "Enter") == 0 || strcmp(name, "C-j") == 0 ? "\n" : "\t";
-  bool is_text = terminal->pasting && (*pasted == '\n' || strcmp(name, "Tab") == 0);
-  lua_pushstring(L, is_text ? "paste" : name);
-  if (is_text) lua_pushstring(L, pasted);
-  else lua_pushnil(L);
+  lua_pushstring(L, name);
+  lua_pushnil(L);
+  return 2;
+}
+
+// A key that is part of a paste: only text, ends of lines and tabs are.
+static void add_pasted(struct terminal *terminal, TermKeyKey *key) {
+  if (key->type == TERMKEY_TYPE_UNICODE && key->modifiers == 0) {
+    kf_buffer_add_text(&terminal->paste, key->utf8);
+    return;
+  }
+  char name[64];
+  termkey_strfkey(terminal->keys, name, sizeof name, key, TERMKEY_FORMAT_ALTISMETA);
+  if (strcmp(name, "Enter") == 0 || strcmp(name, "C-j") == 0) kf_buffer_add_char(&terminal->paste, '\n');
+  if (strcmp(name, "Tab") == 0) kf_buffer_add_char(&terminal->paste, '\t');
+}
+
+// [-0, +2, m] pushes "paste" and all of it.
+static int push_paste(lua_State *L, struct terminal *terminal) {
+  lua_pushliteral(L, "paste");
+  lua_pushlstring(L, terminal->paste.length ? terminal->paste.data : "", terminal->paste.length);
+  kf_buffer_free(&terminal->paste);
   return 2;
 }
 
@@ -152,14 +190,29 @@ static int next_key(lua_State *L, struct terminal *terminal) {
     result = terminal->forced ? termkey_getkey_force(terminal->keys, &key) : termkey_getkey(terminal->keys, &key);
     if (result != TERMKEY_RES_KEY) break;
     long mark = paste_mark(terminal, &key);
-    if (mark != PASTE_START && mark != PASTE_END) return push_key(L, terminal, &key);
-    terminal->pasting = mark == PASTE_START;
+    if (mark == PASTE_END && terminal->pasting) {
+      terminal->pasting = false;
+      return push_paste(L, terminal);
+    }
+    if (mark == PASTE_START) terminal->pasting = true;
+    else if (terminal->pasting) add_pasted(terminal, &key);
+    else if (mark != PASTE_END) return push_key(L, terminal, &key);
   }
   terminal->forced = false;
   if (result == TERMKEY_RES_AGAIN && terminal->escape.slot == 0) {
     terminal->escape.fire = on_escape;
     kf_timer_start(terminal->loop, &terminal->escape, kf_loop_now(terminal->loop) + ESCAPE_WAIT);
   }
+  return 0;
+}
+
+// terminal:forget()   what was typed and not yet taken is thrown away
+static int l_forget(lua_State *L) {
+  struct terminal *terminal = check_terminal(L);
+  TermKeyKey key;
+  while (termkey_getkey_force(terminal->keys, &key) == TERMKEY_RES_KEY) continue;
+  terminal->pasting = terminal->forced = false;
+  kf_buffer_free(&terminal->paste);
   return 0;
 }
 
@@ -193,19 +246,16 @@ static int after_wait(lua_State *L, int status, lua_KContext context) {
   return count;
 }
 
-// terminal:key([timeout]) -> name, text   waits: "text" c, "paste" c, a key such as "C-a", "resize",
+// terminal:key([timeout]) -> name, text   waits: "text" c, "paste" all of it, a key such as "C-a", "resize",
 // "timeout"; nil when the input has ended
 static int l_key(lua_State *L) {
-  struct terminal *terminal = check_terminal(L);
+  struct terminal *terminal = check_free(L);
   terminal->deadline = kf_deadline(L, 2);
   lua_settop(L, 1);
   enter_raw(terminal);
   int count = push_event(L, terminal);
   if (count) return count;
-  terminal->as_bytes = false;
-  terminal->waiter = (struct kf_waiter){0};
-  start_watching(terminal);
-  return kf_wait(L, &terminal->waiter, terminal->deadline, 0, after_wait);
+  return wait_for_input(L, terminal, false, after_wait);
 }
 
 // [-0, +1|+2|+0, m] pushes the bytes that have come, or nil and what else there is to tell.
@@ -242,16 +292,13 @@ static int after_bytes(lua_State *L, int status, lua_KContext context) {
 // terminal:bytes([timeout]) -> text | nil, "resize" | nil, "timeout" | nil   waits; raw mode, what is typed as
 // it comes, for a program elsewhere that knows what to do with it
 static int l_bytes(lua_State *L) {
-  struct terminal *terminal = check_terminal(L);
+  struct terminal *terminal = check_free(L);
   terminal->deadline = kf_deadline(L, 2);
   lua_settop(L, 1);
   enter_raw(terminal);
   int count = push_bytes(L, terminal);
   if (count) return count;
-  terminal->as_bytes = true;
-  terminal->waiter = (struct kf_waiter){0};
-  start_watching(terminal);
-  return kf_wait(L, &terminal->waiter, terminal->deadline, 0, after_bytes);
+  return wait_for_input(L, terminal, true, after_bytes);
 }
 
 // --- the terminal ------------------------------------------------------------------------------------
@@ -278,6 +325,7 @@ static int l_close(lua_State *L) {
   leave_raw(terminal);
   termkey_destroy(terminal->keys);
   terminal->keys = NULL;
+  kf_buffer_free(&terminal->paste);
   return 0;
 }
 
@@ -297,7 +345,8 @@ static int l_open(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"key", l_key}, {"bytes", l_bytes}, {"signals", l_signals}, {"suspend", l_suspend}, {"close", l_close}, {NULL, NULL}};
+    {"key", l_key},         {"bytes", l_bytes}, {"forget", l_forget}, {"signals", l_signals},
+    {"suspend", l_suspend}, {"close", l_close}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"open", l_open}, {NULL, NULL}};
 

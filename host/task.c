@@ -347,6 +347,10 @@ static void pass_interrupt(struct kf_scheduler *scheduler) {
   if (scheduler->foreground) kf_task_cancel(scheduler->foreground);
 }
 
+bool kf_interrupt_pending(void) {
+  return foreground_interrupted;
+}
+
 int kf_interrupted(void) {
   return interrupted;
 }

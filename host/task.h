@@ -103,6 +103,8 @@ void kf_interrupt(int signal);
 void kf_task_set_foreground(lua_State *L, struct kf_task *task);
 // [-0, +0, -] whether a SIGINT that finds no task in the foreground waits for the next one.
 void kf_task_hold_interrupts(lua_State *L, bool hold);
+// Whether a SIGINT has come that no task was told of yet.
+bool kf_interrupt_pending(void);
 // The signal that interrupted the program, or 0.
 int kf_interrupted(void);
 

@@ -25,6 +25,18 @@ function M.width(text) end
 ---@return string
 function M.cut(text, columns) end
 
+---How many bytes of the text so many columns hold; what belongs together is not split.
+---@param text string
+---@param columns integer
+---@return integer
+function M.fit(text, columns) end
+
+---A text of others as a terminal may show it: control characters, sequences other than colours and marks that turn
+---the direction of writing appear as what they are (^[, <9b>), a colour left on ends, wrong UTF-8 becomes U+FFFD.
+---@param text string
+---@return string
+function M.safe(text) end
+
 ---The text with colours, or as it is when the stream shows none: it is no terminal, NO_COLOR is
 ---set, TERM is dumb, or plain(true) was called.
 ---@param text string
@@ -45,7 +57,8 @@ function M.shows(stream) end
 
 ---Rows as aligned columns, shrunk to the terminal's width.
 ---@param rows string[][]
----@param options? {header: string[]?, align: table<integer, "left"|"right">?, gap: integer?, columns: integer?}
+---@param options? {header: string[]?, align: table<integer, "left"|"right">?, gap: integer?, columns: integer?,
+---  least: table<integer, integer>?}
 ---@return string text ends with a newline
 function M.table(rows, options) end
 

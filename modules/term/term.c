@@ -1,9 +1,12 @@
 // The Lua module `term`: what the terminal is, how wide a text is, and colours.
 // Its parts table and progress are written in Lua (scripts/lib/term/) and come when first used.
+#include "base/utf8.h"
 #include "error.h"
 #include "term/width.h"
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -73,6 +76,75 @@ static int l_cut(lua_State *L) {
   luaL_addlstring(&buffer, text, keep);
   if (columns > 0) luaL_addstring(&buffer, "…");
   add_escapes(&buffer, text + keep, text + length);
+  luaL_pushresult(&buffer);
+  return 1;
+}
+
+// term.fit(text, columns) -> bytes of the text that so many columns hold
+static int l_fit(lua_State *L) {
+  size_t length;
+  const char *text = luaL_checklstring(L, 1, &length);
+  lua_Integer columns = luaL_checkinteger(L, 2);
+  lua_pushinteger(L, columns > 0 ? (lua_Integer)kf_text_cut(text, length, (size_t)columns) : 0);
+  return 1;
+}
+
+// --- texts of others --------------------------------------------------------------------------
+
+// The length of a sequence that only changes colours, "ESC [ 1 ; 31 m"; 0 for all else.
+static size_t colour_length(const char *text, const char *end) {
+  const char *at = text + 1;
+  if (at == end || *at++ != '[') return 0;
+  while (at < end && ((*at >= '0' && *at <= '9') || *at == ';')) at++;
+  return at < end && *at == 'm' ? (size_t)(at + 1 - text) : 0;
+}
+
+// Whether a terminal would take the character for a command, or write from right to left after it.
+static bool is_command(uint32_t code) {
+  return (code < 0x20 && code != '\n' && code != '\t') || (code >= 0x7F && code < 0xA0) ||
+         code == 0x200E || code == 0x200F || (code >= 0x202A && code <= 0x202E) ||
+         (code >= 0x2066 && code <= 0x2069);
+}
+
+static void add_command(luaL_Buffer *buffer, uint32_t code) {
+  char shown[16];
+  if (code < 0x80) snprintf(shown, sizeof shown, "^%c", (char)(code ^ 0x40));
+  else snprintf(shown, sizeof shown, "<%02x>", (unsigned)code);
+  luaL_addstring(buffer, shown);
+}
+
+// Adds one character as it may be shown and gives its length; *coloured: whether a colour is left on.
+static size_t add_safely(luaL_Buffer *buffer, const char *text, const char *end, bool *coloured) {
+  size_t colour = *text == 0x1B ? colour_length(text, end) : 0;
+  if (colour) {
+    *coloured = colour > 3 && memcmp(text + 2, "0m", 2) != 0;
+    luaL_addlstring(buffer, text, colour);
+    return colour;
+  }
+  if (*text == '\r' && text + 1 < end && text[1] == '\n') return 1;
+  size_t size = kf_utf8_length(text, (size_t)(end - text));
+  if (!size) luaL_addstring(buffer, "\xEF\xBF\xBD");
+  if (!size) return 1;
+  uint32_t code = kf_utf8_decode(text, &size);
+  if (is_command(code)) add_command(buffer, code);
+  else luaL_addlstring(buffer, text, size);
+  return size;
+}
+
+// term.safe(text) -> text that may be written to a terminal whoever wrote it
+static int l_safe(lua_State *L) {
+  size_t length;
+  const char *text = luaL_checklstring(L, 1, &length), *end = text + length;
+  luaL_Buffer buffer;
+  luaL_buffinit(L, &buffer);
+  bool coloured = false;
+  for (const char *at = text; at < end;) {
+    const char *plain = at;
+    while (at < end && (*at == '\n' || (*at >= 0x20 && *at < 0x7F))) at++;
+    luaL_addlstring(&buffer, plain, (size_t)(at - plain));
+    if (at < end) at += add_safely(&buffer, at, end, &coloured);
+  }
+  if (coloured) luaL_addstring(&buffer, "\033[0m");
   luaL_pushresult(&buffer);
   return 1;
 }
@@ -170,6 +242,8 @@ static const luaL_Reg functions[] = {
     {"size", l_size},
     {"width", l_width},
     {"cut", l_cut},
+    {"fit", l_fit},
+    {"safe", l_safe},
     {"style", l_style},
     {"plain", l_plain},
     {"shows", l_shows},

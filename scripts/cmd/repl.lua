@@ -9,7 +9,8 @@ local term = require "term"
 
 local function say_problem(problem)
   io.stdout:flush()
-  io.stderr:write(errors.text(problem), "\n")
+  local text = errors.text(problem)
+  io.stderr:write(term.is_terminal "stderr" and term.safe(text) or text, "\n")
 end
 
 -- The code that the program ends with when this is the last thing that happened.

@@ -50,6 +50,28 @@ test("rows wrap at the width of characters, and the cursor is where the next one
   test.same(rows("po", 3, 20, "ds -A"), { "> pods -A", 1, 4 })
 end)
 
+test("of a text that is higher than the screen the rows around the cursor are drawn", function()
+  local lines = {}
+  for i = 1, 10000 do lines[i] = "line " .. i end
+  local text = table.concat(lines, "\n")
+  local function rows(cursor)
+    local list, at = draw.rows { prompt = "> ", text = text, cursor = cursor, columns = 20, height = 4, indent = ">> " }
+    return { list[1], list[#list], #list, at.row }
+  end
+  test.same(rows(1), { "> line 1", ">> line 4", 4, 1 })
+  test.same(rows(#text + 1), { ">> line 9997", ">> line 10000", 4, 4 })
+  test.same(rows(text:find "line 500\n"), { ">> line 498", ">> line 501", 4, 3 })
+  local long = draw.rows { prompt = "> ", text = ("x"):rep(100000), cursor = 50000, columns = 80, height = 24 }
+  test.equal(#long, 24)
+end)
+
+test("tabs and what moves a cursor are drawn as wide as they count; a prompt leaves room", function()
+  local list, at = draw.rows { prompt = "> ", text = "a\tb\27", cursor = 4, columns = 40 }
+  test.same({ list[1], at.column }, { "> a  b?", 6 })
+  list = draw.rows { prompt = "a-context:a-namespace> ", text = "pods", cursor = 1, columns = 20 }
+  test.equal(list[1], "> pods")
+end)
+
 test("a redraw goes to the first row, clears, and comes back to the cursor", function()
   test.equal(draw.redraw({ row = 2, column = 0 }, { "> ab", "cd" }, { row = 1, column = 3 }),
     "\r\27[1A\27[J> ab\r\ncd\27[1A\r\27[3C")

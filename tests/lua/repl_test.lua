@@ -67,6 +67,10 @@ local EQUIVALENTS = {
   ["1,4..6 describe"] = 'describe(rows("1,4..6"))',
   ["logs web main --tail 20 --since 5m --grep err"] =
     'logs("web", "main", {grep = "err", since = "5m", tail = 20})',
+  ["logs web | grep x"] = 'pipe("grep x", function() logs("web") end)',
+  ["logs -f web > file"] = 'redirect("file", function() logs("web", {follow = true}) end)',
+  ["watch pods | cat"] = 'pipe("cat", function() return watch("pods") end)',
+  ["1,2 get name"] = 'get(rows("1,2"), {output = "name"})',
   ["why pod/x"] = 'why("pod/x")', ["tree job/y"] = 'tree("job/y")', ["used-by pvc/data"] = 'used_by("pvc/data")',
   ["watch pods --count 3"] = 'watch("pods", {count = 3})',
   ["pods -w"] = 'pods({watch = true})',
@@ -224,6 +228,30 @@ end)
 
 -- --- sessions: over a lab --------------------------------------------------------------------------------------
 
+test("a text of several lines is taken apart as if they came one by one; one statement stays one", function()
+  local e = evaluate.new { environment = {}, vocabulary = vocabulary.new() }
+  local function pieces(text)
+    local list, whole = e:split(text)
+    list[#list + 1] = whole
+    return list
+  end
+  test.same(pieces "pods\nns team\n\nwhy pod/x", { "pods", "ns team", "why pod/x", true })
+  test.same(pieces "x = 1\npods", { "x = 1", "pods", true })
+  test.same(pieces "local x = 1\nprint(x)", { "local x = 1\nprint(x)", true })
+  test.same(pieces "for i = 1, 2 do\npods()\nend\npods -A", { "for i = 1, 2 do\npods()\nend", "pods -A", true })
+  test.same(pieces "pods\nfunction f()", { "pods", "function f()", false })
+  test.same(pieces "x = (", { "x = (", false })
+  test.same(pieces "x = = 1", { "x = = 1", true })
+end)
+
+test("a pasted text is run line by line until one fails", function()
+  local r = support.new()
+  test.equal(r.session:text "x = 1\nns\nx = x + 1\nnope(\n)\nx = 10", false)
+  test.equal(table.concat(r.printed), "default\n")
+  test.equal(r.session.environment.x, 2)
+  test.equal(r.session:text "\n\n", nil)
+end)
+
 test("what was typed becomes a script", function()
   local r = support.new()
   local path = test.tmpdir() .. "/typed.lua"
@@ -253,6 +281,12 @@ test("pipes and files get the whole text, unnumbered", function()
   test.equal(r:type("pods name > " .. path), ("3 lines in %s\n"):format(path))
   test.equal(require("fs").read(path), "pods/web-1\npods/web-2\npods/web-3\n")
   test.equal(r:type "pods name | grep 2", "pods/web-2\n")
+  test.equal(r:type "print_twice = function() show('a') show('b') end pipe('sort -r', print_twice)", "b\na\n")
+  r:type("redirect('" .. path .. "', function() show('a') show('b') end)")
+  test.equal(require("fs").read(path), "a\nb\n")
+  assert(r:type("redirect('" .. path .. "', function() show('a') error('half') end)"):find "half")
+  test.equal(require("fs").read(path), "a\n")
+  test.equal(r:type "ns", "default\n")
   test.equal(r:type "!printf 'a\\nb\\n'", "a\nb\n")
   assert(r:type "!exit 3":find "ended with exit code 3")
 end)

@@ -124,6 +124,16 @@ test("apply creates and changes, each undone by its opposite", function()
   test.equal(r.client.try:get("configmaps", "a"), nil)
 end)
 
+test("an undo leaves what others have changed meanwhile, shows what it does, and asks", function()
+  local r = with_tree()
+  r:type "scale deploy/web 5"
+  r.client:patch("deployments", "web", { metadata = { labels = { by = "others" } } }, { type = "merge" })
+  contains(r:type "undo", "-  replicas: 5\n+  replicas: 2\n", "Deployment/web is as it was")
+  test.equal(r.asked[2], "undo 'scale deploy/web to 5'? [y/N] ")
+  local now = r.client:get("deployments", "web")
+  test.same({ now.spec.replicas, now.metadata.labels.by }, { 2, "others" })
+end)
+
 test("secrets are not shown in differences", function()
   local r = support.new()
   local path = test.tmpdir() .. "/s.yaml"
@@ -226,14 +236,68 @@ test("where no watch is allowed, a followed listing is fetched each second", fun
   end
 end)
 
-test("changed cells are marked, ages are not", function()
-  local watch = require "repl.watch"
-  local function row(...) return { key = "a", ages = 2, ... } end
-  local _, now = watch.marked({ row("a", "1s", "Pending") })
-  local rows = watch.marked({ row("a", "2s", "Running") }, now)
-  test.equal(#rows[1], 3)
-  local text = require("term").style("Running", "bold yellow")
-  test.same(rows[1], { "a", "2s", text })
+-- A listing of rows { name, status, age }.
+local function listing_of(rows)
+  local list = {}
+  for index, cells in ipairs(rows) do list[index] = { cells = cells } end
+  return require("repl.listing").new { kind = "pods", namespace = "default", rows = list, columns = { { name = "Name" },
+    { name = "Status" }, { name = "Age" } } }
+end
+
+test("cells that changed are marked until others do, ages are not", function()
+  local browser = require "repl.browser"
+  local state = browser.new "pods"
+  browser.take(state, listing_of { { "a", "Pending", "1s" } })
+  test.same(state.changed, {})
+  browser.take(state, listing_of { { "a", "Running", "2s" } })
+  test.same(state.changed, { ["default/a"] = { [2] = true } })
+  browser.take(state, listing_of { { "a", "Running", "12s" } })
+  test.same(state.changed, { ["default/a"] = { [2] = true } })
+  browser.take(state, listing_of { { "a", "Running", "13s" }, { "b", "Pending", "1s" } })
+  test.same(state.changed, { ["default/b"] = { true, true, true } })
+end)
+
+-- What a screen of 60 columns shows, and the name chosen.
+local function screen_of(state, height)
+  local browser = require "repl.browser"
+  local lines = browser.frame(state, 60, height)
+  return table.concat(lines, "\n"), state.shown.rows[state.chosen] and state.shown.rows[state.chosen].name
+end
+
+test("keys move in a listing over the screen, filter it, and name what is to be done with the chosen row", function()
+  local browser = require "repl.browser"
+  local state, rows = browser.new "pods in default", {}
+  for i = 1, 20 do rows[i] = { ("pod-%02d"):format(i), "Running", "1s" } end
+  browser.take(state, listing_of(rows))
+  local function press(...)
+    local action, row
+    for _, key in ipairs { ... } do
+      local name = #key == 1 and "text" or key
+      action, row = browser.key(state, name, #key == 1 and key or nil, 10)
+    end
+    return action, row and row.name
+  end
+  local text, chosen = screen_of(state, 10)
+  contains(text, "pods in default  20\nNAME    STATUS   AGE\npod-01  Running  1s", "pod-07", "/ filter")
+  assert(chosen == "pod-01" and not text:find "pod%-08" and select(2, text:gsub("\n", "")) == 9, text)
+  test.same({ press("Down", "j", "d") }, { "describe", "pod-03" })
+  test.same({ press("G", "Enter") }, { "describe", "pod-20" })
+  test.same({ press("PageUp", "l") }, { "logs", "pod-14" })
+  contains(screen_of(state, 10), "pod-14", "pod-17")
+  press("/", "1", "5")
+  contains(screen_of(state, 10), "pods in default  1 of 20", "pod-15", "/15")
+  test.same({ press("Enter", "y") }, { "yaml", "pod-15" })
+  test.same({ press "Escape" }, {})
+  contains(screen_of(state, 10), "pods in default  20\n")
+  table.remove(rows, 1)
+  browser.take(state, listing_of(rows)) -- what was chosen stays chosen
+  test.same({ press "s" }, { "shell", "pod-15" })
+  press "Right"
+  contains(screen_of(state, 10), "NAME    AGE\n")
+  test.same({ press "q" }, { "end" })
+  press("/", "x", "x")
+  contains(screen_of(state, 10), "nothing to show")
+  test.same({ press("Enter", "d") }, {})
 end)
 
 -- --- Kubeflow -----------------------------------------------------------------------------------------------------
@@ -261,7 +325,8 @@ end)
 
 test("an experiment is drawn as a curve over its trials", function()
   test.equal(kubeflow.spark { 1, 2, 3 }, "▁▅█")
-  test.same(kubeflow.curve({ 0, 1 }, 10, 3), { "         1 │ ●", "           │", "         0 │●" })
+  test.same(kubeflow.curve({ 0, 1 }, 10, 3), { "         1 │ ●", "           │", "         0 │●",
+    "           └──" })
   local function trial(name, value)
     return { metadata = { name = name, creationTimestamp = name }, spec = { parameterAssignments = { { name = "lr",
       value = "0.1" } } }, status = { conditions = { { type = "Succeeded", status = "True" } },
@@ -269,7 +334,7 @@ test("an experiment is drawn as a curve over its trials", function()
   end
   local text = kubeflow.experiment_text({ metadata = { name = "tune" }, spec = { objective = { type = "maximize",
     objectiveMetricName = "acc" } } }, { trial("b", "0.9"), trial("a", "0.5") })
-  test.equal(text, "tune  Created, maximize acc\n▁█\nTRIAL  STATE      ACC  PARAMETERS\n"
+  test.equal(text, "tune  Created, maximize acc; best 0.9 by b\n▁█\nTRIAL  STATE      ACC  PARAMETERS\n"
     .. "a      Succeeded  0.5  lr=0.1\nb      Succeeded  0.9  lr=0.1\n")
 end)
 

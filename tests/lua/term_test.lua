@@ -143,3 +143,17 @@ test("plain progress shows only the lines that stay", function()
   progress:print "done"
   test.same(seen, { "done\n" })
 end)
+
+test("a text of others commands no terminal: only its colours stay, and they end", function()
+  test.equal(term.safe "plain\ttext\n日本", "plain\ttext\n日本")
+  test.equal(term.safe "\27[31mred\27[0m", "\27[31mred\27[0m")
+  test.equal(term.safe "\27[1;31mred", "\27[1;31mred\27[0m")
+  test.equal(term.safe "\27[2J\27]0;title\7\27[31", "^[[2J^[]0;title^G^[[31")
+  test.equal(term.safe "a\r\nb\rc\8d\0e\127", "a\nb^Mc^Hd^@e^?")
+  test.equal(term.safe "\u{9b}2J \u{202e}gnp.exe \u{2066}x", "<9b>2J <202e>gnp.exe <2066>x")
+  test.equal(term.safe "\x9b\xff", "\u{FFFD}\u{FFFD}")
+end)
+
+test("fit says how many bytes so many columns hold", function()
+  test.same({ term.fit("abc", 2), term.fit("日本", 3), term.fit("abc", 0), term.fit("e\u{301}x", 1) }, { 2, 3, 0, 3 })
+end)

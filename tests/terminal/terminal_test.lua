@@ -1,140 +1,36 @@
 -- The REPL on a terminal: the real program in tmux, over a lab; keys go in, screens come out.
--- Screens are kept in tests/golden/terminal-*.txt, ages masked; ./dev test runs this as a suite of its own.
+-- Screens are kept in tests/golden/terminal, what differs from run to run masked. To change one: kfhost test
+-- --update-golden tests/terminal, then make pictures (picture.lua), look at each, and say why in the commit.
 local test = require "test"
-local fs = require "fs"
-local host = require "host"
-local json = require "json"
-local proc = require "proc"
 
-local MOST_LOOKS <const> = 1000 -- at a screen, until something must have come
+local folder = debug.getinfo(1, "S").source:match "^@(.*/)" or "./"
+local clusters = dofile(folder .. "cluster.lua")
+local screen = dofile(folder .. "screen.lua")
 
--- --- tmux -------------------------------------------------------------------------------------------------
+-- --- lines -------------------------------------------------------------------------------------------------
 
-local screen = {}
-screen.__index = screen
+-- What is wrong, and a piece of what is said then.
+local WRONG = {
+  { "get pdos", "did you mean pods" }, { "pods --sort colour", "there are name" }, { "x = = 3", "unexpected symbol" },
+  { "get - 1", "arithmetic" }, { "nothing.at.all", "nil value" }, { "pods('nobody')", '"nobody" not found' },
+  { "apply -f none.yaml", "none.yaml" }, { "get pods /(", "missing closing" }, { "%tim 1", "%time and %trace" },
+}
 
-local function tmux(self, ...)
-  local process = proc.spawn { "tmux", "-L", self.name, "-f", "/dev/null", ... }
-  local text = {}
-  for line in process:lines() do text[#text + 1] = line end
-  process:wait()
-  return text
-end
-
-function screen:keys(...)
-  tmux(self, "send-keys", "-t", "main", ...)
-end
-
-function screen:type(text)
-  tmux(self, "send-keys", "-t", "main", "-l", text)
-end
-
-function screen:line(text)
-  self:type(text)
-  self:keys "Enter"
-end
-
--- What is on the screen, with ages masked, without empty lines at the end.
-function screen:look()
-  local text = table.concat(tmux(self, "capture-pane", "-p", "-t", "main"), "\n")
-  text = text:gsub("(%s)%d+[smh]%d*[smh]?(%s)", "%1AGE%2"):gsub("(%s)%d+[smh]%d*[smh]?$", "%1AGE")
-  return (text:gsub("[ \t]+\n", "\n"):gsub("%s+$", "")) .. "\n"
-end
-
--- Looks until a text is on the screen.
-function screen:wait(wanted, looks)
-  local seen
-  for _ = 1, looks or MOST_LOOKS do
-    seen = self:look()
-    if seen:find(wanted, 1, true) then return seen end
+local function prompt(s)
+  s:golden("first-prompt", "Ctrl-D leaves")
+  s:line ":help"
+  s:golden("help", "\n:")
+  s:keys "q"
+  s:wait "lab:default"
+  s:clear()
+  for _, one in ipairs(WRONG) do
+    s:line(one[1])
+    s:wait(one[2])
   end
-  error(("%q never came; the screen is:\n%s"):format(wanted, seen), 2)
+  s:prompt()
+  s:golden("errors", "%time and %trace")
+  s:clear()
 end
-
--- The screen with a text on it, once it stands still: it may be seen while it is drawn.
-function screen:settled(wanted)
-  local seen, same = self:wait(wanted), 0
-  for _ = 1, MOST_LOOKS do
-    local now = self:look()
-    same = now == seen and same + 1 or 0
-    seen = now
-    if same == 5 then return seen end
-  end
-  error("the screen does not stand still", 2)
-end
-
-function screen:clear()
-  self:keys("C-u", "C-l")
-  for _ = 1, MOST_LOOKS do
-    if not self:look():find "\n." then return end
-  end
-  error("the screen was not cleared", 2)
-end
-
--- tmux tells the program of the new size a little later: waits until its terminal has it.
-function screen:resize(columns, rows)
-  tmux(self, "resize-window", "-t", "main", "-x", tostring(columns), "-y", tostring(rows))
-  local terminal = tmux(self, "display-message", "-p", "-t", "main", "#{pane_tty}")[1]
-  for _ = 1, MOST_LOOKS do
-    local stty = proc.spawn { "stty", "-F", terminal, "size" }
-    local size = stty:read_line()
-    stty:wait()
-    if size == ("%d %d"):format(rows, columns) then return end
-  end
-  error("the terminal never got its new size", 2)
-end
-
-screen.__close = function(self)
-  tmux(self, "kill-server")
-  self.lab:stop()
-  self.lab:wait()
-end
-
--- --- a lab and the program ------------------------------------------------------------------------------------
-
-local function pod(name)
-  return { apiVersion = "v1", kind = "Pod", metadata = { name = name, namespace = "default" },
-    spec = { schedulerName = "nobody", containers = { { name = "main", image = "busybox" } } } }
-end
-
-local function fill(client)
-  for _, name in ipairs { "alpha-1", "alpha-2", "beta" } do
-    client:create { apiVersion = "v1", kind = "ConfigMap", metadata = { name = name, namespace = "default" },
-      data = { k = "old" } }
-  end
-  client:create { apiVersion = "v1", kind = "Namespace", metadata = { name = "tools" } }
-  client:create { apiVersion = "v1", kind = "Pod", metadata = { name = "shell", namespace = "tools" }, spec = {
-    terminationGracePeriodSeconds = 0, containers = { { name = "main", image = "busybox",
-      command = { "sh", "-c", "exec sleep 1000" } } } } }
-  client:create(pod "web-1")
-  client:create(pod "web-2")
-end
-
--- An editor reads keys from the terminal, which only who has it in the foreground may.
-local EDITOR = [[#!/bin/sh
-printf 'new value: '
-read value </dev/tty
-sed -i "s/k: old/k: $value/" "$1"
-]]
-
-local function start()
-  local home = test.tmpdir()
-  local lab = proc.spawn { host.executable(), "lab", "up", "--json", "--kubeconfig", home .. "/kubeconfig" }
-  local said = json.decode(lab:read_line())
-  local client = require("kube").connect { kubeconfig = said.kubeconfig, log = function() end }
-  fill(client)
-  fs.write(home .. "/editor", EDITOR, { mode = 493 })
-  local self = setmetatable({ name = "kfhost-" .. host.pid(), lab = lab, client = client }, screen)
-  local env = ("HOME=@ XDG_CONFIG_HOME=@/config KUBECONFIG=@/kubeconfig KUBECACHEDIR=@/cache EDITOR=@/editor")
-    :gsub("@", home)
-  tmux(self, "new-session", "-d", "-s", "main", "-x", "80", "-y", "24",
-    ("env -u NO_COLOR -u COLUMNS -u LINES -u PAGER %s '%s'; echo left with $?; exec cat")
-      :format(env, host.executable()))
-  self:wait "lab:default>"
-  return self
-end
-
--- --- what is typed --------------------------------------------------------------------------------------------------
 
 local function completion(s)
   s:type "get configm"
@@ -144,7 +40,7 @@ local function completion(s)
   s:keys "Tab"
   s:wait "alpha-1"
   s:keys("Tab", "Tab")
-  test.golden("terminal-completion.txt", s:settled "> get configmaps alpha-2")
+  s:golden("completion-menu", "> get configmaps alpha-2")
   s:keys("Enter", "Enter")
   s:wait "1  alpha-2"
   s:clear()
@@ -152,10 +48,11 @@ end
 
 local function multi_line(s)
   s:line "function double(x)"
-  s:line "return 2 * x"
-  s:line "end"
+  s:enter "return 2 * x"
+  s:enter "end"
   s:line "double(21)"
-  test.golden("terminal-lines.txt", s:settled "\n42\n")
+  s:prompt()
+  s:golden("multi-line", "\n42\n")
   s:clear()
 end
 
@@ -168,9 +65,10 @@ local function cancellation(s)
   s:line "print 'waits' require('task').sleep(1000)"
   s:wait "\nwaits\n"
   s:keys "C-c"
-  s:wait "waits\n^Ccancelled"
+  s:wait "waits\n^C cancelled"
   s:line "x + 1"
-  test.golden("terminal-cancel.txt", s:settled "\n6\n")
+  s:prompt()
+  s:golden("cancelled", "\n6\n")
   s:clear()
   for _ = 1, 5 do -- in the instant of Enter, whether before or after the line was read
     s:type "require('task').sleep(1000)"
@@ -186,7 +84,7 @@ end
 local function programs(s)
   s:line "!echo asks; read x && echo read-$x"
   s:wait "\nasks\n"
-  s:line "typed"
+  s:enter "typed"
   s:wait "\nread-typed\n"
   s:line "!echo sleeps; sleep 1000"
   s:wait "\nsleeps\n"
@@ -198,8 +96,8 @@ local function programs(s)
   s:line "x + 3"
   s:wait "\n8\n"
   s:clear()
-  s:line "get configmaps yaml | less"
-  s:wait "apiVersion: v1"
+  s:line "pods | less"
+  s:golden("pods-in-less", "(END)")
   s:keys "q"
   s:wait "lab:default"
   s:clear()
@@ -214,91 +112,79 @@ local function programs(s)
 end
 
 local function history(s)
-  s:keys "C-r"
-  s:type "doub"
-  test.golden("terminal-search.txt", s:settled "(search 'doub') double(21)")
-  s:keys("C-g", "C-u")
   s:type "dou"
-  s:wait "> double(21)" -- the suggestion
+  s:golden("suggestion", "> double(21)")
   s:keys("Right", "Enter")
   s:wait "\n42\n"
-  s:keys "Up"
-  s:wait "42\nlab:default [1]> double(21)"
   s:clear()
-end
-
-local function rows_and_edit(s)
-  s:line "pods"
-  s:wait "2  web-2"
-  s:line "_[2].name"
-  s:line ":lua 1..2 get"
-  s:wait 'get(rows("1..2"))'
-  s:clear()
-  s:line "edit cm/beta"
-  s:wait "new value:"
-  s:line "new"
-  s:wait "change ConfigMap/beta? [y/N]"
-  s:type "y"
-  test.golden("terminal-edit.txt", s:settled "ConfigMap/beta changed")
-  test.equal(s.client:get("configmaps", "beta").data.k, "new")
-  s:clear()
-end
-
-local function watching(s)
-  s:line "watch pods"
-  s:wait "q ends"
-  s.client:create(pod "web-3")
-  test.golden("terminal-watch.txt", s:settled "web-3")
-  s:resize(50, 24)
-  s:keys("/", "b", "-", "3", "Enter") -- an age may have a 3, too
-  for _ = 1, MOST_LOOKS do
-    if not s:look():find("web-1", 1, true) then break end
-  end
-  s:wait "web-3"
-  s:keys "q"
-  s:wait "[1]>"
-  s:resize(40, 24)
-  s:clear()
-  s:type "x = 'a line that is longer than the forty columns'"
-  test.golden("terminal-resize.txt", s:settled "columns'")
-  s:keys("C-c")
-  s:wait "^C"
-end
-
--- A shell in a container: keys, Ctrl-C and the size are its own; its exit code is told.
-local function shell_in_pod(s)
-  s.client:wait { kind = "pods", name = "shell", namespace = "tools", jsonpath = "{.status.phase}", value = "Running",
-    timeout = "60s" }
-  s:line "exec -n tools shell sh"
-  s:wait "\n#" -- the prompt of root
-  s:line "stty size"
-  s:wait "\n24 40\n"
-  s:resize(60, 20)
-  s:line "echo; stty size; echo $((40 + 2))"
-  s:wait "\n20 60\n42\n"
-  s:line "sleep 1000"
-  s:keys "C-c"
-  s:wait "^C\n#" -- what is typed before is thrown away with the interrupt
-  s:line "echo still-here"
-  s:wait "\nstill-here\n"
-  s:line "exit 3"
-  s:wait "ended with exit code 3"
-  s:wait "lab:default"
-  s:clear()
+  s:keys "C-r"
+  s:type "doub"
+  s:golden("history-search", "(search 'doub') double(21)")
+  s:keys("C-g", "C-u")
   s:line "x"
   s:wait "\n5\n"
+  s:keys "Up"
+  s:wait "5\nlab:default [1]> x\n"
+  s:clear()
 end
 
-test("completion, lines, cancellation, history, rows, edit, watch, resize, a shell, and the way out", function()
-  local s <close> = start()
-  completion(s)
-  multi_line(s)
-  cancellation(s)
-  programs(s)
-  history(s)
-  rows_and_edit(s)
-  watching(s)
-  shell_in_pod(s)
+-- --- values ---------------------------------------------------------------------------------------------------
+
+local function values(s)
+  s:line "get cm beta yaml"
+  s:prompt()
+  s:golden("value-yaml", "resourceVersion")
+  s:clear()
+  s:line "{ { name = 'a', n = 1 }, { name = 'b', n = 22, note = 'two\\nlines' } }, { 1, 2, { x = 'y' } }, nil, 'text'"
+  s:prompt()
+  s:golden("values", "text")
+  s:clear()
+end
+
+local function rows(s)
+  s:line "pods"
+  s:wait "5  worker-0"
+  s:line "_[2].status.phase"
+  s:wait "\nSucceeded\n"
+  s:line ":lua 1..2 get"
+  s:wait '\nget(rows("1..2"))\n'
+  s:line "1,4..5 get name"
+  s:wait "pods/worker-0"
+  s:line "7 describe"
+  s:prompt()
+  s:golden("rows", "there is no row 7")
+  s:clear()
+end
+
+local function edit(s)
+  s:line "edit cm/beta"
+  s:wait "new value:"
+  s.cluster.client:patch("configmaps", "beta", { data = { other = "of somebody else" } }, { type = "merge" })
+  s:enter "new"
+  s:wait "change ConfigMap/beta? [y/N]"
+  s:type "y"
+  s:prompt()
+  s:golden("edit", "ConfigMap/beta changed")
+  test.same(s.cluster.client:get("configmaps", "beta").data, { k = "new", other = "of somebody else" })
+  s:clear()
+  s:line "delete cm/beta cm/alpha-1"
+  s:wait "[y/N]"
+  s:type "n"
+  s:line "undo"
+  s:wait "undo 'change"
+  s:type "y"
+  s:prompt()
+  s:golden("delete-undo", "is as it was")
+  s:clear()
+end
+
+test("lines, completion, cancellation, programs, history, values, rows, edit", function()
+  local cluster <close> = clusters.start(test.tmpdir())
+  local s <close> = screen.open { home = cluster.home }
+  s.cluster = cluster
+  for _, scene in ipairs { prompt, completion, multi_line, cancellation, programs, history, values, rows, edit } do
+    scene(s)
+  end
   s:keys "C-d"
   s:wait "left with 0"
 end)

@@ -113,7 +113,10 @@ local function run(client, options, socket)
     if not ok and not errors.is(problem) then error(problem, 0) end -- the command may end before its input
   end)
   local ok, code = pcall(read_all, socket, { [STDOUT] = on_stdout, [STDERR] = on_stderr }, about)
-  if feeder then feeder:cancel() end
+  if feeder then
+    feeder:cancel()
+    pcall(feeder.wait, feeder) -- from now on what it read from is somebody else's
+  end
   if not ok then error(code, 0) end
   return { code = code, stdout = stdout(), stderr = stderr() }
 end

@@ -16,31 +16,56 @@ end
 local GROUPS = { "Objects", "Place", "Streams", "Changes", "Rights", "Kubeflow", "REPL", "Own" }
 
 local RULE = [[
-A line is words when it begins with a word below, with a row list and a word (3 logs -f), or with : ! ? or %.
-Anything else is Lua; =LINE is Lua and :LINE is words in any case.
-  1,4..6 WORD   the rows shown last      ?KIND.FIELD   what a field means      NAME??   the source of a function
-  LINE | COMMAND   to a shell command    LINE > FILE   into a file             !COMMAND   a shell command
-  %time LINE   how long it takes         %trace LINE   the requests it makes   _   the last value, _1, _2, … by number
+A line is words when it begins with a word below, with a row list and a word,
+or with : ! ? or %. All else is Lua; =LINE is Lua, :LINE words, in any case.
+
+  1,4..6 WORD                 about the rows shown last, by number
+  ?KIND  ?KIND.FIELD          what a kind is, what a field means
+  NAME??                      the source of a function
+  LINE | COMMAND              into a shell command, such as less
+  LINE > FILE                 into a file
+  !COMMAND                    a shell command
+  %time LINE  %trace LINE     how long it takes, which requests it makes
+  _  _1  _2                   the last value, and those of all lines by number
 ]]
 
+local NAMES <const> = 28 -- columns of what is typed; longer ones have the summary below
+
 local function word_line(name, spec)
-  return { "  " .. (spec.colon and ":" or "") .. name .. " " .. (spec.arguments or ""), spec.summary or "" }
+  local typed = ("%s%s %s"):format(spec.colon and ":" or "", name, spec.arguments or ""):gsub("%s+$", "")
+  local width = require("term").width(typed)
+  local gap = width < NAMES and (" "):rep(NAMES - width) or "\n  " .. (" "):rep(NAMES)
+  return ("  %s%s%s\n"):format(typed, gap, spec.summary or "")
+end
+
+-- Names in lines of at most 76 columns.
+local function wrapped(names)
+  local lines, line = {}, "   "
+  for _, name in ipairs(names) do
+    if #line + #name + 1 > 76 then
+      lines[#lines + 1] = line
+      line = "   "
+    end
+    line = line .. " " .. name
+  end
+  lines[#lines + 1] = line
+  return table.concat(lines, "\n") .. "\n"
 end
 
 local function group_text(self, group)
-  local names, rows, lists = {}, {}, {}
+  local names, pieces, lists = {}, {}, {}
   for name, spec in pairs(self.vocabulary.words) do
     if (spec.group or "Own") == group then names[#names + 1] = name end
   end
   table.sort(names)
   for _, name in ipairs(names) do
     local spec = self.vocabulary.words[name]
-    if spec.kind == name and group == "Objects" and name ~= "pods" then lists[#lists + 1] = name
-    else rows[#rows + 1] = word_line(name, spec) end
+    if spec.lists and name ~= "pods" then lists[#lists + 1] = name
+    else pieces[#pieces + 1] = word_line(name, spec) end
   end
-  if #rows == 0 then return "" end
-  local text = group .. "\n" .. require("term").table(rows, { columns = 10000 })
-  if #lists > 0 then text = text .. "  and in the same way: " .. table.concat(lists, " ") .. "\n" end
+  if #names == 0 then return "" end
+  local text = group .. "\n" .. table.concat(pieces)
+  if #lists > 0 then text = text .. "  in the same way:\n" .. wrapped(lists) end
   return text .. "\n"
 end
 
@@ -147,10 +172,28 @@ end
 
 -- --- pipes and files -----------------------------------------------------------------------------------------
 
+-- The text of a value, all of it and without colours.
 local function whole_text(value)
+  if value == nil then return "" end
   if type(value) == "string" then return value .. "\n" end
-  return show.value(value, { lines = false })
+  return (show.value(value, { lines = false }):gsub("\27%[[%d;]*m", ""))
 end
+
+-- Runs a function whose words print while they run; what they print goes to `write`, without colours.
+local function print_into(self, write, run)
+  local term = require "term"
+  local out, was_plain = self.out, self.plain
+  self.out = write
+  if not was_plain then term.plain(true) end
+  self.plain = true
+  local values = table.pack(pcall(run))
+  self.out, self.plain = out, was_plain
+  if not was_plain then term.plain(false) end
+  if not values[1] then error(values[2], 0) end
+  if values[2] ~= nil then write(whole_text(values[2])) end
+end
+
+local function is_function(value) return type(value) == "function" end
 
 ---Runs a shell command; on a terminal it has the terminal.
 function M.shell(self, command)
@@ -169,28 +212,52 @@ function M.shell(self, command)
   end
 end
 
----Hands the whole text of a value to a shell command.
+local function pass_on(self, process)
+  for line in process:lines() do self.out(line .. "\n") end
+end
+
+-- The value's text as the input of a process: at once, or while it comes.
+local function feed(self, process, value)
+  local reader = self.captured and require("task").spawn(pass_on, self, process)
+  if is_function(value) then
+    local ok, problem = pcall(print_into, self, function(text) process:write(text) end, value)
+    local gone = not ok and errors.is(problem, "EPIPE") -- it has seen enough
+    if not ok and not gone then
+      process:stop()
+      process:wait()
+      error(problem, 0)
+    end
+    process:close_stdin()
+  end
+  if reader then reader:wait() end
+  return process:wait()
+end
+
+---Hands the whole text of a value to a shell command; of a function, what it prints while it runs.
 function M.pipe(self, command, value)
   io.stdout:flush()
-  local process = require("proc").spawn {
-    shell = command, stdin = whole_text(value), stdout = self.captured and "pipe" or "inherit",
-    terminal = self.keys ~= nil,
+  local process <close> = require("proc").spawn {
+    shell = command, stdin = is_function(value) and "pipe" or whole_text(value),
+    stdout = self.captured and "pipe" or "inherit", terminal = self.keys ~= nil,
   }
-  if self.captured then
-    for line in process:lines() do self.out(line .. "\n") end
-  end
-  local ended = process:wait()
+  local ended = feed(self, process, value)
   if ended.code ~= 0 and ended.code ~= 1 then -- grep without a match
-    errors.raise { code = "Exit", message = ("'%s' ended with exit code %s"):format(command, ended.code or "?") }
+    errors.raise { code = "Exit", message = ("'%s' ended with %s"):format(command,
+      ended.code and "exit code " .. ended.code or "signal " .. ended.signal), exit = ended.code }
   end
 end
 
----Writes the whole text of a value into a file.
-function M.redirect(_, path, value)
-  local text = whole_text(value)
-  require("fs").write(path, text)
-  local _, lines = text:gsub("\n", "")
-  return show.as_text({ path = path, bytes = #text }, ("%d lines in %s\n"):format(lines, path))
+---Writes the whole text of a value into a file; of a function, what it prints while it runs.
+function M.redirect(self, path, value)
+  local bytes, lines = 0, 0
+  require("fs").write(path, "")
+  local file <close> = assert(io.open(path, "w"))
+  local function write(text)
+    file:write(text)
+    bytes, lines = bytes + #text, lines + select(2, text:gsub("\n", ""))
+  end
+  if is_function(value) then print_into(self, write, value) else write(whole_text(value)) end
+  return show.as_text({ path = path, bytes = bytes }, ("%d lines in %s\n"):format(lines, path))
 end
 
 -- --- measuring --------------------------------------------------------------------------------------------------

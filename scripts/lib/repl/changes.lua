@@ -7,6 +7,7 @@ local errors = require "errors"
 local fs = require "fs"
 local objects = require "repl.objects"
 local show = require "repl.show"
+local term = require "term"
 local yaml = require "yaml"
 
 local M = {}
@@ -52,13 +53,25 @@ function M.difference(before, after)
   return diff.unified(old, new, { from = before and "now" or "nothing", to = after and "then" or "nothing" })
 end
 
--- Shows the change, asks, and makes it; it can be undone.
+local COLOURS = { ["+"] = "green", ["-"] = "red", ["@"] = "cyan" }
+
+-- A difference with the colours that it has everywhere.
+local function coloured(text)
+  return (text:gsub("[^\n]+", function(line)
+    local colour = COLOURS[line:sub(1, 1)]
+    return colour and term.style(line, colour) or line
+  end))
+end
+
+-- Shows the change, asks, and makes it. `given.undo(result)` gives what takes it back: before, after and run.
 local function change(self, options, given)
   if given.difference == "" then return show.as_text({}, given.name .. ": nothing changes\n") end
-  if given.difference then self.out(given.difference) end
+  if given.difference then self.out(coloured(given.difference)) end
   self:confirm(given.question, options.yes)
   local result = given.run()
-  if given.undo then self.undo_list[#self.undo_list + 1] = { text = given.undone, run = given.undo } end
+  if given.undo then
+    self.undo_list[#self.undo_list + 1] = { what = given.question, done = given.undone, plan = given.undo(result) }
+  end
   return show.as_text(type(result) == "table" and { object = result } or {}, given.done .. "\n")
 end
 
@@ -82,24 +95,43 @@ local function current(client, object, namespace)
   })
 end
 
+local BY_SERVER = { "^/metadata/resourceVersion", "^/metadata/managedFields", "^/metadata/generation", "^/metadata/uid",
+  "^/metadata/creationTimestamp", "^/status" }
+
+-- What leads from one object to another, without what the server sets.
+local function operations_of(from, to)
+  local kept = {}
+  for _, operation in ipairs(require("kube").patch.diff(from, to)) do
+    local is_own = true
+    for _, pattern in ipairs(BY_SERVER) do is_own = is_own and not operation.path:find(pattern) end
+    if is_own then kept[#kept + 1] = operation end
+  end
+  return require("json").array(kept)
+end
+
+-- Takes a change back, and leaves what others have changed meanwhile.
 local function put_back(client, before)
-  return function()
-    local copy = {}
-    for key, value in pairs(before) do copy[key] = value end
-    local metadata = {}
-    for key, value in pairs(before.metadata) do
-      if key ~= "resourceVersion" and key ~= "managedFields" and key ~= "uid" then metadata[key] = value end
-    end
-    copy.metadata = metadata
-    return client:update(copy)
+  return function(after)
+    local kind, name = after.apiVersion .. "/" .. after.kind, after.metadata.name
+    local operations, now, wanted = operations_of(after, before), nil, nil
+    return {
+      difference = function()
+        now = client:get(kind, name, { namespace = after.metadata.namespace })
+        wanted = require("kube").patch.json(now, operations)
+        return M.difference(now, wanted)
+      end,
+      run = function() return client:update(wanted) end,
+    }
   end
 end
 
-local function take_away(client, object)
-  return function()
-    client:delete(object.apiVersion .. "/" .. object.kind, object.metadata.name, {
-      namespace = object.metadata.namespace, uid = object.metadata.uid,
-    })
+local function take_away(client)
+  return function(made)
+    return { difference = function() return M.difference(made, nil) end, run = function()
+      client:delete(made.apiVersion .. "/" .. made.kind, made.metadata.name, {
+        namespace = made.metadata.namespace, uid = made.metadata.uid,
+      })
+    end }
   end
 end
 
@@ -110,17 +142,13 @@ local function apply_one(self, object, options)
   local given = { namespace = options.namespace, force = options.force }
   local dry = { namespace = options.namespace, force = options.force, dry_run = true }
   local after = client:apply(object, dry)
-  local applied
   return change(self, options, {
     name = title(object), difference = M.difference(before, after),
     question = ("%s %s"):format(before and "change" or "create", title(object)),
-    run = function()
-      applied = client:apply(object, given)
-      return applied
-    end,
+    run = function() return client:apply(object, given) end,
     done = title(object) .. (before and " changed" or " created"),
     undone = title(object) .. (before and " is as it was" or " deleted"),
-    undo = before and put_back(client, before) or function() return take_away(client, applied)() end,
+    undo = before and put_back(client, before) or take_away(client),
   })
 end
 
@@ -148,7 +176,7 @@ local function patch(self, reference, body, options, words)
     run = function()
       return client:patch(reference.kind, reference.name, body, { namespace = where.namespace, type = "merge" })
     end,
-    done = words.done, undone = title(before) .. " is as it was", undo = words.undo and words.undo(before),
+    done = words.done, undone = title(before) .. " is as it was", undo = put_back(client, before),
   })
 end
 
@@ -162,14 +190,6 @@ function M.scale(self, ...)
     local name = reference.kind .. "/" .. reference.name
     texts[index] = show.value(patch(self, reference, { spec = { replicas = count } }, options, {
       question = ("scale %s to %d"):format(name, count), done = ("%s scaled to %d"):format(name, count),
-      undo = function(before)
-        local replicas = before.spec.replicas
-        return function()
-          return self:client():patch(reference.kind, reference.name, { spec = { replicas = replicas } }, {
-            namespace = before.metadata.namespace, type = "merge",
-          })
-        end
-      end,
     }))
   end
   return show.as_text({ count = #list }, table.concat(texts))
@@ -246,16 +266,10 @@ local function edited(path, text, problem)
   return after
 end
 
--- What the person changed, put onto the object as it is now.
+-- What the person changed, put onto the object as it is now: that, and what is to become of it.
 local function merged(client, reference, base, mine)
-  local kube = require "kube"
-  local operations = kube.patch.diff(base, mine)
   local now = client:get(reference.kind, reference.name, { namespace = base.metadata.namespace })
-  local kept = {}
-  for _, operation in ipairs(operations) do
-    if operation.path ~= "/metadata/resourceVersion" then kept[#kept + 1] = operation end
-  end
-  return kube.patch.json(now, require("json").array(kept))
+  return now, require("kube").patch.json(now, operations_of(base, mine))
 end
 
 ---Changes an object in $EDITOR; what the server refuses comes back into the editor.
@@ -275,14 +289,14 @@ function M.edit(self, ...)
     text = after
     local ok, result = pcall(function()
       local mine = yaml.decode(text)
-      local wanted = merged(client, reference, base, mine)
+      local now, wanted = merged(client, reference, base, mine)
       client:update(wanted, { kind = reference.kind, dry_run = true, namespace = base.metadata.namespace })
       return change(self, options, {
-        name = title(base), difference = M.difference(base, wanted), question = "change " .. title(base),
+        name = title(base), difference = M.difference(now, wanted), question = "change " .. title(base),
         run = function()
           return client:update(wanted, { kind = reference.kind, namespace = base.metadata.namespace })
         end,
-        done = title(base) .. " changed", undone = title(base) .. " is as it was", undo = put_back(client, base),
+        done = title(base) .. " changed", undone = title(base) .. " is as it was", undo = put_back(client, now),
       })
     end)
     if ok then return result end
@@ -294,14 +308,15 @@ end
 
 -- --- undo ----------------------------------------------------------------------
 
----Takes the last create, change or scale back.
+---Takes the last create, change or scale back; what others have changed since then stays.
 function M.undo(self, options)
   local last = self.undo_list[#self.undo_list] or fail "there is nothing to undo"
   self:check_write "undo"
-  self:confirm("undo: " .. last.text, options and options.yes)
-  last.run()
+  self.out(coloured(last.plan.difference()))
+  self:confirm(("undo '%s'"):format(last.what), options and options.yes)
+  last.plan.run()
   table.remove(self.undo_list)
-  return show.as_text({}, last.text .. "\n")
+  return show.as_text({}, last.done .. "\n")
 end
 
 return M

@@ -77,6 +77,33 @@ function evaluator:feed(line)
   return nil, problem
 end
 
+---Takes a text of several lines apart, as if they came one after the other; a text that is one statement of Lua
+---stays one.
+---@param text string
+---@return string[] pieces
+---@return boolean whole false: the last piece needs more lines
+function evaluator:split(text)
+  local vocabulary = self.vocabulary
+  local function is_words(line) return vocabulary and vocabulary:kind(line) == "words" end
+  if not text:find("\n", 1, true) and is_words(text) then return { text }, true end
+  local _, problem = self:compile((text:gsub("^%s*=", "", 1)))
+  if not is_words(text:match "^[^\n]*") and not problem then return { text }, true end
+  if not text:find("\n", 1, true) then return { text }, not is_incomplete(problem) end
+  local pieces, piece = {}, nil
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    if piece then piece = piece .. "\n" .. line
+    elseif line:find "%S" then piece = line end
+    local _, wrong
+    if piece and not is_words(piece) then _, wrong = self:compile((piece:gsub("^%s*=", "", 1))) end
+    if piece and not (wrong and is_incomplete(wrong)) then
+      pieces[#pieces + 1] = piece
+      piece = nil
+    end
+  end
+  pieces[#pieces + 1] = piece
+  return pieces, piece == nil
+end
+
 ---Whether a statement has begun and needs more lines.
 ---@return boolean
 function evaluator:pending()
@@ -95,7 +122,8 @@ end
 local function with_traceback(problem)
   if errors.is(problem) then return problem end
   local text = debug.traceback(errors.text(problem), 2)
-  return (text:gsub("\n[^\n]*%[C%]: in function 'xpcall'.*$", ""):gsub("\nstack traceback:%s*$", ""))
+  text = text:gsub("\n[^\n]*%[C%]: in function 'xpcall'.*$", "")
+  return (text:gsub("\nstack traceback:\n[^\n]*: in main chunk$", ""):gsub("\nstack traceback:%s*$", ""))
 end
 
 -- --- what is kept -----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ local errors = require "errors"
 local json = require "json"
 local objects = require "repl.objects"
 local show = require "repl.show"
+local term = require "term"
 
 local M = {}
 
@@ -24,10 +25,13 @@ local MARKS = { Succeeded = "✓", Failed = "✗", Error = "✗", Running = "▶
 -- A step that only groups others is not shown; its children stand in its place.
 local GROUPS = { DAG = true, Steps = true, StepGroup = true, TaskGroup = true, Retry = true }
 
+local COLOURS = { Succeeded = "green", Failed = "red", Error = "red", Running = "yellow", Pending = "yellow" }
+
 local function node_text(node)
   local name = node.displayName or node.name or "?"
   local phase = node.phase == "Succeeded" and "" or "  " .. (node.phase or "")
-  return ("%s %s%s"):format(MARKS[node.phase] or "?", name, phase)
+  local text = ("%s %s%s"):format(MARKS[node.phase] or "?", name, phase)
+  return term.style(text, COLOURS[node.phase] or "gray")
 end
 
 local function visible_children(nodes, node, found)
@@ -121,6 +125,7 @@ function M.curve(values, width, height)
     local label = row == 1 and ("%.4g"):format(most) or row == height and ("%.4g"):format(least) or ""
     rows[row] = (("%10s │%s"):format(label, table.concat(rows[row])):gsub("%s+$", ""))
   end
+  rows[height + 1] = (" "):rep(11) .. "└" .. ("─"):rep(math.max(columns, 1))
   return rows
 end
 
@@ -159,14 +164,16 @@ function M.experiment_text(experiment, trials, plot)
     if x ~= y then return x < y end
     return a.metadata.name < b.metadata.name
   end)
-  local rows, values = {}, {}
+  local rows, values, best, best_name = {}, {}, nil, nil
+  local sign = objective.type == "minimize" and -1 or 1
   for index, trial in ipairs(trials) do
     local value = observed(trial, metric)
     values[#values + 1] = value
+    if value and (not best or sign * value > sign * best) then best, best_name = value, trial.metadata.name end
     rows[index] = { trial.metadata.name, state_of(trial), value and ("%.6g"):format(value) or "", assignments(trial) }
   end
-  local text = ("%s  %s, %s %s\n"):format(experiment.metadata.name, state_of(experiment), objective.type or "optimize",
-    metric)
+  local text = ("%s  %s, %s %s%s\n"):format(experiment.metadata.name, state_of(experiment),
+    objective.type or "optimize", metric, best and ("; best %.6g by %s"):format(best, best_name) or "")
   if #values > 0 then
     text = text .. (plot and table.concat(M.curve(values, 60, 10), "\n") .. "\n" or M.spark(values) .. "\n")
   end
@@ -239,10 +246,9 @@ function M.allowed(self, pod, arrow, service, ...)
     headers = {}, protocol = "http",
   })
   local verdict = allowed and "allowed" or allowed == false and "refused" or "not decided here"
-  local policy = why.policy and ", policy " .. why.policy or ""
-  local rule = why.rule and ", rule " .. why.rule or ""
-  local text = ("%s (%s%s%s%s), as %s\n"):format(verdict, why.stage or "?", policy, rule,
-    why.field and ", because of " .. why.field or "", principal or "nobody: the pod has no sidecar")
+  local text = ("%s (%s%s%s%s)\ncaller: %s\n"):format(verdict, why.stage or "?",
+    why.policy and ", policy " .. why.policy or "", why.rule and ", rule " .. why.rule or "",
+    why.field and ", " .. why.field or "", principal or "nobody, the pod has no sidecar")
   return show.as_text({ allowed = allowed, why = why }, text)
 end
 

@@ -5,6 +5,7 @@
 local errors = require "errors"
 local json = require "json"
 local show = require "repl.show"
+local term = require "term"
 
 local M = {}
 
@@ -90,7 +91,11 @@ function M.new(given)
   return self
 end
 
-local function with_rows(listing, rows)
+---A listing with other rows.
+---@param listing table
+---@param rows table[]
+---@return table
+function M.copy(listing, rows)
   local copy = setmetatable({}, listing_mark)
   for key, value in next, listing do copy[key] = value end
   copy.rows = rows
@@ -110,7 +115,7 @@ function methods:where(fn)
   for _, row in ipairs(self.rows) do
     if fn(row) then rows[#rows + 1] = row end
   end
-  return with_rows(self, rows)
+  return M.copy(self, rows)
 end
 
 -- --- filters ------------------------------------------------------------------------------------------------
@@ -214,7 +219,7 @@ function methods:sorted(title)
   end)
   local rows = {}
   for index, key in ipairs(keys) do rows[index] = key.row end
-  return with_rows(self, rows)
+  return M.copy(self, rows)
 end
 
 -- --- output --------------------------------------------------------------------------------------------------
@@ -228,19 +233,47 @@ local function shown_columns(listing, wide)
   return list
 end
 
+-- A cell is one line.
 local function cell_text(cell)
   if cell == nil or cell == json.null then return "" end
-  return tostring(cell)
+  local text = tostring(cell)
+  return text:find "%c" and text:gsub("%s+", " ") or text
+end
+M.cell_text = cell_text
+
+-- What a person is to see at once: what has failed, what waits, what is over.
+local COLOURS = {
+  { "red", { "BackOff", "^Err", "Error", "Failed", "Evicted", "OOMKilled", "Unknown", "Lost", "NotReady", "Refused" } },
+  { "yellow", { "Pending", "Creating", "Initializing", "Terminating", "^Init:", "Unschedulable", "Suspended" } },
+  { "gray", { "Completed", "Succeeded", "^Complete$" } },
+}
+local STATES = { Status = true, Phase = true, State = true }
+
+---The colour that a state is shown in; nil for what is as it should be.
+---@param title string of its column
+---@param text string
+---@return string?
+function M.colour(title, text)
+  if not STATES[title] then return nil end
+  for _, one in ipairs(COLOURS) do
+    for _, pattern in ipairs(one[2]) do
+      if text:find(pattern) then return one[1] end
+    end
+  end
 end
 
--- Titles and cells, with the namespace where several are listed.
-local function matrix(listing, wide)
+-- Titles and cells, with the namespace where several are listed; `coloured`: for a person.
+local function matrix(listing, wide, coloured)
   local columns, titles, rows = shown_columns(listing, wide), {}, {}
   if listing.spread then titles[1] = "NAMESPACE" end
   for _, index in ipairs(columns) do titles[#titles + 1] = listing.columns[index].name:upper() end
   local function fill(row)
     local cells = { listing.spread and (row.namespace or "") or nil }
-    for _, index in ipairs(columns) do cells[#cells + 1] = cell_text(rawget(row, "cells")[index]) end
+    for _, index in ipairs(columns) do
+      local text = cell_text(rawget(row, "cells")[index])
+      local colour = coloured and M.colour(listing.columns[index].name, text)
+      cells[#cells + 1] = colour and term.style(text, colour) or text
+    end
     return cells
   end
   for index, row in ipairs(listing.rows) do rows[index] = fill(row) end
@@ -279,13 +312,13 @@ local function table_text(listing, options)
   else
     local most = options.lines or #listing.rows
     local visible = listing
-    if #listing.rows > most then visible = with_rows(listing, table.move(listing.rows, 1, most, 1, {})) end
-    titles, rows = matrix(visible, listing.options.output == "wide")
+    if #listing.rows > most then visible = M.copy(listing, table.move(listing.rows, 1, most, 1, {})) end
+    titles, rows = matrix(visible, listing.options.output == "wide", options.numbers)
   end
   if options.numbers then number_rows(titles, rows) end
   if listing.options.no_header then titles = {} end
   if #titles == 0 and rows[1] then
-    return require("term").table(rows, { columns = options.columns or 100000 })
+    return term.table(rows, { columns = options.columns or 100000 })
   end
   local text = show.grid(titles, rows, { columns = options.columns, lines = false })
   local more = #listing.rows - #rows

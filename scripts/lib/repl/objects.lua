@@ -149,10 +149,18 @@ function M.list(self, kind, names, options)
   return list
 end
 
+-- The rows of a selection in another form.
+local function in_form(selection, options)
+  local copy = listing.copy(selection, selection.rows)
+  copy.options, copy.is_part = options, true
+  return copy
+end
+
 ---Lists a kind, or shows the objects that are named.
 function M.get(self, kind, ...)
   local given, options = M.arguments(...)
   if type(kind) == "table" then -- rows
+    if options.output and rawget(kind, "rows") then return in_form(kind, options) end
     local references, objects = M.references({ kind }, nil, options), {}
     for index, reference in ipairs(references) do objects[index] = M.object(self, reference) end
     return #objects == 1 and objects[1] or objects
@@ -186,10 +194,7 @@ function M.rows(self, text)
     end
     for index = from, to do rows[#rows + 1] = last.rows[index] end
   end
-  local copy = setmetatable({}, getmetatable(last))
-  for key, value in next, last do copy[key] = value end
-  copy.rows = rows
-  return copy
+  return listing.copy(last, rows)
 end
 
 -- --- places -----------------------------------------------------------------------------------------------------

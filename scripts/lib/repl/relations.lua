@@ -348,7 +348,9 @@ function M.why(self, ...)
   if #rows == 0 then return show.as_text({ reasons = rows }, head .. "  nothing speaks against it\n") end
   local lines = {}
   for index, row in ipairs(rows) do lines[index] = ("  %s: %s\n"):format(row.name, row.why) end
-  return show.as_text({ reasons = rows }, head .. table.concat(lines))
+  return show.as_text({ reasons = rows }, function(_, given)
+    return head .. show.wrapped(table.concat(lines), given.columns, "    ")
+  end)
 end
 
 return M

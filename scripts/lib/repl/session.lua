@@ -5,6 +5,7 @@
 local errors = require "errors"
 local evaluate = require "repl.evaluate"
 local show = require "repl.show"
+local term = require "term"
 local vocabulary = require "repl.vocabulary"
 
 local M = {}
@@ -68,8 +69,9 @@ local function to_stderr(record)
   io.stderr:write(record.message or require("json").encode(record), "\n")
 end
 
+-- A terminal gets no commands from what others wrote.
 local function to_stdout(text)
-  io.stdout:write(text)
+  io.stdout:write(term.is_terminal "stdout" and term.safe(text) or text)
 end
 
 ---@param options {client: table?, connect: (fun(options: table): table)?, out: (fun(text: string))?,
@@ -112,11 +114,12 @@ function session:client()
   return self.connected
 end
 
----Whether changes are allowed in the context of the connection now.
+---Whether changes are allowed now, in the context of the connection or, before there is one, in that named.
+---@param context string?
 ---@return boolean
-function session:may_write()
-  if not self.connected or self.asked_readonly then return false end
-  local context = self.connected.context or ""
+function session:may_write(context)
+  if self.asked_readonly or not (self.connected or context) then return false end
+  context = self.connected and self.connected.context or context or ""
   if matches_any(context, self.settings.writable) then return true end
   local allowed = self.writable_until[context]
   return allowed ~= nil and self.now() < allowed
@@ -165,6 +168,13 @@ local function present(self, values)
   if self.page then self.page(text) else self.out(text()) end
 end
 
+---Whether something has the whole screen; what others print comes when it has it no more.
+---@param on boolean
+function session:full_screen(on)
+  self.has_screen = on
+  if not on and self.on_screen_left then self.on_screen_left() end
+end
+
 ---Asks before a change. Without anybody to ask the answer is no.
 ---@param question string
 ---@param yes boolean? it was answered before
@@ -189,6 +199,21 @@ function session:line(line)
   return self:run(statement)
 end
 
+---Takes a text of several lines, such as one that was pasted: runs its statements until one fails.
+---@param text string
+---@return boolean? ok nil: there was nothing to do
+---@return any problem
+function session:text(text)
+  local done
+  for _, piece in ipairs((self.evaluator:split(text))) do
+    local ok, problem
+    for line in (piece .. "\n"):gmatch "(.-)\n" do ok, problem = self:line(line) end
+    if ok == false then return ok, problem end
+    done = ok or done
+  end
+  return done
+end
+
 ---Runs a statement and shows what it gives.
 ---@param statement repl.Statement
 ---@return boolean ok, any problem
@@ -200,7 +225,7 @@ function session:run(statement)
   local values = result.values
   if values.n == 0 or values.n == 1 and values[1] == nil and statement.lua ~= "nil" then return true end
   local listing = type(values[1]) == "table" and rawget(values[1], "rows")
-  if listing then self.last = values[1] end
+  if listing and not rawget(values[1], "is_part") then self.last = values[1] end
   return pcall(present, self, values)
 end
 

@@ -36,6 +36,33 @@ function M.cut(text, most)
   return ("%s… %d more line%s\n"):format(text:sub(1, at - 1), more, more == 1 and "" or "s")
 end
 
+-- --- lines for reading --------------------------------------------------------------------------------
+
+-- One line broken at blanks, none longer than `columns` where a blank allows it.
+local function broken(line, columns, indent)
+  local lines, current = {}, ""
+  for blank, word in line:gmatch "(%s*)(%S+)" do
+    if current ~= "" and term.width(current .. blank .. word) > columns then
+      lines[#lines + 1] = current
+      current = indent .. word
+    else current = current .. blank .. word end
+  end
+  lines[#lines + 1] = current
+  return table.concat(lines, "\n")
+end
+
+---A text for reading whose lines are broken between words.
+---@param text string
+---@param columns integer? nil: as it is
+---@param indent string? before what goes on
+---@return string
+function M.wrapped(text, columns, indent)
+  if not columns then return text end
+  return (text:gsub("[^\n]+", function(line)
+    return term.width(line) > columns and broken(line, columns, indent or "") or line
+  end))
+end
+
 -- --- Lua literals ---------------------------------------------------------------------------------------
 
 local KEYWORDS = {}
@@ -140,7 +167,81 @@ local function cell(value)
   return (tostring(value == json.null and "null" or value):gsub("%s*\n%s*", " "))
 end
 
----Rows with titles, aligned.
+-- --- tables that are too wide -----------------------------------------------------------------------------
+
+local GAP <const>, LEAST <const> = 2, 6
+
+-- The width of each column, and whether there is anything in it.
+local function measure(titles, rows)
+  local widths, filled = {}, {}
+  for column, title in ipairs(titles) do widths[column] = term.width(title) end
+  for _, row in ipairs(rows) do
+    for column = 1, #titles do
+      local text = row[column]
+      widths[column] = math.max(widths[column], term.width(text))
+      filled[column] = filled[column] or text ~= "" and text ~= "<none>"
+    end
+  end
+  return widths, filled
+end
+
+-- What each column keeps at least: its title, and names as much as there is room for.
+local function least_of(titles, widths, columns)
+  local least, named = {}, nil
+  for column, title in ipairs(titles) do
+    local kept = math.max(LEAST, term.width(title))
+    if not named and title:find "NAME$" then
+      kept, named = math.max(kept, columns // 2), true
+    end
+    least[column] = math.min(widths[column], kept)
+  end
+  return least
+end
+
+local function total(widths)
+  local sum = -GAP
+  for _, width in ipairs(widths) do sum = sum + width + GAP end
+  return sum
+end
+
+local function without_column(column, ...)
+  for _, list in ipairs { ... } do table.remove(list, column) end
+end
+
+---Leaves columns out until the rest fits: those without anything in them, then the last ones.
+---@param titles string[]
+---@param rows string[][]
+---@param columns integer
+---@return string[] titles, string[][] rows, integer[] least, string[] left_out
+function M.fitted(titles, rows, columns)
+  local widths, filled = measure(titles, rows)
+  local kept, left_out = { table.unpack(titles) }, {}
+  local places = {}
+  for column = 1, #titles do places[column] = column end
+  local column = #kept
+  while column > 2 and total(widths) > columns do
+    if not filled[column] then
+      table.insert(left_out, 1, kept[column])
+      without_column(column, kept, widths, filled, places)
+    end
+    column = column - 1
+  end
+  local least = least_of(kept, widths, columns)
+  while #kept > 2 and total(least) > columns do
+    table.insert(left_out, 1, kept[#kept])
+    without_column(#kept, kept, widths, least, places)
+  end
+  if #left_out == 0 then return titles, rows, least, left_out end
+  local short = {}
+  for index, row in ipairs(rows) do
+    local cells = {}
+    for at, place in ipairs(places) do cells[at] = row[place] end
+    short[index] = cells
+  end
+  return kept, short, least, left_out
+end
+
+---Rows with titles, aligned; where they are too wide for `columns`, columns are left out, and which is told below.
 ---@param titles string[]
 ---@param rows any[][]
 ---@param options repl.show.options?
@@ -154,7 +255,15 @@ function M.grid(titles, rows, options)
     for column = 1, titles[1] and #titles or #rows[index] do row[column] = cell(rows[index][column]) end
     texts[index] = row
   end
-  local text = term.table(texts, { header = titles[1] and titles or nil, columns = options.columns or 100000 })
+  local left_out, least = {}, nil
+  if options.columns and titles[1] then
+    titles, texts, least, left_out = M.fitted(titles, texts, options.columns)
+  end
+  local text = term.table(texts, { header = titles[1] and titles or nil, columns = options.columns or 100000,
+    least = least })
+  if #left_out > 0 then
+    text = text .. term.style(term.cut("no room for " .. table.concat(left_out, ", "), options.columns), "dim") .. "\n"
+  end
   if #rows > #texts then text = ("%s… %d more rows\n"):format(text, #rows - #texts) end
   return text
 end

@@ -24,7 +24,9 @@ local function read_log(self, query, say)
     for line in client:logs(query) do say(line) end
     return
   end
-  for line in (client:logs(query):gsub("\n$", "") .. "\n"):gmatch "(.-)\n" do say(line) end
+  local text = client:logs(query):gsub("\n$", "")
+  if text == "" then return end
+  for line in (text .. "\n"):gmatch "(.-)\n" do say(line) end
 end
 
 -- pods, and the container that a second plain word names
@@ -56,6 +58,7 @@ function M.logs(self, ...)
         previous = options.previous, tail = options.tail, since = options.since, timestamps = options.timestamps,
         all_containers = options.all_containers,
       }, function(line)
+        line = line:gsub("\r+$", "")
         if not expression or expression:matches(line) then self.out(prefix .. line .. "\n") end
       end)
     end
@@ -69,6 +72,23 @@ end
 local SHELLS = {}
 for name in ("sh bash ash dash zsh python python3 ipython lua psql mysql redis-cli"):gmatch "%S+" do
   SHELLS[name] = true
+end
+
+-- What comes in pieces, given on in pieces that end with a whole character.
+local function by_characters(write)
+  local held = ""
+  return function(text)
+    text = held .. text
+    local whole = #text
+    for back = 1, math.min(3, #text) do -- the first byte of a character that is longer than what has come
+      local byte = text:byte(-back)
+      local length = byte >= 0xF0 and 4 or byte >= 0xE0 and 3 or byte >= 0xC0 and 2 or 1
+      if length > back then whole = #text - back end
+      if byte >= 0xC0 or byte < 0x80 then break end
+    end
+    held = text:sub(whole + 1)
+    if whole > 0 then write(text:sub(1, whole)) end
+  end
 end
 
 local function size()
@@ -92,6 +112,10 @@ local function exec_on_terminal(self, query)
   return self:client():exec(query)
 end
 
+local function to_stderr(text)
+  io.stderr:write(term.is_terminal "stderr" and term.safe(text) or text)
+end
+
 ---Runs a command in a container; what it prints is shown while it comes. With -t, and for a shell without
 ---arguments on a terminal, the command has a terminal: this one.
 function M.exec(self, pod, ...)
@@ -103,11 +127,11 @@ function M.exec(self, pod, ...)
   given.n = nil
   local query = {
     pod = reference.name, namespace = reference.namespace, container = options.container, command = given,
-    stdout = function(text) self.out(text) end, stderr = function(text) io.stderr:write(text) end,
+    stdout = by_characters(function(text) self.out(text) end), stderr = by_characters(to_stderr),
   }
   local wants_terminal = options.tty or #given == 1 and SHELLS[given[1]:match "[^/]*$"]
   local ended
-  if wants_terminal and self.keys and not self.captured then ended = exec_on_terminal(self, query)
+  if wants_terminal and self.keys and not (self.captured or self.plain) then ended = exec_on_terminal(self, query)
   else
     query.tty = options.tty
     ended = self:client():exec(query)

@@ -10,12 +10,14 @@ local history = require "repl.history"
 local host = require "host"
 local line = require "repl.line"
 local session = require "repl.session"
+local show = require "repl.show"
 local task = require "task"
 local term = require "term"
 
 local M = {}
 
 local MENU_ROWS <const> = 8
+local USUAL_PAGER <const> = "less -FRX"
 local PAUSE <const> = 120 -- per cent: a person waits between two lines, and large lists come and go
 
 ---@class repl.Terminal
@@ -51,27 +53,27 @@ function terminal:prompt()
   local context, namespace = place_of(self)
   if not context then return "> " end
   local text = term.style(context, is_production(self, context) and "bold red" or "cyan") .. ":" .. namespace
-  if self.session.connected and not self.session:may_write() then text = text .. term.style(" ro", "yellow") end
+  if host.options().readonly or not self.session:may_write(context) then text = text .. term.style(" ro", "yellow") end
   local last = self.session.last
   if last and #last > 0 then text = text .. term.style((" [%d]"):format(#last), "dim") end
-  return text .. "> "
+  return term.safe(text) .. "> "
 end
 
 -- --- drawing ---------------------------------------------------------------------------------------------------
 
 local function suggestion_of(self)
   local state = self.line
-  if self.menu or self.search or state.cursor <= #state.text then return nil end
+  if self.menu or self.search or self.browsing or state.cursor <= #state.text then return nil end
   local found = self.history:suggest(state.text)
   return found and found:sub(#state.text + 1)
 end
 
 local function refresh(self)
-  local columns = term.size()
+  local columns, height = term.size()
   self.suggestion = suggestion_of(self)
   local rows, at = draw.rows {
     prompt = self.search and ("(search '%s') "):format(self.search) or self.prompt_text, text = self.line.text,
-    cursor = self.line.cursor, columns = columns, suggestion = self.suggestion, indent = ">> ",
+    cursor = self.line.cursor, columns = columns, height = height, suggestion = self.suggestion, indent = ">> ",
     menu = self.menu and draw.menu(self.menu.names, self.menu.chosen, columns, MENU_ROWS),
   }
   io.stdout:write(draw.redraw(self.drawn, rows, at))
@@ -89,9 +91,13 @@ end
 ---Prints above the prompt while a line is edited, else where the cursor is.
 ---@param text string
 function terminal:print(text)
+  if self.session and self.session.has_screen then
+    self.held = (self.held or "") .. text
+    return
+  end
   local editing = self.drawn ~= nil
   erase(self)
-  io.stdout:write(text)
+  io.stdout:write(term.safe(text))
   if editing then refresh(self) end
   io.stdout:flush()
 end
@@ -201,21 +207,14 @@ local function accept_suggestion(self, name)
   return true
 end
 
--- Whether Enter ends the text, or goes on with another row of it.
-local function is_whole(self, text)
-  if self.session.vocabulary:kind(text) ~= "lua" then return true end
-  local chunk, problem = self.session.evaluator:compile((text:gsub("^%s*=", "", 1)))
-  return chunk ~= nil or problem:sub(-5) ~= "<eof>"
-end
-
 local KEYS = {}
 
+-- Enter ends the text, or goes on with another row of it.
 function KEYS.Enter(self)
-  if not is_whole(self, self.line.text) then
-    self.line:insert "\n"
-    return
-  end
-  return self.line.text
+  local text = self.line.text:gsub("\n%s*$", "")
+  local _, whole = self.session.evaluator:split(text)
+  if whole then return text end
+  self.line:insert "\n"
 end
 
 function KEYS.Tab(self) open_menu(self) end
@@ -261,16 +260,36 @@ local function finish(self, keep, mark)
   return keep
 end
 
+local function next_key(self)
+  local come = self.come
+  if not come then return self.keys:key() end
+  self.come = nil
+  return come[1], come[2]
+end
+
+-- Whether more was typed meanwhile: it is drawn together.
+local function is_typing(self, name)
+  if name ~= "text" or self.search or self.menu then return false end
+  local following, text = self.keys:key(0)
+  if following == "timeout" then return false end
+  self.come = { following, text }
+  return following == "text"
+end
+
 local function read_line(self)
   self.prompt_text = self:prompt()
   self.line, self.menu, self.browsing, self.drawn = line.new(), nil, nil, nil
+  if not self.come then -- what is typed from here on is not for the terminal to show
+    local name, text = self.keys:key(0)
+    if name ~= "timeout" then self.come = { name, text } end
+  end
   refresh(self)
   while true do
-    local name, text = self.keys:key()
+    local name, text = next_key(self)
     if name == nil or name == "C-d" and self.line.text == "" then return finish(self, nil) end
     local whole = name ~= "resize" and take_key(self, name, text) or nil
     if whole then return finish(self, whole) end
-    refresh(self)
+    if not is_typing(self, name) then refresh(self) end
   end
 end
 
@@ -287,6 +306,8 @@ function terminal:read()
     self.keys:signals(false)
     if ok then return text end
     if not errors.is(text, "Cancelled") then error(text, 0) end
+    self.keys:forget()
+    self.come = nil
     finish(self, nil, "^C")
   end
 end
@@ -295,25 +316,27 @@ end
 
 local function say_problem(problem)
   io.stdout:flush()
-  local text = errors.is(problem, "Cancelled") and "cancelled" or errors.text(problem)
-  io.stderr:write(term.style(text, "red", "stderr"), "\n")
+  local text = errors.is(problem, "Cancelled") and " cancelled" or term.safe(errors.text(problem))
+  io.stderr:write(term.style(show.wrapped(text, (term.size())), "red", "stderr"), "\n")
 end
 
 -- Runs a line as the task that Ctrl-C cancels. Whether it failed, and why.
 local function run_line(self, text)
-  local running = task.spawn(function() return self.session:line(text) end)
+  local running = task.spawn(function() return self.session:text(text) end)
   task.foreground(running)
   local done, ok, problem = pcall(running.wait, running)
   task.foreground(false)
   if not done then ok, problem = false, ok end
+  if ok == false and errors.is(problem, "Cancelled") then self.keys:forget() end
   return ok, problem
 end
 
----Asks a question that y answers.
+---Asks a question that y answers; what was typed before it was asked does not.
 ---@param question string
 ---@return boolean
 function terminal:ask(question)
-  io.stdout:write(question)
+  repeat until self.keys:key(0) == "timeout"
+  io.stdout:write(term.safe(question))
   io.stdout:flush()
   local name, text = self.keys:key()
   while name == "resize" do name, text = self.keys:key() end
@@ -329,23 +352,33 @@ local function pager_of(self)
   if named == false then return nil end
   named = named or os.getenv "KFHOST_PAGER" or os.getenv "PAGER"
   if named then return named ~= "" and named ~= "cat" and named or nil end
-  return require("proc").which "less" and "less -FRX" or nil
+  return require("proc").which "less" and USUAL_PAGER or nil
 end
 
 ---Shows what a statement gave: what is higher than the screen goes to the pager.
----@param show fun(lines: integer?): string the text, cut to so many lines
-function terminal:show(show)
+---@param text_of fun(lines: integer?): string the text, cut to so many lines
+---@param stays boolean? the pager stays until it is left, however little there is
+function terminal:show(text_of, stays)
   local settings, _, height = self.session.settings, term.size()
   local pager = pager_of(self)
-  local text = show(pager and settings.paged or settings.lines)
+  if stays and pager == USUAL_PAGER then pager = "less -R" end
+  local text = term.safe(text_of(pager and settings.paged or settings.lines))
   local _, lines = text:gsub("\n", "")
-  if not pager or lines < height then
+  if not pager or not stays and lines < height then
     self:print(text)
     return
   end
   io.stdout:flush()
   local process <close> = require("proc").spawn { shell = pager, stdin = text, stdout = "inherit", terminal = true }
-  if process:wait().code == 127 then self:print(show(settings.lines)) end -- the pager is not there
+  if process:wait().code == 127 then self:print(text_of(settings.lines)) end -- the pager is not there
+end
+
+-- Each context has its own history.
+local function follow_context(self)
+  local context = place_of(self) or ""
+  if self.history_of == context then return end
+  local file = session.file("history" .. (context ~= "" and "-" .. context:gsub("[^%w.-]", "_") or ""))
+  self.history, self.history_of = file and history.load(file) or history.new(), context
 end
 
 local function open()
@@ -356,7 +389,12 @@ local function open()
   }
   self.session.on_cache = function() on_cache(self) end
   self.session.keys = self.keys
-  self.session.page = function(show) self:show(show) end
+  self.session.page = function(text_of, stays) self:show(text_of, stays) end
+  self.session.on_screen_left = function()
+    local held = self.held
+    self.held = nil
+    if held then self:print(held) end
+  end
   self.session.environment.print = function(...)
     local texts = table.pack(...)
     for index = 1, texts.n do texts[index] = tostring(texts[index]) end
@@ -364,9 +402,7 @@ local function open()
   end
   local ok, problem = self.session:start()
   if not ok then say_problem(problem) end
-  local context = place_of(self)
-  local file = session.file("history" .. (context and "-" .. context:gsub("[^%w.-]", "_") or ""))
-  self.history = file and history.load(file) or history.new()
+  follow_context(self)
   return self
 end
 
@@ -382,6 +418,7 @@ function M.run()
     if not text then break end
     self.history:add(text)
     local ok, problem = run_line(self, text)
+    follow_context(self)
     if ok == false then say_problem(problem) end
     if ok ~= nil then code = ok and 0 or 1 end
   end

@@ -31,8 +31,9 @@ local LISTING = merged(WHERE, FILTERS, { ["-o FORMAT"] = "output", ["-w"] = "wat
 
 local function listing(kind, summary)
   return {
-    group = "Objects", arguments = "[NAME…] [wide|yaml|json|name|csv]", kind = kind,
-    summary = summary or "lists " .. kind, flags = LISTING, formats = FORMATS, filters = true,
+    group = "Objects", arguments = "[NAME…] [FORM]", kind = kind, lists = true, flags = LISTING,
+    formats = FORMATS, filters = true,
+    summary = summary or ("lists %s; FORM: wide yaml json name csv"):format(kind),
   }
 end
 
@@ -46,27 +47,28 @@ local KIND_OF = { quotas = "resourcequotas", crds = "customresourcedefinitions" 
 
 local WORDS = {
   get = {
-    group = "Objects", arguments = "KIND [NAME…] [wide|yaml|json|name|csv]", flags = LISTING, formats = FORMATS,
-    summary = "lists objects, or shows those that are named", filters = true,
+    group = "Objects", arguments = "KIND [NAME…] [FORM]", flags = LISTING, formats = FORMATS,
+    summary = "lists objects, or shows one as YAML", filters = true,
   },
   describe = { group = "Objects", arguments = "KIND/NAME…", flags = WHERE,
     summary = "object, events, owners, children" },
   why = { group = "Objects", arguments = "KIND/NAME", flags = WHERE, summary = "why it is pending or fails" },
   tree = { group = "Objects", arguments = "KIND/NAME", flags = WHERE, summary = "its owners and what it owns" },
   ["used-by"] = { group = "Objects", arguments = "KIND/NAME", flags = WHERE, call = "used_by",
-    summary = "who uses a claim, secret, config map or service account" },
+    summary = "who uses a claim, secret, config or account" },
   watch = {
     group = "Objects", arguments = "KIND [NAME…]", filters = true,
     flags = merged(LISTING, { ["--for SECONDS"] = "seconds", ["--count N"] = "count" }),
-    formats = FORMATS, summary = "a listing that keeps itself up to date",
+    formats = FORMATS, summary = "a listing that keeps itself up to date", prints = "value",
   },
   logs = {
-    group = "Streams", arguments = "POD… [CONTAINER]", summary = "what containers printed",
+    group = "Streams", arguments = "POD… [CONTAINER]", summary = "what containers printed", prints = true,
     flags = merged(WHERE, { ["-f"] = "follow", ["-p"] = "previous", ["-c CONTAINER"] = "container",
       ["--tail N"] = "tail", ["--since TIME"] = "since", ["-l SELECTOR"] = "labels", ["--grep REGEX"] = "grep",
       ["--timestamps"] = "timestamps", ["--all-containers"] = "all_containers" }),
   },
   exec = { group = "Streams", arguments = "POD COMMAND…", summary = "runs a command in a container", greedy = 1,
+    prints = true,
     flags = merged(WHERE, { ["-c CONTAINER"] = "container", ["-t"] = "tty" }) },
   ["port-forward"] = { group = "Streams", arguments = "POD LOCAL:REMOTE", call = "port_forward", flags = WHERE,
     summary = "a local port to a pod's, in the background" },
@@ -96,10 +98,11 @@ local WORDS = {
   experiment = { group = "Kubeflow", arguments = "NAME [plot]", flags = WHERE,
     summary = "one experiment and its trials" },
   allowed = { group = "Kubeflow", arguments = "POD -> SERVICE METHOD PATH", flags = WHERE,
-    summary = "whether Istio lets the call pass, and by which rule" },
+    summary = "may it, by which policy and rule" },
   ["injected?"] = { group = "Kubeflow", arguments = "POD", call = "injected", flags = WHERE,
     summary = "whether the pod gets a sidecar, and why" },
-  doctor = { group = "Kubeflow", arguments = "", flags = WHERE, summary = "finds what is wrong with a Kubeflow" },
+  doctor = { group = "Kubeflow", arguments = "", flags = WHERE, prints = "value",
+    summary = "finds what is wrong with a Kubeflow" },
   -- Of the REPL itself; with ':' before them.
   help = { group = "REPL", arguments = "[WORD]", colon = true, summary = "shows the words" },
   lua = { group = "REPL", arguments = "[LINE]", colon = true, raw = true, call = "equivalent",
@@ -107,7 +110,7 @@ local WORDS = {
   save = { group = "REPL", arguments = "FILE", colon = true, call = "save_script",
     summary = "writes what was typed as a script" },
   write = { group = "REPL", arguments = "[TIME|off]", colon = true, call = "writable",
-    summary = "allows changes in this context for a time, such as 10m" },
+    summary = "allows changes here for a time, such as 10m" },
   alias = { group = "REPL", arguments = "[NAME LINE]", colon = true, raw_rest = 1,
     summary = "a word that stands for a line" },
   reload = { group = "REPL", arguments = "", colon = true, summary = "runs the startup file again" },
@@ -260,7 +263,7 @@ function vocabulary:kind(line)
 end
 
 -- The arguments of a word and its options.
-local function arguments_of(name, spec, list)
+local function arguments_of(name, spec, list, has_rows)
   local arguments, options, at, plain = {}, {}, 1, false
   while at <= #list do
     local word = list[at]
@@ -275,7 +278,7 @@ local function arguments_of(name, spec, list)
     end
   end
   if spec.formats and #arguments > 0 and spec.formats[arguments[#arguments]] and not options.output
-    and (spec.kind or #arguments > 1) then
+    and (spec.kind or has_rows or #arguments > 1) then
     options.output = table.remove(arguments)
   end
   if options.all_namespaces then options.all_namespaces, options.namespace = nil, "*" end
@@ -292,14 +295,18 @@ local function call_text(name, spec, line)
     local rest = line.text:match "^%S+%s+(.+)$"
     if rest then parts[#parts + 1] = M.quote(rest) end
   else
-    local arguments, options = arguments_of(name, spec, line.words)
+    local arguments, options = arguments_of(name, spec, line.words, line.rows)
     for _, argument in ipairs(arguments) do parts[#parts + 1] = M.quote(argument) end
     parts[#parts + 1] = options_text(options)
   end
   return (spec.call or name:gsub("%-", "_")) .. "(" .. table.concat(parts, ", ") .. ")"
 end
 
-local function redirected(text, line)
+-- A word that prints while it runs is handed over as a function.
+local function redirected(text, line, spec)
+  if spec and spec.prints and (line.pipe or line.file) then
+    text = ("function() %s end"):format(spec.prints == "value" and "return " .. text or text)
+  end
   if line.pipe then return ("pipe(%s, %s)"):format(M.quote(line.pipe), text) end
   if line.file then return ("redirect(%s, %s)"):format(M.quote(line.file), text) end
   return text
@@ -348,7 +355,8 @@ function vocabulary:translate(line)
     local topic = parsed.words[1] and M.quote(parsed.words[1]) or ""
     return redirected(("explain(%s)"):format(topic), parsed)
   end
-  return redirected(call_text(parsed.name, self.words[parsed.name], parsed), parsed)
+  local spec = self.words[parsed.name]
+  return redirected(call_text(parsed.name, spec, parsed), parsed, spec)
 end
 
 ---The Lua of any line: what words stand for, or the line itself.

@@ -1,8 +1,9 @@
--- repl.watch: a listing that keeps itself up to date: redrawn in place on a terminal, with changed cells marked.
+-- repl.watch: a listing that keeps itself up to date: over the whole screen of a terminal, with keys (repl.browser).
 -- Not for streams of events (c:watch). Without a terminal each state that differs is printed.
 --   watch.watch(session, "pods", { count = 3 })
 
-local draw = require "repl.draw"
+local browser = require "repl.browser"
+local errors = require "errors"
 local objects = require "repl.objects"
 local show = require "repl.show"
 local task = require "task"
@@ -12,45 +13,6 @@ local M = {}
 
 local EVERY <const> = 1 -- second between two looks without a terminal
 local GLANCE <const> = 0.2 -- seconds between two looks at what the watch has told
-
----Marks the cells of rows that differ from those of the same name before.
----@param rows string[][] the first cell is the row's name
----@param before table<string, string[]>? by name
----@return string[][] rows, table<string, string[]> now
-function M.marked(rows, before)
-  local now, list = {}, {}
-  for index, row in ipairs(rows) do
-    local old, copy = before and before[row.key], {}
-    now[row.key] = row
-    for column, cell in ipairs(row) do
-      local changed = before and (not old or old[column] ~= cell) and row.ages ~= column
-      copy[column] = changed and term.style(cell, "bold yellow") or cell
-    end
-    list[index] = copy
-  end
-  return list, now
-end
-
--- Titles, and rows of texts with the key that they are known by.
-local function cells_of(listing)
-  local titles, rows, ages = {}, {}, nil
-  if listing.spread then titles[1] = "NAMESPACE" end
-  local shown = {}
-  for index, column in ipairs(listing.columns) do
-    if (column.priority or 0) == 0 then
-      shown[#shown + 1] = index
-      titles[#titles + 1] = column.name:upper()
-      if column.name == "Age" then ages = #titles end
-    end
-  end
-  for index, row in ipairs(listing.rows) do
-    local cells = { listing.spread and (row.namespace or "") or nil }
-    for _, column in ipairs(shown) do cells[#cells + 1] = tostring(rawget(row, "cells")[column]) end
-    cells.key, cells.ages = (row.namespace or "") .. "/" .. row.name, ages
-    rows[index] = cells
-  end
-  return titles, rows
-end
 
 -- --- without keys ------------------------------------------------------------------------------------------
 
@@ -68,112 +30,118 @@ local function plain(self, fetch, count)
   self.last = shown
 end
 
--- --- with keys ---------------------------------------------------------------------------------------------
+-- --- the screen ----------------------------------------------------------------------------------------------
 
-local HINT <const> = "arrows, Enter or d describe, y yaml, l logs, s shell, / filter, q ends"
-
-local function frame(state, listing)
-  local columns, height = term.size()
-  local titles, rows = cells_of(listing)
-  local marked
-  marked, state.before = M.marked(rows, state.before)
-  state.chosen = math.max(1, math.min(state.chosen, #rows))
-  local room = height - 4
-  local first = math.max(1, math.min(state.chosen - room // 2, #rows - room + 1))
-  local visible = table.move(marked, first, math.min(#marked, first + room - 1), 1, {})
-  local text = show.grid(titles, visible, { columns = columns, lines = false })
-  local lines = {}
-  for line in text:gmatch "[^\n]+" do lines[#lines + 1] = line end
-  local at = state.chosen - first + 2
-  if lines[at] and #rows > 0 then lines[at] = term.style(lines[at], "reverse") end
-  if #rows == 0 then lines = { "no " .. listing.kind } end
-  lines[#lines + 1] = term.style(state.filter and "/" .. state.filter or HINT, "dim")
-  return lines
+-- The whole screen, in the place of the lines that were typed; they come back at the end.
+local function take_screen(self)
+  self:full_screen(true)
+  io.stdout:write "\27[?1049h\27[?25l"
 end
 
-local function repaint(state, listing)
-  local lines = frame(state, listing)
-  io.stdout:write(draw.redraw(state.drawn, lines, { row = #lines, column = 0 }))
+local function leave_screen(self)
+  io.stdout:write "\27[?25h\27[?1049l"
   io.stdout:flush()
-  state.drawn = { row = #lines, column = 0 }
+  self.keys:suspend()
+  self:full_screen(false)
 end
 
-local WORDS = { Enter = "describe", d = "describe", y = "get", l = "logs", s = "exec" }
-
--- What is to be done with the chosen row when the watch is over.
-local function chosen_word(state, listing, key)
-  local row = listing.rows[state.chosen]
-  if not row then return nil end
-  local word = WORDS[key]
-  if word == "exec" then return word, row, { "sh" } end
-  return word, row, {}
+-- The size is looked at each time: a change of it may come while nobody waits for keys.
+local function has_new_size(state)
+  local columns, height = term.size()
+  return columns ~= state.columns or height ~= state.height
 end
 
--- A key: false when the watch is over.
-local function take_key(state, listing, name, text)
-  local key = name == "text" and text or name
-  if state.filter then
-    if name == "text" then state.filter = state.filter .. text
-    elseif name == "Backspace" then state.filter = state.filter:sub(1, -2)
-    elseif name == "Escape" then state.filter = nil
-    elseif name == "Enter" then state.applied, state.filter = state.filter, nil end
-    return true
-  end
-  if key == "Up" or key == "k" then state.chosen = state.chosen - 1
-  elseif key == "Down" or key == "j" then state.chosen = state.chosen + 1
-  elseif key == "/" then state.filter = ""
-  elseif WORDS[key] then
-    state.word, state.row, state.extra = chosen_word(state, listing, key)
-    return state.word == nil
-  elseif key == "q" or key == "Escape" or key == "C-c" or key == nil then return false end
-  return true
+local function paint(state)
+  local columns, height = term.size()
+  state.columns, state.height = columns, height
+  local lines = browser.frame(state, columns, height)
+  io.stdout:write("\27[H", table.concat(lines, "\27[K\r\n"), "\27[K\27[J")
+  io.stdout:flush()
 end
 
-local function filtered(state, listing)
-  local wanted = state.filter or state.applied
-  if not wanted or wanted == "" then return listing end
-  local ok, found = pcall(listing.filtered, listing, { match = wanted })
-  return ok and found or listing
+-- --- what is done with a row -----------------------------------------------------------------------------------
+
+-- What a log prints, until a key ends it.
+local function show_logs(self, row)
+  io.stdout:write(term.style(("logs of %s; q goes back"):format(row.name), "dim"), "\n")
+  local follower = task.spawn(function()
+    local ok, problem = pcall(self.environment.logs, row, { follow = true, tail = 200 })
+    if not ok and not errors.is(problem, "Cancelled") then self.out(errors.text(problem) .. "\n") end
+  end)
+  repeat
+    local name, text = self.keys:key()
+    local key = name == "text" and text or name
+  until key == "q" or key == "Escape" or key == "C-c" or key == nil
+  follower:cancel()
+  pcall(follower.wait, follower)
+end
+
+-- A text in the pager, which stays until it is left.
+local function show_text(self, text)
+  self.page(function() return text end, true)
+end
+
+local ACTIONS = {}
+
+function ACTIONS.describe(self, row) show_text(self, show.value(self.environment.describe(row), { lines = false })) end
+function ACTIONS.yaml(self, row) show_text(self, show.value(self.environment.get(row), { lines = false })) end
+ACTIONS.logs = show_logs
+function ACTIONS.shell(self, row) self.environment.exec(row, "sh") end
+function ACTIONS.edit(self, row) self.environment.edit(row) end
+function ACTIONS.delete(self, row) self.environment.delete(row) end
+
+-- Does it on the usual screen; a failure is told below the listing.
+local function act(self, state, action, row)
+  leave_screen(self)
+  local ok, problem = pcall(ACTIONS[action], self, row)
+  take_screen(self)
+  if ok then return end
+  if errors.is(problem, "Cancelled") then error(problem, 0) end
+  state.problem = term.safe(errors.text(problem)):gsub("%s*\n%s*", " ")
 end
 
 -- Draws and takes keys until one ends it; the listing shown last.
-local function keep_drawing(self, state, kind, names, options)
+local function browse(self, kind, names, options)
   local followed <close> = require("repl.follow").new(self, kind, names, options)
-  local drawn, shown
+  local listing = followed:listing()
+  local place = listing.spread and "everywhere" or listing.namespace and "in " .. listing.namespace or "of the cluster"
+  local state, seen = browser.new(("%s %s"):format(listing.kind, place)), nil
+  state.wide = options.output == "wide"
+  take_screen(self)
+  local screen <close> = setmetatable({}, { __close = function() leave_screen(self) end }) -- luacheck: ignore
   while true do
-    local listing = followed:listing()
-    if listing ~= drawn then shown = filtered(state, listing) end
-    if listing ~= drawn or state.touched then repaint(state, shown) end
-    drawn, state.touched = listing, false
+    if listing ~= seen then browser.take(state, listing) end
+    if listing ~= seen or state.touched or has_new_size(state) then paint(state) end
+    seen, state.touched = listing, false
     local name, text = self.keys:key(GLANCE)
     if name ~= "timeout" then
       state.touched = true
-      if name ~= "resize" and not take_key(state, shown, name, text) then return shown end
-      shown = filtered(state, listing)
+      local _, height = term.size()
+      local action, row
+      if name ~= "resize" then action, row = browser.key(state, name, text, height) end
+      if action == "end" then return state.shown end
+      if action then act(self, state, action, row) end
     end
+    listing = followed:listing()
   end
 end
 
 local function with_keys(self, kind, names, options)
-  local state = { chosen = 1 }
-  local listing = keep_drawing(self, state, kind, names, options)
-  self.keys:suspend()
-  io.stdout:write "\n"
+  local listing = browse(self, kind, names, options)
+  local _, height = term.size()
   self.last = listing
-  if state.word then
-    local word = self.environment[state.word]
-    local value = word(state.row, table.unpack(state.extra))
-    if value ~= nil then return value end
-  end
+  self.out(show.value(listing, self:showing(math.max(5, height - 5))))
 end
 
 ---A listing of a kind, kept up to date until a key ends it, or `count` looks are over.
 function M.watch(self, kind, ...)
   local given, options = objects.arguments(...)
+  if not kind then errors.raise { code = "Usage", message = "watch KIND [NAME…]" } end
   local count = options.count
   if options.seconds then count = math.max(1, math.floor(task.seconds(options.seconds) / EVERY)) end
   options.count, options.seconds = nil, nil
-  if self.keys and not count then return with_keys(self, kind, given, options) end
+  local has_screen = self.keys and not self.plain and os.getenv "TERM" ~= "dumb"
+  if has_screen and not count then return with_keys(self, kind, given, options) end
   return plain(self, function() return objects.list(self, kind, given, options) end, count or 1)
 end
 

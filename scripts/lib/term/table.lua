@@ -22,22 +22,21 @@ local function sum(widths, gap)
   return total
 end
 
-local function widest(widths)
-  local found = 1
+-- The widest column that may still shrink.
+local function widest(widths, least)
+  local found
   for index, width in ipairs(widths) do
-    if width > widths[found] then found = index end
+    if width > (least[index] or LEAST) and (not found or width > widths[found]) then found = index end
   end
   return found
 end
 
 -- Takes columns from the widest until all fit or nothing is left to take.
-local function shrink(widths, gap, columns)
-  local excess = sum(widths, gap) - columns
-  while excess > 0 do
-    local index = widest(widths)
-    if widths[index] <= LEAST then return end
+local function shrink(widths, gap, columns, least)
+  for _ = 1, sum(widths, gap) - columns do
+    local index = widest(widths, least)
+    if not index then return end
     widths[index] = widths[index] - 1
-    excess = excess - 1
   end
 end
 
@@ -67,6 +66,7 @@ end
 ---@field header? string[] the titles
 ---@field align? table<integer, "left"|"right"> by column
 ---@field gap? integer blanks between columns (2)
+---@field least? table<integer, integer> what a column keeps when it is shrunk (6)
 ---@field columns? integer the width to fit (the terminal's; without one nothing is shrunk)
 
 ---Lays rows out as columns. On a terminal columns are shrunk (with …) until a line fits.
@@ -79,7 +79,7 @@ return function(rows, options)
   if #all == 0 then return "" end
   local widths = widths_of(all)
   local columns = options.columns or term.is_terminal "stdout" and term.size()
-  if columns then shrink(widths, gap, columns) end
+  if columns then shrink(widths, gap, columns, options.least or {}) end
   local lines = {}
   for index, row in ipairs(all) do
     lines[index] = line(row, widths, options.align or {}, (" "):rep(gap))
