@@ -10,6 +10,7 @@
 ---| "BadReview" # what should be an AdmissionReview is none
 ---| "Base64" # a text is not Base64
 ---| "Budget" # a service did not answer for as long as was granted
+---| "Busy" # another task waits for the same thing, such as the keys of the terminal
 ---| "CEL" # an expression that cannot be read, names what is not there, or fails: offset
 ---| "Cancelled" # the task was cancelled, or the program interrupted
 ---| "Certificate" # a certificate or key cannot be made or read
