@@ -42,10 +42,12 @@ function screen:enter(text)
   self:keys "Enter"
 end
 
--- A line at the prompt, once that is there.
+-- A line at the prompt, once that is there; when it is drawn Enter ends it.
 function screen:line(text)
   self:prompt()
-  self:enter(text)
+  self:type(text)
+  self:prompt(true)
+  self:keys "Enter"
 end
 
 -- A text as a terminal pastes it: in brackets, if the program asked for them.
@@ -90,14 +92,14 @@ function screen:wait(wanted, looks)
   error(("%q never came; the screen is:\n%s"):format(wanted, seen), 2)
 end
 
--- Looks until the prompt is the last thing on the screen.
-function screen:prompt()
+-- Looks until the prompt is the last thing on the screen, or is it no more.
+function screen:prompt(gone)
   local seen
   for _ = 1, MOST_LOOKS do
     seen = self:look()
-    if seen:find ">\n$" then return end
+    if (seen:find ">\n$" == nil) == (gone or false) then return end
   end
-  error("there is no prompt; the screen is:\n" .. seen, 2)
+  error(("the prompt %s; the screen is:\n%s"):format(gone and "stays" or "never came", seen), 2)
 end
 
 -- Looks until a text is gone from the screen.
