@@ -1,6 +1,7 @@
 """Models of the large libraries cross in their own formats, with the real libraries. TAP; ./dev models.
 
     build/models/bin/python tests/libraries/models_test.py keras xgboost
+    build/tensorflow/bin/python tests/libraries/models_test.py tensorflow
     /usr/bin/python3 tests/libraries/models_test.py torch        (Debian's python3-torch)
 """
 import os
@@ -24,6 +25,12 @@ VALUES = {
             "        self.layer = nn.Linear(2, 1)\n    def forward(self, x):\n        return self.layer(x) * 0 + k\n"
             "k = 3\nv = Net()", "import torch\nprint(v(torch.ones(2)).tolist(), type(v).__name__)", "pickle",
             "[3.0] Net\n"),
+        "a module in TorchScript": (
+            "import torch\nfrom torch import nn\nv = torch.jit.script(nn.Linear(2, 1))\n"
+            "with torch.no_grad():\n    v.weight.fill_(2.0)\n    v.bias.zero_()",
+            "import torch\nprint(v(torch.ones(2)).tolist())", "torch.script", "[4.0]\n"),
+        "a data set": ("import torch\nv = torch.utils.data.TensorDataset(torch.arange(3.))", "print(len(v), v[2][0].item())",
+                       "pickle", "3 2.0\n"),
     },
     "xgboost": {
         "a booster": (DATA + "import xgboost as xgb\n"
@@ -41,6 +48,32 @@ VALUES = {
         "a model": ("import keras\nv = keras.Sequential([keras.layers.Input((2,)), "
                     "keras.layers.Dense(1, kernel_initializer='ones')])",
                     "import numpy as np\nprint(v.predict(np.ones((1, 2)), verbose=0).tolist())", "keras", "[[2.0]]\n"),
+    },
+    "tensorflow": {
+        "a model of Keras": ("import tensorflow as tf\nv = tf.keras.Sequential([tf.keras.layers.Input((2,)), "
+                             "tf.keras.layers.Dense(1, kernel_initializer='ones')])",
+                             "import numpy as np\nprint(v.predict(np.ones((1, 2)), verbose=0).tolist())", "keras",
+                             "[[2.0]]\n"),
+        "a model of Keras before its third version": (
+            "import tf_keras\nv = tf_keras.Sequential([tf_keras.layers.Input((2,)), "
+            "tf_keras.layers.Dense(1, kernel_initializer='ones')])",
+            "import numpy as np\nprint(v.predict(np.ones((1, 2)), verbose=0).tolist())", "tensorflow.keras", "[[2.0]]\n"),
+        "a SavedModel": (
+            "import tempfile\nimport tensorflow as tf\n"
+            "class Twice(tf.Module):\n    def __init__(self):\n        super().__init__()\n        self.k = tf.Variable(2.0)\n"
+            "    @tf.function(input_signature=[tf.TensorSpec([], tf.float32)])\n    def __call__(self, x):\n"
+            "        return self.k * x\n"
+            "folder = tempfile.mkdtemp()\ntf.saved_model.save(Twice(), folder)\nv = tf.saved_model.load(folder)",
+            "import tensorflow as tf\nprint(v(tf.constant(3.0)).numpy(), v.k.numpy())", "tensorflow.savedmodel",
+            "6.0 2.0\n"),
+        "a module of the notebook's": (
+            "import tensorflow as tf\nclass Twice(tf.Module):\n    def __init__(self):\n        super().__init__()\n"
+            "        self.k = tf.Variable(2.0)\n    def __call__(self, x):\n        return self.k * x\nv = Twice()",
+            "print(v(4.0).numpy(), type(v).__name__)", "pickle", "8.0 Twice\n"),
+        "a tensor": ("import tensorflow as tf\nv = tf.constant([[1, 2]])", "print(v.numpy().tolist(), v.dtype.name)",
+                     "pickle", "[[1, 2]] int32\n"),
+        "a variable": ("import tensorflow as tf\nv = tf.Variable([1.5], name='w')", "print(v.numpy().tolist(), v.name)",
+                       "pickle", "[1.5] w:0\n"),
     },
 }
 
@@ -67,7 +100,8 @@ SHARED = {
 
 
 def main():
-    os.environ.setdefault("KERAS_BACKEND", "jax")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow" if "tensorflow" in sys.argv else "jax")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for library in sys.argv[1:]:
         for name, value in VALUES[library].items():
             test("%s: %s crosses" % (library, name), check_value, *value)
