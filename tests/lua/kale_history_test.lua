@@ -171,6 +171,21 @@ test("retries and time limits hold as they are tagged", function()
   assert(result.stderr:find("did not end within 1 s", 1, true), result.stderr)
 end)
 
+test("a failing step that is tried again shows each attempt once, with its place", function()
+  local here = new_folder()
+  here.write { { "step:a retry:1", "print('before')\n1 / 0" } }
+  local function count(text, what) return select(2, text:gsub(what, "")) end
+  for _, option in ipairs { "--fresh", "--quiet" } do
+    local _, _, result = here.run(option)
+    test.equal(count(result.stderr, "\n[^\n]*ZeroDivisionError: "), 2)
+    for attempt = 1, 2 do
+      local head = ("step a failed in %s, cell 1, line 2, attempt %d of 2: "):format(here.path, attempt)
+      assert(result.stderr:find(head, 1, true), result.stderr)
+    end
+  end
+  test.equal(count(proc.run { host.executable(), "kale", "logs", here.path, "a" }.stdout, "%-%-%- attempt 2 %-%-%-"), 1)
+end)
+
 test("limits and environment reach the steps", function()
   local here = new_folder()
   here.write {

@@ -52,27 +52,6 @@ local function print_summary(result, names, directory)
   print(("\n%s  %s"):format(term.style(result.state, colour), require("fs").join(directory, "report.html")))
 end
 
--- The place in the notebook that a log's last traceback names.
-local function place_in(log)
-  local cell, line
-  for found_cell, found_line in log:gmatch 'File "cell ([^"]+)", line (%d+)' do cell, line = found_cell, found_line end
-  return cell and ("cell %s, line %s"):format(cell, line) or nil
-end
-
--- What is said of a failed step at once: its place in the notebook and its last lines.
-local function failure(event, name, notebook)
-  local fs, term = require "fs", require "term"
-  local log = event.log and fs.try.read(event.log) or ""
-  local place = place_in(log)
-  local head = ("step %s failed%s: %s"):format(name, place and " in " .. notebook .. ", " .. place or "",
-    event.error or "")
-  local lines = {}
-  for line in log:gmatch "[^\n]+" do lines[#lines + 1] = line end
-  local texts = { term.style(head, "bold red", "stderr") }
-  for i = math.max(1, #lines - 14), #lines do texts[#texts + 1] = "    " .. lines[i] end
-  return table.concat(texts, "\n")
-end
-
 local function write_report(run, result, names)
   local ok, problem = pcall(function() return require("kale.report").write(run, result, names) end)
   if not ok then io.stderr:write("the report could not be written: ", require("errors").text(problem), "\n") end
@@ -137,16 +116,19 @@ local function run_notebook(args, made)
   local result
   do
     local view <close> = follow.new(names, #run.plan.steps)
+    local failures = require "kale.failures".new(args.notebook, not args.quiet)
     result = kale_run.execute(run, {
       params = args.param, jobs = args.jobs, python = args.python, cache = not args.fresh, fail_fast = args.fail_fast,
       images = images, rlimits = limits, volumes = volumes, secrets = secrets,
       on_event = function(event)
         local name = names[event.name] or event.name
         if event.type == "note" and event.about == "place" then return end  -- told before
-        if event.type == "note" then view.progress:print(("%s: %s"):format(name, event.text))
+        if event.type == "line" then failures:line(name, event.text) end
+        if event.type == "note" and event.about == "retry" then view.progress:print(failures:again(name, event))
+        elseif event.type == "note" then view.progress:print(("%s: %s"):format(name, event.text))
         elseif event.type ~= "line" or not args.quiet then view.on_event(event) end
         if event.type == "task" and event.state == "failed" and event.kind == "container" then
-          view.progress:print(failure(event, name, args.notebook))
+          view.progress:print(failures:failed(name, event))
         end
       end,
     })

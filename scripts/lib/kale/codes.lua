@@ -138,6 +138,10 @@ return {
     "letters a-z, digits and '-' between them, at most 124",
   },
   ["default-wrong"] = { "error", "'{tag}' in steps_defaults is no option of a step" },
+  ["volume-rok"] = {
+    "warning", "volume '{name}' was filled from a snapshot of Rok ('{key}'), which is gone: the new claim is empty",
+    "type clone fills it from the claim of that name, type pvc uses a claim that is there",
+  },
   ["volume-clone"] = {
     "warning", "volume '{name}' is a clone of the claim of that name, made by its storage driver; Rok is gone",
     "a driver that cannot clone refuses it; type pvc uses the claim itself",

@@ -89,6 +89,13 @@ local function pairs_of(annotations)
   return result
 end
 
+-- The annotation that says which snapshot a new claim is filled from.
+local function snapshot_key(annotations)
+  for _, key in ipairs(sorted_keys(annotations)) do
+    if key:find "^rok[./]" or key:find "^rok%-" or key:find "rok%.arrikto%.com/" then return key end
+  end
+end
+
 local function storage_class_of(volume, metadata)
   local own = volume.storage_class_name
   return type(own) == "string" and own ~= "" and own or metadata.storage_class_name
@@ -124,12 +131,15 @@ local function read_volume(volume, metadata, report)
   local size = volume_size(volume)
   if size and not quantity.read(size) then return wrong "a 'size' as Kubernetes writes it, for instance 5Gi" end
   if kind == "create" and volume.type ~= "pv" and not size then return wrong "a 'size'" end
+  local annotations = pairs_of(volume.annotations)
+  local snapshot = volume.type == "new_pvc" and snapshot_key(annotations)
+  if snapshot then report("volume-rok", { name = name, key = snapshot }) end
   if volume.type == "clone" then report("volume-clone", { name = name }) end
   return {
     name = name, path = path, kind = kind, size = size, access_mode = known_mode,
     storage_class = storage_class_of(volume, metadata),
     volume = volume.type == "pv" and name or nil, clone_of = volume.type == "clone" and name or nil,
-    annotations = pairs_of(volume.annotations),
+    annotations = annotations,
     env = flag(volume.expose_as_env_var) and environment_name(name) or nil,
   }
 end

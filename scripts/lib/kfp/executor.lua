@@ -141,6 +141,7 @@ function M.execute(job, options, on_line)
   }
   table.move(job.words, 1, #job.words, 1, started)
   local log <close> = assert(io.open(job.log, job.attempt and job.attempt > 1 and "a" or "w"))
+  if job.attempt and job.attempt > 1 then log:write(("--- attempt %d ---\n"):format(job.attempt)) end
   local process <close> = proc.spawn(started)
   job.process = process
   local function read_all()

@@ -147,8 +147,10 @@ function Run:attempt(job, prepared)
     job.error = job.exit and ("ended with exit code %d"):format(job.exit)
       or ("did not end within %g s"):format(prepared.timeout)
     if retry and attempt <= retry.count then
-      self:tell { type = "note", name = job.path, text = ("%s; it is tried again (%d of %d)"):format(job.error, attempt,
-        retry.count) }
+      self:tell {
+        type = "note", about = "retry", name = job.path, attempt = attempt, of = retry.count + 1, error = job.error,
+        text = ("%s; it is tried again (%d of %d)"):format(job.error, attempt, retry.count),
+      }
       if wait > 0 then task.sleep(math.min(wait, retry.limit)) end
       wait = wait * retry.factor
     end
