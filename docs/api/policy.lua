@@ -105,6 +105,7 @@ function Set:close() end
 ---@field review table?
 ---@field operation string?
 ---@field namespace string?
+---@field resource string? "deployments/scale": where the object's kind does not say it
 ---@field subresource string?
 ---@field user string|table|nil
 ---@field dry_run boolean?

@@ -54,6 +54,7 @@ end
 ---@field namespace string?
 ---@field options table?
 ---@field dry_run boolean
+---@field kind table? of the object, where it is not the resource's
 
 ---@param ctx lab.Context
 ---@param a lab.AdmissionAttributes
@@ -78,6 +79,15 @@ function admission:validate(ctx, a)
     limits.validate(ctx, a)
     security.validate(ctx, a)
   end
+  self.policies:validate(ctx, a)
+  self.webhooks:validate(ctx, a)
+end
+
+---Asks about a connection to a pod: nothing is written.
+---@param ctx lab.Context
+---@param a lab.AdmissionAttributes
+function admission:connect(ctx, a)
+  self.webhooks:mutate(ctx, a)
   self.policies:validate(ctx, a)
   self.webhooks:validate(ctx, a)
 end

@@ -292,8 +292,25 @@ local function log(ctx)
   return { status = 204, headers = { ["Cache-Control"] = "no-cache, private" } }
 end
 
+local CONNECTS = { exec = "PodExecOptions", attach = "PodAttachOptions", portforward = "PodPortForwardOptions" }
+
+-- Admission is asked about connections, too: of the options, which have a kind of their own.
+local function admit(ctx)
+  local asked, subresource = json.object { kind = CONNECTS[ctx.route.subresource], apiVersion = "v1" },
+    ctx.route.subresource
+  for name, values in pairs(ctx.query) do
+    if name == "command" then asked.command = json.array { table.unpack(values) }
+    elseif name == "container" then asked.container = values[1]
+    elseif name:find "^std" or name == "tty" then asked[name] = values[1] == "true" or values[1] == "1" or nil end
+  end
+  ctx.cluster.admission:connect(ctx, { operation = "CONNECT", resource = ctx.resource, subresource = subresource,
+    kind = { group = "", version = "v1", kind = asked.kind }, object = asked, name = ctx.route.name,
+    namespace = ctx.route.namespace, dry_run = false })
+end
+
 local function stream(ctx)
   local pod = store.view(rest.record(ctx))
+  admit(ctx)
   local container = M.container(ctx, pod)
   if not ctx.cluster.nodes then status.bad_request("pod %s does not have a host assigned", pod.metadata.name) end
   return ctx.cluster.nodes[ctx.route.subresource](ctx.cluster.nodes, ctx, pod, container)

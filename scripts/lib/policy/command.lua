@@ -11,6 +11,8 @@ local yaml = require "yaml"
 
 local M = {}
 
+local OWN_NAMESPACE = "kfhost-system" -- where manifests puts the host: no policy is about it, unless one names it
+
 M.CONFIG = { "--config FILE", "settings as YAML: {STEM: {KEY: value}}, STEM the policy file's stem" }
 
 -- What a text says; nothing, or comments alone, is an empty map.
@@ -71,7 +73,7 @@ function M.load(args, options)
   local configs = M.configs(args.config)
   options = options or {}
   local set = policy.load(args.file, { configs = configs, bypass_groups = options.bypass_groups,
-    own_namespace = options.own_namespace })
+    own_namespace = options.own_namespace or OWN_NAMESPACE })
   check_stems(configs, set, args.config)
   return set
 end

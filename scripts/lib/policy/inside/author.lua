@@ -180,6 +180,7 @@ end
 
 local TEST_FIELDS = { name = "string", object = "table", old = "table", review = "table", operation = "string",
   user = "any", config = "table", objects = "table", expect = "table", dry_run = "boolean", namespace = "string",
+  resource = "string",
   subresource = "string", options = "table", watch = "string", schedule = "string", answers = "table" }
 local EXPECT_FIELDS = { allowed = "boolean", object = "table", patch = "table", warnings = "any", message = "string",
   writes = "table", code = "number" }

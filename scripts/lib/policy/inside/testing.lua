@@ -20,12 +20,23 @@ end
 
 local UID = "00000000-0000-4000-8000-000000000001"
 
----@param spec table {object=, old=, operation=, user=, namespace=, subresource=, dry_run=, options=}
+-- The resource of a review: that of the object, but for subresources, which have kinds of their own
+-- ("deployments/scale" is about a Scale).
+local function resource_of(spec, kind)
+  if not spec.resource then return { resource = kind.plural, group = kind.group, version = kind.version } end
+  local named = resources.parse(spec.resource)
+  local known = resources.of_plural(named.plural, named.group)
+  return { resource = named.plural, group = named.group, version = known and known.version or kind.version },
+    named.subresource
+end
+
+---@param spec table {object=, old=, operation=, user=, namespace=, resource=, subresource=, dry_run=, options=}
 ---@return table review an AdmissionReview as the API server would send it
 function M.review(spec)
   local subject = spec.object or spec.old
   local metadata = subject.metadata or {}
   local resource = resources.of_kind(subject.apiVersion or "v1", subject.kind or "")
+  local asked, subresource = resource_of(spec, resource)
   local operation = spec.operation
     or spec.object and spec.old and "UPDATE" or spec.object and "CREATE" or "DELETE"
   local namespace = spec.namespace or metadata.namespace
@@ -34,8 +45,8 @@ function M.review(spec)
   return { apiVersion = "admission.k8s.io/v1", kind = "AdmissionReview", request = {
     uid = UID, operation = operation, dryRun = spec.dry_run == true,
     kind = { group = resource.group, version = resource.version, kind = resource.kind },
-    resource = { group = resource.group, version = resource.version, resource = resource.plural },
-    subResource = spec.subresource, namespace = namespace, name = metadata.name, userInfo = user_of(spec.user),
+    resource = asked, subResource = spec.subresource or subresource, namespace = namespace, name = metadata.name,
+    userInfo = user_of(spec.user),
     object = operation ~= "DELETE" and spec.object or json.null, oldObject = spec.old or json.null,
     options = spec.options } }
 end
