@@ -8,14 +8,14 @@ local yaml = {}
 
 ---Reads one document; an empty text is json.null.
 ---@param text string
----@param options {duplicates: "error"|"last"|nil, letters_are_texts: boolean?}? letters_are_texts: y, Y, n and N are
----  no booleans, as Python's writers have it
+---@param options {duplicates: "error"|"last"|nil, plain_booleans: boolean?}? plain_booleans: only true
+---  and false are booleans; y, no, on and their like are texts, as KFP reads and Python writes them
 ---@return any # raises "YAML", also for a second document
 function yaml.decode(text, options) end
 
 ---Reads all documents; empty ones are left out.
 ---@param text string
----@param options {duplicates: "error"|"last"|nil, letters_are_texts: boolean?}?
+---@param options {duplicates: "error"|"last"|nil, plain_booleans: boolean?}?
 ---@return any[] # raises "YAML"
 function yaml.decode_all(text, options) end
 

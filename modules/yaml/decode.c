@@ -8,7 +8,6 @@
 #include "error.h"
 #include "values.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -25,7 +24,7 @@ struct decoder {
   bool has_parser, has_event;
   const char *text;
   size_t size;
-  bool last_wins, letters_are_texts;
+  bool last_wins, plain_booleans;
   int anchors;  // stack index of the table of anchored values
   size_t document, nodes, alias_nodes;
   size_t depth;
@@ -138,7 +137,8 @@ static void note_anchor(lua_State *L, struct decoder *d, const char *anchor) {
 
 static void push_resolved(lua_State *L, struct decoder *d, const char *text, size_t size) {
   struct kf_scalar scalar = kf_scalar_resolve(text, size);
-  if (size == 1 && d->letters_are_texts && isalpha((unsigned char)*text)) scalar.kind = KF_SCALAR_TEXT;
+  bool is_boolean = scalar.kind == KF_SCALAR_TRUE || scalar.kind == KF_SCALAR_FALSE;
+  if (d->plain_booleans && is_boolean && !strchr("tTfF", *text)) scalar.kind = KF_SCALAR_TEXT;
   switch (scalar.kind) {
   case KF_SCALAR_NULL: kf_push_null(L); return;
   case KF_SCALAR_TRUE: lua_pushboolean(L, 1); return;
@@ -373,8 +373,8 @@ static struct decoder *new_decoder(lua_State *L) {
     luaL_argcheck(L, strcmp(mode, "last") == 0 || strcmp(mode, "error") == 0, 2,
                   "duplicates: \"error\" or \"last\" expected");
     d->last_wins = strcmp(mode, "last") == 0;
-    lua_getfield(L, 2, "letters_are_texts");
-    d->letters_are_texts = lua_toboolean(L, -1);
+    lua_getfield(L, 2, "plain_booleans");
+    d->plain_booleans = lua_toboolean(L, -1);
     lua_pop(L, 2);
   } else if (!lua_isnoneornil(L, 2)) {
     luaL_checktype(L, 2, LUA_TTABLE);

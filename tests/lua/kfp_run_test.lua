@@ -197,6 +197,55 @@ test("constants may name other inputs; what a user gives is never looked into", 
   test.equal(output_of(result, "a"), "hello {{$}} of shell")
 end)
 
+test("constants name the run and the task, each by itself", function()
+  local names = { job = "pipeline_job_name", resource = "pipeline_job_resource_name", uuid = "pipeline_job_uuid",
+    task = "pipeline_task_name", task_uuid = "pipeline_task_uuid" }
+  local inputs, words = {}, {}
+  for key, name in pairs(names) do inputs[key] = { from = constant("{{$." .. name .. "}}") } end
+  for _, key in ipairs { "job", "resource", "uuid", "task", "task_uuid" } do
+    words[#words + 1] = ("{{$.inputs.parameters['%s']}}"):format(key)
+  end
+  local result = run(pipeline_of { { "say", 'out=$0; printf "%s|" "$@" > "$out"', inputs = inputs, args = words } })
+  local job, resource, uuid, task, task_uuid = output_of(result, "say"):match "^(.-)|(.-)|(.-)|(.-)|(.-)|$"
+  test.same({ job, task }, { "shell", "say" })
+  assert(resource:find "^shell%-%x+$" and #uuid > 8 and task_uuid:find(uuid, 1, true), resource)
+end)
+
+test("what a step's interpreter has is not installed again; the rest goes into a folder of the step's own", function()
+  local folder = test.tmpdir()
+  -- An interpreter that notes what it is asked for.
+  fs.write(folder .. "/python3", ('#!/bin/sh\necho "$@ in ${KFHOST_STEP_PACKAGES##*/}" >> %s/asked\n'):format(folder),
+    { mode = 493 })
+  local script = "python3 -m pip install --quiet 'kfp==2' && pip install other && python3 -c 1; "
+    .. "printf %s $PYTHONPATH > $0"
+  local result = run(pipeline_of { { "a", script, image = "python:3.11" } }, { python = folder .. "/python3" })
+  test.equal(result.state, "succeeded")
+  local bin = result.root .. "/.bin"
+  test.equal(fs.read(folder .. "/asked"), ("%s/install.py --quiet kfp==2 in .packages\n"
+    .. "%s/install.py other in .packages\n-c 1 in .packages\n"):format(bin, bin))
+  test.equal(output_of(result, "a"):match "^[^:]*", result.root .. "/a/.packages")
+end)
+
+test("an artifact that a step wrote to a path of its own is found at its address", function()
+  local ir = pipeline_of { { "a", "x=1" }, { "b", "y=1" } }
+  local artifact = { artifactType = { schemaTitle = "system.Dataset" } }
+  ir.components["comp-a"].outputDefinitions.artifacts = { data = artifact }
+  ir.components["comp-b"].inputDefinitions.artifacts = { data = artifact }
+  local a, b = ir.deploymentSpec.executors["exec-a"].container, ir.deploymentSpec.executors["exec-b"].container
+  a.command[3] = [[mkdir -p "$2/deep"; echo mine > "$2/deep/file"
+    printf '{"artifacts":{"data":{"artifacts":[{"name":"data","uri":"%s","custom_path":"%s"}]}}}' "$3" "$2/deep" > "$1"
+    printf x > "$0"]]
+  a.args = json.array { "{{$.outputs.parameters['Output'].output_file}}", "{{$.outputs.output_file}}", test.tmpdir(),
+    "{{$.outputs.artifacts['data'].uri}}" }
+  b.command[3] = 'cat "$1/file" > "$0"'
+  b.args[2] = "{{$.inputs.artifacts['data'].path}}"
+  ir.root.dag.tasks.b.inputs.artifacts = { data = { taskOutputArtifact = { producerTask = "a",
+    outputArtifactKey = "data" } } }
+  local result = run(ir)
+  test.equal(result.state, "succeeded")
+  test.equal(output_of(result, "b"), "mine\n")
+end)
+
 test("a placeholder that means nothing fails its step", function()
   local result = run(pipeline_of { { "a", "true", args = { "{{$.inputs.artifacts.no}}" } } })
   assert(result.error:find("{{$.inputs.artifacts.no}}", 1, true), result.error)

@@ -153,6 +153,37 @@ test("a pipeline without a fault has no findings", function()
   test.same(kfp.validate(yaml.decode(PIPELINE)), {})
 end)
 
+test("names and words that old YAML takes for booleans are texts, as the server reads them", function()
+  local text = [[
+pipelineInfo: {name: hello}
+schemaVersion: 2.1.0
+components:
+  comp-say:
+    executorLabel: exec-say
+    inputDefinitions: {parameters: {y: {parameterType: STRING, defaultValue: no}}}
+deploymentSpec: {executors: {exec-say: {container: {image: alpine, command: [echo], args: [on, off]}}}}
+root:
+  inputDefinitions: {parameters: {n: {parameterType: STRING}}}
+  dag: {tasks: {say: {taskInfo: {name: say}, componentRef: {name: comp-say},
+    inputs: {parameters: {y: {componentInputParameter: n}}}}}}
+]]
+  test.same(require "kfp.validate".validate(text), {})
+  test.same(require "kfp".decode(text).deploymentSpec.executors["exec-say"].container.args, { "on", "off" })
+end)
+
+test("what only servers after the recorded one know is a warning", function()
+  local findings = require "kfp.validate".validate([[
+pipelineInfo: {name: hello}
+schemaVersion: 2.1.0
+components: {comp-say: {executorLabel: exec-say}}
+deploymentSpec: {executors: {exec-say: {container: {image: alpine, command: [echo]}}}}
+root: {dag: {tasks: {say: {taskInfo: {name: say}, componentRef: {name: comp-say}}}}}
+---
+platforms: {kubernetes: {deploymentSpec: {executors: {exec-say: {podResourceClaims: []}}}}}
+]])
+  test.same({ #findings, findings[1].severity }, { 1, "warning" })
+end)
+
 test("a condition that is right has no findings", function()
   test.same(kfp.validate(with(function(_, t)
     t.make.triggerPolicy = { condition = "parseJson(inputs.parameter_values['rate'])['k'] == 1 && "

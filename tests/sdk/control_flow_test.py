@@ -18,6 +18,7 @@ KFHOST = os.path.join(ROOT, "build", "release", "kfhost")
 RUN_IR = os.path.join(ROOT, "tests", "sdk", "run_ir.lua")
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import more_pipelines  # noqa: E402
 from pipelines import CASES  # noqa: E402
 
 # What the cases with `differs` must come to here, where the SDK's runner is no oracle.
@@ -27,6 +28,14 @@ WANTED = {
     "condition_on_a_quote": {"Output": "YES!"},
     "dictionary_between_steps": {"Output": 'a "quoted" {{$}} text'},
     "optional_inputs_left_out": {"Output": "None None"},
+    **more_pipelines.WANTED,
+}
+# What kfp.validate says of a pipeline, though the SDK compiled it: a server refuses the one, leaves the other as it is.
+FINDINGS = {
+    "loop_over_artifacts": ["error: root.dag.tasks.for-loop-1.artifactIterator: artifact iterators are not implemented"],
+    "container_with_joined_words": [
+        "warning: deploymentSpec.executors.exec-joined.container.args[0]: Concat is never replaced by the server"
+    ],
 }
 # What is refused before anything starts, and why.
 REFUSED = {"condition_with_a_quote": "a string does not end in the expression"}
@@ -82,6 +91,7 @@ def check_case(name, scratch):
         theirs = run_with_sdk(pipeline, params, os.path.join(scratch, name + ".sdk"))
     assert theirs[0] == ("failed" if fails else "succeeded"), f"the SDK's run {theirs[0]}"
     got = (ours["state"], ours["outputs"])
+    assert ours["findings"] == FINDINGS.get(name, []), ours["findings"]
     assert got == theirs, f"kfhost has {got}, the SDK {theirs}; tasks: {ours['tasks']}"
 
 

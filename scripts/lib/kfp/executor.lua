@@ -75,7 +75,11 @@ local function add_secrets(t, env, place, scope, context, notes)
   return given
 end
 
-local function task_names(place, context)
+---What placeholders stand for in a task.
+---@param place {path: string, directory: string, name: string}
+---@param context table
+---@return table<string, string>
+function M.names(place, context)
   local names = setmetatable({}, { __index = context.names })
   names["outputs.output_file"] = fs.join(place.directory, "executor_output.json")
   names.outputMetadataUri = names["outputs.output_file"]
@@ -95,7 +99,7 @@ function M.prepare(t, place, context, scope)
   fs.mkdir(directory, { parents = true })
   local input = M.input(t, place)
   if next(input.outputs.parameters) then fs.mkdir(fs.join(directory, "parameters"), { parents = true }) end
-  local names = task_names(place, context)
+  local names = M.names(place, context)
   local words = placeholders.words({ t.container.command or {}, t.container.args or {} }, input, names)
   local workspace = context.names.workspace_path
   for i, word in ipairs(words) do
@@ -106,7 +110,8 @@ function M.prepare(t, place, context, scope)
   local image = placeholders.fill(t.container.image, input, names)
   local environment = images.find(image, context.options)
   if not environment then images.check({ { path = place.path, image = image } }, context.options) end
-  local started, env = images.start(environment, words, context.root)
+  local started, env = images.start(environment, words, context.root,
+    fs.join(directory, ".packages"))
   for _, pair in ipairs(t.container.env or {}) do env[pair.name] = placeholders.fill(pair.value or "", input, names) end
   for name, value in pairs(context.options.env or {}) do env[name] = value end
   local job = {
@@ -193,6 +198,24 @@ local function read_metrics(artifact, metrics)
   end
 end
 
+local function copy_tree(from, to)
+  local stat = fs.stat(from)
+  if stat.type ~= "directory" then return fs.copy(from, to) end
+  fs.mkdir(to, { parents = true })
+  for _, name in ipairs(fs.list(from)) do copy_tree(fs.join(from, name), fs.join(to, name)) end
+end
+
+-- A step may write an artifact to a path of its own: others look for it at its address.
+local function bring_home(artifact)
+  local from, to = artifact.custom_path, placeholders.local_path(artifact.uri or "")
+  if not from or from == "" then return end
+  if from ~= to and to ~= "" and fs.exists(from) and not fs.exists(to) then
+    fs.mkdir(fs.dirname(to), { parents = true })
+    copy_tree(from, to)
+  end
+  artifact.custom_path = nil
+end
+
 ---What a step that succeeded made.
 ---@param t table
 ---@param input table the executor input
@@ -214,6 +237,7 @@ function M.results(t, input)
     if results.artifacts[name] then
       local artifact = results.artifacts[name][1]
       for key, value in pairs((entry.artifacts or {})[1] or {}) do artifact[key] = value end
+      bring_home(artifact)
       local title = ((definitions.artifacts[name] or {}).artifactType or {}).schemaTitle
       if title == "system.Metrics" then read_metrics(artifact, results.metrics) end
     end

@@ -3,7 +3,7 @@
 --   local environment = images.find("python:3.12", { python = "python3" }); print(environment.interpreter)
 local errors = require "errors"
 local fs = require "fs"
-local proc = require "proc"
+local pip = require "kfp.pip"
 
 local M = {}
 
@@ -62,27 +62,14 @@ function M.check(containers, options)
   end
 end
 
-local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
-
--- A folder whose python3, python and pip are the interpreter, for commands that begin with a shell.
-local function interpreter_folder(root, interpreter)
-  local folder = fs.join(root, ".bin")
-  if fs.exists(fs.join(folder, "pip")) then return folder end
-  local program = proc.which(interpreter) or interpreter
-  fs.mkdir(folder, { parents = true })
-  for name, words in pairs { python = "", python3 = "", pip = " -m pip", pip3 = " -m pip" } do
-    fs.write(fs.join(folder, name), ("#!/bin/sh\nexec %s%s \"$@\"\n"):format(quoted(program), words), { mode = 493 })
-  end
-  return folder
-end
-
 ---The words that are started for a container's words, and what is added to the environment.
 ---@param environment table of find
 ---@param words string[] command and arguments of the container
 ---@param root string the run's folder
+---@param packages string folder for what the step installs
 ---@return string[] words
 ---@return table<string, string> env
-function M.start(environment, words, root)
+function M.start(environment, words, root, packages)
   local env = {}
   for name, value in pairs(environment.env) do env[name] = value end
   local result = table.move(words, 1, #words, 1, {})
@@ -91,7 +78,8 @@ function M.start(environment, words, root)
       result[1] = environment.interpreter
     elseif result[1] then
       local path = env.PATH or os.getenv "PATH" or "/usr/bin:/bin"
-      env.PATH = interpreter_folder(root, environment.interpreter) .. ":" .. path
+      env.PATH = pip.folder(root, environment.interpreter) .. ":" .. path
+      pip.environment(env, words, packages)
     else
       result[1] = environment.interpreter
     end

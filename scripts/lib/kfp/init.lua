@@ -11,7 +11,7 @@ local M = {}
 ---@return table? platform
 function M.decode(text)
   local documents = text:find "^%s*{" and { json.decode(text) }
-    or require "yaml".decode_all(text, { letters_are_texts = true })
+    or require "yaml".decode_all(text, { plain_booleans = true })
   local ir, platform
   for _, document in ipairs(documents) do
     if type(document) == "table" and document.pipelineInfo then ir = document

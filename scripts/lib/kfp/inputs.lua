@@ -23,7 +23,8 @@ local STATUS = { succeeded = "SUCCEEDED", cached = "SUCCEEDED", skipped = "SKIPP
 local function final_status(name, scope, context)
   local job = scope.jobs[name]
   local status = {
-    state = STATUS[job.state], pipelineJobResourceName = context.name, pipelineTaskName = name, error = json.object {},
+    state = STATUS[job.state], pipelineJobResourceName = context.names.pipeline_job_resource_name,
+    pipelineTaskName = name, error = json.object {},
   }
   if job.state == "failed" then status.error = { code = job.exit or 1, message = job.error or "failed" } end
   return status
@@ -104,14 +105,15 @@ end
 ---The inputs of a task where it stands.
 ---@param t table a task of kfp.check
 ---@param scope kfp.Scope
----@param context table name, id: of the run; names: what placeholders stand for
+---@param context table of the run
+---@param names table<string, string> what placeholders stand for
 ---@return table<string, any> parameters
 ---@return table<string, table[]> artifacts # raises "Pipeline" or "Expression"
-function M.read(t, scope, context)
+function M.read(t, scope, context, names)
   local values, texts = read_parameters(t, scope, context)
   -- Constants may name other inputs of the same task; what users give is never looked into.
   local input = { inputs = { parameterValues = values, artifacts = {} }, outputs = { parameters = {}, artifacts = {} } }
-  for _, name in ipairs(texts) do values[name] = placeholders.fill(values[name], input, context.names) end
+  for _, name in ipairs(texts) do values[name] = placeholders.fill(values[name], input, names) end
   return values, read_artifacts(t, scope)
 end
 
@@ -180,9 +182,9 @@ function M.collect(rounds, definitions)
   local results = { parameters = {}, artifacts = {} }
   for name in pairs((definitions or {}).parameters or {}) do
     local list = json.array {}
-    for i, round in ipairs(rounds) do
-      local value = round.parameters[name]
-      list[i] = value == nil and json.null or value
+    for _, round in ipairs(rounds) do
+      -- A round whose branch was not taken has nothing to give.
+      if round.parameters[name] ~= nil then list[#list + 1] = round.parameters[name] end
     end
     results.parameters[name] = list
   end

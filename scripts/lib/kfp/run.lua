@@ -315,16 +315,15 @@ function Run:perform(job)
   local t = job.task
   local choice, folder = self:choice(job)
   if choice == "reuse" then return self:reuse(job, folder) end
-  local parameters, artifacts = inputs.read(t, job.scope, self.context)
+  local place = { name = t.key, path = job.path, directory = fs.join(self.context.root, job.path) }
+  local parameters, artifacts = inputs.read(t, job.scope, self.context, executor.names(place, self.context))
   if t.condition and not t.condition:test { inputs = { parameter_values = parameters } } then
     job.reason = "condition"
     return "skipped"
   end
   if t.iterator then return self:loop(job, parameters, artifacts) end
-  return self:once(job, {
-    name = t.key, path = job.path, directory = fs.join(self.context.root, job.path), parameters = parameters,
-    artifacts = artifacts,
-  })
+  place.parameters, place.artifacts = parameters, artifacts
+  return self:once(job, place)
 end
 
 -- Runs `fn` as the job's task; its first result is the state the job ends in.
@@ -466,7 +465,8 @@ local function new_context(ir, options, params)
     claims = kfp_claims.new(root, options.root and fs.join(fs.dirname(root), "volumes") or fs.join(root, "volumes"),
       options.volumes),
     names = {
-      pipeline_job_name = name, pipeline_job_resource_name = name, pipeline_job_uuid = id, pipeline_root = root,
+      pipeline_job_name = name, pipeline_job_resource_name = name .. "-" .. id, pipeline_job_uuid = id,
+      pipeline_root = root,
       pipeline_job_create_time_utc = now, pipeline_job_schedule_time_utc = now,
       workspace_path = fs.join(root, "workspace"),
     },

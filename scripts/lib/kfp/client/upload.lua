@@ -30,7 +30,7 @@ end
 
 local function name_of(ir, options)
   if options.name then return options.name end
-  local decoded = type(ir) == "string" and yaml.try.decode_all(ir, { letters_are_texts = true }) or { ir }
+  local decoded = type(ir) == "string" and yaml.try.decode_all(ir, { plain_booleans = true }) or { ir }
   for _, document in ipairs(decoded or {}) do
     local info, metadata = document.pipelineInfo, document.metadata
     if info then return info.name end

@@ -142,6 +142,9 @@ for name in ("secretAsVolume secretAsEnv pvcMount nodeSelector podMetadata image
   KUBERNETES[name] = true
 end
 
+-- What came after the server that was recorded.
+local NEWER = { podResourceClaims = true }
+
 local function camel(name)
   return (name:gsub("_(%l)", string.upper))
 end
@@ -150,7 +153,10 @@ local function check_platform(state, platform)
   local executors = ((((platform or {}).platforms or {}).kubernetes or {}).deploymentSpec or {}).executors or {}
   for _, label in ipairs(sorted_keys(executors)) do
     for _, name in ipairs(sorted_keys(executors[label])) do
-      if not KUBERNETES[camel(name)] then
+      if NEWER[camel(name)] then
+        state.add("warning", ("platforms.kubernetes.deploymentSpec.executors.%s.%s"):format(label, name), "create",
+          "servers of KFP 2.17 do not know it yet, and refuse it")
+      elseif not KUBERNETES[camel(name)] then
         local path = ("platforms.kubernetes.deploymentSpec.executors.%s.%s"):format(label, name)
         state:error(path, "unknown field %q in the Kubernetes spec of an executor", name)
       end

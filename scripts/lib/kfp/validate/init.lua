@@ -53,7 +53,7 @@ local function read(text, add)
   local documents, problem
   local document = text:find "^%s*{" and json.try.decode(text)
   if document then documents = { document }
-  else documents, problem = require "yaml".try.decode_all(text) end
+  else documents, problem = require "yaml".try.decode_all(text, { plain_booleans = true }) end
   if problem then
     add("error", problem.path or "", "upload", yaml_problem(problem))
     return {}

@@ -96,7 +96,7 @@ end
 -- The spec as it is stored: bare, or with the platform's document beside it.
 local function spec_of(text)
   local one = text:find "^%s*{" and json.try.decode(text)
-  local documents = one and { one } or yaml.try.decode_all(text) or {}
+  local documents = one and { one } or yaml.try.decode_all(text, { plain_booleans = true }) or {}
   local spec, platform
   for _, document in ipairs(documents) do
     if document.platforms and not document.pipelineInfo then platform = document else spec = document end

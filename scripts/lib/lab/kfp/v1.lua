@@ -181,7 +181,8 @@ function M.source_of(state, given)
   local version = M.owner_of(given.resource_references, "PIPELINE_VERSION")
   local manifest = spec.workflow_manifest or spec.pipeline_manifest
   for _, one in ipairs(spec.parameters or {}) do values[one.name] = one.value end
-  local source = { pipeline_spec = manifest and yaml.decode(manifest), runtime_config = spec.runtime_config }
+  local source = { pipeline_spec = manifest and yaml.decode(manifest, { plain_booleans = true }),
+    runtime_config = spec.runtime_config }
   if not manifest and (spec.pipeline_id or version) then
     local pipeline = spec.pipeline_id or state.versions[version] and state.versions[version].pipeline_id
     source.pipeline_version_reference = { pipeline_id = pipeline, pipeline_version_id = version
