@@ -234,7 +234,7 @@ M.list = {
     claim = lab:create(claim)
     lab:ago(3600, function() lab.client:delete("persistentvolumeclaims", "held", { namespace = TEAM }) end)
     lab:before_undo(function()
-      lab.client:patch("persistentvolumeclaims", claim.metadata.name, {
+      lab.client.try:patch("persistentvolumeclaims", claim.metadata.name, {
         metadata = { finalizers = require("json").null } }, { namespace = TEAM, type = "merge" })
     end)
   end },
@@ -243,6 +243,7 @@ M.list = {
       apiGroup = "rbac.authorization.k8s.io" }))
   end },
   { "Profile owner mismatch", { "owner-mismatch Namespace " .. TEAM }, function(lab)
+    lab:change("namespaces", nil, TEAM, function() end) -- taken back is also what the remedy does
     lab:change("Profile", nil, TEAM, function(profile) profile.spec.owner.name = "other@example.com" end)
   end },
   { "an older Kale's trial job", { "older-kale Experiment " .. TEAM .. "/old-kale" }, function(lab)

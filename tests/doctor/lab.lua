@@ -116,6 +116,35 @@ function lab.until_(_, what, condition)
   error("it never came: " .. what, 2)
 end
 
+-- --- what people do ----------------------------------------------------------------------------------------
+
+local function environment(self)
+  return { KUBECONFIG = self.kubeconfig, TMPDIR = self.folder, HOME = self.folder }
+end
+
+---Runs a line in a shell, as the lab's administrator.
+function lab:shell(line)
+  local done = proc.run { "sh", "-c", line, env = environment(self), stderr = "pipe" }
+  if done.code ~= 0 then error(("%s: %s%s"):format(line, done.stdout, done.stderr), 2) end
+end
+
+---Runs `kfhost policy serve …` until the function that it returns is called.
+---@param command string
+---@return fun() stop
+function lab:serve(command)
+  local words = { host.executable(), "--kubeconfig", self.kubeconfig }
+  for word in command:gmatch "%S+" do
+    if word ~= "kfhost" then words[#words + 1] = word end
+  end
+  table.move({ "--register", "true", "--port", "0", "--ops-port", "0" }, 1, 6, #words + 1, words)
+  words.stderr, words.stdout, words.env = "null", "null", environment(self)
+  local process = proc.spawn(words)
+  return function()
+    process:kill "TERM"
+    process:wait()
+  end
+end
+
 -- --- writes that are taken back ----------------------------------------------------------------------------
 
 local function kind_of(object)

@@ -122,7 +122,8 @@ function M.running(w)
         w:add("component-down", "error", object, {
           what = ("it is not available: %s"):format(condition.message or condition.reason or "no reason is told"),
           why = "what it does for Kubeflow is not done",
-          fix = ("kfhost -c 'why deploy/%s -n %s'"):format(object.metadata.name, object.metadata.namespace),
+          fix = ("`kfhost -c 'why deploy/%s -n %s'` says what keeps it"):format(object.metadata.name,
+            object.metadata.namespace),
         })
       end
     end

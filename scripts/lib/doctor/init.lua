@@ -12,7 +12,8 @@ local M = {}
 ---@field what string what is wrong, with what was seen
 ---@field where string "Kind namespace/name"
 ---@field why string why it matters
----@field fix string a command, a policy of ours, or a change of a manifest
+---@field fix string what helps; commands and policies of ours stand in backquotes
+---@field manifest string? YAML to apply
 
 -- The rooms of checks: each is a table of functions of the world.
 local ROOMS = { "doctor.cluster", "doctor.kfp", "doctor.mesh", "doctor.poddefaults", "doctor.webhooks",

@@ -31,7 +31,7 @@ function M.namespace_label(w)
         what = ("the label %s: enabled is missing, and experiment %s runs here"):format(INJECTION,
           experiment.metadata.name),
         why = "no collector is put into the trials' pods, so no metric arrives and no trial succeeds",
-        fix = ("kubectl label namespace %s %s=enabled"):format(place, INJECTION),
+        fix = ("`kubectl label --overwrite namespace %s %s=enabled`"):format(place, INJECTION),
       })
     end
   end
@@ -68,7 +68,7 @@ function M.shell(w)
         w:add("trial-shell", "error", pod.object, {
           what = ("the command of container %s begins with %s -c"):format(container.name, path),
           why = "Katib joins all words with blanks into another sh -c: quotes are lost, and the shell gets one word",
-          fix = ("write it as %s -c"):format(path:match "[^/]+$"),
+          fix = ("make the experiment anew with the command %s -c"):format(path:match "[^/]+$"),
         })
       end
     end
@@ -97,13 +97,16 @@ function M.older_kale(w)
           what = ("container %s runs an older Kale's program (%s)"):format(container.name, word),
           why = "it asks every 30 s, dies at the first question that fails, and leaves its run behind when it is told"
             .. " to stop",
-          fix = "kfhost kale tune writes the experiment anew; for those that exist: kfhost policy serve kale-trial",
+          fix = "`kfhost kale tune` writes the experiment anew; for those that are to come:"
+            .. " `kfhost policy serve kale-trial`",
         })
       end
     end
   end
 end
 
+local FIX_STUCK <const> = "`kubectl logs -n %s job/%s -c metrics-logger-and-collector` says why; Katib makes another"
+  .. " one after `kubectl delete trial -n %s %s`"
 local LONG <const> = 600 -- seconds that a metric may need to arrive
 
 local function condition_of(object, type)
@@ -124,8 +127,8 @@ function M.stuck_trials(w)
         what = ("its job ended %d minutes ago (%s), and the trial still runs"):format((w.now - since) // 60,
           ended.type),
         why = "the metrics never arrived: the experiment waits for this trial for ever",
-        fix = ("kubectl logs -n %s job/%s -c metrics-logger-and-collector, then kubectl delete trial %s"):format(
-          trial.metadata.namespace, trial.metadata.name, trial.metadata.name),
+        fix = FIX_STUCK:format(trial.metadata.namespace, trial.metadata.name, trial.metadata.namespace,
+          trial.metadata.name),
       })
     end
   end
@@ -149,8 +152,8 @@ function M.restricted(w)
         what = ("it enforces restricted, and the collector in the trials of %s has no securityContext"):format(
           experiment.metadata.name),
         why = "the pods of trials are refused: violates PodSecurity restricted",
-        fix = "kfhost policy serve pod-security, or injectSecurityContext: true in ConfigMap kubeflow/katib-config, or"
-          .. (" kubectl label --overwrite namespace %s pod-security.kubernetes.io/enforce=baseline"):format(place),
+        fix = "`kfhost policy serve pod-security`, or injectSecurityContext: true in ConfigMap kubeflow/katib-config,"
+          .. (" or `kubectl label --overwrite namespace %s pod-security.kubernetes.io/enforce=baseline`"):format(place),
       })
     end
   end
@@ -170,7 +173,8 @@ function M.pod_security(w)
     if refused then
       w:add("pod-security", "error", pod.object, {
         what = ("its pods are refused at level %s: %s"):format(level, refused.message),
-        why = "the job makes no pod, and goes on trying", fix = "kfhost policy serve pod-security",
+        why = "the job makes no pod, and goes on trying",
+        fix = "`kfhost policy serve pod-security`, then make it again",
       })
     end
   end

@@ -9,7 +9,7 @@ local M = {}
 local get, list = world.get, world.list
 local AUDIENCE <const> = "pipelines.kubeflow.org"
 local KUBEFLOW <const> = "kubeflow"
-local USE_POLICY <const> = "kfhost policy serve kfp-access"
+local USE_POLICY <const> = "`kfhost policy serve kfp-access`"
 
 -- --- tokens --------------------------------------------------------------------------------------------
 
@@ -153,6 +153,24 @@ local function token_mounts(containers, own)
   return names
 end
 
+-- A PodDefault can be mended in place; whatever else has the volume must be made again.
+local function audience_fix(object, wanted)
+  if object.kind ~= "PodDefault" then
+    return ("make it again with serviceAccountToken.audience: %s"):format(wanted)
+  end
+  local metadata = object.metadata
+  for index, volume in ipairs(list(get(object, "spec", "volumes"))) do
+    for place, source in ipairs(list(get(volume, "projected", "sources"))) do
+      local token = source.serviceAccountToken
+      if token and token.audience ~= wanted then
+        return ("`kubectl patch poddefault -n %s %s --type json -p '[{\"op\":\"add\",\"path\":\"/spec/volumes/%d/"
+          .. "projected/sources/%d/serviceAccountToken/audience\",\"value\":\"%s\"}]'`"):format(metadata.namespace,
+          metadata.name, index - 1, place - 1, wanted)
+      end
+    end
+  end
+end
+
 local function check_audience(w, object, volumes, names)
   local wanted = wanted_audience(w)
   for _, token in ipairs(tokens_of(volumes)) do
@@ -161,7 +179,7 @@ local function check_audience(w, object, volumes, names)
         what = ("the token in volume %s is for %s, and Pipelines takes %s"):format(token.name,
           token.audience or "the API server", wanted),
         why = "Pipelines reviews each token for its own audience and answers 401 to any other",
-        fix = ("set serviceAccountToken.audience to %s"):format(wanted),
+        fix = audience_fix(object, wanted),
       })
     end
   end
@@ -314,7 +332,7 @@ function M.forged_header(w)
       w:add("forged-header", "error", filter, {
         what = "it sets the header kubeflow-userid on what pods of its namespace send",
         why = "each such pod acts in Pipelines as that person, whoever made the pod",
-        fix = ("kubectl delete envoyfilter -n %s %s; pods show tokens instead: %s"):format(filter.metadata.namespace,
+        fix = ("`kubectl delete envoyfilter -n %s %s`; pods show tokens instead: %s"):format(filter.metadata.namespace,
           filter.metadata.name, USE_POLICY),
       })
     end

@@ -35,6 +35,20 @@ local function is_overridden(w, strict)
   return false
 end
 
+local PERMISSIVE <const> = [[
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata:
+  name: ml-pipeline-permissive
+  namespace: kubeflow
+spec:
+  selector:
+    matchLabels:
+      app: ml-pipeline
+  mtls:
+    mode: PERMISSIVE
+]]
+
 ---STRICT in kubeflow is no trouble unless some pod of a profile has no sidecar.
 function M.strict(w)
   if not w:has_injector() or not w:knows "PeerAuthentication" then return end
@@ -44,8 +58,8 @@ function M.strict(w)
       w:add("strict-mtls", "error", authentication, {
         what = ("STRICT: peers need a sidecar to reach kubeflow, and %s has none"):format(pod.where),
         why = "its connections to Pipelines are reset before any policy is asked",
-        fix = "kfhost policy serve trial-sidecar (way: a sidecar that ends with the job), or mode PERMISSIVE for"
-          .. " app=ml-pipeline",
+        fix = "`kfhost policy serve trial-sidecar` (way d: a sidecar that ends with the job), or let Pipelines alone"
+          .. " take plaintext", manifest = PERMISSIVE,
       })
     end
   end
@@ -89,8 +103,7 @@ end
 local function ends_sidecars(w)
   for _, configuration in ipairs(w:of "MutatingWebhookConfiguration") do
     for _, webhook in ipairs(list(configuration.webhooks)) do
-      local path = get(webhook, "clientConfig", "service", "path") or get(webhook, "clientConfig", "url") or ""
-      if path:find("trial-sidecar", 1, true) or (webhook.name or ""):find("trial-sidecar", 1, true) then return true end
+      if (webhook.name or ""):find "^trial%-.*%.policy%.kfhost%.io$" then return true end
     end
   end
   return false
@@ -107,16 +120,18 @@ end
 local KNOWN = {
   KF003 = { "collector-waits", "error",
     "the proxy ends only after the collector has, and the collector waits for the proxy: the trial never ends",
-    "kfhost policy serve trial-sidecar, or waitAllProcesses: false for each collector in ConfigMap"
+    "`kfhost policy serve trial-sidecar`, or waitAllProcesses: false for each collector in ConfigMap"
       .. " kubeflow/katib-config",
     function(w, message)
       return w:knows "ConfigMap" and native_sidecars(w) == true and not ends_sidecars(w) and not is_over(w, message)
     end },
   KF004 = { "experiment-name", "warning", "Katib looks trials up by the experiment's name alone",
-    "give one of the two another name" },
+    "give one of the two another name: `kubectl delete experiment -n NAMESPACE NAME`, then make it anew" },
   KF005 = { "webhook-order", "error",
     "webhooks run in the order of their configurations' names, once: what comes later is not seen",
-    "name the configuration so that it sorts last (zz-…), or set reinvocationPolicy: IfNeeded" },
+    "name the configuration so that it sorts last (zz-…), or have it called again: `kubectl get"
+      .. " mutatingwebhookconfiguration NAME -o json | sed 's/\"reinvocationPolicy\": \"Never\"/"
+      .. "\"reinvocationPolicy\": \"IfNeeded\"/' | kubectl replace -f -`" },
 }
 
 -- Configurations of the webhooks that change what Istio and Katib have put into a pod.
@@ -151,7 +166,10 @@ function M.analyzed(w)
   for _, message in ipairs(joined(messages)) do
     local known = KNOWN[message.code]
     if known and (not known[5] or known[5](w, message)) then
-      w:add(known[1], known[2], w:titled(message.object), { what = message.message, why = known[3], fix = known[4] })
+      local object = w:titled(message.object)
+      local metadata = type(object) == "table" and object.metadata or {}
+      w:add(known[1], known[2], object, { what = message.message, why = known[3],
+        fix = (known[4]:gsub("NAMESPACE", metadata.namespace or "NAMESPACE"):gsub("NAME", metadata.name or "NAME")) })
     end
   end
 end

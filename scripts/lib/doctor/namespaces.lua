@@ -10,6 +10,15 @@ local M = {}
 local get, list = world.get, world.list
 local STUCK <const> = 300 -- seconds that a deletion may take
 
+-- The quota of a profile is written by its controller.
+local function quota_fix(w, quota)
+  local namespace, name = quota.metadata.namespace, quota.metadata.name
+  local profile = w:profiles()[namespace] and name == "kf-resource-quota"
+  return profile and ("raise it: `kubectl edit profile %s` (spec.resourceQuotaSpec); or delete what is done")
+    :format(namespace) or ("raise it: `kubectl edit resourcequota -n %s %s`; or delete what is done")
+    :format(namespace, name)
+end
+
 ---Quotas that leave no room.
 function M.quotas(w)
   for _, quota in ipairs(w:of "ResourceQuota") do
@@ -25,10 +34,26 @@ function M.quotas(w)
       w:add("quota-full", "warning", quota, {
         what = "nothing is left of " .. table.concat(full, ", "),
         why = "new pods and claims of this namespace are refused: exceeded quota",
-        fix = ("raise spec.resourceQuotaSpec of profile %s, or delete what is done"):format(quota.metadata.namespace),
+        fix = quota_fix(w, quota),
       })
     end
   end
+end
+
+-- The kind as kubectl knows it, whoever else has one of that name.
+local function resource_of(object)
+  local group = object.apiVersion:match "^(.+)/"
+  return object.kind:lower() .. (group and "." .. object.apiVersion:match "/(.+)$" .. "." .. group or "")
+end
+
+local function release_command(object)
+  local metadata = object.metadata
+  if object.kind == "Namespace" and #list(metadata.finalizers) == 0 then
+    return ("`kubectl get namespace %s -o yaml` says in its conditions what is left in it"):format(metadata.name)
+  end
+  local where = metadata.namespace and (" -n %s"):format(metadata.namespace) or ""
+  return ("`kubectl patch %s%s %s --type json -p '[{\"op\":\"remove\",\"path\":\"/metadata/finalizers\"}]'`"):format(
+    resource_of(object), where, metadata.name)
 end
 
 ---Objects whose deletion waits for a finalizer that nobody takes off.
@@ -43,8 +68,8 @@ function M.finalizers(w)
         what = ("its deletion was asked for %s ago, and %s holds it"):format(time.age(w.now - since),
           table.concat(finalizers, ", ")),
         why = "the object, and the namespace around it, never goes away",
-        fix = "find the controller that owns the finalizer and let it work; if it is gone for good: kubectl patch"
-          .. " --type json -p '[{\"op\":\"remove\",\"path\":\"/metadata/finalizers\"}]'",
+        fix = "find the controller that owns the finalizer and let it work; if it is gone for good: "
+          .. release_command(object),
       })
     end
   end
@@ -52,6 +77,20 @@ end
 
 -- Whether the roles of a binding are Kubeflow's, which its own services look up by user.
 local ROLES = { ["kubeflow-edit"] = true, ["kubeflow-view"] = true, ["kubeflow-admin"] = true }
+
+local function user_binding(binding)
+  return ([[
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: user-NAME
+  namespace: %s
+  annotations: {role: %s, user: NAME@EXAMPLE.COM}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: %s}
+subjects:
+- {apiGroup: rbac.authorization.k8s.io, kind: User, name: NAME@EXAMPLE.COM}
+]]):format(binding.metadata.namespace, binding.roleRef.name:gsub("^kubeflow%-", ""), binding.roleRef.name)
+end
 
 ---Bindings for groups only: Pipelines and the dashboard ask by user.
 function M.group_bindings(w)
@@ -67,8 +106,8 @@ function M.group_bindings(w)
       w:add("group-binding", "warning", binding, {
         what = ("all its subjects are groups (%s)"):format(subjects[1].name),
         why = "Pipelines, Katib's UI and the dashboard ask by the user's name alone: members of the group get 403",
-        fix = ("bind users: kfhost -c 'apply -f FILE' with one RoleBinding a contributor in %s"):format(
-          binding.metadata.namespace),
+        fix = ("bind each user of the group by a manifest, then `kubectl delete rolebinding -n %s %s`"):format(
+          binding.metadata.namespace, binding.metadata.name), manifest = user_binding(binding),
       })
     end
   end
@@ -84,7 +123,7 @@ function M.owners(w)
       w:add("owner-mismatch", "error", namespace, {
         what = ("its annotation owner says %s, its profile %s"):format(said or "nothing", owner),
         why = "the profile controller leaves such a namespace alone: no bindings, no policies, condition Failed",
-        fix = ("kubectl annotate --overwrite namespace %s owner=%s"):format(name, owner),
+        fix = ("`kubectl annotate --overwrite namespace %s owner=%s`"):format(name, owner),
       })
     end
   end

@@ -12,6 +12,16 @@ local function escape(text)
   return (text:gsub("[&<>\"']", ENTITIES))
 end
 
+-- Commands stand in backquotes.
+local function with_code(text)
+  return (escape(text):gsub("`([^`]+)`", "<code>%1</code>"))
+end
+
+local function fix_of(finding)
+  local manifest = finding.manifest and ("<pre>%s</pre>"):format(escape(finding.manifest)) or ""
+  return with_code(finding.fix) .. manifest
+end
+
 local PAGE = [[
 <!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -35,6 +45,10 @@ h2 { font-size: 1rem; margin: 0; display: flex; flex-wrap: wrap; gap: .3rem .6re
   padding: .05rem .45rem; background: var(--warning); color: var(--badge); }
 .error .badge { background: var(--error); }
 code { font: .875rem/1.5 ui-monospace, monospace; overflow-wrap: anywhere; color: var(--faint); font-weight: 400; }
+dd code { color: inherit; background: var(--ground); border: 1px solid var(--line); border-radius: 3px;
+  padding: .05rem .3rem; }
+pre { font: .8125rem/1.5 ui-monospace, monospace; background: var(--ground); border: 1px solid var(--line);
+  border-radius: 4px; padding: .5rem .7rem; margin: .5rem 0 0; overflow-x: auto; }
 dl { display: grid; grid-template-columns: 3rem 1fr; gap: .3rem .8rem; margin: .7rem 0 0; }
 dt { color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; }
 h3 { font-size: 1rem; margin: 2rem 0 .4rem; } ul { margin: 0; padding-left: 1.2rem; }
@@ -72,7 +86,7 @@ function M.html(found)
   local parts, unseen = {}, {}
   for index, one in ipairs(found.findings) do
     parts[index] = ARTICLE:format(one.severity, one.severity, escape(one.code), escape(one.where), escape(one.what),
-      escape(one.why), escape(one.fix))
+      escape(one.why), fix_of(one))
   end
   for index, entry in ipairs(found.not_checked) do unseen[index] = ("%s: %s"):format(entry.what, entry.reason) end
   section(parts, "Not checked", unseen)

@@ -87,7 +87,8 @@ function M.pod_defaults(w)
           w:add("poddefault-conflict", "error", defaults[k], {
             what = ("it and %s are for the same pods and disagree about %s"):format(defaults[i].metadata.name, what),
             why = "the webhook of PodDefaults refuses such a pod",
-            fix = "let one of the two select other pods, or make both say the same",
+            fix = ("let one of the two select other pods, or make both say the same, or `kubectl delete poddefault"
+              .. " -n %s %s`"):format(defaults[k].metadata.namespace, defaults[k].metadata.name),
           })
         end
       end

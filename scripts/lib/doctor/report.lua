@@ -56,6 +56,7 @@ local function add_finding(lines, finding, columns)
   wrap(lines, finding.what, "  ", "  ", columns)
   wrap(lines, finding.why, "  why: ", "       ", columns)
   wrap(lines, finding.fix, "  fix: ", "       ", columns)
+  for line in (finding.manifest or ""):gmatch "[^\n]+" do lines[#lines + 1] = "       " .. line end
   lines[#lines + 1] = ""
 end
 

@@ -79,8 +79,8 @@ local function gives_one_node(class, claim)
   return BLOCK[class.provisioner] and not kind:find "^nfs" and get(claim, "spec", "volumeMode") ~= "Block"
 end
 
-local RWX_FIX <const> = "kfhost policy serve vsphere-rwo makes such claims ReadWriteOnce, or gives them a class that"
-  .. " can; this one must be made again: kubectl delete pvc -n %s %s, then create it"
+local RWX_FIX <const> = "`kfhost policy serve vsphere-rwo` makes such claims ReadWriteOnce, or gives them a class that"
+  .. " can; this one must be made again: `kubectl delete pvc -n %s %s`, then create it"
 
 ---ReadWriteMany claims that wait for a volume that their class cannot give.
 ---@param w doctor.World
@@ -111,6 +111,13 @@ local function class_names(w)
   return #names > 0 and table.concat(names, ", ") or "none"
 end
 
+local function default_command(w)
+  local first = w:of "StorageClass" [1]
+  if not first then return "install a driver of volumes with a StorageClass" end
+  return ("`kubectl annotate --overwrite storageclass %s storageclass.kubernetes.io/is-default-class=true`"):format(
+    first.metadata.name)
+end
+
 ---Claims that wait name a class that is there, or there is a default.
 ---@param w doctor.World
 function M.classes(w)
@@ -122,7 +129,7 @@ function M.classes(w)
           or ("it is Pending, names no StorageClass, and none is the default (there are: %s)"):format(class_names(w)),
         why = "no volume is made for it, and pods that use it stay Pending",
         fix = name and "make that class, or make the claim again with one that is there"
-          or "kubectl annotate storageclass NAME storageclass.kubernetes.io/is-default-class=true",
+          or default_command(w),
       })
     end
   end
@@ -135,15 +142,16 @@ local function is_for_one(claim)
   return #list(get(claim, "spec", "accessModes")) == 1 and (mode == "ReadWriteOnce" or mode == "ReadWriteOncePod")
 end
 
-local MULTI_FIX <const> = "kfhost policy serve vsphere-rwo keeps the steps of a run on the node of their volume; now:"
-  .. " kubectl delete pod the one that is done with it"
+local MULTI_FIX <const> = "`kfhost policy serve vsphere-rwo` keeps the steps of a run on the node of their volume; now"
+  .. " delete the pod that is done with it, or this one: `kubectl delete pod -n %s %s`"
 
 -- A pod that waits for a volume which another node has; it says so in an event.
 local function told_by_event(w, pod)
   local event = get(pod, "status", "phase") == "Pending" and w:event(pod, "FailedAttachVolume", "Multi%-Attach")
   if not event then return false end
   w:add("multi-attach", "error", pod, {
-    what = event.message, why = "the pod waits until the other node lets the volume go", fix = MULTI_FIX,
+    what = event.message, why = "the pod waits until the other node lets the volume go",
+    fix = MULTI_FIX:format(pod.metadata.namespace, pod.metadata.name),
   })
   return true
 end
@@ -172,7 +180,8 @@ function M.multi_attach(w)
       w:add("multi-attach", "error", claim, {
         what = ("ReadWriteOnce; pod %s on node %s waits, pod %s has it on %s"):format(waiting.metadata.name,
           waiting.spec.nodeName, other.metadata.name, other.spec.nodeName),
-        why = "only the pods of one node get the volume", fix = MULTI_FIX,
+        why = "only the pods of one node get the volume",
+        fix = MULTI_FIX:format(waiting.metadata.namespace, waiting.metadata.name),
       })
     end
   end

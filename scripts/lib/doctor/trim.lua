@@ -77,6 +77,15 @@ local function workload(object)
   return { spec = { template = template(spec.template), replicas = spec.replicas }, status = object.status }
 end
 
+-- Of a pod's annotations only the mesh's say something.
+local function of_mesh(annotations)
+  local kept = {}
+  for key, value in pairs(type(annotations) == "table" and annotations or {}) do
+    if key:find("istio.io/", 1, true) then kept[key] = value end
+  end
+  return kept
+end
+
 local BY_KIND = {
   Pod = function(object)
     local status = type(object.status) == "table" and object.status or {}
@@ -102,6 +111,7 @@ function M.object(object)
   local by_kind = BY_KIND[object.kind]
   local kept = by_kind and by_kind(object) or pick(object, OTHERS, {})
   kept.kind, kept.apiVersion, kept.metadata = object.kind, object.apiVersion, metadata_of(object.metadata)
+  if object.kind == "Pod" then kept.metadata.annotations = of_mesh(kept.metadata.annotations) end
   return kept
 end
 

@@ -50,8 +50,8 @@ end
 -- --- what is said of a configuration -----------------------------------------------------------------------
 
 local WHY_CA <const> = "x509: certificate signed by unknown authority: every call of this webhook fails"
-local FIX_CA <const> = "write the authority of the serving certificate into clientConfig.caBundle (kfhost policy serve"
-  .. " --register true does so for ours; cert-manager's cainjector for others)"
+local FIX_CA <const> = "write the authority of the serving certificate into clientConfig.caBundle (`kfhost policy serve"
+  .. " --register true` does so for ours, cert-manager's cainjector for others)"
 
 local function why_expired(webhook)
   return webhook.failurePolicy == "Ignore" and "the API server goes on without this webhook, silently"
@@ -76,7 +76,7 @@ end
 -- --- one webhook -------------------------------------------------------------------------------------------
 
 local function restart_hint(have, service)
-  return ("let its operator make a new certificate: kubectl delete secret -n %s %s, then restart the pods of %s")
+  return ("let its operator make a new certificate: `kubectl delete secret -n %s %s`, then restart the pods of %s")
     :format(have.secret.metadata.namespace, have.secret.metadata.name, host_of(service))
 end
 
@@ -166,7 +166,7 @@ local function services(w)
     if service and webhook.failurePolicy ~= "Ignore" and not w:find("Service", service.namespace, service.name) then
       note(notes, "webhook-service", webhook, ("it calls the service %s/%s, which is not there"):format(
         service.namespace, service.name), "the API server refuses what this webhook is asked about",
-        ("install it again, or kubectl delete %s CONFIGURATION"):format(kind:lower()))
+        ("install it again, or `kubectl delete %s CONFIGURATION`"):format(kind:lower()))
     end
   end)
 end

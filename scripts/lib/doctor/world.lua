@@ -267,7 +267,7 @@ end
 ---@param code string
 ---@param severity "error"|"warning"
 ---@param object table|string what it is about
----@param finding {what: string, why: string, fix: string}
+---@param finding {what: string, why: string, fix: string, manifest: string?}
 function world:add(code, severity, object, finding)
   local is_object = type(object) == "table"
   local family = is_object and object.kind == "Pod" and owner_of(object)
@@ -280,7 +280,7 @@ function world:add(code, severity, object, finding)
   self.findings[#self.findings + 1] = {
     code = code, severity = severity, where = is_object and M.title(object) or object,
     namespace = is_object and (object.kind == "Namespace" and object.metadata.name or object.metadata.namespace) or nil,
-    what = finding.what, why = finding.why, fix = finding.fix, more = 0,
+    what = finding.what, why = finding.why, fix = finding.fix, manifest = finding.manifest, more = 0,
   }
   if key then self.families[key] = self.findings[#self.findings] end
 end
