@@ -35,6 +35,7 @@ local function run_lines(self, lines)
     io.stdout:flush()
     if self.leaving then break end
   end
+  self:close(true)
   local unfinished = self.evaluator:drop()
   if unfinished then
     say_problem(unfinished)
@@ -47,12 +48,34 @@ local function plain_lines()
   return io.read "l"
 end
 
-local function run_all(args)
-  if not args.code and term.is_terminal "stdin" and term.is_terminal "stdout" then
-    return require("repl.terminal").run()
+-- A terminal that can do nothing but lines: the prompt, and questions, are lines, too.
+local function dumb_lines(self)
+  return function()
+    pcall(self.client, self) -- asks nobody yet
+    local client = self.connected
+    io.stdout:write(client and ("%s:%s> "):format(client.context or client.server, client.namespace) or "> ")
+    io.stdout:flush()
+    local line = io.read "l"
+    if not line then io.stdout:write "\n" end
+    return line
   end
-  local self = session.new { columns = term.is_terminal "stdout" and term.size or nil }
+end
+
+local function dumb_answer(question)
+  io.stdout:write(question)
+  io.stdout:flush()
+  return (io.read "l" or ""):lower():find "^%s*y" ~= nil
+end
+
+local function run_all(args)
+  local on_terminal = not args.code and term.is_terminal "stdin" and term.is_terminal "stdout"
+  local is_dumb = (os.getenv "TERM" or "dumb") == "dumb"
+  if on_terminal and not is_dumb then return require("repl.terminal").run() end
+  local self = session.new {
+    columns = term.is_terminal "stdout" and term.size or nil, ask = on_terminal and dumb_answer or nil,
+  }
   start(self)
+  if on_terminal then return run_lines(self, dumb_lines(self)) end
   if not args.code then return run_lines(self, plain_lines) end
   return run_lines(self, (args.code .. "\n"):gmatch "(.-)\n")
 end

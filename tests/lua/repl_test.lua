@@ -95,7 +95,23 @@ local EQUIVALENTS = {
   [":help"] = "help()", [":help pods"] = 'help("pods")', [":lua pods wide"] = 'equivalent("pods wide")',
   [":save a.lua"] = 'save_script("a.lua")', [":write 10m"] = 'writable("10m")', [":reload"] = "reload()",
   [":alias w pods -n web"] = 'alias("w", "pods -n web")', [":history x"] = 'history("x")',
-  [":tasks"] = "tasks()",
+  [":tasks"] = "tasks()", [":stop 2"] = 'stop("2")', [":copy"] = "copy()",
+  [":bg wait pod/x Ready"] = 'bg("wait pod/x Ready", function() return wait("pod/x", "Ready") end)',
+  [":bg x = 1"] = 'bg("x = 1", function() x = 1 end)', [":copy pods name"] =
+    'copy("pods name", function() return pods({output = "name"}) end)',
+  ["%timeit x = 1"] = "timeit(function() x = 1 end)",
+  ["%trace 1"] = "trace(function() return 1 end)", ["%whos"] = "whos()", ["f??"] = 'source("f")',
+  ["!ls -l"] = 'shell("ls -l")', ["?pods.spec"] = 'explain("pods.spec")', ["pods | less"] = 'pipe("less", pods())',
+  ["patch deploy/a 'spec: {paused: true}' --type merge"] =
+    'patch("deploy/a", "spec: {paused: true}", {type = "merge"})',
+  ["label pod/a b=c d- -y"] = 'label("pod/a", "b=c", "d-", {yes = true})',
+  ["annotate pod/a b='c d'"] = 'annotate("pod/a", "b=c d")',
+  ["rollout undo deploy/a --to 3"] = 'rollout("undo", "deploy/a", {to = "3"})',
+  ["cordon n1"] = 'cordon("n1")', ["uncordon n1"] = 'uncordon("n1")',
+  ["drain n1 --timeout 1m -y"] = 'drain("n1", {timeout = "1m", yes = true})',
+  ["wait pod/a Ready"] = 'wait("pod/a", "Ready")', ["top nodes"] = 'top("nodes")',
+  ["cp web:/etc/hosts x -c main"] = 'cp("web:/etc/hosts", "x", {container = "main"})',
+  ["pods -o custom-columns=N:.metadata.name"] = 'pods({columns = "N:.metadata.name"})',
   [":quit"] = "quit()",
   ["get pods 'a\"b'"] = 'get("pods", "a\\"b")',
 }
@@ -135,7 +151,7 @@ test("what no word is, and flags that a word has not, are told with what there i
   refused("why x --force", "it has -A, -n NAMESPACE")
   refused("pods -n", "needs a value")
   refused("logs x --tail many", "no number")
-  refused("%fast pods", "%time and %trace")
+  refused("%fast pods", "%time, %timeit, %trace and %whos")
 end)
 
 test("an alias is a line that another may begin with, and never itself", function()

@@ -19,7 +19,7 @@ local screen = {}
 screen.__index = screen
 
 local function tmux(self, ...)
-  local process = proc.spawn { "tmux", "-L", self.name, "-f", "/dev/null", stderr = "stdout", ... }
+  local process = proc.spawn { "tmux", "-u", "-L", self.name, "-f", "/dev/null", stderr = "stdout", ... }
   local text = {}
   for line in process:lines() do text[#text + 1] = line end
   if process:wait().code ~= 0 then error("tmux: " .. table.concat(text, "\n"), 0) end
@@ -169,8 +169,8 @@ local count = 0
 function M.open(options)
   count = count + 1
   local self = setmetatable({ name = ("kfhost-%d-%d"):format(host.pid(), count) }, screen)
-  local env = ("HOME=@ XDG_CONFIG_HOME=@/config KUBECONFIG=@/kubeconfig KUBECACHEDIR=@/cache EDITOR=@/editor %s")
-    :gsub("@", options.home):format(options.env or "")
+  local env = ("LC_ALL=C.UTF-8 HOME=@ XDG_CONFIG_HOME=@/config KUBECONFIG=@/kubeconfig KUBECACHEDIR=@/cache "
+    .. "EDITOR=@/editor %s"):gsub("@", options.home):format(options.env or "")
   tmux(self, "new-session", "-d", "-s", "main", "-x", tostring(options.columns or 80), "-y",
     tostring(options.rows or 24),
     ("env -u NO_COLOR -u COLUMNS -u LINES -u PAGER %s '%s' %s; echo left with $?; exec cat"):format(env,

@@ -13,7 +13,7 @@ local screen = dofile(folder .. "screen.lua")
 local WRONG = {
   { "get pdos", "did you mean pods" }, { "pods --sort colour", "there are name" }, { "x = = 3", "unexpected symbol" },
   { "get - 1", "arithmetic" }, { "nothing.at.all", "nil value" }, { "pods('nobody')", '"nobody" not found' },
-  { "apply -f none.yaml", "none.yaml" }, { "get pods /(", "missing closing" }, { "%tim 1", "%time and %trace" },
+  { "apply -f none.yaml", "none.yaml" }, { "get pods /(", "missing closing" }, { "%tim 1", "and %whos" },
 }
 
 local function prompt(s)
@@ -28,7 +28,7 @@ local function prompt(s)
     s:wait(one[2])
   end
   s:prompt()
-  s:golden("errors", "%time and %trace")
+  s:golden("errors", "and %whos")
   s:clear()
 end
 

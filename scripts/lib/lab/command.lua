@@ -190,6 +190,7 @@ function M.run(words, options)
   local command = { host.executable(), table.unpack(words) }
   command.env = env
   command.stdin, command.stdout, command.stderr = "inherit", "inherit", "inherit"
+  command.terminal = words[1] == "-i" or words[1] == "-c" -- the REPL reads keys, and Ctrl-C is its own
   local child <close> = proc.spawn(command)
   local exit = child:wait()
   if kubeflow then kubeflow:close() end

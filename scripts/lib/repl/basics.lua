@@ -25,7 +25,9 @@ or with : ! ? or %. All else is Lua; =LINE is Lua, :LINE words, in any case.
   LINE | COMMAND              into a shell command, such as less
   LINE > FILE                 into a file
   !COMMAND                    a shell command
-  %time LINE  %trace LINE     how long it takes, which requests it makes
+  %time LINE  %timeit LINE    how long it takes, once or often
+  %trace LINE                 which requests it makes, with bytes and times
+  %whos                       the variables that were made
   _  _1  _2                   the last value, and those of all lines by number
 ]]
 
@@ -271,12 +273,30 @@ function M.time(self, run)
   self.out(text .. ("%.3f s, %.3f s of them computing\n"):format(task.now() - started, os.clock() - cpu))
 end
 
-local function traced_call(self, transport, method)
+---Runs a function some times, as many as a second holds, and says how long one of them takes.
+function M.timeit(self, run)
+  local task = require "task"
+  local times, started = {}, task.now()
+  repeat
+    local before = task.now()
+    run()
+    times[#times + 1] = task.now() - before
+  until task.now() - started >= 1 or #times >= 1000
+  table.sort(times)
+  local sum = 0
+  for _, seconds in ipairs(times) do sum = sum + seconds end
+  self.out(("%d times: best %.6f s, median %.6f s, mean %.6f s\n"):format(#times, times[1],
+    times[(#times + 1) // 2], sum / #times))
+end
+
+local function traced_call(self, transport, method, sums)
   return function(_, options)
     local task = require "task"
     local started = task.now()
     local ok, response = pcall(transport[method], transport, options)
     local path = options.url:gsub("^%a+://[^/]+", "")
+    sums.calls = sums.calls + 1
+    sums.bytes = sums.bytes + (ok and type(response.body) == "string" and #response.body or 0)
     local size = ok and type(response.body) == "string" and (" %d bytes"):format(#response.body) or ""
     self.out(("%s %s %s%s %.1f ms\n"):format(options.method or "GET", path, ok and response.status or "failed", size,
       (task.now() - started) * 1000))
@@ -288,14 +308,55 @@ end
 ---Runs a function and shows each request that it makes.
 function M.trace(self, run)
   local client = self:client()
-  local transport = client.transport
+  local transport, sums, started = client.transport, { calls = 0, bytes = 0 }, require("task").now()
   client.transport = {
-    request = traced_call(self, transport, "request"), stream = traced_call(self, transport, "stream"),
+    request = traced_call(self, transport, "request", sums), stream = traced_call(self, transport, "stream", sums),
   }
   local values = table.pack(pcall(run))
   client.transport = transport
+  self.out(("%d requests, %d bytes, %.1f ms\n"):format(sums.calls, sums.bytes,
+    (require("task").now() - started) * 1000))
   if not values[1] then error(values[2], 0) end
   return table.unpack(values, 2, values.n)
+end
+
+-- --- what there is ------------------------------------------------------------------------------------------------
+
+local function summary_of(value)
+  if type(value) ~= "table" then return tostring(value):match "^[^\n]*" end
+  local rows = rawget(value, "rows")
+  if rows then return ("%d %s"):format(#rows, value.kind or "rows") end
+  if type(value.kind) == "string" and type(value.metadata) == "table" then
+    return ("%s/%s"):format(value.kind, value.metadata.name)
+  end
+  return show.literal(value):match "^[^\n]*"
+end
+
+local OURS = { settings = true, print = true, require = true, io = true }
+
+---The variables that were made here.
+function M.whos(self)
+  local rows = {}
+  for name, value in next, self.environment do
+    local is_word = type(value) == "function" and (self.vocabulary.words[name] or require("repl.session").is_word(name))
+    if type(name) == "string" and not OURS[name] and not name:find "^_%d*$" and not is_word then
+      rows[#rows + 1] = { name = name, type = type(value), value = require("term").cut(summary_of(value), 60) }
+    end
+  end
+  table.sort(rows, function(a, b) return a.name < b.name end)
+  if #rows == 0 then return show.as_text(rows, "no variable was made yet\n") end
+  return rows
+end
+
+---Copies what a line shows, or the last value, to the clipboard of the terminal (OSC 52).
+function M.copy(self, _, run)
+  local value = rawget(self.environment, "_")
+  if run then value = run() end
+  local text = whole_text(value):gsub("\n$", "")
+  if not require("term").is_terminal "stdout" then fail "there is no terminal whose clipboard this could be" end
+  io.stdout:write("\27]52;c;", require("hash").base64(text), "\7")
+  io.stdout:flush()
+  return show.as_text({ bytes = #text }, ("%d bytes for the clipboard\n"):format(#text))
 end
 
 -- --- own words -----------------------------------------------------------------------------------------------------
@@ -355,15 +416,6 @@ function M.history(self, text)
     end
   end
   return show.as_text(rows, table.concat(rows, "\n") .. (#rows > 0 and "\n" or ""))
-end
-
----What runs in the background.
-function M.tasks(self)
-  local rows = {}
-  for _, forward in ipairs(self.forwarded) do
-    rows[#rows + 1] = { name = "port-forward", what = forward.text }
-  end
-  return rows
 end
 
 ---Leaves after this line.

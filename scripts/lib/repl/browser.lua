@@ -37,7 +37,7 @@ local function cells_of(listing, wide)
   for index, row in ipairs(listing.rows) do
     local cells = { listing.spread and (row.namespace or "") or nil }
     for _, column in ipairs(shown) do
-      cells[#cells + 1] = term.safe(listings.cell_text(rawget(row, "cells")[column]))
+      cells[#cells + 1] = listings.shown(listings.cell_text(rawget(row, "cells")[column]))
     end
     cells.key, cells.ages, cells.states = (row.namespace or "") .. "/" .. row.name, ages, states
     rows[index] = cells

@@ -165,16 +165,23 @@ end
 
 -- --- patches ----------------------------------------------------------------------
 
--- A patch of one object, shown and asked before.
-local function patch(self, reference, body, options, words)
+---A patch of one object, shown and asked before.
+---@param self repl.Session
+---@param reference table
+---@param body table
+---@param options table yes
+---@param words {question: string, done: string, type: string?} "merge" without a type
+---@return table
+function M.patched(self, reference, body, options, words)
   local client = self:client()
   local before = current_of(self, reference)
-  local where = { namespace = before.metadata.namespace, type = "merge", dry_run = true }
+  local kind = words.type or "merge"
+  local where = { namespace = before.metadata.namespace, type = kind, dry_run = true }
   local after = client:patch(reference.kind, reference.name, body, where)
   return change(self, options, {
     name = title(before), difference = M.difference(before, after), question = words.question,
     run = function()
-      return client:patch(reference.kind, reference.name, body, { namespace = where.namespace, type = "merge" })
+      return client:patch(reference.kind, reference.name, body, { namespace = where.namespace, type = kind })
     end,
     done = words.done, undone = title(before) .. " is as it was", undo = put_back(client, before),
   })
@@ -188,7 +195,7 @@ function M.scale(self, ...)
   local list, texts = objects.references(given, nil, options), {}
   for index, reference in ipairs(list) do
     local name = reference.kind .. "/" .. reference.name
-    texts[index] = show.value(patch(self, reference, { spec = { replicas = count } }, options, {
+    texts[index] = show.value(M.patched(self, reference, { spec = { replicas = count } }, options, {
       question = ("scale %s to %d"):format(name, count), done = ("%s scaled to %d"):format(name, count),
     }))
   end
@@ -205,7 +212,7 @@ function M.restart(self, ...)
     local annotations = { ["kubectl.kubernetes.io/restartedAt"] = stamp }
     local name = reference.kind .. "/" .. reference.name
     local body = { spec = { template = { metadata = { annotations = annotations } } } }
-    texts[index] = show.value(patch(self, reference, body, options, {
+    texts[index] = show.value(M.patched(self, reference, body, options, {
       question = "restart " .. name, done = name .. " restarts",
     }))
   end

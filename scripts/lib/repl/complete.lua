@@ -13,22 +13,36 @@ local function cache_of(self)
   return self.caches
 end
 
--- Asks for the names of a kind, once at a time.
-local function refresh(self, cache, kind, namespace)
+-- Asks something in the background, once at a time; what comes is put into the cache.
+local function ask(self, cache, question)
   if cache.asking or not self.connected then return end
   cache.asking = true
-  require("task").spawn(function()
-    local names, labels = {}, {}
-    local ok = pcall(function() -- page by page: there may be very many
-      for object in self:client():each(kind, { namespace = namespace, metadata_only = true, timeout = 5 }) do
-        names[#names + 1] = object.metadata.name
-        for key, value in pairs(object.metadata.labels or {}) do labels[key .. "=" .. value] = true end
-      end
-    end)
+  self:spawn(function()
+    local ok = pcall(question)
     cache.asking, cache.at = false, self.now()
-    if not ok then return end
+    if ok and self.on_cache then self.on_cache() end
+  end)
+end
+
+local function is_old(self, cache) return not cache.at or self.now() - cache.at > FRESH end
+
+-- The cache of a name, made when it is first looked at.
+local function cache_named(self, room, name, empty)
+  local all = cache_of(self)
+  all[room] = all[room] or {}
+  all[room][name] = all[room][name] or empty
+  return all[room][name]
+end
+
+-- Asks for the names of a kind, once at a time.
+local function refresh(self, cache, kind, namespace)
+  ask(self, cache, function() -- page by page: there may be very many
+    local names, labels = {}, {}
+    for object in self:client():each(kind, { namespace = namespace, metadata_only = true, timeout = 5 }) do
+      names[#names + 1] = object.metadata.name
+      for key, value in pairs(object.metadata.labels or {}) do labels[key .. "=" .. value] = true end
+    end
     cache.names, cache.labels = names, labels
-    if self.on_cache then self.on_cache() end
   end)
 end
 
@@ -39,19 +53,39 @@ end
 ---@return {names: string[], labels: table<string, boolean>}
 function M.known(self, kind, namespace)
   if not self.connected then pcall(self.client, self) end -- asks nobody yet
-  local all = cache_of(self).names
   namespace = namespace or self.connected and self.connected.namespace
-  local key = (namespace or "") .. "/" .. kind
-  all[key] = all[key] or { names = {}, labels = {} }
-  local cache = all[key]
-  if not cache.at or self.now() - cache.at > FRESH then refresh(self, cache, kind, namespace) end
+  local cache = cache_named(self, "names", (namespace or "") .. "/" .. kind, { names = {}, labels = {} })
+  if is_old(self, cache) then refresh(self, cache, kind, namespace) end
   return cache
+end
+
+-- The containers of one pod.
+local function containers_of(self, pod, namespace)
+  local cache = cache_named(self, "containers", (namespace or "") .. "/" .. pod, { list = {} })
+  if is_old(self, cache) then
+    ask(self, cache, function()
+      local list, spec = {}, self:client():get("pods", pod, { namespace = namespace, timeout = 5 }).spec
+      for _, field in ipairs { "containers", "initContainers", "ephemeralContainers" } do
+        for _, container in ipairs(spec[field] or {}) do list[#list + 1] = container.name end
+      end
+      cache.list = list
+    end)
+  end
+  return cache.list
+end
+
+-- Asks the server once which kinds it has, beside those that are known.
+local function refresh_kinds(self)
+  local cache = cache_named(self, "kinds", "", {})
+  if not cache.at then ask(self, cache, function() self:client().discovery:all() end) end
 end
 
 -- --- sources ----------------------------------------------------------------------------------------------
 
 local function kinds(self)
   local list = {}
+  if not self.connected then pcall(self.client, self) end -- asks nobody yet
+  refresh_kinds(self)
   local discovery = self.connected and self.connected.discovery
   for _, resources in ipairs { require("kube.builtin").resources(), discovery and discovery.list or {} } do
     for _, resource in ipairs(resources) do
@@ -86,12 +120,76 @@ local function files(prefix)
   return list
 end
 
+-- What follows -l: keys, then the values of the key; after a comma the next one.
+local function label_candidates(labels, fragment)
+  local before, part = fragment:match "^(.*,)([^,]*)$"
+  before, part = before or "", part or fragment
+  local list, seen = {}, {}
+  for pair in pairs(labels) do
+    local key = pair:match "^[^=]*"
+    local candidate = before .. (part:find("=", 1, true) and pair or key .. "=")
+    if not seen[candidate] then list[#list + 1] = candidate end
+    seen[candidate] = true
+  end
+  return list
+end
+
+-- The columns of the listing shown last, by which may be sorted.
+local function columns_of(self)
+  local list = {}
+  for _, column in ipairs(self.last and self.last.columns or {}) do
+    list[#list + 1] = column.name:lower():gsub(" ", "")
+    list[#list + 1] = "-" .. list[#list]
+  end
+  return list
+end
+
+-- The fields below a path such as pods.spec.containers, from the program's own types.
+local function schema_fields(self, path)
+  local schema, kube_builtin = require "kube.schema", require "kube.builtin"
+  local parts = {}
+  for part in path:gmatch "[^.]+" do parts[#parts + 1] = part end
+  local kind = table.remove(parts, 1) or ""
+  local spec = self.vocabulary.words[self.vocabulary.aliases[kind] or kind]
+  kind = spec and spec.kind or kind
+  for _, resource in ipairs(kube_builtin.resources()) do
+    local is_it = resource.plural == kind or resource.singular == kind or resource.kind == kind
+    for _, short in ipairs(resource.short or {}) do is_it = is_it or short == kind end
+    if is_it then
+      local found = schema.type(schema.kind((resource.group == "" and "" or resource.group .. "/") .. resource.version
+        .. "/" .. resource.kind) or "")
+      for _, part in ipairs(parts) do
+        local field = found and found.fields[part]
+        while field and (field.type == "list" or field.type == "map") do field = field.of end
+        found = field and field.name and schema.type(field.name) or nil
+      end
+      return found and found.order or {}
+    end
+  end
+  return {}
+end
+
+-- Programs for a shell line's first word, files for the others.
+local function shell_candidates(text, fragment)
+  if text:find "^%s*$" and not fragment:find "/" then
+    local list, fs = {}, require "fs"
+    for folder in (os.getenv "PATH" or ""):gmatch "[^:]+" do
+      for _, name in ipairs(fs.try.list(folder) or {}) do list[#list + 1] = name end
+    end
+    return list
+  end
+  return files(fragment)
+end
+
 -- Words that take the name of one kind.
 local OF_KIND = { logs = "pods", exec = "pods", ["port-forward"] = "pods", ["injected?"] = "pods", allowed = "pods",
-  run = "workflows", experiment = "experiments" }
+  run = "workflows", experiment = "experiments", cordon = "nodes", uncordon = "nodes", drain = "nodes", cp = "pods" }
 local KIND_FIRST = { get = true, watch = true }
 local REFERENCE = { describe = true, why = true, tree = true, ["used-by"] = true, edit = true, scale = true,
-  restart = true, delete = true }
+  restart = true, delete = true, patch = true, label = true, annotate = true, rollout = true, wait = true }
+
+local VERBS = { "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "impersonate", "use",
+  "bind", "escalate" }
 
 -- Candidates for an argument of the form kind/name.
 local function references(self, fragment, namespace)
@@ -127,15 +225,27 @@ local function for_word(self, given, fragment)
   if previous == "-n" or name == "ns" then return M.known(self, "namespaces").names end
   if previous == "-f" and name == "apply" or name == "save" or previous == ">" then return files(fragment) end
   local kind = spec.kind or OF_KIND[name] or KIND_FIRST[name] and given[2]
-  if previous == "-l" then return kind and keys_of(M.known(self, kind, namespace).labels) or {} end
+  if previous == "-l" then return label_candidates(M.known(self, kind or "pods", namespace).labels, fragment) end
+  if previous == "--sort" then return columns_of(self) end
+  if previous == "-o" then return keys_of(spec.formats or {}) end
+  if previous == "-c" or (name == "logs" and #given == 2 and fragment ~= "" and not fragment:find "^%-") then
+    local pod = given[2] or ""
+    local list = containers_of(self, pod, namespace)
+    if previous == "-c" or #list > 0 then return list end
+  end
+  if name == "can-i" then
+    if #given == 1 then return VERBS end
+    if #given == 2 then return kinds(self) end
+  end
   if fragment:find "^%-" then return flags(spec) end
   if name == "ctx" then return contexts() end
   if name == "help" then return keys_of(self.vocabulary.words) end
   if KIND_FIRST[name] and #given == 1 then return kinds(self) end
   if REFERENCE[name] then return references(self, fragment, namespace) end
   if not kind then return {} end
-  local names = M.known(self, kind, namespace).names
-  local list = table.move(names, 1, #names, 1, {})
+  local known = M.known(self, kind, namespace)
+  if known.asking and not known.at then return {} end -- a form alone would be taken for the only candidate
+  local list = table.move(known.names, 1, #known.names, 1, {})
   for format in pairs(spec.formats or {}) do list[#list + 1] = format end
   return list
 end
@@ -189,11 +299,27 @@ local function value_of(self, path)
   return value
 end
 
+-- The fields that the schema has below a path whose beginning is an object or a row: x.spec, _[1].spec.
+local function schema_of_path(self, path)
+  for at = #path, 1, -1 do
+    local value = value_of(self, path:sub(1, at))
+    local kind = type(value) == "table" and (rawget(value, "kind") or rawget(value, "whole") and value.kind)
+    local is_end = at == #path or path:find("^[.%[]", at + 1)
+    if is_end and type(kind) == "string" and (rawget(value, "metadata") or rawget(value, "cells")) then
+      return schema_fields(self, kind .. path:sub(at + 1):gsub("%[%d+%]", ""))
+    end
+  end
+  return {}
+end
+
 local function for_lua(self, text)
   local path, mark, fragment = text:match "([%a_][%w_.%[%]]*)([.:])([%w_]*)$"
   local seen = {}
   if path then
     add_fields(seen, value_of(self, path), mark == ":")
+    if mark == "." then
+      for _, name in ipairs(schema_of_path(self, path)) do seen[name] = true end
+    end
     return fragment, keys_of(seen)
   end
   fragment = text:match "[%a_][%w_]*$" or ""
@@ -211,16 +337,23 @@ end
 -- --- all of it -----------------------------------------------------------------------------------------------
 
 -- Those that begin with the fragment, sorted, each once.
-local function matching(list, fragment)
+local function matching(list, fragment, before)
   local kept, seen = {}, {}
   for _, candidate in ipairs(list) do
     if candidate:sub(1, #fragment) == fragment and not seen[candidate] then
       seen[candidate] = true
-      kept[#kept + 1] = candidate
+      kept[#kept + 1] = (before or "") .. candidate
     end
   end
   table.sort(kept)
   return kept
+end
+
+-- After ?: kinds, then fields.
+local function for_help(self, cursor, text)
+  local path, fragment = text:match "^(.*)%.([^.]*)$"
+  if not path then return cursor - #text, matching(kinds(self), text) end
+  return cursor - #fragment, matching(schema_fields(self, path), fragment)
 end
 
 local function first_words(self, text)
@@ -246,7 +379,13 @@ function M.at(self, text, cursor)
   local fragment = left:match "%S*$"
   local from = cursor - #fragment
   local help = left:match "^%s*%?([%w.%-]*)$"
-  if help then return cursor - #help, matching(kinds(self), help) end
+  if help then return for_help(self, cursor, help) end
+  local command, piped = left:match "^%s*!(.*)$", left:match "%s|%s*([^|]*)$"
+  if command or piped and self.vocabulary:kind(left) == "words" then
+    local before = (command or piped):match "^(.-)%S*$"
+    return from, matching(shell_candidates(before, fragment:gsub("^!", "")), (fragment:gsub("^!", "")), command
+      and before == "" and "!" or nil)
+  end
   if from <= body then
     local found = matching(first_words(self, left:match "^%s*(.-)$"), fragment)
     if #found > 0 then return from, found end

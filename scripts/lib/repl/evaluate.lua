@@ -123,6 +123,7 @@ local function with_traceback(problem)
   if errors.is(problem) then return problem end
   local text = debug.traceback(errors.text(problem), 2)
   text = text:gsub("\n[^\n]*%[C%]: in function 'xpcall'.*$", "")
+  text = text:gsub("\nstack traceback:\n[^\n]*%[C%]: in function 'error'\n[^\n]*: in main chunk$", "")
   return (text:gsub("\nstack traceback:\n[^\n]*: in main chunk$", ""):gsub("\nstack traceback:%s*$", ""))
 end
 

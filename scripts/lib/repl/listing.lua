@@ -241,6 +241,14 @@ local function cell_text(cell)
 end
 M.cell_text = cell_text
 
+---A cell as a terminal shows it: without commands, and without colours of its own.
+---@param text string
+---@return string
+function M.shown(text)
+  if not text:find "[^\32-\126]" then return text end
+  return term.safe((text:gsub("\27%[[%d;]*m", "")))
+end
+
 -- What a person is to see at once: what has failed, what waits, what is over.
 local COLOURS = {
   { "red", { "BackOff", "^Err", "Error", "Failed", "Evicted", "OOMKilled", "Unknown", "Lost", "NotReady", "Refused" } },
@@ -271,6 +279,7 @@ local function matrix(listing, wide, coloured)
     local cells = { listing.spread and (row.namespace or "") or nil }
     for _, index in ipairs(columns) do
       local text = cell_text(rawget(row, "cells")[index])
+      if coloured then text = M.shown(text) end
       local colour = coloured and M.colour(listing.columns[index].name, text)
       cells[#cells + 1] = colour and term.style(text, colour) or text
     end
@@ -374,6 +383,12 @@ end
 
 FORMS.csv = csv
 
+function FORMS.kyaml(listing)
+  local texts = {}
+  for index, object in ipairs(objects_of(listing)) do texts[index] = "---\n" .. show.kyaml(object) end
+  return table.concat(texts)
+end
+
 local function jsonpath(listing, expression)
   local lines = {}
   for index, object in ipairs(objects_of(listing)) do
@@ -387,11 +402,13 @@ end
 ---@return string
 function methods:text(options)
   local output = self.options.output
+  local file = output and output:match "^jsonpath%-file=(.+)$"
+  if file then output = "jsonpath=" .. require("fs").read(file):gsub("%s+$", "") end
   if output and output:find "^jsonpath=" then return show.cut(jsonpath(self, output:sub(10)), options.lines) end
   if output and FORMS[output] then return show.cut(FORMS[output](self), options.lines) end
   if output and output ~= "wide" then
-    errors.raise { code = "Usage", message = ("no output '%s': wide, yaml, json, name, csv, lua, jsonpath=…")
-      :format(output) }
+    errors.raise { code = "Usage", message = ("no output '%s': wide, yaml, json, kyaml, name, csv, lua, jsonpath=…, "
+      .. "custom-columns=…"):format(output) }
   end
   if #self.rows == 0 then
     return ("no %s%s\n"):format(self.kind, self.namespace and not self.spread and " in " .. self.namespace or "")

@@ -88,12 +88,12 @@ end
 
 -- --- listings ------------------------------------------------------------------------------------------------
 
-local NEEDS_OBJECTS = { yaml = true, json = true, lua = true }
+local NEEDS_OBJECTS = { yaml = true, json = true, kyaml = true, lua = true }
 
 -- What of each object the server is to send with its row.
 local function part_of(options, namespace)
   local output = options.output or ""
-  if NEEDS_OBJECTS[output] or output:find "^jsonpath=" or options.columns or options.where then
+  if NEEDS_OBJECTS[output] or output:find "^jsonpath" or options.columns or options.where then
     return "Object"
   end
   return namespace == "*" and "Metadata" or "None"
@@ -231,6 +231,33 @@ end
 ---The connection, for what has no word.
 function M.client(self)
   return self:client()
+end
+
+-- --- use ---------------------------------------------------------------------------------------------------
+
+-- What the containers of a pod, or a node, use together.
+local function use_of(metrics)
+  local quantity, cpu, memory = require("kube").quantity, 0, 0
+  for _, part in ipairs(metrics.containers or { metrics }) do
+    cpu = cpu + quantity(part.usage.cpu):milli()
+    memory = memory + quantity(part.usage.memory):milli() / 1000
+  end
+  return ("%dm"):format(math.ceil(cpu)), ("%dMi"):format(math.ceil(memory / 1048576))
+end
+
+---What pods or nodes use, as a metrics server has it.
+function M.top(self, kind, options)
+  kind, options = kind or "pods", options or {}
+  if kind ~= "pods" and kind ~= "nodes" then fail "top pods|nodes" end
+  local found = self:client():list(kind .. ".metrics.k8s.io", { namespace = options.namespace })
+  local rows = {}
+  for index, metrics in ipairs(found) do
+    local cpu, memory = use_of(metrics)
+    rows[index] = { cells = { metrics.metadata.name, cpu, memory }, object = metrics }
+  end
+  local list = listing.new { kind = kind, rows = rows, spread = options.namespace == "*", options = options,
+    namespace = options.namespace, columns = { { name = "Name" }, { name = "CPU" }, { name = "Memory" } } }
+  return options.sort and list:sorted(options.sort) or list
 end
 
 -- --- rights -----------------------------------------------------------------------------------------------------

@@ -327,7 +327,7 @@ function M.why(self, ...)
   local object = objects.one(self, nil, ...)
   local rows, seen = {}, {}
   local function add(what, text)
-    local row = { name = what, why = (text:gsub("%s+$", "")) }
+    local row = { name = what, why = (text:gsub("%s+$", ""):gsub("\r?\n", "\n    ")) }
     if not seen[what .. row.why] then rows[#rows + 1] = row end
     seen[what .. row.why] = true
   end

@@ -14,17 +14,24 @@ local M = {}
 local ROOMS = {}
 for room, names in pairs {
   basics = "show help shell pipe redirect source time trace alias command equivalent save_script history reload "
-    .. "writable quit tasks",
-  objects = "get rows ns ctx can_i whoami client",
+    .. "writable quit timeit whos copy",
+  jobs = "bg tasks stop",
+  objects = "get rows ns ctx can_i whoami client top",
   watch = "watch",
   relations = "describe why tree used_by",
   explain = "explain",
-  streams = "logs exec port_forward forwards",
+  streams = "logs exec port_forward forwards cp",
+  workloads = "patch label annotate rollout cordon uncordon drain wait",
   changes = "edit apply scale restart delete undo",
   kubeflow = "run experiment allowed injected doctor",
 } do
   for name in names:gmatch "%S+" do ROOMS[name] = "repl." .. room end
 end
+
+---Whether a name is that of a word's function.
+---@param name string
+---@return boolean
+function M.is_word(name) return ROOMS[name] ~= nil end
 
 ---@class repl.Session
 ---@field environment table
@@ -47,8 +54,30 @@ local function word_of(self, name)
   return function(...) return require(room)[name](self, ...) end
 end
 
+-- The module task as lines see it: what they start and nobody waits for ends with the session, and a failure of it is
+-- told instead of ending the program.
+local function tasks_of(self)
+  local task = require "task"
+  return setmetatable({ spawn = function(...)
+    local started = task.spawn(...)
+    self.background[started] = true
+    self:spawn(function()
+      local ok, problem = pcall(started.wait, started)
+      if not ok and not errors.is(problem, "Cancelled") then
+        self.out("a task failed: " .. errors.text(problem) .. "\n")
+      end
+    end)
+    return started
+  end }, { __index = task })
+end
+
 local function environment_of(self)
-  return setmetatable({ settings = self.settings }, { __index = function(environment, name)
+  local tasks = tasks_of(self)
+  local function require_here(name)
+    if name == "task" then return tasks end
+    return require(name)
+  end
+  return setmetatable({ settings = self.settings, require = require_here }, { __index = function(environment, name)
     local word = type(name) == "string" and word_of(self, name) or nil
     if word then
       rawset(environment, name, word)
@@ -86,12 +115,38 @@ function M.new(options)
       given.log = to_stderr
       return require("kube").connect(given)
     end,
-    now = options.now or function() return require("task").now() end, writable_until = {}, forwarded = {},
+    now = options.now or function() return require("task").now() end, writable_until = {}, jobs = {},
+    background = setmetatable({}, { __mode = "k" }),
     settings = { writable = { "^lab", "^kind", "^minikube" }, production = { "prod" }, lines = 200, paged = 10000 },
   }, session)
   self.environment = environment_of(self)
   self.evaluator = evaluate.new { environment = self.environment, vocabulary = self.vocabulary }
   return self
+end
+
+-- --- what goes on meanwhile ---------------------------------------------------------------------------------------
+
+---Starts a task that ends with the session.
+---@param fn function
+---@return task.Task
+function session:spawn(fn)
+  local started = require("task").spawn(fn)
+  self.background[started] = true
+  return started
+end
+
+---Ends what still goes on.
+---@param waits boolean? for lines and tasks in the background; only ports are closed
+function session:close(waits)
+  for _, job in ipairs(self.jobs) do
+    if not waits or job.kind ~= "line" then job.close() end
+  end
+  local list = {}
+  for started in pairs(self.background) do list[#list + 1] = started end
+  for _, started in ipairs(list) do
+    if waits then pcall(started.wait, started) else started:cancel() end
+  end
+  self.jobs = {}
 end
 
 -- --- the cluster -------------------------------------------------------------------------------------------------

@@ -318,6 +318,39 @@ function M.yaml(object)
   return require("yaml").encode(object, { sort = true })
 end
 
+-- A key or text of KYAML: texts are always quoted, keys where they could be taken for something else.
+local function kyaml_key(key)
+  local plain = key:find "^[%a_][%w_.-]*$" and not key:lower():find "^[yn]$" and not key:lower():find "^no$"
+    and not key:lower():find "^o[nf]+$" and not key:lower():find "^yes$" and not key:lower():find "^null$"
+    and not key:lower():find "^true$" and not key:lower():find "^false$"
+  return plain and key or json.encode(key)
+end
+
+local function kyaml_value(value, indent)
+  if type(value) ~= "table" or value == json.null then return json.encode(value) end
+  local parts, inner = {}, indent .. "  "
+  local is_list = #value > 0 or json.encode(value) == "[]"
+  if is_list then
+    for _, element in ipairs(value) do parts[#parts + 1] = kyaml_value(element, inner) end
+  else
+    local keys = {}
+    for key in next, value do keys[#keys + 1] = key end
+    table.sort(keys)
+    for _, key in ipairs(keys) do parts[#parts + 1] = kyaml_key(key) .. ": " .. kyaml_value(value[key], inner) end
+  end
+  local open, close = is_list and "[" or "{", is_list and "]" or "}"
+  if #parts == 0 then return open .. close end
+  return open .. "\n" .. inner .. table.concat(parts, ",\n" .. inner) .. ",\n" .. indent .. close
+end
+
+---An object as KYAML, the YAML that is JSON with comments and trailing commas.
+---@param object table
+---@return string
+function M.kyaml(object)
+  if is_object(object) then object = without_managed_fields(object) end
+  return kyaml_value(object, "") .. "\n"
+end
+
 local function objects(value, options)
   local rows = {}
   for index, object in ipairs(value) do

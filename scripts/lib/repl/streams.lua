@@ -158,16 +158,53 @@ function M.port_forward(self, pod, ports, options)
     port = math.tointeger(tonumber(to)),
   }
   local text = ("127.0.0.1:%d to %s port %s"):format(forward.port, reference.name, to)
-  self.forwarded[#self.forwarded + 1] = { forward = forward, text = text }
-  return show.as_text({}, text .. "\n")
+  local number = require("repl.jobs").add(self, { kind = "port-forward", what = text,
+    close = function() forward:close() end })
+  return show.as_text({ port = forward.port, number = number }, ("[%d] %s\n"):format(number, text))
 end
 
 ---The ports that are forwarded.
 function M.forwards(self)
   local rows = {}
-  for index, forward in ipairs(self.forwarded) do rows[index] = { name = forward.text } end
-  if #rows == 0 then return show.as_text({}, "no port is forwarded\n") end
+  for _, job in ipairs(self.jobs) do
+    if job.kind == "port-forward" then rows[#rows + 1] = { number = job.number, what = job.what } end
+  end
+  if #rows == 0 then return show.as_text(rows, "no port is forwarded\n") end
   return rows
+end
+
+-- --- files ------------------------------------------------------------------------------------------------
+
+-- "POD:PATH" or "NAMESPACE/POD:PATH"; nil for a file of this machine.
+local function remote(text, options)
+  local pod, path = tostring(text):match "^([^:]+):(.+)$"
+  if not pod or pod:find "^[./]" then return nil end
+  local namespace, name = pod:match "^([^/]+)/([^/]+)$"
+  return { pod = name or pod, namespace = namespace or options.namespace, container = options.container, path = path }
+end
+
+local function run_in(self, place, command, more)
+  local query = { pod = place.pod, namespace = place.namespace, container = place.container, command = command }
+  for key, value in pairs(more) do query[key] = value end
+  local ended = self:client():exec(query)
+  if ended.code ~= 0 then
+    errors.raise { code = "Exit", exit = ended.code, message = ("in pod '%s': %s"):format(place.pod,
+      (ended.stderr or ""):gsub("%s+$", "")) }
+  end
+  return ended
+end
+
+---Copies one file from a pod or to it: cp("web:/etc/hosts", "hosts").
+function M.cp(self, from, to, options)
+  options = options or {}
+  local source, target = from and remote(from, options), to and remote(to, options)
+  if not (from and to) or (source == nil) == (target == nil) then fail "cp POD:PATH FILE, or cp FILE POD:PATH" end
+  self:check_write "cp"
+  local fs = require "fs"
+  local text = source and run_in(self, source, { "cat", source.path }, {}).stdout or fs.read(from)
+  if source then fs.write(to, text)
+  else run_in(self, target, { "sh", "-c", "cat >\"$1\"", "sh", target.path }, { stdin = text }) end
+  return show.as_text({ bytes = #text }, ("%d bytes in %s\n"):format(#text, to))
 end
 
 return M

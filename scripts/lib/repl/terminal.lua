@@ -369,7 +369,8 @@ function terminal:show(text_of, stays)
     return
   end
   io.stdout:flush()
-  local process <close> = require("proc").spawn { shell = pager, stdin = text, stdout = "inherit", terminal = true }
+  local process <close> = require("proc").spawn { shell = pager, stdin = text, stdout = "inherit", terminal = true,
+    env = { LESSCHARSET = os.getenv "LESSCHARSET" or "utf-8" } }
   if process:wait().code == 127 then self:print(text_of(settings.lines)) end -- the pager is not there
 end
 
@@ -423,6 +424,7 @@ function M.run()
     if ok ~= nil then code = ok and 0 or 1 end
   end
   self.keys:close()
+  self.session:close()
   return code
 end
 

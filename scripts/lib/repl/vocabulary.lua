@@ -17,7 +17,7 @@ local FILTERS = {
   ["--where LUA"] = "where", ["--columns PATHS"] = "columns", ["--limit N"] = "limit", ["--no-header"] = "no_header",
   ["--match REGEX"] = "match", ["--without REGEX"] = "without", ["--fuzzy TEXT"] = "fuzzy",
 }
-local FORMATS = { wide = true, yaml = true, json = true, name = true, csv = true, lua = true }
+local FORMATS = { wide = true, yaml = true, json = true, kyaml = true, name = true, csv = true, lua = true }
 
 local function merged(...)
   local all = {}
@@ -87,6 +87,25 @@ local WORDS = {
     flags = merged(WHERE, { ["-y"] = "yes" }) },
   delete = { group = "Changes", arguments = "KIND/NAME…", summary = "deletes objects, after a question",
     flags = merged(WHERE, { ["-y"] = "yes" }) },
+  patch = { group = "Changes", arguments = "KIND/NAME YAML", summary = "changes the parts that are given",
+    flags = merged(WHERE, { ["--type TYPE"] = "type", ["-y"] = "yes" }) },
+  label = { group = "Changes", arguments = "KIND/NAME KEY=VALUE KEY-", summary = "sets labels, or removes them",
+    flags = merged(WHERE, { ["-y"] = "yes" }) },
+  annotate = { group = "Changes", arguments = "KIND/NAME KEY=VALUE KEY-", summary = "the same for annotations",
+    flags = merged(WHERE, { ["-y"] = "yes" }) },
+  rollout = { group = "Changes", arguments = "WHAT KIND/NAME", flags = merged(WHERE, { ["-y"] = "yes",
+    ["--to REVISION"] = "to", ["--timeout TIME"] = "timeout" }), prints = "value",
+    summary = "status history undo pause resume restart" },
+  cordon = { group = "Changes", arguments = "NODE…", flags = { ["-y"] = "yes" }, summary = "no new pods for a node" },
+  uncordon = { group = "Changes", arguments = "NODE…", flags = { ["-y"] = "yes" }, summary = "new pods again" },
+  drain = { group = "Changes", arguments = "NODE", flags = { ["-y"] = "yes", ["--timeout TIME"] = "timeout" },
+    summary = "evicts a node's pods, after a question" },
+  wait = { group = "Objects", arguments = "KIND/NAME CONDITION", prints = true,
+    flags = merged(WHERE, { ["--timeout TIME"] = "timeout" }), summary = "until it is so: Ready, Running, gone" },
+  top = { group = "Objects", arguments = "pods|nodes", flags = merged(WHERE, { ["--sort COLUMN"] = "sort" }),
+    summary = "what they use of processor and memory" },
+  cp = { group = "Streams", arguments = "POD:PATH FILE", summary = "a file from a pod, or FILE POD:PATH to it",
+    flags = merged(WHERE, { ["-c CONTAINER"] = "container" }) },
   undo = { group = "Changes", arguments = "", summary = "takes the last create, change or scale back",
     flags = { ["-y"] = "yes" } },
   runs = { group = "Kubeflow", arguments = "[NAME…]", summary = "runs of pipelines (workflows)", kind = "workflows",
@@ -115,6 +134,11 @@ local WORDS = {
     summary = "a word that stands for a line" },
   reload = { group = "REPL", arguments = "", colon = true, summary = "runs the startup file again" },
   history = { group = "REPL", arguments = "[TEXT]", colon = true, summary = "the lines typed before" },
+  bg = { group = "REPL", arguments = "LINE", colon = true, line = true,
+    summary = "runs a line in the background; it reports above" },
+  stop = { group = "REPL", arguments = "NUMBER", colon = true, summary = "ends what runs in the background" },
+  copy = { group = "REPL", arguments = "[LINE]", colon = true, line = true,
+    summary = "what a line, or the last one, shows to the clipboard" },
   tasks = { group = "REPL", arguments = "", colon = true, summary = "what runs in the background" },
   quit = { group = "REPL", arguments = "", colon = true, summary = "leaves" },
 }
@@ -183,12 +207,18 @@ local function unknown_flag(name, spec, word)
   fail("%s has no '%s'%s", name, word, #flags > 0 and "; it has " .. table.concat(flags, ", ") or "")
 end
 
--- "-o wide" is the format wide; numbers stay numbers.
+-- Numbers stay numbers.
 local function flag_value(option, text)
   if option == "tail" or option == "limit" or option == "count" then
     return math.tointeger(tonumber(text)) or fail("'%s' is no number", text)
   end
   return text
+end
+
+-- kubectl's word for columns by path means ours.
+local function set_flag(options, option, text)
+  local columns = option == "output" and text:match "^custom%-columns=(.+)$"
+  if columns then options.columns = columns else options[option] = flag_value(option, text) end
 end
 
 local function take_flag(name, spec, options, list, at)
@@ -210,7 +240,7 @@ local function take_flag(name, spec, options, list, at)
     at = at + 1
     value = list[at] or fail("%s needs a value", word)
   end
-  options[option] = flag_value(option, value)
+  set_flag(options, option, value)
   return at + 1
 end
 
@@ -285,10 +315,12 @@ local function arguments_of(name, spec, list, has_rows)
   return arguments, options
 end
 
-local function call_text(name, spec, line)
+local function call_text(self, name, spec, line)
   local parts = {}
   if line.rows then parts[1] = "rows(" .. M.quote(line.rows) .. ")" end
-  if spec.raw then
+  if spec.line then
+    if line.text ~= "" then parts[1], parts[2] = M.quote(line.text), self:function_of(line.text) end
+  elseif spec.raw then
     if line.text ~= "" then parts[#parts + 1] = M.quote(line.text) end
   elseif spec.raw_rest and line.words[1] then
     parts[#parts + 1] = M.quote(line.words[1])
@@ -327,15 +359,22 @@ local function expand(self, line)
   return colon .. (rows or "") .. rest
 end
 
-local MEASURES = { ["%time"] = "time", ["%trace"] = "trace" }
+local MEASURES = { ["%time"] = "time", ["%timeit"] = "timeit", ["%trace"] = "trace" }
 
--- The statement of a line in a function, for %time and %trace.
+---A function that does what a line does.
+---@param line string
+---@return string
+function vocabulary:function_of(line)
+  local text = self:lua_of(line)
+  if not load("return " .. text) then return ("function() %s end"):format(text) end
+  return ("function() return %s end"):format(text)
+end
+
 local function measured(self, line)
+  if line.name == "%whos" then return "whos()" end
   local call = MEASURES[line.name]
-  if not call then fail("there is no '%s'; there are %%time and %%trace", line.name) end
-  local text = self:lua_of(line.text)
-  if not load("return " .. text) then return ("%s(function() %s end)"):format(call, text) end
-  return ("%s(function() return %s end)"):format(call, text)
+    or fail("there is no '%s'; there are %%time, %%timeit, %%trace and %%whos", line.name)
+  return ("%s(%s)"):format(call, self:function_of(line.text))
 end
 
 ---The Lua that a line of words stands for.
@@ -356,7 +395,7 @@ function vocabulary:translate(line)
     return redirected(("explain(%s)"):format(topic), parsed)
   end
   local spec = self.words[parsed.name]
-  return redirected(call_text(parsed.name, spec, parsed), parsed, spec)
+  return redirected(call_text(self, parsed.name, spec, parsed), parsed, spec)
 end
 
 ---The Lua of any line: what words stand for, or the line itself.
