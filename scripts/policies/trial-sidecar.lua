@@ -36,7 +36,9 @@ local settings = policy.config {
 
 -- Only what the way has to know is followed.
 local reads, writes = { "namespaces" }, {}
-if settings.way == "b" or settings.way == "auto" then reads[#reads + 1] = "trials.kubeflow.org" end
+if settings.way == "b" or settings.way == "auto" then
+  table.move({ "trials.kubeflow.org", "experiments.kubeflow.org" }, 1, 2, #reads + 1, reads)
+end
 if settings.way == "c" or settings.way == "auto" then reads[#reads + 1] = "configmaps" end
 if settings.way == "auto" then
   table.move({ "peerauthentications.security.istio.io", "authorizationpolicies.security.istio.io" }, 1, 2,
@@ -54,11 +56,26 @@ local PROFILES = { label = "app.kubernetes.io/part-of=kubeflow-profile" }
 
 -- --- which way -----------------------------------------------------------------------------------------------
 
--- Whether the trial pushes its metrics itself; nil when it is not known (yet).
+-- The experiment that a trial is of, by its name: EXPERIMENT-SUFFIX.
+local function experiment_of(req, trial_name)
+  local found
+  for _, one in ipairs(req:find("experiments.kubeflow.org", { namespace = req.namespace })) do
+    local name = one.metadata.name
+    local fits = trial_name:sub(1, #name + 1) == name .. "-"
+    if fits and not (found and #found.metadata.name > #name) then found = one end
+  end
+  return found
+end
+
+-- Whether the trial pushes its metrics itself; nil when it is not known. Its job comes at once after it, and may be
+-- here first: then its experiment is asked.
 local function pushes(req)
-  local trial = req:lookup("trials.kubeflow.org", req.namespace, workload.trial_of(req.object).name)
-  if not trial then return nil end
-  local collector = trial.spec.metricsCollector and trial.spec.metricsCollector.collector
+  local name = workload.trial_of(req.object).name
+  local trial = req:lookup("trials.kubeflow.org", req.namespace, name)
+  local experiment = not trial and experiment_of(req, name)
+  if not trial and not experiment then return nil end
+  local spec = (trial or experiment).spec
+  local collector = ((trial and spec.metricsCollector or spec.metricsCollectorSpec) or {}).collector
   return collector ~= nil and collector.kind == "Push"
 end
 
@@ -381,6 +398,13 @@ local WITHOUT, WITH = { labels = { [INJECT] = "false" } }, { labels = { [INJECT]
 way("way b: a native sidecar where the experiment pushes", { way = "b" }, { trial "Push" }, WITH)
 way("way b: no sidecar where it does not", { way = "b" }, { trial "StdOut" }, WITHOUT)
 way("way b: nor where the trial is not known yet", { way = "b" }, {}, WITHOUT)
+local function experiment(name, kind)
+  return { apiVersion = "kubeflow.org/v1beta1", kind = "Experiment", metadata = { name = name, namespace = "team-a" },
+    spec = { metricsCollectorSpec = { collector = { kind = kind } } } }
+end
+way("way b: then its experiment is asked", { way = "b" }, { experiment("t", "Push") }, WITH)
+way("way b: not another one, whose name is like it", { way = "b" }, { experiment("t", "StdOut"), experiment("t-1",
+  "Push") }, WITHOUT)
 way("way c: a native sidecar where katib-config says so", { way = "c" }, { katib_says(MAIN_ALONE) }, WITH)
 way("way c: no sidecar where it does not", { way = "c" }, { katib_says "" }, WITHOUT)
 way("way c: also as an older katib-config says it", { way = "c" }, { { apiVersion = "v1", kind = "ConfigMap",

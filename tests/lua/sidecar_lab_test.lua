@@ -112,14 +112,22 @@ local CASES = {
   { name = "absent-3", training = 3, proxy = "403", absent = true },
 }
 
-test("P3: pod and job end as the training did: the proxy quits, is gone, refuses, or cannot be asked", function()
+local function play_all(config, cases)
   with_lab(function(call)
-    for _, case in ipairs(CASES) do
-      local job, pod_of = play(call, case, { way = "d" })
+    for _, case in ipairs(cases) do
+      local job, pod_of = play(call, case, config)
       local ok, problem = pcall(check, job, pod_of, case)
       if not ok then error(case.name .. ": " .. tostring(problem), 0) end
     end
   end)
+end
+
+test("P3: pod and job end as the training did: the proxy quits, is gone, refuses, or cannot be asked", function()
+  play_all({ way = "d" }, CASES)
+end)
+
+test("P3: so they do where the wrapper is kfhost, which needs no shell and no program of the image", function()
+  play_all({ way = "d", wrapper = "kfhost" }, { table.unpack(CASES, 1, 6) })
 end)
 
 test("P3: a collector that fails keeps its exit code, with either wrapper; the proxy quits all the same", function()

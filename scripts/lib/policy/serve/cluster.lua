@@ -112,9 +112,10 @@ local function can_answer()
 end
 
 -- Registers what is to be registered, then keeps caBundle right; what fails is tried again.
--- Nothing is registered before a worker can answer: what the API server asks until then would be lost or refused.
+-- Nothing is registered before a worker can answer: what the API server asks until then would be lost or refused; nor
+-- before what reviews look at has been read: what is decided without that would be wrong.
 local function keep_attending(self)
-  while not can_answer() do task.sleep(START_PAUSE) end
+  while not (can_answer() and self:synced()) do task.sleep(START_PAUSE) end
   while true do
     self.asked:clear()
     if self.pem then
