@@ -57,6 +57,7 @@ end
 -- The whole record is written each time: not more often than once in the interval.
 function Run:save_soon()
   if self.saver then return end
+  if self.closed then return self:save() end -- a step that was cancelled ends after its run
   local rest = self.saved + SAVE_INTERVAL - task.now()
   if rest <= 0 then return self:save() end
   self.saver = task.spawn(function()
@@ -444,6 +445,7 @@ function Run:result(outputs, problem)
       started = job.offset, attempts = job.attempts, outputs = outputs_of(job.results), metrics = job.metrics or {},
     }
   end
+  self.closed = true
   if self.saver then
     self.saver:cancel()
     pcall(self.saver.wait, self.saver)
