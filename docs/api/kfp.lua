@@ -133,10 +133,11 @@ function Runs:artifact(id, node, name) end
 
 ---Connects. Without an endpoint: KF_PIPELINES_ENDPOINT, the cluster around us, a kubeconfig through the API server.
 ---Errors have gRPC's codes ("NotFound", "PermissionDenied", …); "Denied", "Login", "Protocol" are words of what
----stands in front of KFP. A server that has only the API v1beta1 is asked in its words; what that lacks is "Unsupported".
+---stands in front of KFP. A server that has only the API v1beta1 is asked in its words; what that lacks is
+---"Unsupported".
 ---@param options table? endpoint, namespace, token_file | token | cookie | user | dex {user, password, connector},
----  context, kube (a client, for diagnose), timeout, tries (of a question; 4), ca, insecure, transport (a function
----  request -> response)
+---  kubeconfig, context, kube (a client, for diagnose), timeout, tries (of a question; 4), ca, insecure, transport (a
+---  function request -> response)
 ---@return kfp.Client # raises "Auth"
 function kfp.connect(options) end
 

@@ -394,6 +394,36 @@ test("the endpoint comes from the argument, the environment, the cluster", funct
   test.equal(at({}, { KF_PIPELINES_ENDPOINT = "http://x:8888" }), "http://x:8888 environment")
 end)
 
+test("without an endpoint the way is through the API server's proxy, with the kubeconfig's identity", function()
+  local api, server, states = require "lab.kfp.api", require "server", require "lab.kfp.state"
+  local prefix = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
+  local state, seen = states.new {}, {}
+  local listening <close> = server.listen { handler = function(request)
+    seen[#seen + 1] = ("%s %s %s"):format(request.method, request.path, request.headers.authorization or "")
+    if request.path:sub(1, #prefix) ~= prefix then return { status = 404, body = "{}" } end
+    return api.handle(state, { method = request.method, path = request.path:sub(#prefix + 1), query = request.query,
+      headers = request.headers, body = request.body })
+  end }
+  local path = test.tmpdir() .. "/config"
+  fs.write(path, json.encode { apiVersion = "v1", kind = "Config", ["current-context"] = "c",
+    contexts = { { name = "c", context = { cluster = "c", user = "u" } } },
+    clusters = { { name = "c", cluster = { server = ("http://127.0.0.1:%d"):format(listening.port) } } },
+    users = { { name = "u", user = { token = "of-the-kubeconfig" } } } })
+  local k = client.connect { kubeconfig = path, environment = nothing }
+  test.equal(k.how, "kubeconfig")
+  test.equal(k:health().tag_name, "2.17.0")
+  test.equal(seen[1], ("GET %s/apis/v2beta1/healthz Bearer of-the-kubeconfig"):format(prefix))
+  local made = k.experiments:create { display_name = "über & co" }
+  test.equal(k.experiments:get(made.experiment_id).display_name, "über & co")
+  test.equal(k.experiments:list { filter = { display_name = "über & co" } }().experiment_id, made.experiment_id)
+  test.raises("NotFound", function() k.runs:get "deadbeef-0000-0000-0000-000000000000" end)
+  local up = k:upload { pipelineInfo = { name = "hello" }, schemaVersion = "2.1.0",
+    components = { ["comp-say"] = { executorLabel = "exec-say" } },
+    deploymentSpec = { executors = { ["exec-say"] = { container = { image = "alpine", command = { "true" } } } } },
+    root = { dag = { tasks = { say = { taskInfo = { name = "say" }, componentRef = { name = "comp-say" } } } } } }
+  test.equal(up.created, true)
+end)
+
 test("the SDK's context file gives namespace and cookie", function()
   local home = test.tmpdir()
   fs.mkdir(home .. "/.config/kfp", { parents = true })

@@ -1,5 +1,6 @@
 -- The Workflow object that each run has in the lab's cluster, and what ends with a run: its object, its processes.
 local client = require "kfp.client"
+local errors = require "errors"
 local fs = require "fs"
 local kubeflow = require "lab.kubeflow"
 local task = require "task"
@@ -25,8 +26,8 @@ local function pipeline(command)
 end
 
 -- use(kube client, KFP client): a Kubeflow of one user.
-local function with_lab(use)
-  local cluster = kubeflow.start { root = test.tmpdir(), nodes = 0, profiles = {},
+local function with_lab(use, engine)
+  local cluster = kubeflow.start { root = test.tmpdir(), nodes = 0, profiles = {}, engine = engine,
     images = { ["alpine:*"] = { command = {} } } }
   local k = client.connect { endpoint = cluster.pipelines.url, environment = function() end }
   local ok, problem = pcall(use, cluster.client, k)
@@ -107,4 +108,27 @@ test("the same id twice leaves one run, and a second workflow that a careful cli
     k.runs:terminate(id)
     test.equal(k.runs:wait(id, { timeout = "30s" }).state, "FAILED")
   end)
+end)
+
+test("an answer that is cut after the commit 100 times leaves 100 runs and 100 workflows", function()
+  with_lab(function(c, k)
+    local send, cut = k.transport, 0
+    k.transport = function(request)
+      local response = send(request)
+      if request.method ~= "POST" then return response end
+      cut = cut + 1
+      errors.raise { code = "Connection", message = "the connection ended without an answer" }
+    end
+    local body = pipeline "true"
+    for i = 1, 100 do
+      local id = ("11111111-2222-4333-8444-%012d"):format(i)
+      local run, how = k.runs:start({ run_id = id, display_name = "run " .. i, pipeline_spec = body }, { kube = c,
+        namespace = "kubeflow" })
+      test.same({ run.run_id, how }, { id, "adopted" })
+    end
+    test.equal(cut, 100)
+    local _, _, total = k.runs:page { page_size = 1 }
+    test.equal(total, 100)
+    test.equal(#c:list(KIND, { namespace = "kubeflow" }), 100)
+  end, "none")
 end)

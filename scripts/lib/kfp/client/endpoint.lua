@@ -47,10 +47,10 @@ function M.find(options, environment)
 end
 
 ---A transport through the API server's proxy.
----@param options {context: string?, system_namespace: string?}
+---@param options {kubeconfig: string?, context: string?, system_namespace: string?}
 ---@return function transport, string endpoint
 function M.through_kubernetes(options)
-  local client = require "kube".connect { context = options.context }
+  local client = require "kube".connect { kubeconfig = options.kubeconfig, context = options.context }
   local system = options.system_namespace or "kubeflow"
   local prefix = ("/api/v1/namespaces/%s/services/ml-pipeline:http/proxy"):format(system)
   local base = "http://kubernetes" .. prefix

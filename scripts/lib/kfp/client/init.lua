@@ -151,7 +151,7 @@ end
 
 ---Connects; nothing is sent before the first call, but for a login at Dex.
 ---@param options table? endpoint, namespace, token_file | token | cookie | user | dex {user, password, connector},
----  context (of a kubeconfig), kube (a client, for diagnose), timeout, tries (of a question; 4), ca, insecure, api
+---  kubeconfig, context (of one), kube (a client, for diagnose), timeout, tries (of a question; 4), ca, insecure, api
 ---  ("v1beta1" for a server that is known to have no other; else it is found out), transport (a function request ->
 ---  response, for tests)
 ---@return kfp.Client # raises "Auth"
