@@ -15,7 +15,7 @@ local function no_connection(problem)
   return { not_checked = {}, not_installed = {}, about = {}, findings = { {
     code = "connection", severity = "error", where = "cluster", what = errors.text(problem),
     why = "nothing can be looked at",
-    fix = "kfhost -c ctx shows the contexts; kfhost --context NAME doctor, or --kubeconfig FILE, chooses one",
+    fix = "`kfhost -c ctx` shows the contexts; `kfhost --context NAME doctor`, or --kubeconfig FILE, chooses one",
   } } }
 end
 

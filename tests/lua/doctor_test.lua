@@ -542,3 +542,82 @@ test("lines of the report are as wide as the terminal, and no wider than can be 
     end
   end
 end)
+
+-- --- the guide -------------------------------------------------------------------------------------------------
+
+-- The codes that the checks use, as their sources name them.
+local function codes_in_sources()
+  local fs, found = require "fs", { connection = true }
+  for _, name in ipairs(fs.list "scripts/lib/doctor") do
+    local text = fs.read(fs.join("scripts/lib/doctor", name))
+    for _, pattern in ipairs { 'w:add%("([%l%-]+)"', 'note%(notes, "([%l%-]+)"', 'KF%d+ = { "([%l%-]+)"',
+      'or "([%l]+%-[%l%-]+)"\n' } do
+      for code in text:gmatch(pattern) do found[code] = true end
+    end
+  end
+  return found
+end
+
+test("the guide names each code, and no other", function()
+  local text, known = require("fs").read "docs/guide/doctor.md", codes_in_sources()
+  local named = {}
+  for code in text:gmatch "\n| `([%l%-]+)` | %l+ |" do named[code] = true end
+  test.same(named, known)
+end)
+
+-- Kinds whose definitions may let anything in; the API server sees to the shape of its own.
+local LOOSE = { Profile = true, PodDefault = true, Experiment = true, Trial = true, Notebook = true,
+  AuthorizationPolicy = true, PeerAuthentication = true, EnvoyFilter = true }
+local ODD = { 1, "x", false, json.null, json.array {}, json.object {}, { 1 }, { x = { y = 1 } } }
+
+-- Each value below in turn is something else.
+local function spoil(value, look)
+  for key, inner in pairs(value) do
+    for _, odd in ipairs(ODD) do
+      value[key] = odd
+      look(key)
+    end
+    value[key] = inner
+    if type(inner) == "table" then spoil(inner, look) end
+  end
+end
+
+-- The API server sees to the metadata of every kind.
+local function spoil_object(object_of, look)
+  for _, field in ipairs(LOOSE[object_of.kind] and { "spec", "status" } or {}) do
+    local part = { [field] = object_of[field] }
+    setmetatable(object_of, { __index = part })
+    object_of[field] = nil
+    spoil(part, look)
+    object_of[field] = part[field]
+    setmetatable(object_of, nil)
+  end
+end
+
+test("an object of another shape than expected stops no check", function()
+  local k, stopped = kubeflow.new(), {}
+  for _, fault in ipairs(FAULTS) do fault[3](k) end
+  local around = { k:get("Namespace", nil, "team-a"), k:get("Service", "kubeflow", "ml-pipeline"),
+    k:get("Deployment", "istio-system", "istiod"), k:get("Pod", "team-a", "notebook-0") }
+  for _, object_of in ipairs(k.objects) do
+    local few = table.move(around, 1, #around, 2, { object_of })
+    spoil_object(object_of, function(key)
+      for _, one in ipairs(select(2, doctor.examine(few, { now = NOW }))) do
+        stopped[("%s.%s: %s"):format(object_of.kind, key, one.reason)] = true
+      end
+    end)
+  end
+  local list = {}
+  for text in pairs(stopped) do list[#list + 1] = text end
+  table.sort(list)
+  test.same(list, {})
+end)
+
+test("a check that an object breaks is said to be not done; the others are done", function()
+  local k = kubeflow.new()
+  k:remove("AuthorizationPolicy", "kubeflow", "ml-pipeline")
+  k:get("ResourceQuota", "team-a", "kf-resource-quota").status.hard.cpu = {}
+  local findings, broken = examine(k)
+  test.same(codes(findings), { "kfp-policy-absent Service kubeflow/ml-pipeline" })
+  test.equal(broken[1].what, "check doctor.namespaces.quotas")
+end)

@@ -51,7 +51,8 @@ local function read(client, kind, namespace, timeout)
 end
 
 local function unseen(kind, problem, where)
-  return { kind = kind[2], what = kind[1]:match "^[^.]+" .. (where or ""), reason = errors.text(problem) }
+  return { kind = kind[2], what = kind[1]:match "^[^.]+" .. (where or ""), reason = errors.text(problem),
+    code = problem.code }
 end
 
 -- Where not all namespaces may be read, one that was asked for may.
@@ -123,7 +124,8 @@ end
 ---@param options {namespace: string?, timeout: number|string|nil,
 ---  on_kind: fun(kind: string, done: integer, all: integer)?}? namespace: enough where others may not be read;
 ---  timeout: of one answer
----@return {objects: table[], not_checked: {kind: string, what: string, reason: string}[], not_installed: string[]}
+---@return {objects: table[], not_checked: {kind: string, what: string, reason: string, code: string}[],
+---  not_installed: string[], nothing: boolean} nothing: not one kind could be read
 function M.all(client, options)
   options = options or {}
   local seen, missing, jobs, done = { objects = {}, not_checked = {} }, {}, {}, 0
@@ -141,7 +143,7 @@ function M.all(client, options)
     jobs[index] = function() return read_certificates(client, namespace, options) end
   end
   gather(seen, jobs, missing)
-  seen.not_installed = sorted_keys(missing)
+  seen.not_installed, seen.nothing = sorted_keys(missing), #seen.not_checked >= #KINDS and #seen.objects == 0
   return seen
 end
 

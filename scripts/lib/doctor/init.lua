@@ -2,6 +2,7 @@
 -- Not for asking the cluster (doctor.collect), nor for printing (doctor.report). Nothing here writes anything.
 --   for _, finding in ipairs(doctor.examine(objects, { now = os.time() })) do print(finding.what) end
 
+local errors = require "errors"
 local world = require "doctor.world"
 
 local M = {}
@@ -43,17 +44,26 @@ local function unique(findings)
   return kept
 end
 
+-- An object that is not as its kind should be spoils one check, not all.
+local function run(name, check, seen, broken)
+  local ok, problem = pcall(check, seen)
+  if ok then return end
+  if errors.is(problem, "Cancelled") then error(problem, 0) end
+  broken[#broken + 1] = { what = "check " .. name, code = "Check", reason = errors.text(problem) }
+end
+
 ---What is wrong.
 ---@param objects table[] of one cluster
 ---@param options {now: number?, namespace: string?, version: table?, unread: table<string, boolean>?,
 ---  probe: function?}? now: seconds since 1970; namespace: only what concerns it; version: what /version answers;
 ---  unread: kinds that could not be read, so that nothing of them is taken for missing; probe: see doctor.probe
 ---@return doctor.Finding[] sorted: errors first
+---@return {what: string, code: string, reason: string}[] checks that an object of a strange shape broke
 function M.examine(objects, options)
   options = options or {}
-  local seen = world.new(objects, options)
+  local seen, broken = world.new(objects, options), {}
   for _, room in ipairs(ROOMS) do
-    for _, check in pairs(require(room)) do check(seen) end
+    for name, check in pairs(require(room)) do run(room .. "." .. name, check, seen, broken) end
   end
   local findings = {}
   for _, finding in ipairs(seen.findings) do
@@ -61,12 +71,13 @@ function M.examine(objects, options)
     if not elsewhere then findings[#findings + 1] = finding end
   end
   table.sort(findings, is_before)
-  return unique(findings)
+  return unique(findings), broken
 end
 
 ---@class doctor.Report
 ---@field findings doctor.Finding[]
----@field not_checked {what: string, reason: string}[] what could not be looked at
+---@field not_checked {what: string, reason: string, code: string}[] what could not be looked at
+---@field nothing boolean? not one kind could be looked at
 ---@field not_installed string[] parts of Kubeflow that this cluster has not
 ---@field about table server, version and user
 
@@ -83,9 +94,11 @@ function M.visit(client, options)
   for _, entry in ipairs(seen.not_checked) do
     unread[entry.kind], entry.kind = true, nil
   end
-  local findings = M.examine(seen.objects, { namespace = options.namespace, version = about.version, unread = unread,
-    probe = require("doctor.probe").new(client.server) })
-  return { findings = findings, not_checked = seen.not_checked, not_installed = seen.not_installed, about = about }
+  local findings, broken = M.examine(seen.objects, { namespace = options.namespace, version = about.version,
+    unread = unread, probe = require("doctor.probe").new(client.server) })
+  table.move(broken, 1, #broken, #seen.not_checked + 1, seen.not_checked)
+  return { findings = findings, not_checked = seen.not_checked, not_installed = seen.not_installed, about = about,
+    nothing = seen.nothing }
 end
 
 return M

@@ -2,6 +2,7 @@
 -- A room of checks; see doctor.
 
 local istio = require "istio"
+local trim = require "doctor.trim"
 local world = require "doctor.world"
 
 local M = {}
@@ -30,7 +31,9 @@ local function tokens_of(volumes)
   for _, volume in ipairs(list(volumes)) do
     for _, source in ipairs(list(get(volume, "projected", "sources"))) do
       local token = get(source, "serviceAccountToken")
-      if token then found[#found + 1] = { name = volume.name, audience = token.audience, path = token.path } end
+      if type(token) == "table" then
+        found[#found + 1] = { name = volume.name, audience = token.audience, path = token.path }
+      end
     end
   end
   return found
@@ -92,7 +95,7 @@ local function default_brings(w, pod, path)
   local labels = labels_of(pod)
   for _, default in ipairs(w:of "PodDefault") do
     local here = default.metadata.namespace == pod.namespace and world.selects(get(default, "spec", "selector"), labels)
-    if here and is_mounted(default.spec, default.spec.volumes, path) then return true end
+    if here and is_mounted(trim.container(default.spec), get(default, "spec", "volumes"), path) then return true end
   end
   return false
 end
@@ -193,8 +196,8 @@ function M.audience(w)
     end
   end
   for _, default in ipairs(w:of "PodDefault") do
-    local spec = list(default.spec)
-    check_audience(w, default, spec.volumes, token_mounts(nil, spec))
+    local own = trim.container(default.spec) -- it has the fields of one
+    check_audience(w, default, get(default, "spec", "volumes"), token_mounts(nil, own))
   end
 end
 

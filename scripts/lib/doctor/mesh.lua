@@ -161,7 +161,11 @@ end
 
 ---What istio.analyze says of objects together, as far as it keeps Kubeflow from working.
 function M.analyzed(w)
-  local messages = istio.analyze(w.objects, { native_sidecars = true, late_webhooks = late_webhooks(w),
+  local objects = {}
+  for _, kind in ipairs { "Namespace", "ConfigMap", "Experiment", "MutatingWebhookConfiguration" } do
+    table.move(w:of(kind), 1, #w:of(kind), #objects + 1, objects)
+  end
+  local messages = istio.analyze(objects, { native_sidecars = true, late_webhooks = late_webhooks(w),
     only = { "istio.analyze.kubeflow" } })
   for _, message in ipairs(joined(messages)) do
     local known = KNOWN[message.code]

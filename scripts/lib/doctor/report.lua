@@ -29,6 +29,7 @@ function M.summary(report)
     return ("%s, %s%s"):format(counted(count(report.findings, "error"), "error"),
       counted(count(report.findings, "warning"), "warning"), unseen)
   end
+  if report.nothing then return "Nothing could be looked at." end
   if unseen ~= "" then return "Nothing is wrong in what could be looked at" .. unseen .. "." end
   return "Nothing is wrong that the doctor knows of."
 end
@@ -60,6 +61,21 @@ local function add_finding(lines, finding, columns)
   lines[#lines + 1] = ""
 end
 
+-- What may not be read is said together: it is one right that is missing.
+local function add_unseen(lines, report, columns)
+  local forbidden = {}
+  for _, entry in ipairs(report.not_checked) do
+    if entry.code == "Forbidden" then forbidden[#forbidden + 1] = entry.what
+    else wrap(lines, ("%s: %s"):format(entry.what, entry.reason), "not checked: ", "  ", columns) end
+  end
+  if #forbidden > 0 then
+    local user = (report.about or {}).user
+    wrap(lines, ("%s: %s may not list them"):format(table.concat(forbidden, ", "),
+      user and user.username or "this user"), "not checked: ", "  ", columns)
+  end
+  if #report.not_checked > 0 then lines[#lines + 1] = "" end
+end
+
 local function columns_of(given)
   return math.max(40, math.min(given or term.size(), WIDEST))
 end
@@ -70,10 +86,7 @@ end
 function M.text(report, columns)
   local lines, width = {}, columns_of(columns)
   for _, finding in ipairs(report.findings) do add_finding(lines, finding, width) end
-  for _, entry in ipairs(report.not_checked) do
-    wrap(lines, ("%s: %s"):format(entry.what, entry.reason), "not checked: ", "  ", width)
-  end
-  if #report.not_checked > 0 then lines[#lines + 1] = "" end
+  add_unseen(lines, report, width)
   if #report.not_installed > 0 then
     wrap(lines, table.concat(report.not_installed, ", "), "not installed: ", "  ", width)
   end

@@ -33,34 +33,40 @@ local function is_of_api(volume)
   return type(volume.name) == "string" and volume.name:find "^kube%-api%-access%-" ~= nil
 end
 
-local function volumes_of(volumes)
+-- Of a list only what is of a type: what stands in the definitions of others may be anything.
+local function only(of_type, list, unwanted)
   local kept = {}
-  for _, volume in ipairs(type(volumes) == "table" and volumes or {}) do
-    if not is_of_api(volume) then kept[#kept + 1] = volume end
+  for _, one in ipairs(type(list) == "table" and list or {}) do
+    if type(one) == of_type and not (unwanted and unwanted(one)) then kept[#kept + 1] = one end
   end
   return kept
 end
 
-local function mounts_of(mounts)
-  local kept = {}
-  for _, mount in ipairs(type(mounts) == "table" and mounts or {}) do
-    if not is_of_api(mount) then kept[#kept + 1] = mount end
+local function with_paths(mounts)
+  local kept = only("table", mounts, is_of_api)
+  for index = #kept, 1, -1 do
+    if type(kept[index].mountPath) ~= "string" or type(kept[index].name) ~= "string" then table.remove(kept, index) end
   end
+  return kept
+end
+
+local function container_of(container)
+  local kept = pick(container, CONTAINER, {})
+  for _, field in ipairs { "command", "args" } do kept[field] = kept[field] and only("string", kept[field]) end
+  kept.env, kept.volumeMounts = only("table", container.env), with_paths(container.volumeMounts)
+  if type(kept.image) ~= "string" then kept.image = nil end
   return kept
 end
 
 local function containers_of(containers)
-  local kept = {}
-  for index, container in ipairs(type(containers) == "table" and containers or {}) do
-    kept[index] = pick(container, CONTAINER, {})
-    kept[index].volumeMounts = mounts_of(container.volumeMounts)
-  end
+  local kept = only("table", containers)
+  for index, container in ipairs(kept) do kept[index] = container_of(container) end
   return kept
 end
 
 local function pod_spec(spec)
   if type(spec) ~= "table" then return nil end
-  local kept = pick(spec, POD, { volumes = volumes_of(spec.volumes) })
+  local kept = pick(spec, POD, { volumes = only("table", spec.volumes, is_of_api) })
   for _, field in ipairs { "initContainers", "containers" } do kept[field] = containers_of(spec[field]) end
   return kept
 end
@@ -103,6 +109,20 @@ local BY_KIND = {
 
 local OTHERS = { "spec", "status", "data", "webhooks", "roleRef", "subjects", "provisioner", "volumeBindingMode",
   "parameters" }
+
+---What the checks look at of a container, in the shape that it should have.
+---@param container any
+---@return table
+function M.container(container)
+  return container_of(type(container) == "table" and container or {})
+end
+
+---What the checks look at of a pod's spec, in the shape that it should have.
+---@param spec any
+---@return table?
+function M.pod_spec(spec)
+  return pod_spec(spec)
+end
 
 ---A copy of an object with what the checks look at.
 ---@param object table as the API gave it

@@ -4,6 +4,7 @@
 
 local istio = require "istio"
 local json = require "json"
+local trim = require "doctor.trim"
 
 local M = {}
 
@@ -93,8 +94,11 @@ end
 local function add_pod(self, object)
   local template = template_of(object)
   if type(template) ~= "table" or type(template.spec) ~= "table" then return end
+  -- The API server sees to the shape of what is its own, not to templates within other kinds.
+  local is_foreign = object.kind == "Experiment" or object.kind == "Notebook"
+  local spec = is_foreign and trim.pod_spec(template.spec) or template.spec
   self.pods[#self.pods + 1] = {
-    object = object, where = M.title(object), template = template, spec = template.spec,
+    object = object, where = M.title(object), template = template, spec = spec,
     namespace = object.metadata.namespace or "default", labels = M.list(M.get(template, "metadata", "labels")),
     annotations = M.list(M.get(template, "metadata", "annotations")), is_template = object.kind ~= "Pod",
     is_over = M.is_over(object),
