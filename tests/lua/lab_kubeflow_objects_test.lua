@@ -143,3 +143,57 @@ test("a profile's namespace has Kubeflow's labels, and its pods the published ac
   local default = profiles.pod_default "team"
   test.equal(canonical(default.spec), canonical(published "poddefault-access-ml-pipeline"[1].spec))
 end)
+
+-- --- Katib and the webhooks ------------------------------------------------------------------------------------------
+
+-- An image's name, without registry and tag.
+local function image_of(entry) return entry.image:match "([^/]+):[^:]*$" end
+
+-- What katib-config says: kinds of trials; images by kind or algorithm; what waits for whom.
+local function meaning_of_config(config)
+  local kinds, images = {}, {}
+  for i, kind in ipairs(config.init.controller.trialResources) do kinds[i] = kind end
+  table.sort(kinds)
+  local keys = { metricsCollectors = "kind", suggestions = "algorithmName", earlyStoppings = "algorithmName" }
+  for part, key in pairs(keys) do
+    for _, entry in ipairs(config.runtime[part]) do
+      images[part .. " " .. entry[key]] = ("%s, waits %s"):format(image_of(entry), tostring(entry.waitAllProcesses))
+    end
+  end
+  return canonical { kinds = json.array(kinds), images = images }
+end
+
+test("katib-config names the same kinds, algorithms and collectors; collectors wait for all processes", function()
+  local ours = yaml.decode(require "lab.katib.config".object().data["katib-config.yaml"])
+  test.equal(meaning_of_config(ours), meaning_of_config(published "katib-config"[1]))
+end)
+
+-- A configuration of webhooks: whom each calls for what, in their order; defaults are said.
+local function meaning_of_hooks(configuration)
+  local list = json.array {}
+  for i, hook in ipairs(configuration.webhooks) do
+    local client = hook.clientConfig
+    list[i] = { name = hook.name:gsub("^%$%b()", "admission-webhook-deployment"), rules = normalized(hook.rules),
+      path = client.service and client.service.path or client.url:match "^https://[^/]+(/.*)$",
+      failure = hook.failurePolicy or "Fail", again = hook.reinvocationPolicy or "Never", effects = hook.sideEffects,
+      labels = hook.namespaceSelector and hook.namespaceSelector.matchLabels or json.object {} }
+    for _, rule in ipairs(list[i].rules) do rule.scope = nil end -- the server says "*"
+  end
+  return canonical(list)
+end
+
+test("Katib's webhooks and that of PodDefaults are called for the same objects, in the same order", function()
+  local kubeflow = require "lab.kubeflow".start { root = test.tmpdir(), nodes = 0, profiles = {} }
+  local function ours(kind, name)
+    return kubeflow.client:get(kind .. ".admissionregistration.k8s.io", name)
+  end
+  local katib = published "katib-webhooks"
+  for i, kind in ipairs { "validatingwebhookconfigurations", "mutatingwebhookconfigurations" } do
+    test.equal(meaning_of_hooks(ours(kind, katib[i].metadata.name)), meaning_of_hooks(katib[i]))
+  end
+  local name = "poddefaults-webhook-mutating-webhook-configuration" -- the published one gets a prefix when it is built
+  test.equal(meaning_of_hooks(ours("mutatingwebhookconfigurations", name)),
+    meaning_of_hooks(published "poddefaults-webhook"[1]))
+  test.equal("istio-sidecar-injector" < katib[2].metadata.name and katib[2].metadata.name < name, true)
+  kubeflow:close()
+end)
