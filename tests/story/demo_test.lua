@@ -2,6 +2,7 @@
 -- cluster's own words, and works with it.
 local test = require "test"
 local demo = require "lab.demo"
+local fs = require "fs"
 local proc = require "proc"
 local show = require "lab.demo.show"
 
@@ -11,6 +12,22 @@ local WORDS = {
   P4 = "the older program ends", P5 = "Connection refused", P6 = "File volume provisioning is not supported",
   P7 = 'violates PodSecurity "restricted:latest"',
 }
+
+-- A transcript without what is different each time: what the cluster says is cut after whom it is about.
+local function skeleton(text)
+  local lines = {}
+  for line in text:gmatch "[^\n]+" do
+    if line:find "^      %S" then line = line:match "^[^:]*":gsub("lab%-%d", "lab-N") end
+    lines[#lines + 1] = line
+  end
+  return table.concat(lines, "\n")
+end
+
+-- What the guide shows of a scene.
+local function in_guide(number)
+  local text = fs.read "docs/guide/story.md":match("\n(" .. number .. "  .-)\n\nP%d  ")
+  return text or fs.read "docs/guide/story.md":match("\n(" .. number .. "  .-)\n\n    WHAT")
+end
 
 local function heard(act)
   local lines = {}
@@ -30,6 +47,7 @@ for _, number in ipairs(demo.NUMBERS) do
     local result = results[1]
     local broken = heard(result.acts.broken)
     if not broken:find(WORDS[number], 1, true) or not result.held then error(table.concat(told), 0) end
+    test.equal(skeleton(table.concat(told)), skeleton(in_guide(number)))
   end)
 end
 

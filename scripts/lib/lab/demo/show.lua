@@ -20,7 +20,7 @@ local function picture(nodes)
     names[index] = name .. (" "):rep(width - term.width(name)) .. arrow
     notes[index] = note .. (" "):rep(width - term.width(note) + term.width(arrow))
   end
-  return { table.concat(names), (table.concat(notes):gsub("%s+$", "")) }
+  return { (table.concat(names):gsub("%s+$", "")), (table.concat(notes):gsub("%s+$", "")) }
 end
 
 local WIDEST <const> = 100
