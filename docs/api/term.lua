@@ -58,7 +58,7 @@ function M.shows(stream) end
 ---Rows as aligned columns, shrunk to the terminal's width.
 ---@param rows string[][]
 ---@param options? {header: string[]?, align: table<integer, "left"|"right">?, gap: integer?, columns: integer?,
----  least: table<integer, integer>?}
+---  least: table<integer, integer>?, widths: integer[]?}
 ---@return string text ends with a newline
 function M.table(rows, options) end
 

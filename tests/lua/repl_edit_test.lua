@@ -97,11 +97,16 @@ test("history suggests, steps by prefix, searches, and holds a line once", funct
 end)
 
 test("secrets and lines after a blank are not kept; the file is its owner's", function()
-  for _, kept in ipairs { "pods", "get secrets", "secrets yaml", "x = token_file", "get secret db" } do
+  for _, kept in ipairs { "pods", "get secrets", "secrets yaml", "x = token_file", "get secret db",
+    "tree secret/db", "used-by secret/db-password", "describe secret/token", "can-i get secrets", "pods -l tier=web",
+    "why pod/basic-auth-proxy", "get sa", "!grep -u x", "ns password-store" } do
     if not history.may_keep(kept) then error(kept, 0) end
   end
   for _, lost in ipairs { " pods", "", "token = 'abc'", 'x = {password="x"}', "!curl -H 'Bearer: abc'",
-    "login password 12x4" } do
+    "login password 12x4", "!kubectl create secret generic x --from-literal=pw=hunter", "curl -u me:hunter x",
+    "!mysql --password hunter", "DB_PASS=hunter", "x = 'https://me:hunter@example.org'", "apply { stringData = {} }",
+    "y = 'eyJhbGciOi.eyJzdWIi.x'", "!export AWS=AKIAIOSFODNN7EXAMPLE", "!gh auth --with-token ghp_abcdefgh1234",
+    "x['password'] = 'p'", "Authorization: Basic dXNlcjpw", "pwd = 'x'", "passphrase: x" } do
     if history.may_keep(lost) then error(lost, 0) end
   end
   local path = test.tmpdir() .. "/deep/history"

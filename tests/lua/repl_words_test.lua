@@ -134,6 +134,23 @@ test("an undo leaves what others have changed meanwhile, shows what it does, and
   test.same({ now.spec.replicas, now.metadata.labels.by }, { 2, "others" })
 end)
 
+test("describe hides what a secret holds; yaml, which is asked for, does not", function()
+  local r = support.new()
+  r:make { apiVersion = "v1", kind = "Secret", metadata = { name = "s", namespace = "default" },
+    stringData = { k = "canary" } }
+  assert(not r:type "describe secret/s":find "Y2FuYXJ5")
+  assert(r:type "get secret s yaml":find "Y2FuYXJ5")
+end)
+
+test("a secret is edited, though its difference shows no value", function()
+  local r = support.new()
+  r:make { apiVersion = "v1", kind = "Secret", metadata = { name = "s", namespace = "default" }, data = { k = "b2xk" } }
+  local text = r:type [[patch secret/s '{"data": {"k": "bmV3"}}' -y]]
+  contains(text, "secret/s patched", "-  k: (hidden)", "+  k: (hidden)")
+  assert(not text:find "bmV3" and not text:find "b2xk", text)
+  test.equal(r.client:get("secrets", "s").data.k, "bmV3")
+end)
+
 test("secrets are not shown in differences", function()
   local r = support.new()
   local path = test.tmpdir() .. "/s.yaml"

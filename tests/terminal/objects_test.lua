@@ -1,6 +1,7 @@
 -- What the words show of objects, at several sizes: tables, reasons, trees, runs, experiments, the mesh, and the
 -- prompt of contexts in which nothing may be changed.
 local test = require "test"
+local fs = require "fs"
 
 local folder = debug.getinfo(1, "S").source:match "^@(.*/)" or "./"
 local clusters = dofile(folder .. "cluster.lua")
@@ -63,6 +64,9 @@ local function guarded(cluster)
   s:golden("production", "is read-only\n")
   s:keys "C-d"
   s:wait "left with 0"
+  local typed = fs.read(home .. "/config/kfhost/history-prod-eu") -- each context has its own
+  test.equal(typed, "scale deploy/web 3\n:write 10m\n:write off\n")
+  assert(not fs.read(cluster.home .. "/config/kfhost/history-lab"):find "scale deploy/web 3")
 end
 
 test("tables, reasons, trees, runs, experiments and the mesh are shown as they should be", function()

@@ -122,6 +122,40 @@ local function dumb(home)
   s:wait "left with 0"
 end
 
+local function without_colours(home)
+  local s <close> = screen.open { home = home, env = "NO_COLOR=1 TERM=xterm-256color" }
+  s:line "pods"
+  s:wait "worker-0"
+  s:prompt()
+  s:line "error 'no'"
+  s:prompt()
+  s:type "po"
+  local seen = s:settled "po"
+  if seen:find("⟦", 1, true) then error(seen, 0) end
+end
+
+-- Lines in the background report above the line that is typed meanwhile, and hold nobody up who leaves.
+local function background(s)
+  s:line ":bg require('task').sleep(0.2) or 'slept well'"
+  s:prompt()
+  s:type "pods -A -l"
+  s:golden("background", "\nslept well\n")
+  s:keys "C-u"
+  s:line "require('task').spawn(function() error('on its own', 0) end)"
+  s:wait "a task failed: on its own"
+  s:line "port-forward -n tools talker-1 0:80"
+  s:wait "[2] 127.0.0.1:PORT to talker-1 port 80"
+  s:line ":bg wait pod/none Ready"
+  s:line ":bg require('task').sleep(1000)"
+  s:line ":tasks"
+  s:wait "sleep(1000)"
+  s:line ":stop 2"
+  s:wait "[2] ended"
+  s:prompt()
+  s:keys "C-d"
+  s:wait "left with 0"
+end
+
 -- The processes whose environment names a home.
 local function processes_of(home)
   local list = {}
@@ -149,5 +183,8 @@ test("long texts, strange characters, narrow and dumb terminals, control sequenc
   local cluster <close> = clusters.start(test.tmpdir())
   local s <close> = screen.open { home = cluster.home }
   for _, scene in ipairs { pastes, characters, narrow, control_sequences } do scene(s, cluster) end
+  cluster:running "talker-1"
+  background(s)
   dumb(cluster.home)
+  without_colours(cluster.home)
 end)

@@ -94,7 +94,9 @@ end
 
 ---Shows values as the prompt does, and gives them back.
 function M.show(self, ...)
-  self.out(show.values(table.pack(...), self:showing()))
+  local values = table.pack(...)
+  self:select(values[1])
+  if values.n > 0 and (values.n > 1 or values[1] ~= nil) then self.out(show.values(values, self:showing())) end
   return ...
 end
 
@@ -113,21 +115,31 @@ local _ENV = require "repl".words()
 
 ]]
 
--- A statement as a script writes it: a value that the REPL would show is printed.
-local function script_line(statement)
-  local lua = statement.lua
-  if lua:find "^equivalent%(" or lua:find "^save_script%(" or lua:find "^help%(" or lua:find "^history%(" then
-    return nil
+-- What a script has no use for.
+local ONLY_HERE = { "^equivalent%(", "^save_script%(", "^help%(", "^history%(", "^whos%(", "^tasks%(", "^copy%(" }
+
+-- A statement as a script writes it: a value that the REPL would show is printed, and kept if it is named later.
+local function script_line(statement, later)
+  local lua = statement.lua:gsub("^%s*return%f[%W]%s*", "")
+  for _, pattern in ipairs(ONLY_HERE) do
+    if lua:find(pattern) then return nil end
   end
-  if load("return " .. lua) then return ("_ = show(%s)"):format(lua) end
-  return lua
+  if not load("return " .. lua) then return lua end
+  local own = "_" .. statement.number
+  local is_named = later:find(own .. "%f[^%w_]")
+  return is_named and ("_ = show(%s)\n%s = _"):format(lua, own) or ("_ = show(%s)"):format(lua)
 end
 
 ---Writes what was typed, and did not fail, as a script.
 function M.save_script(self, path)
   if not path then fail "save needs a file" end
-  local lines = {}
-  for _, statement in ipairs(self.typed) do lines[#lines + 1] = script_line(statement) end
+  local lines, later = {}, ""
+  for index = #self.typed, 1, -1 do
+    local statement = self.typed[index]
+    local line = script_line(statement, later)
+    if line then table.insert(lines, 1, line) end
+    later = statement.lua .. "\n" .. later
+  end
   local text = HEAD:format(path) .. table.concat(lines, "\n") .. "\n"
   require("fs").write(path, text)
   return show.as_text({ path = path, lines = #lines }, ("%d statements in %s\n"):format(#lines, path))

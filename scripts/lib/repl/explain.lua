@@ -100,19 +100,29 @@ local function openapi_fields(document, schema)
   local rows, required = {}, {}
   for _, name in ipairs(schema.required or {}) do required[name] = true end
   for name, property in pairs(schema.properties or {}) do
-    local description = resolved(document, property).description or property.description or ""
-    rows[#rows + 1] = { "  " .. name, openapi_type(document, property),
-      (required[name] and "required. " or "") .. (description:match "^[^\n]*") }
+    local description = (resolved(document, property).description or property.description or ""):match "^[^\n]*"
+    local note = required[name] and (description == "" and "required" or "required. ") or ""
+    rows[#rows + 1] = { "  " .. name, openapi_type(document, property), note .. description }
   end
   table.sort(rows, function(a, b) return a[1] < b[1] end)
   return rows
 end
 
-local function from_server(self, resource, path)
+-- The server's document for a group and version, asked for once.
+local function document_of(self, resource)
   local prefix = resource.group == "" and "api/" or "apis/" .. resource.group .. "/"
-  local response = self:client():request("GET", "/openapi/v3/" .. prefix .. resource.version)
-  if response.status ~= 200 then return nil end
-  local document = require("json").decode(response.body)
+  local path = "/openapi/v3/" .. prefix .. resource.version
+  self.documents = self.documents or {}
+  if self.documents[path] == nil then
+    local response = self:client().try:request("GET", path, { timeout = 10 })
+    self.documents[path] = response and response.status == 200 and require("json").decode(response.body) or false
+  end
+  return self.documents[path]
+end
+
+local function from_server(self, resource, path)
+  local document = document_of(self, resource)
+  if not document then return nil end
   local schema = find_kind(document, resource)
   if not schema then return nil end
   local place = schema
@@ -125,6 +135,19 @@ local function from_server(self, resource, path)
   local top = resolved(document, place)
   return { type = openapi_type(document, place), description = top.description, enum = top.enum,
     default = top.default, rows = openapi_fields(document, inner) }
+end
+
+-- The program's own types, with what the server says about them.
+local function described(found, told)
+  if not (found and told) then return found or told end
+  local notes = {}
+  for _, row in ipairs(told.rows) do notes[row[1]] = row[3] end
+  for _, row in ipairs(found.rows) do
+    local note = notes[row[1]]
+    if note and #note > #row[3] then row[3] = note end
+  end
+  found.description, found.enum, found.default = told.description, told.enum, told.default
+  return found
 end
 
 -- --- kinds -------------------------------------------------------------------------------------------------
@@ -150,14 +173,23 @@ function M.explain(self, topic)
   for part in topic:gmatch "[^.]+" do parts[#parts + 1] = part end
   local kind = table.remove(parts, 1) or fail "?KIND or ?KIND.FIELD"
   local resource = self:client():resource(self.vocabulary.words[kind] and self.vocabulary.words[kind].kind or kind)
-  local found = built_in(resource, parts) or from_server(self, resource, parts)
+  local known = built_in(resource, parts)
+  local ok, told = pcall(from_server, self, resource, parts)
+  if not ok and (not known or errors.is(told, "Cancelled")) then error(told, 0) end
+  local found = described(known, ok and told or nil)
   local text = #parts == 0 and head(resource) or ("%s.%s  %s\n"):format(resource.kind, table.concat(parts, "."),
     found and found.type or "")
   if not found then return show.as_text({}, text .. "its schema is not known\n") end
-  if found.description then text = text .. found.description .. "\n" end
-  if found.enum then text = text .. "one of: " .. table.concat(found.enum, ", ") .. "\n" end
-  if #found.rows > 0 then text = text .. "fields:\n" .. show.grid({}, found.rows, { lines = false, columns = 118 }) end
-  return show.as_text({ kind_name = resource.kind }, text)
+  return show.as_text({ kind_name = resource.kind }, function(_, given)
+    local about = found.description and show.wrapped(found.description, given.columns or 100) .. "\n" or ""
+    if found.enum then about = about .. "one of: " .. table.concat(found.enum, ", ") .. "\n" end
+    if type(found.default) ~= "table" and found.default ~= nil then
+      about = ("%sdefault: %s\n"):format(about, found.default)
+    end
+    local fields = #found.rows > 0 and "fields:\n" .. show.grid({}, found.rows, { lines = false,
+      columns = given.columns or 118 }) or ""
+    return text .. about .. fields
+  end)
 end
 
 return M

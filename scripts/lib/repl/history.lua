@@ -32,7 +32,18 @@ function M.load(path)
 end
 
 -- A line with a secret's value, or that begins with a blank, is not kept.
-local SECRETS = { "token", "password", "passwd", "secret", "credential", "apikey", "api_key", "bearer" }
+local SECRETS = { "token", "passw", "passphrase", "secret", "credential", "apikey", "api_key", "api-key", "bearer" }
+local TELLING = {
+  "from%-literal", "stringdata", "private key", "%f[%w]eyj[%w_-]+%.", "akia%w%w%w%w", "gh[pousr]_%w%w%w%w",
+  "%f[%w]pass%w*[\"']?%]?%s*[=:]", "_pass%w*=", "%f[%w]pwd%s*=", "basic%s+%w+",
+  "://[^/%s:]+:[^/%s@]+@", "%-u%s+[^%s:]+:%S", -- of a user and a password
+}
+
+-- Whether there is a value after a word that announces one: token = "x", --token x1, 'password': x.
+local function has_value(lower, word)
+  return lower:find(word .. "%w*[\"']?%]?%s*[=:]%s*[%w\"']") or lower:find(word .. "%w*%s+[%w+/_.-]*%d[%w+/_.-]*")
+    or lower:find("%-%-" .. word .. "%w*%s+[^%s-]")
+end
 
 ---Whether a line may be kept.
 ---@param line string
@@ -41,9 +52,10 @@ function M.may_keep(line)
   if line:find "^%s" or not line:find "%S" then return false end
   local lower = line:lower()
   for _, word in ipairs(SECRETS) do
-    if lower:find(word .. "%w*[\"']?%]?%s*[=:]%s*[%w\"']") or lower:find(word .. "%s+[%w+/_.-]*%d[%w+/_.-]*") then
-      return false
-    end
+    if has_value(lower, word) then return false end
+  end
+  for _, pattern in ipairs(TELLING) do
+    if lower:find(pattern) then return false end
   end
   return true
 end

@@ -275,13 +275,20 @@ local function matrix(listing, wide, coloured)
   local columns, titles, rows = shown_columns(listing, wide), {}, {}
   if listing.spread then titles[1] = "NAMESPACE" end
   for _, index in ipairs(columns) do titles[#titles + 1] = listing.columns[index].name:upper() end
+  local states = {} -- there are few of them
+  local function for_person(title, text)
+    if not STATES[title] then return M.shown(text) end
+    if not states[text] then
+      local shown, colour = M.shown(text), M.colour(title, text)
+      states[text] = colour and term.style(shown, colour) or shown
+    end
+    return states[text]
+  end
   local function fill(row)
     local cells = { listing.spread and (row.namespace or "") or nil }
     for _, index in ipairs(columns) do
       local text = cell_text(rawget(row, "cells")[index])
-      if coloured then text = M.shown(text) end
-      local colour = coloured and M.colour(listing.columns[index].name, text)
-      cells[#cells + 1] = colour and term.style(text, colour) or text
+      cells[#cells + 1] = coloured and for_person(listing.columns[index].name, text) or text
     end
     return cells
   end

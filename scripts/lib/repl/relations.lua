@@ -150,7 +150,8 @@ function M.describe(self, ...)
     local node = node_of(object, by_owner, nil, {})
     local owner = owner_of(self, object)
     local below = #node.children > 0 and "Children\n  " .. show.tree(node):gsub("\n(.)", "\n  %1") or ""
-    texts[#texts + 1] = ("%s\nOwner\n  %s\n%sEvents\n%s"):format(show.yaml(object), owner and title(owner) or "none",
+    local shown = object.kind == "Secret" and require("kube.mask").object(object) or object
+    texts[#texts + 1] = ("%s\nOwner\n  %s\n%sEvents\n%s"):format(show.yaml(shown), owner and title(owner) or "none",
       below, event_lines(self, events_of(self, object)))
   end
   return show.as_text({ count = #texts }, table.concat(texts, "\n"))

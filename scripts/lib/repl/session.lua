@@ -279,9 +279,15 @@ function session:run(statement)
   self.typed[#self.typed + 1] = statement
   local values = result.values
   if values.n == 0 or values.n == 1 and values[1] == nil and statement.lua ~= "nil" then return true end
-  local listing = type(values[1]) == "table" and rawget(values[1], "rows")
-  if listing and not rawget(values[1], "is_part") then self.last = values[1] end
+  self:select(values[1])
   return pcall(present, self, values)
+end
+
+---Makes a listing the one whose rows are picked by number.
+---@param value any
+function session:select(value)
+  local listing = type(value) == "table" and rawget(value, "rows")
+  if listing and not rawget(value, "is_part") then self.last = value end
 end
 
 ---The path of the startup file, and where history lies.

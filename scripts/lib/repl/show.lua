@@ -212,7 +212,7 @@ end
 ---@param titles string[]
 ---@param rows string[][]
 ---@param columns integer
----@return string[] titles, string[][] rows, integer[] least, string[] left_out
+---@return string[] titles, string[][] rows, string[] left_out, {least: integer[], widths: integer[]} of the columns
 function M.fitted(titles, rows, columns)
   local widths, filled = measure(titles, rows)
   local kept, left_out = { table.unpack(titles) }, {}
@@ -231,14 +231,15 @@ function M.fitted(titles, rows, columns)
     table.insert(left_out, 1, kept[#kept])
     without_column(#kept, kept, widths, least, places)
   end
-  if #left_out == 0 then return titles, rows, least, left_out end
+  local of_columns = { least = least, widths = table.move(widths, 1, #kept, 1, {}) }
+  if #left_out == 0 then return titles, rows, left_out, of_columns end
   local short = {}
   for index, row in ipairs(rows) do
     local cells = {}
     for at, place in ipairs(places) do cells[at] = row[place] end
     short[index] = cells
   end
-  return kept, short, least, left_out
+  return kept, short, left_out, of_columns
 end
 
 ---Rows with titles, aligned; where they are too wide for `columns`, columns are left out, and which is told below.
@@ -255,12 +256,12 @@ function M.grid(titles, rows, options)
     for column = 1, titles[1] and #titles or #rows[index] do row[column] = cell(rows[index][column]) end
     texts[index] = row
   end
-  local left_out, least = {}, nil
+  local left_out, of_columns = {}, {}
   if options.columns and titles[1] then
-    titles, texts, least, left_out = M.fitted(titles, texts, options.columns)
+    titles, texts, left_out, of_columns = M.fitted(titles, texts, options.columns)
   end
   local text = term.table(texts, { header = titles[1] and titles or nil, columns = options.columns or 100000,
-    least = least })
+    least = of_columns.least, widths = of_columns.widths })
   if #left_out > 0 then
     text = text .. term.style(term.cut("no room for " .. table.concat(left_out, ", "), options.columns), "dim") .. "\n"
   end

@@ -40,8 +40,11 @@ local function shrink(widths, gap, columns, least)
   end
 end
 
-local function pad(text, width, align)
-  local space = (" "):rep(width - term.width(text))
+local BLANKS <const> = (" "):rep(200)
+
+local function pad(text, missing, align)
+  if missing <= 0 then return text end
+  local space = missing <= #BLANKS and BLANKS:sub(1, missing) or (" "):rep(missing)
   return align == "right" and space .. text or text .. space
 end
 
@@ -49,8 +52,12 @@ local function line(row, widths, align, gap)
   local cells = {}
   for index, width in ipairs(widths) do
     local cell = row[index] or ""
-    if term.width(cell) > width then cell = term.cut(cell, width) end
-    cells[index] = pad(cell, width, align[index])
+    local taken = term.width(cell)
+    if taken > width then
+      cell = term.cut(cell, width)
+      taken = term.width(cell)
+    end
+    cells[index] = pad(cell, width - taken, align[index])
   end
   return (table.concat(cells, gap):gsub("%s+$", ""))
 end
@@ -66,6 +73,7 @@ end
 ---@field header? string[] the titles
 ---@field align? table<integer, "left"|"right"> by column
 ---@field gap? integer blanks between columns (2)
+---@field widths? integer[] how wide the cells of each column are at most, if that is known
 ---@field least? table<integer, integer> what a column keeps when it is shrunk (6)
 ---@field columns? integer the width to fit (the terminal's; without one nothing is shrunk)
 
@@ -77,7 +85,7 @@ return function(rows, options)
   options = options or {}
   local all, gap = with_header(rows, options.header), options.gap or 2
   if #all == 0 then return "" end
-  local widths = widths_of(all)
+  local widths = options.widths and { table.unpack(options.widths) } or widths_of(all)
   local columns = options.columns or term.is_terminal "stdout" and term.size()
   if columns then shrink(widths, gap, columns, options.least or {}) end
   local lines = {}
