@@ -244,6 +244,19 @@ test("a run whose program was killed is readable, and is called crashed", functi
   test.equal(run.steps[1].state, "crashed")
 end)
 
+test("a record that cannot be written is told, and does not stop the run", function()
+  local here = new_folder()
+  here.write {
+    { "step:a", "import os, glob\nfor path in glob.glob('.kfhost/runs/2*/run.json'):\n    os.remove(path)\n"
+      .. "    os.mkdir(path)" },
+    { "step:b prev:a", "print('b ran')" },
+  }
+  local states, said, result = here.run()
+  test.same(states, { a = "succeeded", b = "succeeded" })
+  test.equal(said.state, "succeeded")
+  assert(result.stderr:find("the record is not written: ", 1, true), result.stderr)
+end)
+
 test("after a crash the next run goes on: what had ended is taken, what ran and what waited runs", function()
   local here = new_folder()
   local flag = fs.join(here.folder, "flag")

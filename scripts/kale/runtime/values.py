@@ -110,13 +110,16 @@ class Saver:
         self.step, self.executor_input = spec["step"], executor_input
         self.namespace, self.definitions = namespace, definitions
 
+    def made(self, names):
+        return ", ".join("'%s'%s" % (name, " (made in cell %s)" % self.values[name]["cell"]
+                                     if self.values[name].get("cell") else "") for name in names)
+
     def dump(self, values, names, shared=()):
         try:
             return dump(values, self.step, self.definitions, shared)
         except Exception as error:
-            made = ", ".join("'%s'%s" % (name, " (made in cell %s)" % self.values[name]["cell"]
-                                         if self.values[name].get("cell") else "") for name in names)
-            raise StepError("%s cannot be handed to another step: %s: %s" % (made, type(error).__name__, error))
+            raise StepError("%s cannot be handed to another step: %s: %s" % (self.made(names), type(error).__name__,
+                                                                             error))
 
     def filling(self, names, named):
         """The globals that functions in values read, for where they are missing: those that every
@@ -141,7 +144,10 @@ class Saver:
         line = json.dumps(header, sort_keys=True).encode() + b"\n"
         for name in names:
             uri = artifact_of(self.executor_input, "outputs", self.values[name]["artifact"])["uri"]
-            write_file(local_path(uri), line, payload)
+            try:
+                write_file(local_path(uri), line, payload)
+            except OSError as error:
+                raise StepError("%s cannot be saved, %d bytes: %s" % (self.made([name]), len(payload), error))
 
     def save_native(self, name, kind):
         value = self.namespace[name]

@@ -29,6 +29,13 @@ local function processors()
   return count + 1
 end
 
+-- What a container's exit code means when a signal ended it.
+local SIGNALS = {
+  [132] = ": SIGILL", [134] = ": SIGABRT", [135] = ": SIGBUS", [136] = ": SIGFPE",
+  [137] = ": SIGKILL, perhaps for want of memory", [139] = ": SIGSEGV", [143] = ": SIGTERM", [152] = ": SIGXCPU",
+  [153] = ": SIGXFSZ",
+}
+
 local ENDED = { succeeded = true, cached = true, failed = true, skipped = true, cancelled = true }
 
 -- --- the record --------------------------------------------------------------------------------------
@@ -49,9 +56,19 @@ function Run:record()
   return record
 end
 
+-- A disk that is full is no reason to stop what runs: the record is then that of before. The first one has to be there.
 function Run:save()
-  self.saved = task.now()
-  fs.write(fs.join(self.context.root, "run.json"), json.encode(self:record(), { sort = true, indent = 2 }) .. "\n")
+  local path = fs.join(self.context.root, "run.json")
+  local text = json.encode(self:record(), { sort = true, indent = 2 }) .. "\n"
+  if not self.recorded then fs.write(path, text)
+  else
+    local _, problem = fs.try.write(path, text)
+    if problem and not self.unsaved then
+      self:tell { type = "note", name = self.context.name, text = "the record is not written: " .. errors.text(problem) }
+    end
+    self.unsaved = problem ~= nil
+  end
+  self.saved, self.recorded = task.now(), true
 end
 
 -- The whole record is written each time: not more often than once in the interval.
@@ -145,7 +162,7 @@ function Run:attempt(job, prepared)
     end)
     if job.exit == 0 then return "succeeded" end
     if self.stopping then return "cancelled" end
-    job.error = job.exit and ("ended with exit code %d"):format(job.exit)
+    job.error = job.exit and ("ended with exit code %d%s"):format(job.exit, SIGNALS[job.exit] or "")
       or ("did not end within %g s"):format(prepared.timeout)
     if retry and attempt <= retry.count then
       self:tell {
