@@ -201,6 +201,16 @@ test("a notebook converted to .py and back is the same document", function()
   end
 end)
 
+test("lines that are set oddly, and a minor version that is not said, come back as they were", function()
+  local convert = require "kale.convert"
+  local folder = test.tmpdir()
+  local path, script = fs.join(folder, "odd.ipynb"), fs.join(folder, "odd.py")
+  fs.write(path, '{"nbformat":4,"metadata":{},"cells":[{"cell_type":"code","metadata":{},"outputs":[],'
+    .. '"execution_count":null,"source":["a = 1","\\nb = 2\\nc","","\\n"]}]}')
+  fs.write(script, convert.text(path, script))
+  test.same(json.decode(convert.text(script, path)), json.decode(fs.read(path)))
+end)
+
 test("the examples survive a conversion to .py and back, and make the same pipeline", function()
   local folder = test.tmpdir()
   for _, name in ipairs(fs.list "examples/notebooks") do

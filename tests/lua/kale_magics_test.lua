@@ -99,6 +99,30 @@ test("a cell under %%timeit takes what it reads", function()
   test.same(codes(made), { "undefined-name@1:1:19", "undefined-name@1:3:3" })
 end)
 
+test("whatever stands behind a sign becomes Python of as many lines, or is told", function()
+  local seed = 11
+  local function random(limit)
+    seed = (seed * 1103515245 + 12345) % 2147483648
+    return seed // 65536 % limit + 1
+  end
+  local PARTS = { "%", "%%", "!", "!!", "time", "timeit", "capture", "bash", "writefile", "prun", "run", "sx", "xdel",
+    "env", "%s", " ", " ", " -o ", " -n", "5", "x", " = ", "{", "}", "{x}", "$x", "$", "(", ")", "'", '"', "\n",
+    "\n    ", "if 1:\n    ", "#", ";", "\\\n", "é", "f(", "[i for i in ", "]", "?",
+    "lambda: ", "await g()", "--out a", "=" }
+  for _ = 1, 400 do
+    local pieces = {}
+    for i = 1, random(9) do pieces[i] = PARTS[random(#PARTS)] end
+    local source = table.concat(pieces)
+    local python = require "kale.magics".translate(source)
+    local function lines(text) return select(2, text:gsub("\n", "")) end
+    local extra = source:find "%%%%%s*capture" and 2 or 0  -- the end of it
+    if lines(python) - lines(source) > extra or lines(python) < lines(source) then
+      error(("%q becomes %q"):format(source, python), 0)
+    end
+    plan_of { { "step:a", source } }
+  end
+end)
+
 test("names that an unknown magic may make are no mistakes in its step; elsewhere the magic is the hint", function()
   local made = plan_of {
     { "step:a", "%%bigquery frame\nselect 1" }, { "", "print(frame)" }, { "step:b prev:a", "print(frame)" },

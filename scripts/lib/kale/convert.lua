@@ -92,7 +92,8 @@ local function lost_of(cell, kind, source)
   end
   if kind ~= cell.cell_type then lost.cell_type = cell.cell_type end
   if percent.again(kind, source) ~= source then lost.source = cell.source
-  elseif not same(cell.source or json.null, lines_of(source)) then lost.source_form = "text" end
+  elseif type(cell.source) == "string" then lost.source_form = "text"
+  elseif not same(cell.source or json.null, lines_of(source)) then lost.source = cell.source end
   if cell.source == nil then lost.source_form = "none" end
   local _, metadata = percent.read_marker(percent.write_marker(kind, cell.metadata or {}))
   if cell.metadata == nil or not same(metadata, cell.metadata) then lost.metadata = cell.metadata or json.null end
@@ -153,8 +154,10 @@ end
 
 local function from_percent(text)
   local parsed = percent.parse(text)
-  local document = { nbformat = 4, nbformat_minor = 5 }
-  for key, value in pairs(parsed.kept and parsed.kept.document or {}) do document[key] = value end
+  local document = {}
+  for key, value in pairs(parsed.kept and parsed.kept.document or { nbformat = 4, nbformat_minor = 5 }) do
+    document[key] = value
+  end
   document.metadata = next(parsed.metadata) and parsed.metadata or json.object {}
   if parsed.kept and parsed.kept.no_metadata then document.metadata = nil end
   document.cells = json.array {}

@@ -105,7 +105,7 @@ local function line_magic(text)
     local command = text:gsub("^!%s*", "")
     return call("system", command) .. taken(command) .. ")", true
   end
-  local name, rest = text:match "^%%+%s*([%w_]+)%s*(.*)$"
+  local name, rest = text:match "^%%+%s*(%S+)%s*(.*)$"
   if not name then return nil, false end
   if TRANSPARENT[name] then
     rest = without_flags(rest)
@@ -117,7 +117,7 @@ end
 -- A magic or a shell line, with the names that its value is bound to: Python, whether it is known, and, when there is
 -- code in it, how many characters stand before that in the Python and in the text.
 local function statement(text, target)
-  local name, at = text:match "^%%+%s*([%w_]+)[ \t]*()"
+  local name, at = text:match "^%%+%s*(%S+)[ \t]*()"
   local rest = name and text:sub(at)
   local timed, before, flags = timing.line(name, rest, target)
   if timed then return timed, true, before, at - 1 + flags end
@@ -183,7 +183,7 @@ end
 
 function CELLS.timeit(rest, body, text, found)
   local python, marks = below(body, found)
-  local timed = timing.cell(rest, python)
+  local timed = timing.cell(rest, text:find("\n", 1, true) and python or nil)
   if not timed then return "pass\n" .. python, marks end
   marks.shift = {}
   for line = 1, select(2, timed:gsub("\n", "")) + 1 do marks.rewritten[line] = "timing" end
@@ -200,7 +200,7 @@ CELLS.memit, CELLS.prun = transparent, transparent
 -- Python for a cell magic; the body of one that runs Python is translated, too.
 local function cell_magic(text, found)
   local first, body = text:match "^%%%%([^\n]*)\n?(.*)$"
-  local name, rest = first:match "^%s*([%w_!]+)%s*(.*)$"
+  local name, rest = first:match "^%s*(%S+)%s*(.*)$"
   if name and CELLS[name] then return CELLS[name](rest, body, text, found) end
   if name and OUTPUT[name] then
     local command = rest .. "\n" .. body
@@ -218,7 +218,7 @@ local function cell_magic(text, found)
   end
   if SHOWN[name] then return call("show", SHOWN[name], body) .. ")" .. padding(text) end
   found[#found + 1] = { line = 1, text = "%%" .. first }
-  return call("run_cell_magic", name or "", rest, body) .. taken(rest) .. ")" .. padding(text)
+  return call("run_cell_magic", name or "", rest or "", body) .. taken(rest or "") .. ")" .. padding(text)
 end
 
 -- --- magics without their sign --------------------------------------------------------------------------------

@@ -132,14 +132,15 @@ end
 
 ---Python for a cell under %%timeit.
 ---@param rest string flags and what is run before
----@param body string the cell, in Python
+---@param body string? the cell, in Python; nil when there is no line but the first
 ---@return string? python of as many lines, nil when the cell is no Python
 function M.cell(rest, body)
   local flags, setup = split_flags(rest, "nrp")
+  local count = body and select(2, body:gsub("\n", "")) + 2 or 1
+  body = body or ""
   local names = names_of(setup .. "\n" .. body)
   if not names then return nil end
   local lines = { ("get_ipython().timeit(%s, %s, %s, 0 and ("):format(quoted(flags), quoted(setup), quoted(body)) }
-  local count = select(2, body:gsub("\n", "")) + 2
   for line = 1, count do
     local list = table.concat(names[line] or {}, ", ")
     if list ~= "" then list = list .. "," end

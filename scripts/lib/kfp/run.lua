@@ -59,12 +59,13 @@ end
 -- A disk that is full is no reason to stop what runs: the record is then that of before. The first one has to be there.
 function Run:save()
   local path = fs.join(self.context.root, "run.json")
-  local text = json.encode(self:record(), { sort = true, indent = 2 }) .. "\n"
-  if not self.recorded then fs.write(path, text)
+  local record = json.encode(self:record(), { sort = true, indent = 2 }) .. "\n"
+  if not self.recorded then fs.write(path, record)
   else
-    local _, problem = fs.try.write(path, text)
+    local _, problem = fs.try.write(path, record)
     if problem and not self.unsaved then
-      self:tell { type = "note", name = self.context.name, text = "the record is not written: " .. errors.text(problem) }
+      local text = "the record is not written: " .. errors.text(problem)
+      self:tell { type = "note", name = self.context.name, text = text }
     end
     self.unsaved = problem ~= nil
   end
