@@ -45,6 +45,8 @@ class Shower:
             return "%s[%s]" % (kind, ", ".join(self.text(v) for v in value))
         if type(value).__module__.split(".")[0] in ("numpy", "pandas", "polars", "pyarrow", "decimal", "datetime"):
             return "%s %r" % (kind, value)
+        if type(value).__module__.startswith("matplotlib."):
+            return kind
         if hasattr(value, "__dict__"):
             return "%s(%s)" % (kind, self.text({k: v for k, v in vars(value).items() if k != "cache_parameters"}))
         if hasattr(type(value), "__slots__"):
