@@ -45,7 +45,7 @@ class Shower:
             return "%s[%s]" % (kind, ", ".join(self.text(v) for v in value))
         if type(value).__module__.split(".")[0] in ("numpy", "pandas", "polars", "pyarrow", "decimal", "datetime"):
             return "%s %r" % (kind, value)
-        if type(value).__module__.startswith("matplotlib."):
+        if type(value).__module__.startswith(("matplotlib.", "mpl_toolkits.")):
             return kind
         if hasattr(value, "__dict__"):
             return "%s(%s)" % (kind, self.text({k: v for k, v in vars(value).items() if k != "cache_parameters"}))

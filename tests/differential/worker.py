@@ -16,7 +16,7 @@ SECONDS = 30
 
 def load_runtime():
     texts = []
-    for name in ("pickling", "arrays", "formats", "values", "notebook", "environment", "step"):
+    for name in ("others", "pickling", "arrays", "formats", "values", "notebook", "environment", "step"):
         with open(os.path.join(RUNTIME, name + ".py")) as file:
             texts.append(file.read())
     program = "\n\n".join(texts)

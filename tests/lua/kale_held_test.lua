@@ -142,3 +142,17 @@ test("a decorated function with a state is handed on by the step that calls it",
     .. "    def __call__(self):\n        self.n += 1\n        return self.f()\n@Counted\ndef f(): return 1"
   test.same(ins(plan_of { class, "print([f() for _ in range(2)])", "print(f.n)" }), { "f<s2" })
 end)
+
+test("a generator of random numbers is drawn from where a library is handed it, and by its methods", function()
+  local start = "import numpy as np\nfrom sklearn.datasets import make_spd_matrix\nrng = np.random.RandomState(1)"
+  test.same(ins(plan_of { start, "m = make_spd_matrix(3, random_state=rng)", "print(rng.rand())" }), { "rng<s2" })
+  test.same(ins(plan_of { start, "m = rng.binomial(3, 0.5)", "print(rng.rand())" }), { "rng<s2" })
+end)
+
+test("a pipeline of a library holds its parts; a class does not hold what its new object keeps", function()
+  local pipe = "from sklearn.pipeline import make_pipeline\nfrom sklearn.svm import SVC\n"
+    .. "c = SVC()\np = make_pipeline(c)"
+  has(ins(plan_of { pipe, "p.fit([[1], [2]], [0, 1])", "print(c)" }), "c<s2")
+  local class = "class Model:\n    def fit(self, xs):\n        self.xs = xs\n        return self\nxs = [1]"
+  test.same(said(plan_of { class, "m = Model().fit(xs)", "print(m.xs, Model)" }), {})
+end)

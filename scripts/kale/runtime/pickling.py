@@ -148,27 +148,6 @@ def is_plain(kind):
             and getattr(kind, "__getstate__", None) is getattr(object, "__getstate__", None))
 
 
-def new_proxy(members):
-    return types.MappingProxyType(members)
-
-
-def new_view(mapping, method):
-    """What keys(), values() and items() give, of the same dictionary."""
-    import collections
-    kind = collections.OrderedDict if isinstance(mapping, collections.OrderedDict) else dict
-    return getattr(kind, method)(mapping)
-
-
-def referent(value):
-    """The mapping that a view or a proxy looks at."""
-    import gc
-    return gc.get_referents(value)[0]
-
-
-def reduce_view(value):
-    return new_view, (referent(value), type(value).__name__.split("_")[1])
-
-
 def new_code(code):
     import marshal
     return marshal.loads(code)
@@ -190,42 +169,6 @@ def is_hidden(function):
     for part in function.__qualname__.split("."):
         found = getattr(found, part, None)
     return found is not function and "__name__" in function.__globals__ and function.__globals__["__name__"] in sys.modules
-
-
-# Objects that point at others without keeping them; what they point at is saved with them.
-
-def new_reference(target, callback):
-    import weakref
-    return weakref.ref(target, callback) if target is not None else weakref.ref(set())
-
-
-def reduce_proxy(value):
-    import weakref
-    return weakref.proxy, (value.__repr__.__self__,)
-
-
-def reduce_weak_table(kind, make):
-    """A WeakSet as its members, a weak dictionary as an ordinary one."""
-    return lambda pickler, value: (kind, (make(value),))
-
-
-def new_context_variable(name, has_default, default, is_set, value):
-    import contextvars
-    made = contextvars.ContextVar(name, default=default) if has_default else contextvars.ContextVar(name)
-    if is_set:
-        made.set(value)
-    return made
-
-
-def reduce_context_variable(value):
-    import contextvars
-    try:
-        default = contextvars.Context().run(value.get)
-        has_default = True
-    except LookupError:
-        default, has_default = None, False
-    is_set = value in contextvars.copy_context()
-    return new_context_variable, (value.name, has_default, default, is_set, value.get() if is_set else None)
 
 
 def names_in(code, found):
@@ -339,15 +282,12 @@ def lru_cache_type():
 OTHERS = {
     types.CellType: lambda pickler, value: reduce_cell(value),
     types.ModuleType: lambda pickler, value: (import_module, (value.__name__,)),
-    types.MappingProxyType: lambda pickler, value: (new_proxy, (referent(value),)),
     property: lambda pickler, value: (property, (value.fget, value.fset, value.fdel, value.__doc__)),
     staticmethod: lambda pickler, value: (staticmethod, (value.__func__,)),
     classmethod: lambda pickler, value: (classmethod, (value.__func__,)),
     lru_cache_type(): Pickler.reduce_cached,
     types.CodeType: Pickler.reduce_code,
 }
-for view in ({}.keys(), {}.values(), {}.items()):
-    OTHERS[type(view)] = lambda pickler, value: reduce_view(value)
 
 
 def reduce_constant(pickler, value):
@@ -361,18 +301,8 @@ def reduce_constant(pickler, value):
 
 def add_libraries():
     """Objects of modules that are there."""
-    ordered = getattr(sys.modules.get("collections"), "OrderedDict", dict)()
-    for view in (ordered.keys(), ordered.values(), ordered.items()):
-        OTHERS[type(view)] = lambda pickler, value: reduce_view(value)
-    weakref = sys.modules.get("weakref")
-    if weakref:
-        OTHERS[weakref.ref] = lambda pickler, value: (new_reference, (value(), value.__callback__))
-        OTHERS[weakref.ProxyType] = OTHERS[weakref.CallableProxyType] = lambda pickler, value: reduce_proxy(value)
-        OTHERS[weakref.WeakSet] = reduce_weak_table(weakref.WeakSet, list)
-        for kind in (weakref.WeakValueDictionary, weakref.WeakKeyDictionary):
-            OTHERS[kind] = reduce_weak_table(kind, dict)
-    if "contextvars" in sys.modules:
-        OTHERS[sys.modules["contextvars"].ContextVar] = lambda pickler, value: reduce_context_variable(value)
+    for kind, reduce in reducers().items():
+        OTHERS[kind] = lambda pickler, value, reduce=reduce: reduce(value)
     dataclasses = sys.modules.get("dataclasses")
     for name in ("_FIELD", "MISSING", "_HAS_DEFAULT_FACTORY"):
         if hasattr(dataclasses, name):

@@ -3,8 +3,8 @@
 main(spec, executor_input) defines what the step needs (spec["setup"]), loads the values that come
 in, runs the step's cells as a notebook would, and saves the values that go out. What is rarely
 needed is imported late, as every step pays for the start. The files of this folder are one program:
-pickling.py, arrays.py, formats.py, values.py, notebook.py, environment.py and this one, in this order, with
-shell.py as a text that is compiled when it is needed.
+others.py, pickling.py, arrays.py, formats.py, values.py, notebook.py, environment.py and this one, in this order,
+with shell.py as a text that is compiled when it is needed.
 """
 import builtins
 import json

@@ -117,6 +117,7 @@ local function change_by_method(parsed, call)
   if not name then return parsed.learned and parsed.learned.stateful and "strong" or "weak" end
   if learned and learned.self or CHANGING[name] or is_in_place(parsed, call) then return "strong" end
   if root and parsed.learned and parsed.learned.figures[root] and not name:find "^get_" then return "strong" end
+  if root and parsed.learned and parsed.learned.drawn_from[root] then return "strong" end
   if learned ~= nil or PURE_METHODS[name] then return nil end
   return "weak"
 end
@@ -141,6 +142,7 @@ local function change_by_call(parsed, call, node)
   local known = method and learned.methods[name] or not method and learned.functions[name]
   local root = method and M.root_name(parsed, call)
   if root == "super" then return nil end
+  if learned.drawn_from[text_of(parsed, node)] and not PURE[name] then return "strong" end
   if root and learned.imports[root] or not method and learned.imports[name] then
     return LIBRARY_CHANGING[name] and "strong" or nil
   end
@@ -278,7 +280,7 @@ local function add_call_roots(parsed, node, roots)
   local known = learned and (method and learned.methods[name] or not method and learned.functions[name])
   if root == "super" and name == "__new__" then return end
   if learned and learned.imports[root] then
-    if not SHARING[name] and not name:find "^%u" then return end
+    if not SHARING[name] and not name:find "^%u" and not name:find "^make_" then return end
   elseif known then
     if object and known.returned.self then add_roots(parsed, object, roots) end
     if not method and learned.callables[name] then roots[#roots + 1] = name end

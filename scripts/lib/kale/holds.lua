@@ -18,12 +18,20 @@ local function entry(walker, name)
   return held
 end
 
+-- Whether a call makes an object that no name has yet: Model(rows).fit(xs).
+local function makes_new(parsed, call)
+  local called, method = changes.called(parsed, call)
+  local learned = parsed.learned
+  return not method and learned ~= nil and called ~= nil and (learned.classes[called] or learned.imports[called]) ~= nil
+end
+
 -- Names whose values a target's assignment reaches: x of x, of x.a[0] and of (x, y).
 local function target_names(parsed, node, names)
   local tree, kind = parsed.tree, parsed.tree.kind[node]
   if kind == "identifier" then names[#names + 1] = text_of(parsed, node)
   elseif kind == "attribute" then target_names(parsed, child(tree, node, "object"), names)
   elseif kind == "subscript" then target_names(parsed, child(tree, node, "value"), names)
+  elseif kind == "call" and makes_new(parsed, node) then return names
   else
     for part in children(tree, node) do
       if tree.named[part] then target_names(parsed, part, names) end

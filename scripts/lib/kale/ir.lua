@@ -346,7 +346,7 @@ end
 -- The files of the step's program, joined.
 local function runtime_program()
   local texts = {}
-  for i, name in ipairs { "pickling", "arrays", "formats", "values", "notebook", "environment", "step" } do
+  for i, name in ipairs { "others", "pickling", "arrays", "formats", "values", "notebook", "environment", "step" } do
     texts[i] = bundle.text("kale/runtime/" .. name .. ".py")
   end
   -- A JSON text without letters beyond ASCII is one of Python's, too.

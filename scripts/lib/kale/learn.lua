@@ -22,18 +22,18 @@ local ITERATORS = set [[iter zip map filter enumerate reversed chain cycle islic
 -- Calls whose value cannot be saved, by the whole path of what is called or its last part.
 local UNSAVED = {
   open = "an open file", ["sqlite3.connect"] = "an open connection", ["socket.socket"] = "a socket",
-  ["socket.create_connection"] = "a socket", ["threading.Lock"] = "a lock", ["threading.RLock"] = "a lock",
-  ["threading.Thread"] = "a thread", ["threading.Event"] = "an event", ["multiprocessing.Pool"] = "a pool",
+  ["socket.create_connection"] = "a socket", ["threading.Thread"] = "a thread",
+  ["multiprocessing.Pool"] = "a pool",
   ThreadPoolExecutor = "a pool", ProcessPoolExecutor = "a pool", ["subprocess.Popen"] = "a process",
   create_engine = "an open connection", getOrCreate = "a session", ["requests.Session"] = nil,
-  ["ssl.create_default_context"] = "an SSL context", SummaryWriter = "an open file", ["queue.Queue"] = "a queue",
-  memoryview = "a view of memory", cmp_to_key = "a key function",
-  ["re.match"] = "a match", ["re.search"] = "a match", ["re.fullmatch"] = "a match",
+  ["ssl.create_default_context"] = "an SSL context", SummaryWriter = "an open file", cmp_to_key = "a key function",
   ["weakref.finalize"] = "a finalizer", copy_context = "a context", ["tempfile.NamedTemporaryFile"] = "an open file",
   ["tempfile.TemporaryFile"] = "an open file",
 }
 
-local MATCHING = set "search match fullmatch"
+-- What makes generators of random numbers and queues: whoever asks one, or is handed one, takes something from it.
+local DRAWN_FROM = set [[RandomState default_rng Generator Random SystemRandom check_random_state manual_seed Queue
+  LifoQueue PriorityQueue SimpleQueue]]
 
 -- --- functions ----------------------------------------------------------------------------------------
 
@@ -238,11 +238,40 @@ end
 
 -- --- names ----------------------------------------------------------------------------------------------
 
+-- A value that cannot be saved, and the cells in which a name is bound to one last.
+local function note_unsaved(parsed, name, learned, what)
+  local cells = learned.unsaved[name] or {}
+  learned.unsaved[name] = cells
+  cells[parsed.cell.number] = what
+end
+
+-- What a call makes that cannot be saved.
+local function unsaved_of(parsed, call, called)
+  local path = text_of(parsed, child(parsed.tree, call, "function"))
+  return UNSAVED[path] or UNSAVED[called] or UNSAVED[path:match "[%w_]+%.[%w_]+$"]
+end
+
+local DISPLAYS = set "list tuple set dictionary pair list_comprehension dictionary_comprehension expression_list"
+
+-- What of that a display holds: [Thread(target=f) for f in jobs].
+local function unsaved_in(parsed, node)
+  local tree = parsed.tree
+  if tree.kind[node] == "call" then
+    local called = changes.called(parsed, node)
+    return called and unsaved_of(parsed, node, called)
+  end
+  for part in nodes.children(tree, DISPLAYS[tree.kind[node]] and node or tree.count) do
+    local what = unsaved_in(parsed, part)
+    if what then return what end
+  end
+end
+
 local function note_value(parsed, name, right, learned, stateful)
   local tree, kind = parsed.tree, parsed.tree.kind[right]
+  note_unsaved(parsed, name, learned, DISPLAYS[kind] and unsaved_in(parsed, right) or nil)
   if kind == "generator_expression" then
     learned.iterators[name] = true
-    learned.unsaved[name] = { what = "a generator", parsed = parsed, node = right }
+    note_unsaved(parsed, name, learned, "a generator")
     return
   end
   if kind ~= "call" then return end
@@ -250,21 +279,19 @@ local function note_value(parsed, name, right, learned, stateful)
   if not called then return end
   local path = text_of(parsed, child(tree, right, "function"))
   if ITERATORS[called] then learned.iterators[name] = true end
-  if path == "re.compile" then learned.patterns[name] = true end
   if path:find "getLogger$" then learned.loggers[name] = true end
-  if method and MATCHING[called] and learned.patterns[changes.root_name(parsed, right)] then
-    learned.unsaved[name] = { what = "a match", parsed = parsed, node = right }
-  end
+  if DRAWN_FROM[called] then learned.drawn_from[name] = true end
   if path:find "ContextVar$" then learned.variables[name] = true end
   if method and called == "set" and learned.variables[changes.root_name(parsed, right)] then
-    learned.unsaved[name] = { what = "a token", parsed = parsed, node = right }
+    note_unsaved(parsed, name, learned, "a token")
   end
-  local what = UNSAVED[path] or UNSAVED[called] or UNSAVED[path:match "[%w_]+%.[%w_]+$"]
+  local what = unsaved_of(parsed, right, called)
   if not method and learned.generators[called] or method and learned.generators["." .. called] then
     what = "a generator"
     learned.iterators[name] = true
   end
-  if what then learned.unsaved[name] = { what = what, parsed = parsed, node = right } end
+  if what == "an open file" and parsed.python:find("%f[%w_]" .. name .. "%.close%s*%(") then what = nil end
+  if what then note_unsaved(parsed, name, learned, what) end
   if not method and learned.classes[called] and learned.methods.__next__ then learned.iterators[name] = true end
   if not method and (stateful[called] or learned.classes[called] and learned.methods.__call__
     and learned.methods.__call__.self) then
@@ -385,7 +412,9 @@ local function find_values(parsed, learned, stateful)
   find_figures(parsed, learned)
   for _, node in ipairs(of_kind(parsed, "as_pattern")) do
     local alias = child(tree, node, "alias")
-    if alias then note_value(parsed, text_of(parsed, alias), node + 1, learned, stateful) end
+    -- `with open(…) as f` closes the file.
+    local closes = tree.kind[node + 1] == "call" and changes.called(parsed, node + 1) == "open"
+    if alias and not closes then note_value(parsed, text_of(parsed, alias), node + 1, learned, stateful) end
   end
 end
 
@@ -412,8 +441,8 @@ end
 function M.all(groups)
   local learned = {
     functions = {}, methods = {}, imports = {}, makers = {}, classes = {}, generators = {}, iterators = {},
-    unsaved = {}, callables = {}, modules = {}, getters = {}, scalars = {}, patterns = {}, loggers = {},
-    callers = {}, plain = {}, figures = {}, variables = {},
+    unsaved = {}, callables = {}, modules = {}, getters = {}, scalars = {}, loggers = {},
+    callers = {}, plain = {}, figures = {}, variables = {}, drawn_from = {},
   }
   local list = {}
   for _, cells in ipairs(groups) do

@@ -224,9 +224,10 @@ end
 
 function Resolver:tell_unsaved(step, name, maker, need)
   local unsaved = self.learned.unsaved[name]
-  if not unsaved or step.told_unsaved[name] then return end
+  local what = unsaved and unsaved[origin_of(maker, name).summary.stored_in[name]]
+  if not what or step.told_unsaved[name] then return end
   step.told_unsaved[name] = true
-  self:complain("not-saved", step, need, { name = name, what = unsaved.what, from = maker.name })
+  self:complain("not-saved", step, need, { name = name, what = what, from = maker.name })
 end
 
 function Resolver:tell_beside(step, name, maker, need)
