@@ -3,162 +3,16 @@
 local test = require "test"
 local doctor = require "doctor"
 local hash = require "hash"
-local json = require "json"
-local kubeflow = dofile "tests/lua/support/kubeflow.lua"
-local report = require "doctor.report"
 local x509 = require "x509"
+local support = dofile "tests/lua/support/doctor.lua"
 
+local kubeflow, FAULTS, examine, codes = support.kubeflow, support.faults, support.examine, support.codes
+local deployment, ended_trial, event = support.deployment, support.ended_trial, support.event
 local object, NOW = kubeflow.object, kubeflow.NOW
 
-local function examine(k)
-  return doctor.examine(k.objects, { now = NOW })
-end
+-- --- faults ------------------------------------------------------------------------------------------------
 
-local function codes(findings)
-  local list = {}
-  for index, finding in ipairs(findings) do list[index] = finding.code .. " " .. finding.where end
-  return list
-end
-
--- --- faults -----------------------------------------------------------------------------------------------
-
-local function pod_of(k) return kubeflow.trial_pod(k.experiment) end
-
-local function event(about, reason, message)
-  return object("v1", "Event", about.metadata.namespace, about.metadata.name .. ".1", {
-    involvedObject = { kind = about.kind, name = about.metadata.name, namespace = about.metadata.namespace },
-    reason = reason, message = message, type = "Warning",
-  })
-end
-
--- name, what breaks it, and the finding that names it
-local FAULTS = {
-  { "no token volume", "no-token Pod team-a/notebook-0", function(k)
-    k:get("Pod", "team-a", "notebook-0").spec.volumes = {}
-  end },
-  { "wrong audience", "wrong-audience PodDefault team-a/access-ml-pipeline", function(k)
-    k:get("PodDefault", "team-a", "access-ml-pipeline").spec.volumes = { kubeflow.token_volume "istio-ca" }
-  end },
-  { "KFP policy absent", "kfp-policy-absent Service kubeflow/ml-pipeline", function(k)
-    k:remove("AuthorizationPolicy", "kubeflow", "ml-pipeline")
-  end },
-  { "forged-header EnvoyFilter", "forged-header EnvoyFilter team-a/add-header", function(k)
-    k:add(object("networking.istio.io/v1alpha3", "EnvoyFilter", "team-a", "add-header", { spec = { configPatches = { {
-      applyTo = "VIRTUAL_HOST", match = { context = "SIDECAR_OUTBOUND" },
-      patch = { operation = "MERGE", value = { request_headers_to_add = { {
-        header = { key = "kubeflow-userid", value = "user@example.com" }, append = true } } } },
-    } } } }))
-  end },
-  { "STRICT in kubeflow", "strict-mtls PeerAuthentication kubeflow/default", function(k)
-    k:add(object("security.istio.io/v1", "PeerAuthentication", "kubeflow", "default", {
-      spec = { mtls = { mode = "STRICT" } } }))
-    k:add(object("v1", "Pod", "team-a", "plain", { labels = { ["sidecar.istio.io/inject"] = "false" },
-      spec = { containers = { { name = "main" } } } }))
-  end },
-  { "wrong caBundle", "wrong-ca MutatingWebhookConfiguration katib.kubeflow.org", function(k)
-    local other = x509.authority { name = "other", not_before = NOW - 1e6, not_after = NOW + 1e7 }
-    k:get("MutatingWebhookConfiguration", nil, "katib.kubeflow.org").webhooks[1].clientConfig.caBundle =
-      hash.base64(other.certificate)
-  end },
-  { "expired certificate", "certificate-expired MutatingWebhookConfiguration kfp", function(k)
-    local old = x509.issue(kubeflow.authority, { name = "x", names = { "kfp.kubeflow.svc" }, not_before = NOW - 1e6,
-      not_after = NOW - 10 })
-    k:add(object("v1", "Secret", "kubeflow", "kfp-cert", { data = { ["tls.crt"] = hash.base64(old.certificate) } }))
-    k:add(object("v1", "Service", "kubeflow", "kfp", { spec = {} }))
-    k:add(object("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", nil, "kfp", {
-      webhooks = { kubeflow.webhook("kfp.kubeflow.org", "kfp", {}) } }))
-  end },
-  { "a webhook before what it depends on", "webhook-order MutatingWebhookConfiguration apod.mutator.keeyzar.de",
-    function(k)
-      k:add(object("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", nil, "apod.mutator.keeyzar.de", {
-        webhooks = { kubeflow.webhook("apod.mutator.keeyzar.de", "katib-controller") } }))
-    end },
-  { "native sidecar without waitAllProcesses: false", "collector-waits Experiment team-a/native", function(k)
-    k:get("ConfigMap", "kubeflow", "katib-config").data = {}
-    kubeflow.trial_pod(k:add(kubeflow.experiment "native")).metadata.labels = {}
-  end },
-  { "no label for Katib's injection", "katib-injection-label Namespace team-a", function(k)
-    k:get("Namespace", nil, "team-a").metadata.labels["katib.kubeflow.org/metrics-collector-injection"] = nil
-  end },
-  { "a /bin/sh -c trial", "trial-shell Experiment team-a/tune", function(k)
-    pod_of(k).spec.containers[1].command = { "/bin/sh", "-c" }
-  end },
-  { "one experiment name in two namespaces", "experiment-name Experiment team-b/tune", function(k)
-    k:add(kubeflow.experiment("tune", "team-b"))
-  end },
-  { "ReadWriteMany Pending", "rwx-pending PersistentVolumeClaim team-a/shared", function(k)
-    k:add(object("v1", "PersistentVolumeClaim", "team-a", "shared", { spec = { accessModes = { "ReadWriteMany" } },
-      status = { phase = "Pending" } }))
-  end },
-  { "multi-attach", "multi-attach Pod team-a/second", function(k)
-    local pod = k:add(object("v1", "Pod", "team-a", "second", { spec = { containers = { { name = "istio-proxy" } } },
-      status = { phase = "Pending" } }))
-    k:add(event(pod, "FailedAttachVolume", 'Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) a'))
-  end },
-  { "quota full", "quota-full ResourceQuota team-a/kf-resource-quota", function(k)
-    k:get("ResourceQuota", "team-a", "kf-resource-quota").status.used.cpu = "10000m"
-  end },
-  { "restricted level against the collector", "collector-restricted Namespace team-a", function(k)
-    k:get("Namespace", nil, "team-a").metadata.labels["pod-security.kubernetes.io/enforce"] = "restricted"
-  end },
-  { "PodDefault conflict", "poddefault-conflict PodDefault team-a/other", function(k)
-    k:add(object("kubeflow.org/v1alpha1", "PodDefault", "team-a", "other", { spec = {
-      selector = { matchLabels = { ["access-ml-pipeline"] = "true" } },
-      env = { { name = "KF_PIPELINES_SA_TOKEN_PATH", value = "/elsewhere" } } } }))
-  end },
-  { "PodDefaults that meet in a pod", "poddefault-conflict PodDefault team-a/second", function(k)
-    k:get("Pod", "team-a", "notebook-0").metadata.labels.gpu = "true"
-    k:add(object("kubeflow.org/v1alpha1", "PodDefault", "team-a", "second", { spec = {
-      selector = { matchLabels = { gpu = "true" } },
-      volumes = { { name = "volume-kf-pipeline-token", emptyDir = {} } } } }))
-  end },
-  { "stuck finalizer", "stuck-finalizer Trial team-a/old", function(k)
-    local trial = k:add(object("kubeflow.org/v1beta1", "Trial", "team-a", "old", { spec = {} }))
-    trial.metadata.deletionTimestamp, trial.metadata.finalizers = "2026-09-01T00:00:00Z", { "clean-metrics-in-db" }
-  end },
-  { "group-only RoleBinding", "group-binding RoleBinding team-a/contributors", function(k)
-    k:add(object("rbac.authorization.k8s.io/v1", "RoleBinding", "team-a", "contributors", {
-      roleRef = { kind = "ClusterRole", name = "kubeflow-edit" }, subjects = { { kind = "Group", name = "data" } } }))
-  end },
-  { "Profile owner mismatch", "owner-mismatch Namespace team-a", function(k)
-    k:get("Profile", nil, "team-a").spec.owner.name = "other@example.com"
-  end },
-  { "an older Kale's trial job", "older-kale Experiment team-a/old-kale", function(k)
-    local old = k:add(kubeflow.experiment "old-kale")
-    local container = kubeflow.trial_pod(old).spec.containers[1]
-    container.command = { "python3 -u -c 'from kale.common.katibutils import create_and_wait_kfp_run'" }
-    container.args, container.env = nil, {}
-  end },
-}
-
-local function deployment(place, name, image, status)
-  return object("apps/v1", "Deployment", place, name, { status = status, spec = { template = { spec = { containers = {
-    { name = "main", image = image } } } } } })
-end
-
-local function ended_trial(k, since, status)
-  k:add(object("batch/v1", "Job", "team-a", "tune-x", { status = { conditions = {
-    { type = "Complete", status = "True", lastTransitionTime = os.date("!%Y-%m-%dT%H:%M:%SZ", NOW - since) } } } }))
-  return k:add(object("kubeflow.org/v1beta1", "Trial", "team-a", "tune-x", { spec = {}, status = status }))
-end
-
-local MORE_FAULTS = {
-  { "programs of two releases", "version-skew Deployment kubeflow/ml-pipeline-ui", function(k)
-    k:add(deployment("kubeflow", "ml-pipeline", "ghcr.io/kubeflow/kfp-api-server:2.15.0"))
-    k:add(deployment("kubeflow", "ml-pipeline-ui", "ghcr.io/kubeflow/kfp-frontend:2.4.1"))
-  end },
-  { "a Pipelines before 2", "pipelines-version Deployment kubeflow/ml-pipeline", function(k)
-    k:add(deployment("kubeflow", "ml-pipeline", "gcr.io/ml-pipeline/api-server:1.8.5"))
-  end },
-  { "a program that is down", "component-down Deployment kubeflow/katib-db-manager", function(k)
-    k:add(deployment("kubeflow", "katib-db-manager", "db", { conditions = { { type = "Available", status = "False",
-      message = "Deployment does not have minimum availability." } } }))
-  end },
-  { "a trial whose metrics never came", "stuck-trial Trial team-a/tune-x", function(k) ended_trial(k, 3600) end },
-}
-table.move(MORE_FAULTS, 1, #MORE_FAULTS, #FAULTS + 1, FAULTS)
-
-for _, fault in ipairs(FAULTS) do
+local function found_alone(fault)
   local name, expected, break_it = table.unpack(fault)
   test("found: " .. name, function()
     local k = kubeflow.new()
@@ -169,6 +23,9 @@ for _, fault in ipairs(FAULTS) do
       assert(#findings[1][field] > 3, field)
     end
   end)
+end
+for _, list in ipairs { FAULTS, support.alone } do
+  for _, fault in ipairs(list) do found_alone(fault) end
 end
 
 test("native sidecars on a Kubernetes without them are found", function()
@@ -189,6 +46,8 @@ test("all faults at once are all found", function()
   for _, code in ipairs(codes(examine(k))) do expected[code] = nil end
   test.same(expected, {})
 end)
+
+local function pod_of(k) return kubeflow.trial_pod(k.experiment) end
 
 -- --- health ------------------------------------------------------------------------------------------------
 
@@ -339,6 +198,77 @@ local HARMLESS = {
     trial.metadata.finalizers = { "clean-metrics-in-db" }
     trial.metadata.deletionTimestamp = os.date("!%Y-%m-%dT%H:%M:%SZ", NOW - 60)
   end,
+  ["a claim whose deletion waits for the pod that uses it"] = function(k)
+    local data = k:get("PersistentVolumeClaim", "team-a", "data")
+    data.metadata.finalizers = { "kubernetes.io/pvc-protection" }
+    data.metadata.deletionTimestamp = os.date("!%Y-%m-%dT%H:%M:%SZ", NOW - 3600)
+  end,
+  ["a volume that was let go a while ago"] = function(k)
+    local waiting = pod(k, "second", {}, "Pending")
+    k:add(event(waiting, "FailedAttachVolume", "Multi-Attach error for volume")).lastTimestamp =
+      os.date("!%Y-%m-%dT%H:%M:%SZ", NOW - 3600)
+  end,
+  ["a deleted pod's old event, and a job that got its pod at last"] = function(k)
+    k:get("Namespace", nil, "team-a").metadata.labels["pod-security.kubernetes.io/enforce"] = "baseline"
+    local job = k:add(object("batch/v1", "Job", "team-a", "host", { status = { active = 1 }, spec = { template = {
+      spec = { hostNetwork = true, containers = { { name = "main" } } } } } }))
+    k:add(event(job, "FailedCreate", "violates PodSecurity baseline"))
+    k:add(event(object("v1", "Pod", "team-a", "gone", {}), "FailedAttachVolume", "Multi-Attach error"))
+  end,
+  ["a filter that asks for the identity"] = function(k)
+    k:add(object("networking.istio.io/v1alpha3", "EnvoyFilter", "team-a", "rbac", { spec = { configPatches = { {
+      applyTo = "HTTP_FILTER", match = { context = "SIDECAR_OUTBOUND" }, patch = { operation = "ADD", value = {
+        rules = { policies = { x = { principals = { { header = { name = "kubeflow-userid",
+          exact_match = "user@example.com" } } } } } } } } } } } }))
+  end,
+  ["a share of a driver that has block devices, too, and a device as such for many"] = function(k)
+    k:add(object("storage.k8s.io/v1", "StorageClass", nil, "vsan-file", { provisioner = "csi.vsphere.vmware.com",
+      parameters = { ["csi.storage.k8s.io/fstype"] = "nfs4" } }))
+    claim(k, "share", { "ReadWriteMany" }, "Pending").spec.storageClassName = "vsan-file"
+    claim(k, "device", { "ReadWriteMany" }, "Pending").spec.volumeMode = "Block"
+  end,
+  ["a class that is not there, for a claim that is bound or wants none"] = function(k)
+    claim(k, "old", { "ReadWriteOnce" }, "Bound").spec.storageClassName = "gone"
+    claim(k, "static", { "ReadWriteOnce" }, "Pending").spec.storageClassName = ""
+  end,
+  ["a pod that expected a token, and is over"] = function(k)
+    pod(k, "over", { containers = { { name = "main", env = {
+      { name = "KF_PIPELINES_SA_TOKEN_PATH", value = "/x/token" } } } } }, "Succeeded")
+  end,
+  ["an experiment with a sidecar that is over"] = function(k)
+    k:get("ConfigMap", "kubeflow", "katib-config").data = {}
+    local old = k:add(kubeflow.experiment "native")
+    kubeflow.trial_pod(old).metadata.labels = {}
+    old.status = { conditions = { { type = "Succeeded", status = "True" } } }
+  end,
+  ["an experiment with a sidecar that our policy ends"] = function(k)
+    k:get("ConfigMap", "kubeflow", "katib-config").data = {}
+    kubeflow.trial_pod(k:add(kubeflow.experiment "native")).metadata.labels = {}
+    k:add(object("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", nil, "zz-kfhost-policy", {
+      webhooks = { kubeflow.webhook("trial-labels.policy.kfhost.io", "katib-controller") } }))
+  end,
+  ["an experiment with a classic sidecar"] = function(k)
+    k:get("Deployment", "istio-system", "istiod").spec.template.spec.containers[1].env[1].value = "false"
+    kubeflow.trial_pod(k:add(kubeflow.experiment "classic")).metadata.labels = {}
+  end,
+  ["STRICT, and a plain pod that is over"] = function(k)
+    k:remove("Experiment", "team-a", "tune")
+    k:add(object("security.istio.io/v1", "PeerAuthentication", "kubeflow", "default", {
+      spec = { mtls = { mode = "STRICT" } } }))
+    pod(k, "plain", { containers = { { name = "main" } } }, "Succeeded")
+  end,
+  ["a program that has just been started"] = function(k)
+    k:add(deployment("kubeflow", "katib-ui", "x", { conditions = { { type = "Available", status = "False",
+      lastTransitionTime = os.date("!%Y-%m-%dT%H:%M:%SZ", NOW - 5) } } }))
+  end,
+  ["calls of a webhook that failed, long ago or for what is there by now"] = function(k)
+    local job = k:add(object("batch/v1", "Job", "team-a", "late", { status = { conditions = {
+      { type = "Complete", status = "True" } } }, spec = {} }))
+    local said = 'failed calling webhook "mutator.pod.katib.kubeflow.org": x509: unknown authority'
+    k:add(event(job, "FailedCreate", said)).lastTimestamp = os.date("!%Y-%m-%dT%H:%M:%SZ", NOW - 60)
+    k:add(event(object("apps/v1", "StatefulSet", "team-a", "n", {}), "FailedCreate", said)).lastTimestamp =
+      os.date("!%Y-%m-%dT%H:%M:%SZ", NOW - 7200)
+  end,
   ["finalizers of what nobody deletes"] = function(k)
     k:get("PersistentVolumeClaim", "team-a", "data").metadata.finalizers = { "kubernetes.io/pvc-protection" }
   end,
@@ -383,241 +313,3 @@ for name, vary in pairs(HARMLESS) do
     test.same(codes(examine(k)), {})
   end)
 end
-
-local function report_of(findings, more)
-  local made = { findings = findings, not_checked = {}, not_installed = {}, about = {} }
-  for key, value in pairs(more or {}) do made[key] = value end
-  return made
-end
-
--- --- a cluster ---------------------------------------------------------------------------------------------
-
-test("the doctor reads a cluster and sends nothing but questions", function()
-  local r = dofile("tests/lua/support/repl.lua").new()
-  r:make { apiVersion = "v1", kind = "Secret", metadata = { name = "s", namespace = "default" },
-    data = { password = "eA==", ["tls.crt"] = "eA==" } }
-  local methods, transport = {}, r.client.transport
-  r.client.transport = { stream = transport.stream, request = transport.request }
-  for _, name in ipairs { "request", "stream" } do
-    r.client.transport[name] = function(_, options)
-      methods[options.method or "GET"] = true
-      return transport[name](transport, options)
-    end
-  end
-  r:make(kubeflow.object("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", nil, "x", { webhooks = {
-    { name = "x.test.io", sideEffects = "None", admissionReviewVersions = { "v1" }, failurePolicy = "Ignore",
-      clientConfig = { service = { name = "x", namespace = "default" } } } } }))
-  for method in pairs(methods) do methods[method] = nil end
-  local seen = require("doctor.collect").all(r.client)
-  local objects = seen.objects
-  test.same({ methods, seen.not_checked }, { { GET = true }, {} })
-  local secret
-  for _, one in ipairs(objects) do
-    assert(one.kind and one.metadata.name, "each object says what it is")
-    if one.kind == "Secret" then secret = one end
-  end
-  test.same(secret.data, { ["tls.crt"] = "eA==" })
-  test.same(doctor.examine(objects), {})
-end)
-
--- A text, and what of it may not be seen: each stands where people put such things.
-local CANARIES = {
-  "DB_PASSWORD=canary", "password: canary word two", "  secret: 'canary \\' word'", '{"password":"can\\"ary"}',
-  '{"auths":{"registry.example":{"auth":"Y2FuYXJ5OmNhbmFyeQ=="}}}', "token: >-\n  canary\n  canary\nnext: kept",
-  "api_key = canary", "Authorization: Bearer canary", "authorization: Basic Y2FuYXJ5",
-  "Cookie: authservice=canary; a=canary",
-  "https://canary:canary@host/path", "postgres://canary@host", "curl https://h/?access_token=canary&x=kept",
-  "https://h/?X-Amz-Signature=canary", "aws_secret_access_key = canary", "    client-key-data: Y2FuYXJ5",
-  "machine h login me password canary", "<dbPassword>canary</dbPassword>", "hf_canarycanary", "ghp_canarycanary",
-  "eyJjYW5hcnk.eyJjYW5hcnk.Y2FuYXJ5", "AccountKey=canary;EndpointSuffix=kept",
-  "-----BEGIN RSA PRIVATE KEY-----\nY2FuYXJ5\n-----END RSA PRIVATE KEY-----",
-  "-----BEGIN OPENSSH PRIVATE KEY-----\nY2FuYXJ5\ncut off",
-  '\\"token\\": \\"canary\\"', "export MINIO_SECRET_KEY='canary'",
-  "level=info password=\"canary two\" x=kept", "refresh-token:canary",
-  "password: |\n    canary\n    canary\n",
-}
-local GONE = { "canary", "Y2FuYXJ5", "jYW5hcnk" }
-
-test("what must not be seen is masked, wherever people put it; the rest of the text is left", function()
-  local masked = require "doctor.masked"
-  for _, text in ipairs(CANARIES) do
-    local said = masked.text(text)
-    for _, secret in ipairs(GONE) do assert(not said:find(secret, 1, true), text .. " became " .. said) end
-    assert(said:find("(hidden)", 1, true), said)
-    assert(not text:find "kept" or said:find "kept", text .. " became " .. said)
-    test.equal(masked.text(said), said)
-  end
-  local plain = "epoch 3: accuracy=0.93 tokens=512 secretName: mysql\nkey: value\nimage: ghcr.io/a/b@sha256:01\n"
-    .. "authors: me\nserviceAccountToken:\n  audience: kept\nmountPath: /var/run/secrets/token\n"
-  test.equal(masked.text(plain), plain)
-  local huge = ("x=1 "):rep(250000)
-  test.equal(masked.text(huge), huge)
-end)
-
-test("arguments, variables, annotations and settings of objects are masked", function()
-  local masked = require "doctor.masked"
-  local said = json.encode(masked.object { apiVersion = "v1", kind = "Pod", metadata = { name = "p", annotations = {
-    ["kubectl.kubernetes.io/last-applied-configuration"] = '{"x":"canary"}', note = "password=canary" } },
-    spec = { volumes = { { name = "t", projected = { sources = { { serviceAccountToken = { path = "token" } } } } } },
-      containers = { { name = "main", command = { "run", "--password", "canary", "--token=canary", "--name", "kept" },
-        args = { "mysql://u:canary@db" }, env = { { name = "PGPASSWORD", value = "canary" },
-          { name = "A", value = "kept" }, { name = "URL", value = "https://canary@h" } } } } } }, { sort = true })
-  assert(not said:find("canary", 1, true), said)
-  for _, kept in ipairs { '"--name","kept"', '"value":"kept"', '"path":"token"' } do
-    assert(said:find(kept, 1, true), kept)
-  end
-end)
-
-test("a bundle has findings, objects and logs, and no secret; only its owner may read it", function()
-  local r, fs = dofile("tests/lua/support/repl.lua").new(), require "fs"
-  r:make { apiVersion = "v1", kind = "Secret", metadata = { name = "s", namespace = "default" },
-    data = { password = "Y2FuYXJ5" } }
-  r:make { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "katib-config", namespace = "default" }, data = {
-    ["config.yaml"] = "other: kept\n" .. table.concat(CANARIES, "\n") } }
-  local path = fs.join(test.tmpdir(), "support.tar.gz")
-  local made = require("doctor.support").write(r.client, path, report_of({}, { about = { server = "lab" } }))
-  local text = require("proc").run { "tar", "-xzOf", path }.stdout
-  assert(text:find("other: kept", 1, true) and text:find("Nothing is wrong", 1, true))
-  for _, secret in ipairs(GONE) do assert(not text:find(secret, 1, true), secret) end
-  test.same({ made.logs, fs.exists(path .. ".partial"), fs.stat(path).mode & 63 }, { 0, false, 0 })
-end)
-
--- --- reports -------------------------------------------------------------------------------------------------
-
-test("a namespace's findings can be had alone", function()
-  local k = kubeflow.new()
-  for _, fault in ipairs(FAULTS) do fault[3](k) end
-  local findings = doctor.examine(k.objects, { now = NOW, namespace = "team-b" })
-  for _, finding in ipairs(findings) do
-    assert(finding.namespace == nil or finding.namespace == "team-b", finding.where)
-  end
-  test.equal(findings[#findings].where, "Experiment team-b/tune")
-end)
-
-test("the report is text, JSON or a page, and the exit code says the worst", function()
-  local k = kubeflow.new()
-  test.equal(report.text(report_of(examine(k))), "Nothing is wrong that the doctor knows of.\n")
-  test.equal(report.exit_code(report_of {}), 0)
-  k:get("ResourceQuota", "team-a", "kf-resource-quota").status.used.cpu = "10"
-  local findings = examine(k)
-  test.equal(report.exit_code(report_of(findings)), 3)
-  test.equal(report.text(report_of(findings), 100), [[
-warning quota-full  ResourceQuota team-a/kf-resource-quota
-  nothing is left of cpu 10 of 10
-  why: new pods and claims of this namespace are refused: exceeded quota
-  fix: raise it: `kubectl edit profile team-a` (spec.resourceQuotaSpec); or delete what is done
-
-0 errors, 1 warning
-]])
-  test.equal(json.decode(report.json(report_of(findings))).findings[1].code, "quota-full")
-  k:get("Profile", nil, "team-a").spec.owner.name = "<script>"
-  local page = require("doctor.page").html(report_of(examine(k)))
-  assert(page:find("its profile &lt;script&gt;", 1, true))
-  test.equal(report.exit_code(report_of(examine(k))), 1)
-end)
-
-test("what could not be looked at is no finding, and is not silence", function()
-  local seen = report_of({}, { not_checked = { { what = "secrets", reason = "Forbidden: may not list secrets" } },
-    not_installed = { "Istio", "Katib" } })
-  test.equal(report.exit_code(seen), 3)
-  test.equal(report.text(seen, 100), [[
-not checked: secrets: Forbidden: may not list secrets
-
-not installed: Istio, Katib
-Nothing is wrong in what could be looked at, 1 thing not checked.
-]])
-  local value = json.decode(report.json(seen))
-  test.same({ value.errors, value.warnings, #value.findings, value.not_installed }, { 0, 0, 0, { "Istio", "Katib" } })
-end)
-
-test("lines of the report are as wide as the terminal, and no wider than can be read", function()
-  local k = kubeflow.new()
-  for _, fault in ipairs(FAULTS) do fault[3](k) end
-  for _, columns in ipairs { 20, 40, 72, 300 } do
-    for line in report.text(report_of(examine(k)), columns):gmatch "[^\n]+" do
-      local widest = math.max(40, math.min(columns, 100))
-      local is_title, of_manifest = not line:find "^%s", line:find "^       .*%l: " or line:find "^       %- "
-      local is_word = not line:gsub("^%s*%a*:?%s*", ""):find "%s"
-      assert(#line <= widest or is_title or of_manifest or is_word, line)
-    end
-  end
-end)
-
--- --- the guide -------------------------------------------------------------------------------------------------
-
--- The codes that the checks use, as their sources name them.
-local function codes_in_sources()
-  local fs, found = require "fs", { connection = true }
-  for _, name in ipairs(fs.list "scripts/lib/doctor") do
-    local text = fs.read(fs.join("scripts/lib/doctor", name))
-    for _, pattern in ipairs { 'w:add%("([%l%-]+)"', 'note%(notes, "([%l%-]+)"', 'KF%d+ = { "([%l%-]+)"',
-      'or "([%l]+%-[%l%-]+)"\n' } do
-      for code in text:gmatch(pattern) do found[code] = true end
-    end
-  end
-  return found
-end
-
-test("the guide names each code, and no other", function()
-  local text, known = require("fs").read "docs/guide/doctor.md", codes_in_sources()
-  local named = {}
-  for code in text:gmatch "\n| `([%l%-]+)` | %l+ |" do named[code] = true end
-  test.same(named, known)
-end)
-
--- Kinds whose definitions may let anything in; the API server sees to the shape of its own.
-local LOOSE = { Profile = true, PodDefault = true, Experiment = true, Trial = true, Notebook = true,
-  AuthorizationPolicy = true, PeerAuthentication = true, EnvoyFilter = true }
-local ODD = { 1, "x", false, json.null, json.array {}, json.object {}, { 1 }, { x = { y = 1 } } }
-
--- Each value below in turn is something else.
-local function spoil(value, look)
-  for key, inner in pairs(value) do
-    for _, odd in ipairs(ODD) do
-      value[key] = odd
-      look(key)
-    end
-    value[key] = inner
-    if type(inner) == "table" then spoil(inner, look) end
-  end
-end
-
--- The API server sees to the metadata of every kind.
-local function spoil_object(object_of, look)
-  for _, field in ipairs(LOOSE[object_of.kind] and { "spec", "status" } or {}) do
-    local part = { [field] = object_of[field] }
-    setmetatable(object_of, { __index = part })
-    object_of[field] = nil
-    spoil(part, look)
-    object_of[field] = part[field]
-    setmetatable(object_of, nil)
-  end
-end
-
-test("an object of another shape than expected stops no check", function()
-  local k, stopped = kubeflow.new(), {}
-  for _, fault in ipairs(FAULTS) do fault[3](k) end
-  local around = { k:get("Namespace", nil, "team-a"), k:get("Service", "kubeflow", "ml-pipeline"),
-    k:get("Deployment", "istio-system", "istiod"), k:get("Pod", "team-a", "notebook-0") }
-  for _, object_of in ipairs(k.objects) do
-    local few = table.move(around, 1, #around, 2, { object_of })
-    spoil_object(object_of, function(key)
-      for _, one in ipairs(select(2, doctor.examine(few, { now = NOW }))) do
-        stopped[("%s.%s: %s"):format(object_of.kind, key, one.reason)] = true
-      end
-    end)
-  end
-  local list = {}
-  for text in pairs(stopped) do list[#list + 1] = text end
-  table.sort(list)
-  test.same(list, {})
-end)
-
-test("a check that an object breaks is said to be not done; the others are done", function()
-  local k = kubeflow.new()
-  k:remove("AuthorizationPolicy", "kubeflow", "ml-pipeline")
-  k:get("ResourceQuota", "team-a", "kf-resource-quota").status.hard.cpu = {}
-  local findings, broken = examine(k)
-  test.same(codes(findings), { "kfp-policy-absent Service kubeflow/ml-pipeline" })
-  test.equal(broken[1].what, "check doctor.namespaces.quotas")
-end)

@@ -20,16 +20,34 @@ local COLLECTORS_IN_PODS = {
 
 local is_over = world.is_over
 
----The namespace of an experiment has the label by which Katib's webhook finds its pods.
-function M.namespace_label(w)
+-- The names of the experiments that go on and need a collector in their pods, by namespace.
+local function collected(w)
+  local places = {}
   for _, experiment in ipairs(w:of "Experiment") do
     local place = experiment.metadata.namespace
-    local namespace = w.namespaces[place]
-    local needs = COLLECTORS_IN_PODS[collector_of(experiment)] and not is_over(experiment)
-    if namespace and needs and w:labels_of(place)[INJECTION] ~= "enabled" then
-      w:add("katib-injection-label", "error", namespace, {
-        what = ("the label %s: enabled is missing, and experiment %s runs here"):format(INJECTION,
-          experiment.metadata.name),
+    if w.namespaces[place] and COLLECTORS_IN_PODS[collector_of(experiment)] and not is_over(experiment) then
+      places[place] = places[place] or {}
+      table.insert(places[place], experiment.metadata.name)
+    end
+  end
+  for _, names in pairs(places) do table.sort(names) end
+  return places
+end
+
+local MOST_NAMES <const> = 5
+
+local function named(names)
+  local more = #names > MOST_NAMES and (" and %d more"):format(#names - MOST_NAMES) or ""
+  return table.concat(names, ", ", 1, math.min(#names, MOST_NAMES)) .. more
+end
+
+---The namespace of an experiment has the label by which Katib's webhook finds its pods.
+function M.namespace_label(w)
+  for place, names in pairs(collected(w)) do
+    if w:labels_of(place)[INJECTION] ~= "enabled" then
+      w:add("katib-injection-label", "error", w.namespaces[place], {
+        what = ("the label %s: enabled is missing, and of Katib's experiments there run here: %s"):format(INJECTION,
+          named(names)),
         why = "no collector is put into the trials' pods, so no metric arrives and no trial succeeds",
         fix = ("`kubectl label --overwrite namespace %s %s=enabled`"):format(place, INJECTION),
       })
@@ -59,11 +77,11 @@ function M.shell(w)
   for _, pod in ipairs(trial_pods(w)) do
     local primary = primary_name(pod)
     local worked = is_over(pod.object, "Succeeded") or is_over(pod.object, "Complete")
-    local collected = pod.object.kind ~= "Experiment" or COLLECTORS_IN_PODS[collector_of(pod.object)]
+    local measured = pod.object.kind ~= "Experiment" or COLLECTORS_IN_PODS[collector_of(pod.object)]
     for _, container in ipairs(list(pod.spec.containers)) do
       local command = list(container.command)
       local path = command[1] or ""
-      if collected and not worked and (primary == nil or container.name == primary) and command[2] == "-c"
+      if measured and not worked and (primary == nil or container.name == primary) and command[2] == "-c"
         and (path:find "/sh$" or path:find "/bash$") then
         w:add("trial-shell", "error", pod.object, {
           what = ("the command of container %s begins with %s -c"):format(container.name, path),
@@ -143,14 +161,11 @@ end
 
 ---Pods of trials pass the level that their namespace enforces, and so does the collector beside them.
 function M.restricted(w)
-  for _, experiment in ipairs(w:of "Experiment") do
-    local place = experiment.metadata.namespace
-    local level = w:labels_of(place)["pod-security.kubernetes.io/enforce"]
-    local collector = COLLECTORS_IN_PODS[collector_of(experiment)] and not is_over(experiment)
-    if level == "restricted" and collector and not injects_security_context(w) then
+  for place, names in pairs(w:knows "ConfigMap" and not injects_security_context(w) and collected(w) or {}) do
+    if w:labels_of(place)["pod-security.kubernetes.io/enforce"] == "restricted" then
       w:add("collector-restricted", "error", w.namespaces[place], {
         what = ("it enforces restricted, and the collector in the trials of %s has no securityContext"):format(
-          experiment.metadata.name),
+          named(names)),
         why = "the pods of trials are refused: violates PodSecurity restricted",
         fix = "`kfhost policy serve pod-security`, or injectSecurityContext: true in ConfigMap kubeflow/katib-config,"
           .. (" or `kubectl label --overwrite namespace %s pod-security.kubernetes.io/enforce=baseline`"):format(place),
@@ -168,7 +183,8 @@ end
 function M.pod_security(w)
   for _, pod in ipairs(w.pods) do
     local level = w:labels_of(pod.namespace)["pod-security.kubernetes.io/enforce"]
-    local refused = level and pod.object.kind == "Job" and not pod.is_over and violates(pod, level)
+    local waits = pod.object.kind == "Job" and not pod.is_over and (get(pod.object, "status", "active") or 0) == 0
+    local refused = level and waits and violates(pod, level)
       and w:event(pod.object, "FailedCreate", "violates PodSecurity")
     if refused then
       w:add("pod-security", "error", pod.object, {

@@ -56,6 +56,14 @@ local function release_command(object)
     resource_of(object), where, metadata.name)
 end
 
+-- A claim that pods still use is protected by right.
+local function is_in_use(w, object, finalizers)
+  if object.kind ~= "PersistentVolumeClaim" or #finalizers > 1 or finalizers[1] ~= "kubernetes.io/pvc-protection" then
+    return false
+  end
+  return not w:knows "Pod" or #w:users_of_claim(object.metadata.namespace, object.metadata.name) > 0
+end
+
 ---Objects whose deletion waits for a finalizer that nobody takes off.
 function M.finalizers(w)
   for _, object in ipairs(w.objects) do
@@ -63,7 +71,7 @@ function M.finalizers(w)
     local since = metadata.deletionTimestamp and time.parse(metadata.deletionTimestamp)
     local finalizers = list(metadata.finalizers)
     if object.kind == "Namespace" and #finalizers == 0 then finalizers = list(get(object, "spec", "finalizers")) end
-    if since and #finalizers > 0 and w.now - since > STUCK then
+    if since and #finalizers > 0 and w.now - since > STUCK and not is_in_use(w, object, finalizers) then
       w:add("stuck-finalizer", "warning", object, {
         what = ("its deletion was asked for %s ago, and %s holds it"):format(time.age(w.now - since),
           table.concat(finalizers, ", ")),

@@ -46,7 +46,7 @@ h2 { font-size: 1rem; margin: 0; display: flex; flex-wrap: wrap; gap: .3rem .6re
 .error .badge { background: var(--error); }
 code { font: .875rem/1.5 ui-monospace, monospace; overflow-wrap: anywhere; color: var(--faint); font-weight: 400; }
 dd code { color: inherit; background: var(--ground); border: 1px solid var(--line); border-radius: 3px;
-  padding: .05rem .3rem; }
+  padding: .05rem .3rem; box-decoration-break: clone; -webkit-box-decoration-break: clone; }
 pre { font: .8125rem/1.5 ui-monospace, monospace; background: var(--ground); border: 1px solid var(--line);
   border-radius: 4px; padding: .5rem .7rem; margin: .5rem 0 0; overflow-x: auto; }
 dl { display: grid; grid-template-columns: 3rem 1fr; gap: .3rem .8rem; margin: .7rem 0 0; }

@@ -36,10 +36,22 @@ end
 
 -- --- text --------------------------------------------------------------------------------------------------
 
+-- The words of a text; a command in backquotes is one, so that it can be copied whole.
+local function words_of(text)
+  local words, at = {}, 1
+  while true do
+    local from = text:find("%S", at)
+    if not from then return words end
+    local upto = text:match("^[^%s`]*`[^`]+`%S*()", from) or text:match("^%S+()", from)
+    words[#words + 1] = text:sub(from, upto - 1)
+    at = upto
+  end
+end
+
 -- A text in lines of at most that many columns, cut at blanks; a longer word keeps a line of its own.
 local function wrap(lines, text, first, rest, columns)
   local line, width, empty = first, term.width(first), true
-  for word in text:gmatch "%S+" do
+  for _, word in ipairs(words_of(text)) do
     local wide = term.width(word)
     if not empty and width + 1 + wide > columns then
       lines[#lines + 1] = line

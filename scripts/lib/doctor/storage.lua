@@ -1,6 +1,7 @@
 -- doctor.storage: claims that cannot be bound, and volumes that two nodes want.
 -- A room of checks; see doctor.
 
+local time = require "kube.time"
 local world = require "doctor.world"
 
 local M = {}
@@ -37,25 +38,8 @@ end
 
 -- --- who uses a claim --------------------------------------------------------------------------------------
 
--- The pods that want each claim.
-local function users_by_claim(w)
-  local users = {}
-  for _, pod in ipairs(w.pods) do
-    local lives = not pod.is_template and not pod.is_over
-    for _, volume in ipairs(lives and list(pod.spec.volumes) or {}) do
-      local claim = get(volume, "persistentVolumeClaim", "claimName")
-      local key = claim and pod.namespace .. "/" .. claim
-      if key then
-        users[key] = users[key] or {}
-        table.insert(users[key], pod.object)
-      end
-    end
-  end
-  return users
-end
-
-local function users_of(users, claim)
-  return users[claim.metadata.namespace .. "/" .. claim.metadata.name] or {}
+local function users_of(w, claim)
+  return w:users_of_claim(claim.metadata.namespace, claim.metadata.name)
 end
 
 -- --- many writers ------------------------------------------------------------------------------------------
@@ -85,12 +69,11 @@ local RWX_FIX <const> = "`kfhost policy serve vsphere-rwo` makes such claims Rea
 ---ReadWriteMany claims that wait for a volume that their class cannot give.
 ---@param w doctor.World
 function M.many_writers(w)
-  local users = users_by_claim(w)
   for _, claim in ipairs(w:of "PersistentVolumeClaim") do
     local class = is_pending(claim) and wants_many(claim) and class_of(w, claim)
     local event = class and w:event(claim, "ProvisioningFailed")
     local refused = event and is_refusal(event.message or "")
-    local late = class and class.volumeBindingMode == "WaitForFirstConsumer" and #users_of(users, claim) == 0
+    local late = class and class.volumeBindingMode == "WaitForFirstConsumer" and #users_of(w, claim) == 0
     if refused or class and not late and gives_one_node(class, claim) then
       w:add("rwx-pending", "error", claim, {
         what = ("ReadWriteMany, Pending: %s"):format(refused and event.message
@@ -145,10 +128,13 @@ end
 local MULTI_FIX <const> = "`kfhost policy serve vsphere-rwo` keeps the steps of a run on the node of their volume; now"
   .. " delete the pod that is done with it, or this one: `kubectl delete pod -n %s %s`"
 
+local REPEATED <const> = 900 -- seconds; the attacher says it again every few minutes
+
 -- A pod that waits for a volume which another node has; it says so in an event.
 local function told_by_event(w, pod)
   local event = get(pod, "status", "phase") == "Pending" and w:event(pod, "FailedAttachVolume", "Multi%-Attach")
-  if not event then return false end
+  local at = event and time.parse(world.moment_of(event))
+  if not event or at and w.now - at > REPEATED then return false end
   w:add("multi-attach", "error", pod, {
     what = event.message, why = "the pod waits until the other node lets the volume go",
     fix = MULTI_FIX:format(pod.metadata.namespace, pod.metadata.name),
@@ -171,11 +157,11 @@ end
 ---One volume for one node is wanted on one node.
 ---@param w doctor.World
 function M.multi_attach(w)
-  local told, users = {}, users_by_claim(w)
+  local told = {}
   for _, pod in ipairs(w:of "Pod") do told[pod] = told_by_event(w, pod) end
   for _, claim in ipairs(w:of "PersistentVolumeClaim") do
     local class = class_of(w, claim)
-    local waiting, other = apart(users_of(users, claim))
+    local waiting, other = apart(users_of(w, claim))
     if waiting and not told[waiting] and is_for_one(claim) and class and BLOCK[class.provisioner] then
       w:add("multi-attach", "error", claim, {
         what = ("ReadWriteOnce; pod %s on node %s waits, pod %s has it on %s"):format(waiting.metadata.name,

@@ -44,7 +44,7 @@ local function served(w, service, bundle)
 end
 
 local function date(seconds)
-  return os.date("!%Y-%m-%d", seconds)
+  return os.date("!%Y-%m-%d %H:%M UTC", seconds)
 end
 
 -- --- what is said of a configuration -----------------------------------------------------------------------

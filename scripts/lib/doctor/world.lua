@@ -246,6 +246,29 @@ function world:experiment_of(object)
   return name and self:find("Experiment", namespace, name)
 end
 
+local function index_claims(self)
+  local users = {}
+  for _, pod in ipairs(self.pods) do
+    local lives = not pod.is_template and not pod.is_over
+    for _, volume in ipairs(lives and M.list(pod.spec.volumes) or {}) do
+      local claim = M.get(volume, "persistentVolumeClaim", "claimName")
+      local key = claim and pod.namespace .. "/" .. claim
+      if key then
+        users[key] = users[key] or {}
+        table.insert(users[key], pod.object)
+      end
+    end
+  end
+  return users
+end
+
+---The pods that want a claim, and are not over.
+---@return table[] pods
+function world:users_of_claim(namespace, name)
+  self.claims = self.claims or index_claims(self)
+  return self.claims[("%s/%s"):format(namespace, name)] or {}
+end
+
 ---The youngest event about an object whose reason and message fit.
 ---@param object table
 ---@param reason string a pattern
