@@ -177,3 +177,13 @@ test("an audit judges a cluster's objects, by labels of their namespaces, and wr
   test.equal(lab.cluster.store.revision, revision)
   c:close()
 end)
+
+test("explain tells what it can where the cluster lacks kinds that a policy looks at", function()
+  local directory = test.tmpdir()
+  local lab <close> = serve.start { nodes = 0 }
+  lab:write_kubeconfig(directory .. "/kubeconfig")
+  local result = run({ "explain", "kfp-access", "trial-sidecar", "--object", "ns/default" },
+    { env = { KUBECONFIG = directory .. "/kubeconfig" } })
+  test.same({ result.code, result.stderr }, { 0, "" })
+  test.equal(result.stdout:find("no profile's namespace", 1, true) ~= nil, true)
+end)

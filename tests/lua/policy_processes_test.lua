@@ -181,11 +181,18 @@ test("under load only what a killed worker had is lost, and nothing is answered 
   end
   answer_more()
   test.equal(counts.lost, 0)
+  local function counted()
+    return tonumber(service:get("/metrics").body:match "\nkfhost_policy_reviews_total (%d+)") or 0
+  end
+  while counted() == 0 do task.sleep(0.02) end
+  local before = 0
   for _ = 1, 2 do -- the newest child is a worker: the controller is the first
     local list = children(service.process.pid)
     proc.run { shell = "kill -KILL " .. list[#list] }
     service:said "was killed by (signal 9)"
     answer_more()
+    test.equal(counted() >= before, true)
+    before = counted()
   end
   test.equal(counts.lost <= 2 * #clients, true)
   service:wait_until_ready()
@@ -418,6 +425,24 @@ test("metrics of several workers are summed by their samples", function()
     .. '# HELP b of b\n# TYPE b gauge\nb 1\n'
   test.equal(controller.sum { one, two }, '# HELP a_total of a\n# TYPE a_total counter\na_total{x="1"} 3\n'
     .. 'a_total{x="2"} 3\n# HELP b of b\n# TYPE b gauge\nb 1.5\n')
+end)
+
+test("what a worker has counted stays counted when it ends; what was measured ends with it", function()
+  local function report(count, memory)
+    return ("# HELP a_total of a\n# TYPE a_total counter\na_total %d\n# HELP m of m\n# TYPE m gauge\nm %d\n"):format(
+      count, memory)
+  end
+  local totals = controller.totals()
+  local function look(texts, first_pid)
+    local list = { { slot = 9, pid = 1, role = "controller" } }
+    for slot in ipairs(texts) do list[#list + 1] = { slot = slot, pid = first_pid + slot, role = "worker" } end
+    totals:look(list, function(slot) return texts[slot] end)
+    local text = controller.sum(totals:texts())
+    return tonumber(text:match "a_total (%d+)"), tonumber(text:match "\nm (%d+)")
+  end
+  test.same({ look({ report(5, 10), report(7, 10) }, 100) }, { 12, 20 })
+  test.same({ look({ report(6, 10) }, 100) }, { 13, 10 }) -- the second has ended
+  test.same({ look({ report(1, 3), report(2, 3) }, 200) }, { 16, 6 }) -- others are there
 end)
 
 -- --- certificates that replicas share ------------------------------------------------------------------

@@ -7,10 +7,7 @@ local function look(set, client)
   local objects = {}
   for _, list in ipairs { rights.reads(set.description), rights.follows(set.description) } do
     for _, kind in ipairs(list) do
-      for object in client:each(kind, { namespace = "*" }) do
-        object.apiVersion, object.kind = object.apiVersion, object.kind -- an item knows them by its list only
-        objects[#objects + 1] = object
-      end
+      require "policy.command".each(client, kind, nil, function(object) objects[#objects + 1] = object end)
     end
   end
   return objects

@@ -3,7 +3,6 @@
 --   local findings = audit.findings(set, objects); local reports = audit.reports(findings)
 
 local command = require "policy.command"
-local errors = require "errors"
 local resources = require "policy.inside.resources"
 local rights = require "policy.rights"
 local trial = require "policy.trial"
@@ -88,19 +87,6 @@ local function kinds_of(set, client)
   return kinds
 end
 
--- What a kind has in the cluster, page by page; a kind that the server does not know has nothing.
-local function each(client, kind, namespace, visit)
-  local ok, problem = pcall(function()
-    for object in client:each(kind, { namespace = namespace or "*" }) do
-      object.apiVersion, object.kind = object.apiVersion, object.kind -- an item knows them by its list only
-      visit(object)
-    end
-  end)
-  if ok then return end
-  local unknown = errors.is(problem) and (problem.status == 404 or problem.code == "NotFound")
-  if not unknown then error(problem, 0) end
-end
-
 ---What policies say of the objects of a cluster.
 ---@param set policy.Set
 ---@param client table of kube.connect; nothing is written
@@ -109,12 +95,12 @@ end
 function M.cluster(set, client, namespace)
   local known = {}
   for _, kind in ipairs(rights.reads(set.description)) do
-    each(client, kind, nil, function(object) known[#known + 1] = object end)
+    command.each(client, kind, nil, function(object) known[#known + 1] = object end)
   end
   set:know(known)
   local findings = {}
   for _, kind in ipairs(kinds_of(set, client)) do
-    each(client, kind, namespace, function(object) M.findings(set, { object }, findings) end)
+    command.each(client, kind, namespace, function(object) M.findings(set, { object }, findings) end)
   end
   return findings
 end

@@ -125,6 +125,23 @@ function M.objects(paths)
   return objects
 end
 
+---What a kind has in the cluster, page by page; a kind that the server does not know has nothing.
+---@param client table of kube.connect
+---@param kind string
+---@param namespace string? all without it
+---@param visit fun(object: table)
+function M.each(client, kind, namespace, visit)
+  local ok, problem = pcall(function()
+    for object in client:each(kind, { namespace = namespace or "*" }) do
+      object.apiVersion, object.kind = object.apiVersion, object.kind -- an item knows them by its list only
+      visit(object)
+    end
+  end)
+  if ok then return end
+  local unknown = errors.is(problem) and (problem.status == 404 or problem.code == "NotFound")
+  if not unknown then error(problem, 0) end
+end
+
 ---@param object table
 ---@return string name such as "Job team-a/train"
 function M.name_of(object)

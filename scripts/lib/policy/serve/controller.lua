@@ -50,14 +50,62 @@ function M.sum(texts)
   return table.concat(lines, "\n") .. "\n"
 end
 
-local function metrics_text()
-  local texts, ready = {}, 0
-  for _, process in ipairs(workers.list()) do
-    if process.role == "worker" then
-      if process.ready then ready = ready + 1 end
-      texts[#texts + 1] = workers.read(process.slot)
+-- The counters and histograms of a text; what is measured now ends with its process.
+local function lasting(text)
+  local kept, keep = {}, true
+  for line in text:gmatch "[^\n]+" do
+    local name, kind = line:match "^# TYPE (%S+) (%S+)"
+    if name then
+      keep = kind ~= "gauge"
+      if keep then kept[#kept + 1] = line end
+    elseif line:find "^[^#]" and keep then
+      kept[#kept + 1] = line
     end
   end
+  return table.concat(kept, "\n") .. "\n"
+end
+
+---What all workers have counted, those before as well: a count never falls because a process has ended.
+---@class policy.Totals
+local Totals = {}
+Totals.__index = Totals
+
+---@return policy.Totals
+function M.totals()
+  return setmetatable({ reports = {}, before = "" }, Totals)
+end
+
+---Takes the reports of the processes that there are now.
+---@param processes {slot: integer, pid: integer, role: string}[]
+---@param read fun(slot: integer): string?
+function Totals:look(processes, read)
+  local now = {}
+  for _, process in ipairs(processes) do
+    if process.role == "worker" then
+      local known = self.reports[process.pid]
+      now[process.pid] = read(process.slot) or known or ""
+    end
+  end
+  for pid, text in pairs(self.reports) do
+    if not now[pid] then self.before = M.sum { self.before, lasting(text) } end
+  end
+  self.reports = now
+end
+
+---@return string[] texts
+function Totals:texts()
+  local texts = { self.before }
+  for _, text in pairs(self.reports) do texts[#texts + 1] = text end
+  return texts
+end
+
+local function metrics_text(totals)
+  local ready, processes = 0, workers.list()
+  totals:look(processes, workers.read)
+  for _, process in ipairs(processes) do
+    if process.role == "worker" and process.ready then ready = ready + 1 end
+  end
+  local texts = totals:texts()
   texts[#texts + 1] = ("# HELP kfhost_policy_workers processes that can answer reviews\n"
     .. "# TYPE kfhost_policy_workers gauge\nkfhost_policy_workers %d"):format(ready)
   return M.sum(texts)
@@ -156,8 +204,9 @@ function M.run(options)
     state.keeper = keepers.new { store = options.store or keepers.memory(), names = options.names,
       days = options.days, swap = options.swap, announced = options.announced }
   end
-  local health = { metrics = { text = metrics_text }, ready = function() return is_ready(state) end,
-    status = options.status }
+  local totals = M.totals()
+  local health = { metrics = { text = function() return metrics_text(totals) end }, status = options.status,
+    ready = function() return is_ready(state) end }
   local service <close> = server.listen { fd = workers.listener "operations", handler = answer.operations(health) }
   local keeping = task.spawn(keep_certificate, state, options)
   while not state.bundle and not workers.draining() do
@@ -170,6 +219,7 @@ function M.run(options)
   workers.ready()
   while not workers.draining() do
     task.sleep(TICK)
+    totals:look(workers.list(), workers.read)
     if options.tick then options.tick() end
   end
   keeping:cancel()

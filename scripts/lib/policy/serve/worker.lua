@@ -157,6 +157,7 @@ function M.run(set, options)
     attend(set, service, known, recorded, log)
   end
   service:drain(GRACE)
+  workers.publish("report", recorded:text())
   return 0
 end
 
