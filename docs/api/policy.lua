@@ -64,6 +64,7 @@ function Set:close() end
 ---@field mode "enforce"|"warn"|"audit"|"dry"|nil
 ---@field on_error "fail"|"allow"|nil default: allow
 ---@field position "early"|"late"|nil
+---@field verify boolean? refuse what it would still change when all other webhooks are through
 ---@field timeout string|number|nil default: "1s"
 ---@field memory string|integer|nil default: "16MiB"
 ---@field doc string?

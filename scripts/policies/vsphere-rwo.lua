@@ -73,6 +73,7 @@ policy.mutate {
   doc = "moves ReadWriteMany claims to a class that can, or makes them ReadWriteOnce where that was asked for",
   match = in_profiles("persistentvolumeclaims", { "CREATE", "UPDATE" }),
   on_error = "fail",
+  verify = true,
   apply = function(req)
     local claim = req.object
     if not claims.has_mode(claim, "ReadWriteMany") or not can_be_changed(req) then return end

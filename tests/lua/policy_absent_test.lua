@@ -24,6 +24,9 @@ test("a kind that the cluster has not yet is looked for; what else is followed i
   local c = kube.connect { server = lab.url, token = lab.token, ca = lab.ca, manager = "test", log = function() end }
   local set, said = policy.load(directory .. "/site.lua"), {}
   c:create { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "seen", namespace = "default" } }
+  -- What is remembered of another cluster that was at this address: it had that kind.
+  c.discovery.list = { { plural = "widgets", singular = "widget", kind = "Widget", group = "example.com",
+    version = "v1", short = {}, namespaced = true, verbs = { "list", "watch" }, subresources = {} } }
   local running = controller.start(set, c, { look_seconds = 0.05, log = function(text) said[#said + 1] = text end })
   running:sync "30s"
   test.equal(running:is_synced(), true)

@@ -160,3 +160,26 @@ test("a handler is told which of its matches holds", function()
   test.equal(response.status.message, "policy which: 2")
   set:close()
 end)
+
+test("a mutation may ask for a check that it held", function()
+  local set = load [[policy.mutate { name = "held", verify = true, match = { resource = "pods" }, apply = function(req)
+    req.object.metadata.labels = req.object.metadata.labels or {}
+    req.object.metadata.labels.team = "a"
+    req:warn "said once"
+  end }
+  policy.mutate { name = "free", match = { resource = "pods" }, apply = function() end }]]
+  local entries = entries_of(set)
+  test.same({ #entries, entries[1].clientConfig.path, entries[1].failurePolicy }, { 1, "/validate/held", "Ignore" })
+  local handle = handler_of(set)
+  local object = { apiVersion = "v1", kind = "Pod", metadata = { name = "it", labels = { team = "b" } } }
+  local undone = json.decode(handle("/validate/held", review("Pod", { object = object })).body).response
+  test.equal(undone.status.message,
+    "policy held: what it sets did not hold, another webhook has changed it: /metadata/labels/team")
+  test.equal(undone.warnings, nil)
+  object.metadata.labels.team = "a"
+  test.equal(is_allowed(handle("/validate/held", review("Pod", { object = object }))), true)
+  local whole = set:answer(json.decode(review "Pod")).response
+  test.same({ whole.allowed, #whole.warnings }, { true, 1 })
+  test.equal(handle("/validate/free", review "Pod").status, 404)
+  set:close()
+end)

@@ -86,7 +86,7 @@ test("(e) each kind is followed once, however many watches there are", function(
   local set = load(table.unpack(bundled()))
   local asked = {}
   local informer = { stop = function() end, sync = function() end, list = function() return {} end }
-  local client = { resource = function() end, informer = function(_, options)
+  local client = { resource = function() end, discovery = { all = function() end }, informer = function(_, options)
     asked[options.kind] = (asked[options.kind] or 0) + 1
     return informer
   end }

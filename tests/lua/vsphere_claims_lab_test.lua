@@ -155,6 +155,30 @@ test("claims are judged in their order, by two replicas, without the defects of 
   end)
 end)
 
+-- A webhook of somebody else, behind ours, that takes the class back.
+local UNDO = [[
+local policy = require "policy"
+policy.mutate { name = "undo", position = "late", match = { resource = "persistentvolumeclaims", label = "undo=yes" },
+  apply = function(req) req.object.spec.storageClassName = "vsan-default-storage-policy" end }
+]]
+
+test("a claim whose class another webhook takes back is refused, not left to wait", function()
+  site_of.with({ profile = "vsphere", nodes = 1, time_scale = 0.002 }, function(lab, c)
+    namespace(c, "team-a", PROFILE)
+    local undo = test.tmpdir() .. "/undo.lua"
+    fs.write(undo, UNDO)
+    local site = replicas.new(lab, c, { "vsphere-rwo", undo }, SETTINGS, 1)
+    site:register(1)
+    test.equal(class_of(c:create(claim "kept")), "nfs")
+    local undone = claim "undone"
+    undone.metadata.labels = { undo = "yes" }
+    local _, problem = c.try:create(undone)
+    test.equal(problem.message:find("did not hold, another webhook has changed it: /spec/storageClassName", 1, true)
+      ~= nil, true)
+    site:stop()
+  end)
+end)
+
 test("where no class serves it: refused with the fix; in a namespace that opts in, one node, at once", function()
   site_of.with({ profile = "vsphere", nodes = 1, time_scale = 0.002 }, function(lab, c)
     namespace(c, "team-a", PROFILE)

@@ -195,4 +195,11 @@ function M.write(folder, found)
   write(folder .. "/servergroups.json", found.groups)
 end
 
+---Forgets what is on disk of a server: another one answers at its address now.
+---@param server string its URL
+function M.forget(server)
+  local folder = M.path(server)
+  if folder then fs.try.remove(folder, { recursive = true }) end
+end
+
 return M

@@ -67,6 +67,7 @@ function M.start(options)
     url = ("https://127.0.0.1:%d"):format(listening.port), token = cluster.auth.admin_token,
   }, running)
   cluster.port = listening.port
+  require("kube.documents").forget(self.url) -- another lab may have been here, with other kinds
   cluster.control = function(ctx) return require("lab.control").run(self, ctx) end
   if options.mesh then
     self.mesh = require("lab.mesh").start(cluster, authority, options.mesh ~= true and options.mesh or nil)

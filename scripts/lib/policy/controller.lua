@@ -344,6 +344,13 @@ local function begin(self)
   for number, schedule in ipairs(self.set.description.schedules) do spawn(self, keep_time, self, number, schedule) end
 end
 
+-- What kinds the cluster has is asked anew: what is remembered on disk may be of another cluster at this address, or of
+-- a time when it had others. A server that does not answer yet is asked again by whatever follows.
+local function discover(client)
+  local ok, problem = pcall(function() client.discovery:all(true) end)
+  if not ok and (not errors.is(problem) or problem.code == "Cancelled") then error(problem, 0) end
+end
+
 ---Starts; the writes begin when `lead` is called, or at once.
 ---@param set policy.Set
 ---@param client table of kube.connect
@@ -360,6 +367,7 @@ function M.start(set, client, options)
     on_failure = options.on_failure, look_seconds = options.look_seconds, clock = options.clock or os.time,
     protected = as_set { "kube-system", options.own_namespace }, followed = followed_of(set.description) }, Controller)
   self.namespaces = self.followed["namespaces."]
+  discover(client)
   for _, followed in ipairs(self.followed) do follow(self, followed) end
   if not options.wait_for_lead then spawn(self, begin, self) end
   return self

@@ -303,9 +303,10 @@ function webhooks:mutate(ctx, a)
     end
     if result ~= nil then called[#called + 1] = { entry = entry } end
   end
-  for _, earlier in ipairs(called) do
-    if earlier.again and earlier.entry.hook.reinvocationPolicy == "IfNeeded" then
-      mutate_one(self, ctx, earlier.entry, a)
+  -- Once more, in their order: who comes after one that changes something then, is asked again as well.
+  for number, one in ipairs(called) do
+    if one.again and one.entry.hook.reinvocationPolicy == "IfNeeded" and mutate_one(self, ctx, one.entry, a) then
+      for later = number + 1, #called do called[later].again = true end
     end
   end
   return changed

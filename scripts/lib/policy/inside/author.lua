@@ -48,7 +48,7 @@ local function compile_match(what, spec)
 end
 
 local REVIEW_FIELDS = { name = "string", match = "table", apply = "function", check = "function", mode = "string",
-  on_error = "string", position = "string", timeout = "any", memory = "any", doc = "string" }
+  on_error = "string", position = "string", timeout = "any", memory = "any", verify = "boolean", doc = "string" }
 
 local function declare(kind, spec, handler, on_error)
   local what = "policy." .. kind
@@ -61,13 +61,15 @@ local function declare(kind, spec, handler, on_error)
   local memory = bytes_of(spec.memory or "16MiB")
   if not memory then error(what .. ": memory must be a size such as \"16MiB\"", 2) end
   local matches, alternatives = compile_match(what, spec.match)
-  set.policies[#set.policies + 1] = {
+  local declared = {
     kind = kind, name = spec.name, file = set.current, handler = spec[handler], doc = spec.doc,
     mode = choice(what, "mode", spec.mode, MODES, "enforce"),
     on_error = choice(what, "on_error", spec.on_error, ON_ERROR, on_error),
     position = choice(what, "position", spec.position, POSITIONS, "early"),
     timeout = seconds, memory = memory, matches = matches, alternatives = alternatives,
   }
+  set.policies[#set.policies + 1] = declared
+  if spec.verify then set.policies[#set.policies + 1] = require "policy.inside.verify".of(declared) end
 end
 
 ---Settings of this file: {KEY = {type=, enum=, default=, required=, doc=}}.
@@ -112,7 +114,8 @@ function M.grant(spec)
   end
 end
 
----Changes objects: {name=, match=, apply = function(req) … end, mode=, on_error="allow", position=, timeout=}.
+---Changes objects: {name=, match=, apply = function(req) … end, mode=, on_error="allow", position=, timeout=,
+---verify=}. verify: a validating webhook refuses the object if, in the end, there is still something to change.
 function M.mutate(spec)
   return declare("mutate", spec, "apply", "allow") -- a tail call: errors name the line of the policy file
 end
