@@ -335,3 +335,117 @@ test("the best trial is the one with the best value of its strategy", function()
   end), trials).name, "b")
   test.equal(katib.best(experiment(), { trials[3] }), nil)
 end)
+
+-- --- Jobs as their Go type reads them ---------------------------------------------------------------------------
+
+local ROOT = { apiVersion = "batch/v1", kind = "Job", spec = { template = { spec = { containers = { {
+  name = "c", image = "i", command = { "${trialParameters.x}" } } } } } } }
+
+-- What the webhook says of a Job with a value at a path, in short; nil when it takes it.
+local function judge_job(path, value)
+  local job = json.decode(json.encode(ROOT))
+  local at, last = job, nil
+  for word in path:gmatch "[^/]+" do
+    if last then
+      at[last] = at[last] or (tonumber(word) and json.array {} or json.object {})
+      at = at[last]
+    end
+    last = math.tointeger(tonumber(word)) or word
+  end
+  at[last] = value
+  local findings = katib.validate({ metadata = { name = "e" }, spec = { parallelTrialCount = 1, maxTrialCount = 2,
+    objective = { type = "maximize", objectiveMetricName = "a" }, algorithm = { algorithmName = "random" },
+    parameters = { { name = "x", parameterType = "int", feasibleSpace = { min = "1", max = "2" } } },
+    trialTemplate = { primaryContainerName = "c", trialParameters = { { name = "x", reference = "x" } },
+      trialSpec = job } } }, { config_maps = {} })
+  for _, finding in ipairs(findings) do
+    if finding.stage == "webhook" then
+      local text = finding.message:gsub(", converted template.*", ""):gsub("^.*spec.TrialTemplate: map.* to Job: ", "")
+      return (text:gsub('^Invalid value: "": invalid spec.trialTemplate: unable to convert: ', ""))
+    end
+  end
+end
+
+-- Each of these was asked of the validator of Katib 0.19.0 itself.
+test("a Job whose values Go cannot convert, or writes otherwise, is refused in the webhook's words", function()
+  local CONTAINER = "spec/template/spec/containers/1/"
+  local QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+  for _, case in ipairs {
+    { "metadata/labels", "text", "cannot restore map from string" },
+    { "metadata/labels", json.object {}, "/metadata/labels - map[] to Job" },
+    { "metadata/labels", json.object { a = 1 }, "cannot convert int64 to string" },
+    { "metadata/labels", json.object { a = true }, "unrecognized type: string" },
+    { "metadata/generation", 0, "/metadata/generation - 0 to Job" },
+    { "metadata/generation", "5", "unrecognized type: int64" },
+    { "metadata/creationTimestamp", "text",
+      'parsing time "text" as "2006-01-02T15:04:05Z07:00": cannot parse "text" as "2006"' },
+    { "metadata/creationTimestamp", 5, "json: cannot unmarshal number into Go value of type string" },
+    { "spec/backoffLimit", 0 }, { "spec/backoffLimit", 2.0 },
+    { "spec/backoffLimit", 1.5, "cannot convert float64 to int32" },
+    { "spec/backoffLimit", "2", "unrecognized type: int32" },
+    { "spec/backoffLimit", 5000000000, "/spec/backoffLimit - 5e+09 to Job" },
+    { "spec/suspend", false }, { "spec/suspend", json.null, "/spec/suspend - <nil> to Job" },
+    { "spec/selector", json.array {}, "cannot restore struct from: slice" },
+    { "spec/bogus", 1000000, "/spec/bogus - 1e+06 to Job" },
+    { CONTAINER .. "args", json.array {}, "/spec/template/spec/containers/0/args - [] to Job" },
+    { CONTAINER .. "args", json.object {}, "cannot restore slice from map" },
+    { CONTAINER .. "tty", false, "/spec/template/spec/containers/0/tty - false to Job" },
+    { CONTAINER .. "tty", 1, "unrecognized type: bool" },
+    { CONTAINER .. "image", "", "/spec/template/spec/containers/0/image -  to Job" },
+    { CONTAINER .. "resources/limits/cpu", 0.5 }, { CONTAINER .. "resources/limits/cpu", "0.1" },
+    { CONTAINER .. "resources/limits/cpu", "much", QUANTITY }, { CONTAINER .. "resources/limits/cpu", true, QUANTITY },
+    { CONTAINER .. "livenessProbe/httpGet/port", "web" },
+    { CONTAINER .. "livenessProbe/httpGet/port", 1.5, "json: cannot unmarshal number 1.5 into Go value of type int32" },
+    { CONTAINER .. "livenessProbe/httpGet/port", true, "json: cannot unmarshal bool into Go value of type int32" },
+    { "spec/template/spec/hostNetwork", false, "/spec/template/spec/hostNetwork - false to Job" },
+    { "spec/template/spec/shareProcessNamespace", false },
+    { "spec/template/spec/volumes", json.array { { name = "v", emptyDir = { sizeLimit = 1 } } },
+      "/spec/template/spec/volumes/0/emptyDir/sizeLimit - 1 to Job" },
+  } do
+    local said = judge_job(case[1], case[2])
+    if said ~= case[3] then error(("%s: %s, not %s"):format(case[1], said, case[3]), 0) end
+  end
+end)
+
+test("settings and parameters without a name are refused, and nothing breaks", function()
+  local whole = { metadata = { name = "e" }, spec = { objective = { type = "maximize", objectiveMetricName = "a" },
+    algorithm = { algorithmName = "random", algorithmSettings = { { value = "1" } } },
+    parameters = { { parameterType = "int", feasibleSpace = { min = "1", max = "2" } } },
+    trialTemplate = { primaryContainerName = "c", trialParameters = { { name = "x", reference = "x" } },
+      trialSpec = ROOT } } }
+  test.equal(#katib.validate(whole) > 0, true)
+end)
+
+test("what is not at hand is a warning: kinds of a site's own, a template in a ConfigMap", function()
+  local function severities(change, options)
+    local given = { metadata = { name = "e" }, spec = { parallelTrialCount = 1, maxTrialCount = 2,
+      objective = { type = "maximize", objectiveMetricName = "a" }, algorithm = { algorithmName = "random" },
+      parameters = { { name = "x", parameterType = "int", feasibleSpace = { min = "1", max = "2" } } },
+      trialTemplate = { primaryContainerName = "c", trialParameters = { { name = "x", reference = "x" } },
+        successCondition = "s", failureCondition = "f" } } }
+    change(given.spec.trialTemplate)
+    local list = {}
+    for _, finding in ipairs(katib.validate(given, options)) do
+      list[#list + 1] = finding.severity .. " " .. finding.path
+    end
+    return list
+  end
+  local function workflow(template)
+    template.trialSpec = { apiVersion = "argoproj.io/v1alpha1", kind = "Workflow",
+      spec = { x = "${trialParameters.x}" } }
+  end
+  local KIND = " spec.trialTemplate.trialSpec.kind"
+  test.same(severities(workflow), { "warning" .. KIND })
+  test.same(severities(workflow, { config = { kinds = { "Job.v1.batch" } } }), { "error" .. KIND })
+  local function mapped(template)
+    template.configMap = { configMapName = "n", configMapNamespace = "s", templatePath = "p" }
+  end
+  test.same(severities(mapped), { "warning spec.trialTemplate.configMap" })
+  test.same(severities(mapped, { config_maps = {} }), { "error spec.trialTemplate" })
+end)
+
+test("a log with carriage returns is read as Katib's collector reads it", function()
+  test.same(katib.metrics("acc=0.5\r\n\r\nacc=0.75\r\n", { "acc" })[2].value, "0.75")
+  test.equal(katib.metrics('{"acc":"1"}\r\n', { "acc" }, { format = "JSON" })[1].value, "1")
+  test.raises("Metrics", function() katib.metrics('{"acc":"1"}\r\n\r\n', { "acc" }, { format = "JSON" }) end)
+end)

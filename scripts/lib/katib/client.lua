@@ -12,7 +12,7 @@ local M = {}
 local EXPERIMENTS, TRIALS = "experiments.kubeflow.org", "trials.kubeflow.org"
 local EXPERIMENT_LABEL = "katib.kubeflow.org/experiment="
 local FIRST_PAUSE, LONGEST_PAUSE = 1, 10
-local TRIES = 6 -- of a change that met another's
+local TRIES = 12 -- of a change that met another's
 
 ---@class katib.Client
 ---@field kube table
@@ -34,6 +34,16 @@ function Client:list()
   return (self.kube:list(EXPERIMENTS, { namespace = self.namespace }))
 end
 
+-- The ConfigMap that a template lies in; nil where it may not be read.
+local function config_maps_of(self, experiment)
+  local source = ((experiment.spec or {}).trialTemplate or {}).configMap
+  if not source or not source.configMapName then return nil end
+  local namespace = source.configMapNamespace or self.namespace
+  local found, problem = errors.try(self.kube):get("configmaps", source.configMapName, { namespace = namespace })
+  if not found then return problem.code == "NotFound" and {} or nil end
+  return { [namespace .. "/" .. source.configMapName] = found.data or {} }
+end
+
 -- The first error among the findings, as an error table that has them all.
 local function refuse(findings)
   for _, finding in ipairs(findings) do
@@ -52,7 +62,8 @@ function Client:create(experiment, options)
   local findings = {}
   if not options.unchecked then
     local others = options.everywhere and self.kube:list(EXPERIMENTS, { namespace = "*" }) or nil
-    findings = require "katib".validate(experiment, { others = others })
+    findings = require "katib".validate(experiment, { others = others,
+      config_maps = config_maps_of(self, experiment) })
     refuse(findings)
   end
   local made = self.kube:create(experiment, { namespace = self.namespace })
@@ -76,7 +87,7 @@ local function patch(self, name, spec)
       { namespace = self.namespace, type = "merge" })
     if done then return done end
     if problem.status ~= 409 then break end
-    task.sleep(0.05 * attempt)
+    task.sleep(math.min(0.05 * attempt, 0.5))
   end
   error(problem, 0)
 end

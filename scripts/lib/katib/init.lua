@@ -21,7 +21,7 @@ local function refused_early(experiment, found)
   local go = require "katib.go"
   local spec = (experiment.spec.trialTemplate or {}).trialSpec
   local message = found.wrong[1] and found.wrong[1].message
-  if not message and spec and (spec.kind == nil or spec.kind == "") then
+  if not message and spec and (type(spec.kind) ~= "string" or spec.kind == "") then
     message = ("Object 'Kind' is missing in '%s'"):format(go.json(spec))
   end
   if not message then return nil end

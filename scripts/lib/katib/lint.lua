@@ -243,6 +243,11 @@ end
 local function check_references(lint)
   local trial_template, asked = lint.spec.trialTemplate, {}
   if not trial_template or not trial_template.trialParameters then return end
+  local source = trial_template.configMap
+  if source and not lint.options.config_maps then
+    lint:warning("spec.trialTemplate.configMap", "the template is in the ConfigMap %s/%s, which is not at hand: it was "
+      .. "not checked", tostring(source.configMapNamespace), tostring(source.configMapName))
+  end
   for i, parameter in ipairs(trial_template.trialParameters) do
     local reference = parameter.reference or ""
     local key, index = template.meta(reference)
@@ -263,7 +268,7 @@ end
 
 ---@param experiment table with defaults
 ---@param found {unknown: table[]} what the defaults lost
----@param options {others: table[]?, namespace: table?, config: table?}?
+---@param options {others: table[]?, namespace: table?, config: table?, config_maps: table?}?
 ---@return katib.Finding[]
 function M.check(experiment, found, options)
   local lint = setmetatable({

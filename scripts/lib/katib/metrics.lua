@@ -139,7 +139,7 @@ end
 
 local function split_lines(text)
   local lines = {}
-  for line in (text:sub(-1) == "\n" and text or text .. "\n"):gmatch "(.-)\r?\n" do lines[#lines + 1] = line end
+  for line in (text:sub(-1) == "\n" and text or text .. "\n"):gmatch "(.-)\n" do lines[#lines + 1] = line end
   return lines
 end
 

@@ -7,7 +7,7 @@ local M = {}
 
 local function by_name(list)
   local settings = {}
-  for _, setting in ipairs(list or {}) do settings[setting.name] = setting.value or "" end
+  for _, setting in ipairs(list or {}) do settings[setting.name or ""] = setting.value or "" end
   return settings
 end
 
@@ -107,8 +107,9 @@ end
 local function first_duplicate(spec)
   local seen = {}
   for _, parameter in ipairs(spec.parameters or {}) do
-    if seen[parameter.name] then return "Detect duplicated parameter name: " .. parameter.name end
-    seen[parameter.name] = true
+    local name = parameter.name or ""
+    if seen[name] then return "Detect duplicated parameter name: " .. name end
+    seen[name] = true
   end
 end
 

@@ -174,7 +174,7 @@ end
 ---@param errors table[] gets what is found
 ---@param spec table
 ---@param collect {required: function, invalid: function}
----@param config_maps table?
+---@param config_maps table? those of the cluster; without them a template that lies in one is not looked at
 function M.check(errors, spec, collect, config_maps)
   local template = spec.trialTemplate
   if not template then return collect.required(errors, PATH, "must be specified") end
@@ -187,6 +187,7 @@ function M.check(errors, spec, collect, config_maps)
   local parameters = template.trialParameters
   if not parameters then return collect.required(errors, PATH .. ".trialParameters", "must be specified") end
   if not has_source(errors, template, collect) then return end
+  if not template.trialSpec and not config_maps then return end -- who judges does not have it
   local text, problem = M.text(template, config_maps)
   if not text then return collect.invalid(errors, PATH, "", "unable to parse spec.trialTemplate: " .. problem) end
   local state = {

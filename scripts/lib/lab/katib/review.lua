@@ -54,11 +54,20 @@ local function mutate_experiment(_, request)
   return allow_changed(request.object, after)
 end
 
+-- The ConfigMap that a template lies in, as katib.validate wants it.
+local function config_maps_of(self, experiment)
+  local source = ((experiment.spec or {}).trialTemplate or {}).configMap or {}
+  local namespace, name = source.configMapNamespace, source.configMapName
+  local found = namespace and name and self.get("v1", "ConfigMap", namespace, name)
+  return found and { [namespace .. "/" .. name] = found.data or {} } or {}
+end
+
 local function validate_experiment(self, request)
   if request.operation == "DELETE" then return allow() end
   local old = request.operation == "UPDATE" and request.oldObject ~= json.null and request.oldObject or nil
   local findings = {}
-  for _, finding in ipairs(katib.validate(request.object, { old = old, config_maps = self.config_maps })) do
+  local maps = config_maps_of(self, request.object)
+  for _, finding in ipairs(katib.validate(request.object, { old = old, config_maps = maps })) do
     if finding.stage == "webhook" then findings[#findings + 1] = finding end
   end
   if #findings == 0 then return allow() end
@@ -111,8 +120,7 @@ local function guarded(handle, self, request)
   return deny(500, "panic: " .. require "errors".text(response))
 end
 
----@param options {get: fun(version: string, kind: string, namespace: string, name: string): table?,
----  config_maps: table?}
+---@param options {get: fun(version: string, kind: string, namespace: string, name: string): table?}
 ---@return fun(request: table): table handle
 function M.new(options)
   return function(request)
