@@ -136,6 +136,56 @@ test("(h) objects without labels, annotations and all that may be missing make n
   end
 end)
 
+-- Objects that policies change: what they have become is offered again, as by a reinvocation.
+local function trials_pod(native)
+  local proxy = { name = "istio-proxy", image = "proxyv2" }
+  local containers = { { name = "main", image = "docker.io/x/y", command = { "sh", "-c" },
+    args = { "train 1>/var/log/katib/metrics.log 2>&1 && echo completed > /var/log/katib/$$$$.pid" } },
+    { name = "metrics-logger-and-collector", image = "katib/file-metrics-collector:v0.19.0", args = { "-t", "t" } } }
+  if not native then table.insert(containers, proxy) end
+  return { apiVersion = "v1", kind = "Pod", metadata = { name = "p", namespace = "team-a",
+    labels = { ["access-ml-pipeline"] = "true" } }, spec = { containers = containers,
+    initContainers = native and { proxy } or nil,
+    volumes = { { name = "data", persistentVolumeClaim = { claimName = "data" } } } } }
+end
+
+local function older_job()
+  return { apiVersion = "batch/v1", kind = "Job", metadata = { name = "t", namespace = "team-a",
+    ownerReferences = { { apiVersion = "kubeflow.org/v1beta1", kind = "Trial", name = "t", uid = "u" } } },
+    spec = { template = { spec = { containers = { { name = "main", image = "docker.io/kale", command = {
+      "python3 -u -c \"from kale.common.kfputils import create_and_wait_kfp_run; "
+      .. "create_and_wait_kfp_run(pipeline_id='p', version_id='v', nodes='2')\"" } } } } } } }
+end
+
+local function offered_twice(name, config)
+  local set = policy.load(name, { config = config })
+  local objects = { trials_pod(false), trials_pod(true), older_job(), claim { storageClassName = "block" } }
+  for _, object in ipairs(BARE) do
+    local owners = object.owned and { { kind = "Trial", name = "t", uid = "u" } } or nil
+    objects[#objects + 1] = { apiVersion = object.apiVersion, kind = object.kind, spec = object.spec,
+      metadata = { name = "x", namespace = "team-a", ownerReferences = owners } }
+  end
+  local changed = 0
+  for _, object in ipairs(objects) do
+    local first = trial.apply(set, object)
+    local again = first.allowed and trial.apply(set, first.object)
+    changed = changed + #first.patch
+    test.same({ name, object.kind, again and again.patch or {} }, { name, object.kind, {} })
+  end
+  set:close()
+  return changed
+end
+
+test("what a policy has changed it does not change again, however often it is asked", function()
+  for _, name in ipairs(bundled()) do
+    local changed = offered_twice(name, CONFIG[name])
+    test.equal(changed > 0, name ~= "experiment-guard" and name ~= "pod-security")
+  end
+  for _, way in ipairs { "a", "b", "c", "d", "auto" } do
+    for _, wrapper in ipairs { "sh", "kfhost" } do offered_twice("trial-sidecar", { way = way, wrapper = wrapper }) end
+  end
+end)
+
 -- The least that a watch may be given.
 local WATCHED = { namespaces = "v1/Namespace", pods = "v1/Pod", persistentvolumeclaims = "v1/PersistentVolumeClaim",
   ["trials.kubeflow.org"] = "kubeflow.org/v1beta1/Trial", ["profiles.kubeflow.org"] = "kubeflow.org/v1/Profile",

@@ -43,6 +43,15 @@ local function with_site(run)
   if not ok then error(problem, 0) end
 end
 
+local function wait_for(what, check)
+  local last = task.now() + PATIENCE
+  while task.now() < last do
+    if check() then return end
+    task.sleep(0.05)
+  end
+  error("it never happened that " .. what, 2)
+end
+
 -- A pod of an account; its words, once it has ended.
 local function run_pod(c, namespace, name, container, more)
   container.name, container.image = "main", container.image or "kfhost"
@@ -53,12 +62,10 @@ local function run_pod(c, namespace, name, container, more)
   c:create { apiVersion = "v1", kind = "Pod", metadata = { name = name, namespace = namespace, labels = labels },
     spec = spec }
   return function()
-    local last = task.now() + PATIENCE
-    while task.now() < last do
+    wait_for(("%s of %s has ended"):format(name, namespace), function()
       local phase = c:get("pods", name, { namespace = namespace }).status.phase
-      if phase == "Succeeded" or phase == "Failed" then break end
-      task.sleep(0.05)
-    end
+      return phase == "Succeeded" or phase == "Failed"
+    end)
     return c:logs { pod = name, namespace = namespace, container = "main" }
   end
 end
@@ -93,7 +100,7 @@ end
 local ASK <const> = [[
 import http.client, json, os, sys
 path = os.environ.get("KFHOST_ROOT", "") + sys.argv[1]
-token = open(path).read() if os.path.exists(path) else None
+token = os.environ.get("TOKEN") or (open(path).read() if os.path.exists(path) else None)
 for line in sys.argv[2:]:
     method, url, *headers = line.split(" ")
     host, at = url[7:].split("/", 1)
@@ -112,7 +119,7 @@ for line in sys.argv[2:]:
 -- What Pipelines, or the mesh before them, answer: {status, body} each.
 local function ask(c, namespace, name, more, ...)
   local text = run_pod(c, namespace, name, { image = "python:3",
-    command = { "python3", "-u", "-c", ASK, TOKEN, ... } }, more)()
+    command = { "python3", "-u", "-c", ASK, TOKEN, ... }, env = { { name = "TOKEN", value = more.shows } } }, more)()
   local answers = {}
   for line in text:gmatch "[^\n]+" do answers[#answers + 1] = json.try.decode(line) or error(text, 2) end
   return answers
@@ -274,6 +281,12 @@ test("a contributor is let in as himself; a stranger's 403 says who he is and wh
     test.same(statuses(answers), { 200, 200, 403, 403, 200 })
     test.equal(answers[4][2]:find("User 'eve@site' is not authorized", 1, true) ~= nil, true)
 
+    -- Or with a token of their own, which says who they are, wherever it is sent from: from a stranger's pod, too.
+    local shown = site.lab.cluster.auth:add_user("carl@site", {})
+    answers = ask(c, "team-c", "carl", { shows = shown }, "GET " .. BASE .. "runs?namespace=team-a",
+      "GET " .. BASE .. "runs?namespace=team-c", "GET " .. BASE .. "runs?namespace=team-a kubeflow-userid=ann@site")
+    test.same(statuses(answers), { 200, 403, 403 })
+
     -- A stranger's pod with a token of its own.
     local said = run_pod(c, "team-c", "stranger", { command = { "kfhost", "-e", DIAGNOSE } }, {})()
     for _, piece in ipairs { "list runs: ", "User 'system:serviceaccount:team-c:default-editor' is not authorized",
@@ -308,5 +321,44 @@ test("a pod that names a user is refused: with a proxy and without one, whatever
       end
     end
     test.equal(next(site.kubeflow.pipelines.state.runs), nil)
+  end)
+end)
+
+-- A notebook whose run would take an hour.
+local SLOW = [[# %% [pipeline-parameters]
+x = 2.0
+# %% [step:wait]
+import time
+time.sleep(3600)
+loss = x
+# %% [pipeline-metrics]
+print(loss)
+]]
+
+test("the run of a trial that is deleted ends, though nobody is left to end it", function()
+  with_site(function(site)
+    local c = site.client
+    site.kubeflow.tenants:profile("team-a", "ann@site")
+    local hosts <close> = replicas.new(site.lab, c, POLICIES, "{}\n", 1)
+    hosts:register(1)
+    run_pod(c, "team-a", "notebook", { command = { "sh", "-c", TUNE }, env = {
+      { name = "NOTEBOOK", value = SLOW }, { name = "RANGE", value = "1..3/1" } } }, {})
+    local function first_run()
+      for _, run in pairs(site.kubeflow.pipelines.state.runs) do
+        if run.state == "RUNNING" and run.workflow then return run end
+      end
+    end
+    wait_for("a run is under way", first_run)
+    local run = first_run()
+    -- The tuner goes, and the pods of trials have no time to say anything; then the trials are deleted.
+    c:delete("pods", "notebook", { namespace = "team-a", grace = 0 })
+    for _, pod in ipairs(c:list("pods", { namespace = "team-a", labels = "katib.kubeflow.org/trial" })) do
+      c:delete("pods", pod.metadata.name, { namespace = "team-a", grace = 0 })
+    end
+    for _, one in ipairs(c:list("experiments.kubeflow.org", { namespace = "team-a" })) do
+      c:delete("experiments.kubeflow.org", one.metadata.name, { namespace = "team-a" })
+    end
+    wait_for("the run has ended", function() return run.state == "FAILED" end)
+    test.equal(c:get("workflows.argoproj.io", run.workflow, { namespace = "team-a" }).spec.activeDeadlineSeconds, 0)
   end)
 end)

@@ -48,6 +48,15 @@ local function install_policies(client, lab)
   end
 end
 
+-- A workflow that gets no more time ends, whoever says so: as Argo sees to it, and Pipelines hear of it.
+local function end_with_workflow(own)
+  return function(_, object)
+    local run = object and own.state.runs[(object.metadata.labels or {})["pipeline/runid"]]
+    local stops = run and run.task and (object.spec or {}).activeDeadlineSeconds == 0
+    if stops and own.state.engine then own.state.engine:stop(run) end
+  end
+end
+
 ---Adds Pipelines and Katib to a lab that runs.
 ---@param lab lab.Running
 ---@param options {root: string, multi_user: boolean?, engine: "local"|"none"|nil, jobs: integer?, images: table?,
@@ -71,8 +80,10 @@ function M.attach(lab, options)
     database = options.database, log = options.log })
   local people = tenants.start(controller, { authority = lab.authority, log = options.log })
   own.state.workflows = workflows.new(client, options.log)
+  local ending = controller:informer { kind = "workflows.argoproj.io", namespace = "*",
+    handler = end_with_workflow(own) }
   return setmetatable({ lab = lab, tenants = people, endpoint = "http://ml-pipeline.kubeflow.svc.cluster.local:8888",
-    pipelines = own, client = client, controller = controller, katib = lab.cluster.katib }, Kubeflow)
+    pipelines = own, client = client, controller = controller, katib = lab.cluster.katib, ending = ending }, Kubeflow)
 end
 
 ---A small Kubeflow of its own, with profile namespaces; whoever asks may do everything.
@@ -89,6 +100,7 @@ end
 
 function Kubeflow:close()
   self.tenants:stop()
+  self.ending:stop()
   self.katib:stop()
   self.pipelines:close()
   self.client:close()
