@@ -271,6 +271,18 @@ local CASES = {
   ["notServiceAccounts, plaintext"] = field(from { notServiceAccounts = { "other/client" } }, { plain = true }, true),
   ["trustDomains"] = field(from { trustDomains = { "cluster.local" } }, nil, true),
   ["trustDomains, suffix"] = field(from { trustDomains = { "*.local" } }, nil, true),
+  ["trustDomains, one of the mesh's names means all of them"] =
+    field(from { trustDomains = { "old" } }, { source = { principal = "td1/ns/other/sa/client" } }, true, nil,
+      { trust_domain = "td1", trust_domain_aliases = { "old" } }),
+  ["trustDomains, a name that is not the mesh's"] =
+    field(from { trustDomains = { "far" } }, { source = { principal = "td1/ns/other/sa/client" } }, false,
+      "source.trustDomains", { trust_domain = "td1", trust_domain_aliases = { "old" } }),
+  ["principals, a domain by its end stays so"] =
+    field(from { principals = { "*1/ns/other/sa/client" } }, { source = { principal = "other1/ns/other/sa/client" } },
+      true, nil, { trust_domain = "td1" }),
+  ["principals, a domain by its end, another name of the mesh"] =
+    field(from { principals = { "*1/ns/other/sa/client" } }, { source = { principal = "old/ns/other/sa/client" } },
+      true, nil, { trust_domain = "td1", trust_domain_aliases = { "old" } }),
   ["trustDomains, another"] = field(from { trustDomains = { "far" } }, nil, false, "source.trustDomains"),
   ["notTrustDomains"] = field(from { notTrustDomains = { "cluster*" } }, nil, false, "source.notTrustDomains"),
   -- addresses
@@ -367,6 +379,9 @@ local CASES = {
   ["a filter's own attribute"] =
     field(when("experimental.envoy.filters.network.mysql_proxy[db.t]", { "[select]" }),
       { attributes = { ["experimental.envoy.filters.network.mysql_proxy[db.t]"] = "[select]" } }, true),
+  ["a filter's own attribute, a member of a list"] =
+    field(when("experimental.envoy.filters.network.mysql_proxy[db.t]", { "[sel*]" }),
+      { attributes = { ["experimental.envoy.filters.network.mysql_proxy[db.t]"] = { "insert", "select" } } }, true),
   ["a key that nobody knows loses the rule"] = field(when("request.moon", nil, { "x" }), nil, false,
     "when.request.moon"),
   ["a key that nobody knows loses a DENY, too"] = { { deny(when("request.moon", nil, { "x" })) }, nil, "yes allow" },
@@ -376,6 +391,17 @@ local CASES = {
   ["requestPrincipals, all of an issuer"] = token(from { requestPrincipals = { "https://issuer/*" } }, true),
   ["requestPrincipals, all of another issuer"] =
     token(from { requestPrincipals = { "https://other/*" } }, false, "source.requestPrincipals"),
+  ["requestPrincipals, the issuer is not a part of one"] =
+    token(from { requestPrincipals = { "https:/*" } }, false, "source.requestPrincipals"),
+  ["requestPrincipals, issuers by their beginning"] = token(from { requestPrincipals = { "https*" } }, true),
+  ["requestPrincipals, a subject by its beginning"] =
+    token(from { requestPrincipals = { "https://issuer/al*" } }, true),
+  ["requestPrincipals, a subject by its end"] = token(from { requestPrincipals = { "*ice" } }, true),
+  ["requestPrincipals, a star in the middle is a star"] =
+    token(from { requestPrincipals = { "https://iss*/alice" } }, false, "source.requestPrincipals"),
+  ["request.auth.claims, a number is no text"] =
+    token(when("request.auth.claims[level]", { "5" }), false, "when.request.auth.claims[level]",
+      { claims = claims { level = 5 } }),
   ["requestPrincipals, the subject of any issuer"] = token(from { requestPrincipals = { "*/alice" } }, true),
   ["requestPrincipals without a token"] = {
     { allow(from { requestPrincipals = { "*" } }), request_authentication("r", { RULE }) }, nil,

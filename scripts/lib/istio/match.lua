@@ -188,8 +188,9 @@ local function aliases(pattern, options)
   local known = domain == "cluster.local"
   for _, name in ipairs(names) do known = known or M.text(domain, name) end
   if not known then return { pattern } end
-  local list = {}
-  for i, name in ipairs(names) do list[i] = name .. rest end
+  -- One that is written by its end stays as it is written for the names that it fits.
+  local by_end, list = domain:sub(1, 1) == "*", {}
+  for i, name in ipairs(names) do list[i] = by_end and M.text(domain, name) and pattern or name .. rest end
   return list
 end
 
@@ -216,19 +217,41 @@ function M.service_account(pattern, principal, namespace)
   return peer_namespace == (wanted_namespace or namespace) and peer_account == (account or pattern)
 end
 
----The identity of a token, "issuer/subject"; with a wildcard, the two are compared apart.
+-- A pattern for tokens as one for the issuer and one for the subject: it is split at its last slash. A wildcard without
+-- a slash is about the subject when it stands in front, else about the issuer.
+local function split_principal(pattern)
+  local issuer, subject = pattern:match "^(.*)/([^/]*)$"
+  if issuer then return issuer, subject end
+  if pattern:sub(1, 1) == "*" then return "*", pattern end
+  if pattern:sub(-1) == "*" then return pattern, "*" end
+  return pattern, ""
+end
+
+---The identity of a token, "issuer/subject"; the two are compared apart.
 ---@param pattern string
 ---@param claims table?
 ---@return boolean
 function M.request_principal(pattern, claims)
   if not claims or type(claims.iss) ~= "string" or type(claims.sub) ~= "string" then return false end
-  local whole = claims.iss .. "/" .. claims.sub
-  if pattern == "*" then return true end
-  if not pattern:find("*", 1, true) then return pattern == whole end
-  local issuer, subject = pattern:match "^(.*)/([^/]*)$"
-  if not issuer then return M.text(pattern, whole) end
+  local issuer, subject = split_principal(pattern)
+  if not pattern:find("/", 1, true) then return M.text(issuer, claims.iss) and M.text(subject, claims.sub) end
+  -- A wildcard in front is about the issuer alone, one at the end about the subject; elsewhere there is none.
   if pattern:sub(1, 1) == "*" then return M.text(issuer, claims.iss) and subject == claims.sub end
-  return issuer == claims.iss and M.text(subject, claims.sub) or M.text(pattern, whole)
+  if pattern:sub(-1) == "*" then return issuer == claims.iss and M.text(subject, claims.sub) end
+  return issuer == claims.iss and subject == claims.sub
+end
+
+---A trust domain; one that the mesh knows by several names stands for all of them.
+---@param pattern string
+---@param domain string?
+---@param options {trust_domain: string?, trust_domain_aliases: string[]?}
+---@return boolean
+function M.trust_domain(pattern, domain, options)
+  local names = { options.trust_domain or "cluster.local" }
+  for _, alias in ipairs(options.trust_domain_aliases or {}) do names[#names + 1] = alias end
+  local known, here = false, false
+  for _, name in ipairs(names) do known, here = known or name == pattern, here or name == domain end
+  return known and here or M.text(pattern, domain)
 end
 
 return M

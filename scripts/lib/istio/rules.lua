@@ -18,7 +18,7 @@ local M = {}
 ---@field headers table<string, string> lower-case names
 ---@field claims table? of a token that was verified
 ---@field sni string?
----@field attributes table<string, string>?
+---@field attributes table<string, string|string[]>?
 ---@field http boolean
 
 -- Whether any of the values is one that the test accepts.
@@ -53,8 +53,8 @@ local SOURCE = {
   serviceAccounts = { test = function(facts, context)
     return function(v) return match.service_account(v, facts.principal, context.policy_namespace) end
   end },
-  trustDomains = { test = function(facts)
-    return function(v) return match.text(v, (match.identity(facts.principal))) end
+  trustDomains = { test = function(facts, context)
+    return function(v) return match.trust_domain(v, (match.identity(facts.principal)), context.options) end
   end },
   ipBlocks = { test = function(facts)
     return function(v) return match.address(v, facts.ip) end
@@ -117,7 +117,10 @@ local function claims_test(facts, keys, context)
   for _, name in ipairs(context.space_delimited or {}) do spaced[name] = true end
   local values = claim_values(facts.claims or {}, keys, spaced)
   return function(pattern)
-    return any(values, function(value) return match.text(pattern, value) end)
+    for _, value in ipairs(values) do -- only texts are compared: no number and no true
+      if type(value) == "string" and match.text(pattern, value) then return true end
+    end
+    return false
   end
 end
 
@@ -167,7 +170,12 @@ function M.key(key)
   end
   if key:find "^experimental%.envoy%.filters%." then
     return { test = function(facts)
-      return function(v) return match.text(v, (facts.attributes or {})[key]) end
+      local value = (facts.attributes or {})[key]
+      return function(v)
+        if type(value) ~= "table" then return match.text(v, value) end
+        local inner = v:match "^%[(.*)%]$" -- in brackets: a member of a list
+        return inner ~= nil and any(value, function(member) return match.text(inner, member) end)
+      end
     end }
   end
 end
