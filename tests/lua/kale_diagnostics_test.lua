@@ -155,3 +155,9 @@ test("nothing is dropped in silence: each cell, tag and metadata key has an effe
   test.same(list, { "metadata-ignored@-", "metadata-unknown@-", "cell-dropped@1", "tag-on-text@2", "tag-ignored@3",
     "tag-empty@4", "tag-without-step@5" })
 end)
+
+test("what several steps find in one place is told once", function()
+  local made = plan.make(notebook.parse(
+    "# %% [functions]\ndef f():\n    return nowhere\n# %% [step:a]\nf()\n# %% [step:b]\nf()\n", "a.py"))
+  test.equal(#made.diagnostics, 1)
+end)

@@ -136,6 +136,13 @@ test("names that %run of the imports cell makes are there in every step", functi
   test.same(codes(made), { "effects-repeated@1:1:1" })
 end)
 
+test("settings among the imports are no effects that are repeated", function()
+  local made = plan_of { { "imports", "%matplotlib inline\n%load_ext autoreload\n%autoreload 2\n%config A.b = 1\n"
+    .. "%env K=1\n?len\nimport os" }, { "step:a", "print(os.environ['K'])" } }
+  test.same(codes(made), {})
+  test.same(codes(plan_of { { "imports", "!pip install x" }, { "step:a", "pass" } }), { "effects-repeated@1:1:1" })
+end)
+
 test("extensions are known, or said to need IPython", function()
   local made = plan_of { { "step:a", "%load_ext autoreload\n%autoreload 2\n%load_ext sql" } }
   test.same(codes(made), { "magic-unknown@1:3:1" })

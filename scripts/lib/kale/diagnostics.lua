@@ -37,6 +37,18 @@ function M.new(code, fields)
   }
 end
 
+---A list of findings in which each stands once: what several steps find in one place is told once.
+---@return kale.Diagnostic[] list
+---@return fun(d: kale.Diagnostic) add
+function M.collector()
+  local list, seen = {}, {}
+  return list, function(d)
+    local key = ("%s %s %s %s %s"):format(d.code, d.cell, d.line, d.column, d.message)
+    if seen[key] then return end
+    seen[key], list[#list + 1] = true, d
+  end
+end
+
 ---The fields of a finding at a place: its cell, line, column and source with others beside them.
 ---@param place table
 ---@param fields table?

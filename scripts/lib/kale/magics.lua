@@ -221,6 +221,19 @@ local function cell_magic(text, found)
   return call("run_cell_magic", name or "", rest or "", body) .. taken(rest or "") .. ")" .. padding(text)
 end
 
+-- Magics that may be run again and again: settings of the step itself.
+local SETTINGS = set [[matplotlib env set_env cd autoreload load_ext config precision xmode colors gui alias
+  doctest_mode logstart logoff logon logstop logstate autosave autocall automagic autoawait pdb page pprint lsmagic
+  magic quickref pinfo pinfo2 pdoc pdef psource pfile psearch]]
+
+---Whether a statement's Python is a magic that does no more when it runs in each step, or does nothing at all.
+---@param python string
+---@return boolean
+function M.is_setting(python)
+  local name = python:match "^get_ipython%(%)%.run_line_magic%('([%w_]+)'"
+  return SETTINGS[name] or python:find "^pass%s*$" ~= nil
+end
+
 -- --- magics without their sign --------------------------------------------------------------------------------
 
 -- Words that people write without the sign in Jupyter, which takes them for magics when nothing else bears the name.

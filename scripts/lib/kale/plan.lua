@@ -200,8 +200,8 @@ end
 ---@param options {infer: boolean?}? infer: edges follow data, besides prev tags
 ---@return table plan
 function M.make(nb, options)
-  local found = {}
-  local function report(code, fields) found[#found + 1] = diagnostics.new(code, fields) end
+  local found, add = diagnostics.collector()
+  local function report(code, fields) add(diagnostics.new(code, fields)) end
   for _, problem in ipairs(nb.problems or {}) do report("notebook", problem) end
   if nb.language and not nb.language:lower():find "^i?python" then report("language", { name = nb.language }) end
   local known = metadata.read(nb, report)

@@ -2,6 +2,7 @@
 -- Not for steps: see kale.analysis.
 --   local setup, always = setup.read(layout, report); setup.scale[1].piece.source
 local diagnostics = require "kale.diagnostics"
+local magics = require "kale.magics"
 local source = require "kale.source"
 
 local at = diagnostics.at
@@ -41,7 +42,8 @@ function M.read(layout, report)
         end
       elseif statement.kind == "statement" then
         always[#always + 1] = statement
-        if next(summary.stores) == nil or next(summary.changes) ~= nil then
+        local matters = next(summary.stores) == nil or next(summary.changes) ~= nil
+        if matters and not magics.is_setting(statement.piece.source) then
           report("effects-repeated", at(place, { kind = group }))
         end
       end
