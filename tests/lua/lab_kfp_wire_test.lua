@@ -180,6 +180,8 @@ local function differences(record, response)
   if response.status ~= recorded.status then
     return { ("status %d, not %d: %s"):format(response.status, recorded.status, response.body:sub(1, 200)) }
   end
+  local kind, wanted = response.headers["Content-Type"] or "", recorded["content-type"] or ""
+  if kind:match "^[^;]*" ~= wanted:match "^[^;]*" then out[1] = ("content type %s, not %s"):format(kind, wanted) end
   local got = json.try.decode(response.body, { duplicates = "last" }) or response.body
   local body = expanded(recorded.body)
   if recorded.status >= 400 then body, got = refusal(body), refusal(got) end

@@ -182,7 +182,7 @@ function M.handle(state, given)
     query = decode_query(given.query), id = id, inner = inner }
   request.allow = access.checker(state, request)
   request.allow_upload = function(verb, resource, namespace, what)
-    if namespace ~= "" and not pcall(request.allow, verb, resource, namespace) then failure.upload(400, what) end
+    if namespace ~= "" and not pcall(request.allow, verb, resource, namespace) then failure.upload(400, what, true) end
   end
   local ok, value = pcall(handler, state, request)
   if ok then return answer(value) end

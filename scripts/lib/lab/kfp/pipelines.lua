@@ -169,7 +169,7 @@ function M.upload_version(state, request)
   local query = request.query
   local text, filename = uploaded(request)
   local pipeline = state.pipelines[query.pipelineid or ""]
-  if not pipeline then failure.upload(400, UPLOAD_VERSION) end
+  if not pipeline then failure.upload(400, UPLOAD_VERSION, true) end
   request.allow_upload("update", "pipelines", pipeline.namespace, UPLOAD_VERSION)
   local name = filled(query.name) or filled(query.display_name) or filename
   check_upload(text, UPLOAD_VERSION)

@@ -79,7 +79,8 @@ end
 ---@param one table as the newer API shows it
 ---@return table
 function M.show_experiment(one)
-  return { id = one.experiment_id, name = one.display_name, description = one.description, created_at = one.created_at,
+  return { id = one.experiment_id, name = one.display_name, created_at = one.created_at,
+    description = one.description ~= "" and one.description or nil,
     resource_references = json.array { M.reference("NAMESPACE", one.namespace ~= "" and one.namespace or nil) },
     storage_state = "STORAGESTATE_" .. one.storage_state }
 end

@@ -80,9 +80,9 @@ local function write(self, run)
     run.workflow_stale = false
     local patch = { metadata = { labels = labels_of(run) }, status = status_of(run),
       spec = { activeDeadlineSeconds = run.state == "CANCELING" and 0 or nil } }
-    local _, problem = errors.try(self.client):patch(KIND, run.workflow, patch, { type = "merge",
+    local made, problem = errors.try(self.client):patch(KIND, run.workflow, patch, { type = "merge",
       namespace = run.namespace })
-    if problem and not errors.is(problem, "NotFound") then self.log(errors.text(problem)) end
+    if not made and not errors.is(problem, "NotFound") then self.log(errors.text(problem)) end
   end
   run.workflow_writer = nil
 end
