@@ -50,7 +50,9 @@ end
 ---@param options {kubeconfig: string?, context: string?, system_namespace: string?}
 ---@return function transport, string endpoint
 function M.through_kubernetes(options)
-  local client = require "kube".connect { kubeconfig = options.kubeconfig, context = options.context }
+  -- What goes through is no write to the cluster's objects: it is not told as one.
+  local client = require "kube".connect { kubeconfig = options.kubeconfig, context = options.context,
+    log = function() end }
   local system = options.system_namespace or "kubeflow"
   local prefix = ("/api/v1/namespaces/%s/services/ml-pipeline:http/proxy"):format(system)
   local base = "http://kubernetes" .. prefix
