@@ -187,3 +187,14 @@ test("explain tells what it can where the cluster lacks kinds that a policy look
   test.same({ result.code, result.stderr }, { 0, "" })
   test.equal(result.stdout:find("no profile's namespace", 1, true) ~= nil, true)
 end)
+
+test("a host that is to register its webhooks, and has no cluster, says so and ends", function()
+  local file, directory = site()
+  local register = { "--register", "true" }
+  for _, words in ipairs { register, { "--service" }, { register[1], register[2], "--cluster", "false" } } do
+    local result = run({ "serve", file, "--port", "0", "--ops-port", "0", table.unpack(words) },
+      { env = { HOME = directory, KUBERNETES_SERVICE_HOST = false } })
+    test.equal(result.code, 1)
+    test.equal(result.stderr:find("needs a cluster, and none is named", 1, true) ~= nil, true)
+  end
+end)

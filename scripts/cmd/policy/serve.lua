@@ -57,6 +57,15 @@ local function has_cluster(set)
   return false
 end
 
+-- What asks for a cluster is told where there is none, before anything listens.
+local function check_cluster(args, set)
+  local asked = args.register == "true" and "--register true" or args.service and "--service"
+    or args.leader_election and "--leader-election"
+  if not asked or args.cluster ~= "false" and has_cluster(set) then return end
+  require "errors".raise { code = "Kubeconfig",
+    message = asked .. " needs a cluster, and none is named: set KUBECONFIG" }
+end
+
 -- That of the supervisor: a controller after another one goes on with its lease at once.
 local function identity()
   local parent = require "fs".read "/proc/self/stat":match "%) %u (%d+)"
@@ -129,6 +138,7 @@ end
 -- The first process: sees that all is well, then becomes the supervisor of the others.
 local function run_first(args)
   local set = load(args)
+  check_cluster(args, set)
   check_tests(set)
   io.stderr:write(("policies: %d\n"):format(#set.description.policies))
   require "workers".supervise { address = args.address, port = args.port, operations_port = args.ops_port,
