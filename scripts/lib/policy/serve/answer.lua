@@ -20,21 +20,23 @@ local function refuse(state, status, message)
   return { status = status, headers = headers, body = message .. "\n" }
 end
 
--- What a path asks for: {kind=, policy=, selected=}, or nil. On the path of a webhook's entry come the reviews that
--- the API server has selected by it.
-local function route(set, path)
-  local kind, name, entry = path:match "^/(%l+)/?([^/]*)/?(%d*)$"
-  if kind ~= "mutate" and kind ~= "validate" then return nil end
-  if name == "" then return entry == "" and { kind = kind } or nil end
+-- What each path asks for: {kind=, policy=, selected=}. On the path of a webhook's entry come the reviews that the API
+-- server has selected by it.
+local function routes_of(set)
+  local routes = {}
+  for _, kind in ipairs { "mutate", "validate" } do
+    routes["/" .. kind] = { kind = kind }
+    routes["/" .. kind .. "/"] = { kind = kind }
+  end
   for _, policy in ipairs(set.description.policies) do
-    if policy.name == name and policy.kind == kind then
-      local entries = #match.groups(policy.match)
-      local number = entry == "" and entries == 1 and 1 or math.tointeger(tonumber(entry))
-      if number and (number < 1 or number > entries) then return nil end
-      return { kind = kind, policy = name, selected = number }
+    local path = ("/%s/%s"):format(policy.kind, policy.name)
+    local entries = #match.groups(policy.match)
+    routes[path] = { kind = policy.kind, policy = policy.name, selected = entries == 1 and 1 or nil }
+    for number = 1, entries do
+      routes[("%s/%d"):format(path, number)] = { kind = policy.kind, policy = policy.name, selected = number }
     end
   end
-  return nil
+  return routes
 end
 
 local function is_json(request)
@@ -60,8 +62,9 @@ end
 ---@param state {metrics: table, audit: fun(line: table)}
 ---@return fun(request: server.Request): server.Response
 function M.handler(set, state)
+  local routes = routes_of(set)
   return function(request)
-    local asked = route(set, request.path)
+    local asked = routes[request.path]
     if not asked then return refuse(state, 404, "no such policy: paths are /mutate[/NAME] and /validate[/NAME]") end
     if request.method ~= "POST" then return refuse(state, 405, "a review is sent by POST") end
     if not is_json(request) then return refuse(state, 415, "a review is application/json") end
@@ -70,10 +73,9 @@ function M.handler(set, state)
       return refuse(state, 503, "too many reviews wait here: ask again, or another replica")
     end
     local started = task.now()
-    asked.as = "text"
-    asked.cache_age = state.cache_age and state.cache_age()
-    asked.seconds = time_of(request.query)
-    local ok, answer, records, facts = pcall(set.answer, set, request.body, asked)
+    local ok, answer, records, facts = pcall(set.answer, set, request.body, { kind = asked.kind, policy = asked.policy,
+      selected = asked.selected, as = "text", cache_age = state.cache_age and state.cache_age(),
+      seconds = time_of(request.query) })
     if not ok then
       if not errors.is(answer) then error(answer, 0) end
       return refuse(state, 400, ("this is no review: %s"):format(answer.message))
