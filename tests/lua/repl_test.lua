@@ -176,6 +176,26 @@ test("every line of the guide is words that mean something", function()
   assert(count >= 12, count)
 end)
 
+-- What the terminal showed when the screens were taken, without its styles.
+local function screens()
+  local fs, all = require "fs", {}
+  for _, name in ipairs(fs.list "tests/golden/terminal") do
+    all[#all + 1] = fs.read("tests/golden/terminal/" .. name):gsub("⟦[%w %-]*:", ""):gsub("⟧", "")
+  end
+  return "\n" .. table.concat(all, "\n")
+end
+
+test("what the guide shows is what a terminal showed", function()
+  local shown, count = screens(), 0
+  local guide = require("fs").read "docs/guide/repl.md"
+  for block in guide:gmatch "\n```\n(.-\n)```\n" do
+    block = block:gsub("(%s)%d+s\n", "%1AGE\n")
+    if not shown:find("\n" .. block, 1, true) then error("no screen shows\n" .. block, 0) end
+    count = count + 1
+  end
+  assert(count >= 8, count)
+end)
+
 -- --- values as texts ----------------------------------------------------------------------------------------------
 
 test("values are shown as what they are", function()
