@@ -31,6 +31,8 @@ test("what was shown is a Lua value, and its rows are picked by number", functio
   test.equal(r:type ":rows 1" ~= "", true)
   assert(r:type "4 describe":find "there is no row 4; rows 1 to 3")
   assert(r:type "3 get":find "name: db%-1")
+  assert(r:type "3..1 get":find "'3..1' is no row")
+  assert(r:type "rows('x')":find "'x' is no row")
 end)
 
 test("rows are filtered by regular expression, label, Lua, and sorted by numbers and ages", function()

@@ -84,7 +84,7 @@ test("?kind and ?kind.field explain, and a wrong field has near names", function
   local r = support.new()
   contains(r:type "?pods", "Pod  v1, in a namespace", "names: pods", "spec", "PodSpec")
   contains(r:type "?pods.spec.containers", "Pod.spec.containers  []Container", "image", "required")
-  contains(r:type "?deploy.spec.replica", "did you mean replicas")
+  contains(r:type "?deploy.spec.replica", "Deployment.spec has no field 'replica' (did you mean replicas")
   contains(r:type "?describe", "describe KIND/NAME")
 end)
 
@@ -205,6 +205,7 @@ test("a context that is not a lab's is read-only until :write, for words and for
   r.time = 601
   contains(r:type "client():delete('pods', 'x')", "read-only")
   contains(r:type ":write 10m\n:write off", "read-only")
+  contains(r:type ":write soon", "'soon' is no time")
   r:type "settings.writable = { '^prod' }"
   contains(r:type ":write", "writable\n")
 end)

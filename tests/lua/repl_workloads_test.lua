@@ -64,6 +64,7 @@ test("rollout: status waits, history lists, undo goes back, pause and resume", f
   test.advance(20)
   contains(table.concat(r.printed), "2 of 2 updated, 2 ready\n[1] done: rollout status deploy/web\n"
     .. "deploy/web is rolled out\n")
+  contains(r:type "rollout status deploy/none", "NotFound")
   contains(r:type "rollout sideways deploy/web", "rollout status|history")
 end)
 

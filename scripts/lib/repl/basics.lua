@@ -173,7 +173,8 @@ end
 ---The source of a function.
 function M.source(self, expression)
   local chunk = load("return " .. expression, "=source", "t", self.environment) or fail("'%s' is no Lua", expression)
-  local value = chunk()
+  local ok, value = pcall(chunk)
+  if not ok then fail("%s: %s", expression, (tostring(value):gsub("^source:1: ", ""))) end
   local info = type(value) == "function" and debug.getinfo(value, "S") or nil
   if not info then fail("%s is a %s, not a function", expression, type(value)) end
   if info.what == "C" then return show.as_text({}, expression .. " is written in C\n") end
@@ -411,7 +412,11 @@ function M.writable(self, duration)
   local client = self:client()
   local context = client.context or ""
   if duration == "off" then self.writable_until[context] = nil
-  elseif duration then self.writable_until[context] = self.now() + require("task").seconds(duration) end
+  elseif duration then
+    local ok, seconds = pcall(require("task").seconds, duration)
+    if not ok then fail("'%s' is no time; 10m and 1h30m are", duration) end
+    self.writable_until[context] = self.now() + seconds
+  end
   self:guard()
   local may, till = self:may_write(), self.writable_until[context]
   local text = ("context '%s' is %s%s\n"):format(context, may and "writable" or "read-only",

@@ -43,11 +43,11 @@ local function built_in(resource, path)
   local name = schema.kind(prefix .. resource.version .. "/" .. resource.kind)
   if not name then return nil end
   local found, field = schema.type(name), nil
-  for _, part in ipairs(path) do
+  for index, part in ipairs(path) do
     field = found and found.fields[part]
     if not field then
       local near = require("cli.words").near(part, found and found.order or {})
-      fail("%s has no field '%s'%s", table.concat({ resource.kind, table.unpack(path) }, "."), part,
+      fail("%s has no field '%s'%s", table.concat({ resource.kind, table.unpack(path, 1, index - 1) }, "."), part,
         #near > 0 and " (did you mean " .. table.concat(near, " or ") .. "?)" or "")
     end
     local inner = struct_of(field)
@@ -126,10 +126,10 @@ local function from_server(self, resource, path)
   local schema = find_kind(document, resource)
   if not schema then return nil end
   local place = schema
-  for _, part in ipairs(path) do
+  for index, part in ipairs(path) do
     place = inner_schema(document, place)
     place = place.properties and place.properties[part]
-      or fail("%s has no field '%s'", table.concat({ resource.kind, table.unpack(path) }, "."), part)
+      or fail("%s has no field '%s'", table.concat({ resource.kind, table.unpack(path, 1, index - 1) }, "."), part)
   end
   local inner = inner_schema(document, place)
   local top = resolved(document, place)

@@ -189,6 +189,7 @@ function M.rows(self, text)
     local from, to = part:match "^(%d+)%.%.(%d+)$"
     from = math.tointeger(tonumber(from or part))
     to = to and math.tointeger(tonumber(to)) or from
+    if not (from and to) or from > to then fail("'%s' is no row, nor a range of rows such as 4..6", part) end
     if from < 1 or to > count then
       fail("there is no row %d; rows 1 to %d were shown", from < 1 and from or to, count)
     end

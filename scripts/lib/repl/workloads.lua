@@ -99,6 +99,7 @@ local ROLLOUTS = {}
 function ROLLOUTS.status(self, reference, options)
   local client, last = self:client(), nil
   local timeout = options.timeout or "10m"
+  client:get(reference.kind, reference.name, { namespace = reference.namespace })
   client:wait { kind = reference.kind, name = reference.name, namespace = reference.namespace, timeout = timeout,
     test = function(object)
       local text, done = progress(object)
@@ -240,6 +241,7 @@ function M.drain(self, ...)
   local list = objects.references(given, "nodes", options)
   if #list > 1 then fail("one node is expected, %d are named", #list) end
   local client, node = self:client(), list[1].name
+  client:get("nodes", node)
   local pods, names = leaving(self, node), {}
   for index, pod in ipairs(pods) do
     names[index] = ("  Pod %s/%s\n"):format(pod.metadata.namespace, pod.metadata.name)
