@@ -248,6 +248,24 @@ test("interrupted, an experiment is deleted and its runs are ended", function()
   end)
 end)
 
+test("an experiment that reaches its goal leaves nothing running", function()
+  local text = "# %% [pipeline-parameters]\nx = 2.0\n# %% [step:wait]\nimport os\nimport time\ntry:\n    os.mkdir('first')\n"
+    .. "except FileExistsError:\n    time.sleep(3600)\nloss = x\n# %% [pipeline-metrics]\nprint(loss)\n"
+  with_lab({ cwd = test.tmpdir() }, function(at, cluster)
+    local compiled = submit.compile(write(text, "one.py"))
+    local experiment = experiment_of(at, compiled, { parallel = 2 })
+    experiment.spec.objective.goal = 1000
+    experiment.spec.objective.type = "minimize"
+    local made = tune.create(at.client, experiment)
+    local view = trials.watch(at, made.metadata.name, { kfp_experiment = compiled.name })
+    view:follow()
+    view:close()
+    local states = {}
+    for _, run in pairs(cluster.pipelines.state.runs) do states[run.state] = true end
+    test.same(states, { FAILED = true, SUCCEEDED = true })
+  end)
+end)
+
 test("a run whose trial is gone is ended; those of other experiments and of active trials are left", function()
   local server = pipelines.start { root = test.tmpdir(), engine = "none" }
   local k = kfp.connect { endpoint = server.url }

@@ -109,9 +109,13 @@ local function tune(at, compiled, args, image)
   return done, view, choices, write_report(at, view, args, choices)
 end
 
+local REASONS = { ExperimentGoalReached = "the goal is reached", ExperimentMaxTrialsReached = "all trials were made" }
+
 local function print_plain(experiment, view, best, state, path)
   io.stdout:write(view:table())
-  print(("%s: %s"):format(experiment.metadata.name, state))
+  local conditions = experiment.status.conditions
+  local last = conditions[#conditions]
+  print(("%s: %s, %s"):format(experiment.metadata.name, state, REASONS[last.reason] or last.message))
   if best then
     print(("best trial %s"):format(best.trial))
     for _, list in ipairs { { best.values, "  %s = %s" }, { best.metrics, "  %s: %s" } } do

@@ -104,8 +104,9 @@ local function draw_series(parts, series, colour, x, y)
   end
 end
 
-local function legend(parts, list)
-  local at = LEFT + 70
+-- Beside the name of the axis, which may be long.
+local function legend(parts, list, beside)
+  local at = LEFT + math.max(70, 24 + 7 * #(beside or ""))
   for i, series in ipairs(list) do
     if series.name and not series.unnamed then
       parts[#parts + 1] = ('<rect x="%d" y="%d" width="10" height="10" fill="%s"/>'):format(at, TOP - 2,
@@ -142,7 +143,7 @@ function M.lines(list, options)
   for i, series in ipairs(list) do
     draw_series(parts, series, series.colour or COLOURS[(i - 1) % #COLOURS + 1], x, y)
   end
-  legend(parts, list)
+  legend(parts, list, options.y)
   parts[#parts + 1] = "</svg>\n"
   return table.concat(parts)
 end

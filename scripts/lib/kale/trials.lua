@@ -15,6 +15,7 @@ local EXPERIMENTS, TRIALS = "experiments.v1beta1.kubeflow.org", "trials.v1beta1.
 local EXPERIMENT_LABEL = "katib.kubeflow.org/experiment="
 local PAUSE = 0.5 -- between looks
 local LOG_PAUSE = 1 -- between looks at logs
+local SETTLING = 10 -- seconds for runs that outlive their experiment
 local GONE = 8 -- seconds to end an experiment that is interrupted
 
 -- States of runs that have not ended, and of trials.
@@ -218,6 +219,23 @@ local function in_background(self, pause, work)
   end)
 end
 
+-- An experiment that has reached its goal leaves its last trials alone: what still runs for them is ended.
+local function settle(self)
+  local deadline, runs = task.now() + SETTLING, errors.try(self.at.kfp.runs)
+  repeat
+    local left = 0
+    for _, trial in ipairs(self.list or {}) do
+      local id = self.run_id(trial)
+      local run = ACTIVE[status.state(trial)] and runs:get(id)
+      if run and UNDER_WAY[run.state] then runs:terminate(id) end
+      if run and (UNDER_WAY[run.state] or run.state == "CANCELING") then left = left + 1 end
+    end
+    if left == 0 then return end
+    task.sleep(PAUSE)
+    look(self)
+  until task.now() > deadline
+end
+
 ---Follows the experiment to its end. Interrupted, it deletes the experiment and ends its runs.
 ---@return table experiment as it ended # raises "Cancelled"
 function Trials:follow()
@@ -230,9 +248,11 @@ function Trials:follow()
       local text = self.experiment and json.encode(self.experiment.status or {}, { sort = true })
       if text ~= shown then tell(self) end
       shown = text
-      if self.experiment and final(self.experiment) then return end
+      if self.experiment and final(self.experiment) then break end
       task.sleep(PAUSE)
     end
+    settle(self)
+    tell(self)
   end)
   for _, one in ipairs(self.tasks) do one:cancel() end
   if not ok then

@@ -19,6 +19,7 @@ local LONGEST_CURVES = 24 -- more would hide each other
 ---@field values table<string, string>
 ---@field objective number?
 ---@field seconds number?
+---@field metrics {name: string, latest: string}[]
 
 local function seconds_between(from, to)
   local a, b = from and times.parse(from), to and times.parse(to)
@@ -35,6 +36,7 @@ function M.rows(experiment, trials, choices)
   for i, trial in ipairs(trials) do
     local now = trial.status or {}
     rows[i] = { name = status.name(trial), state = status.state(trial),
+      metrics = now.observation and now.observation.metrics or {},
       values = require "kale.trials".values(trial, choices), objective = tonumber(status.objective(experiment, trial)),
       seconds = seconds_between(now.startTime, type(now.completionTime) == "string" and now.completionTime or nil) }
   end
@@ -119,10 +121,20 @@ local function best_of(experiment, rows)
   return best
 end
 
+-- A value as people read it: of a number with many digits the first.
+local function brief(text)
+  local number = tonumber(text)
+  return #(text or "") > 9 and number and ("%.6g"):format(number) or text or ""
+end
+
 local function best_section(experiment, best)
   if not best then return page.section("Best trial", '<div class="soft">no trial has reported the objective</div>') end
   local rows = { { experiment.spec.objective.objectiveMetricName, chart.number(best.objective) } }
-  for _, name in ipairs(parameter_names(experiment)) do rows[#rows + 1] = { name, best.values[name] or "" } end
+  for _, name in ipairs(parameter_names(experiment)) do rows[#rows + 1] = { name, brief(best.values[name]) } end
+  for _, metric in ipairs(best.metrics) do
+    local value = metric.name ~= experiment.spec.objective.objectiveMetricName and tonumber(metric.latest)
+    if value then rows[#rows + 1] = { metric.name, chart.number(value) } end
+  end
   return page.section("Best trial", ('<div class="soft">%s</div>'):format(page.escape(best.name))
     .. page.table({ "", "" }, rows))
 end
@@ -180,7 +192,7 @@ local function trials_section(experiment, rows, best)
   for i, row in ipairs(rows) do
     local line = { row.name, row.state, row.objective and chart.number(row.objective) or "",
       class = row == best and "best" or nil }
-    for k, name in ipairs(names) do line[3 + k] = row.values[name] or "" end
+    for k, name in ipairs(names) do line[3 + k] = brief(row.values[name]) end
     line[#header] = row.seconds and ("%.0f"):format(row.seconds) or ""
     lines[i] = line
   end
