@@ -23,7 +23,7 @@ local UNDER_WAY = { PENDING = true, RUNNING = true, PAUSED = true }
 local ACTIVE = { Running = true, Pending = true }
 
 ---@class kale.Trials
----@field at {client: table, kfp: table, namespace: string}
+---@field at {client: table, kfp: table, namespace: string, lab: table?} lab: what ends by itself
 ---@field clearing task.Task? what ends it all, once it was interrupted
 local Trials = {}
 Trials.__index = Trials
@@ -256,7 +256,10 @@ function Trials:follow()
   end)
   for _, one in ipairs(self.tasks) do one:cancel() end
   if not ok then
-    if errors.is(problem, "Cancelled") then self.clearing = task.last(self.abandon, self) end
+    if errors.is(problem, "Cancelled") and not self.at.lab then -- a lab of our own ends with all that is in it
+      io.stderr:write(("interrupted: experiment %s is deleted, and its runs are ended\n"):format(self.name))
+      self.clearing = task.last(self.abandon, self)
+    end
     error(problem, 0)
   end
   for _, one in ipairs(self.tasks) do pcall(one.wait, one) end
