@@ -250,7 +250,8 @@ end)
 
 test("an experiment that reaches its goal leaves nothing running", function()
   local text = "# %% [pipeline-parameters]\nx = 2.0\n# %% [step:wait]\nimport os\nimport time\n"
-    .. "try:\n    os.mkdir('first')\nexcept FileExistsError:\n    time.sleep(3600)\nloss = x\n# %% [pipeline-metrics]\nprint(loss)\n"
+    .. "try:\n    os.mkdir('first')\nexcept FileExistsError:\n    time.sleep(3600)\nloss = x\n"
+    .. "# %% [pipeline-metrics]\nprint(loss)\n"
   with_lab({ cwd = test.tmpdir() }, function(at, cluster)
     local compiled = submit.compile(write(text, "one.py"))
     local experiment = experiment_of(at, compiled, { parallel = 2 })

@@ -19,6 +19,7 @@ TOKEN = "/var/run/secrets/kfhost/kfp/token"
 TERMINAL = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 1.5
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/"
+SYSTEM = "kubeflow"
 ANNOTATION = "kubeflow-kale.org/kfp-run-uuid"
 BUDGET, START = 600.0, 60.0
 OBJECTIVE_WAIT = float(os.environ.get("KFHOST_OBJECTIVE_WAIT", "30"))
@@ -129,33 +130,35 @@ class Cluster:
         except (OSError, ValueError, http.client.HTTPException):
             return ""
 
-    def items(self, kinds, run):
-        path = "%s/namespaces/%s/%s?labelSelector=pipeline/runid=%s" % (kinds[0], self.namespace, kinds[1], run)
-        return json.loads(self.call("GET", path) or "{}").get("items") or []
+    # Where Pipelines knows no users, its workflows are in its own namespace.
+    def items(self, group, kind, run):
+        for namespace in dict.fromkeys((self.namespace, SYSTEM)):
+            path = "%s/namespaces/%s/%s" % (group, namespace, kind)
+            found = json.loads(self.call("GET", path + "?labelSelector=pipeline/runid=" + run) or "{}").get("items")
+            if found:
+                return [(path + "/" + one["metadata"]["name"], one["metadata"]) for one in found]
+        return []
 
+    # Their paths, the oldest first.
     def workflows(self, run):
-        found = self.items(("/apis/argoproj.io/v1alpha1", "workflows"), run)
-        return sorted((one["metadata"]["creationTimestamp"], one["metadata"]["name"]) for one in found)
-
-    def workflow_path(self, name):
-        return "/apis/argoproj.io/v1alpha1/namespaces/%s/workflows/%s" % (self.namespace, name)
+        found = self.items("/apis/argoproj.io/v1alpha1", "workflows", run)
+        return [path for path, metadata in sorted(found, key=lambda one: one[1]["creationTimestamp"])]
 
     # A second attempt makes a second workflow even where the run is refused: the first one stays.
     def remove_younger(self, run):
-        for _, name in self.workflows(run)[1:]:
-            self.call("DELETE", self.workflow_path(name))
+        for path in self.workflows(run)[1:]:
+            self.call("DELETE", path)
 
     # Trial and workflow say which run they belong to.
     def annotate(self, trial, run):
         change = {"metadata": {"annotations": {ANNOTATION: run}}}
         self.call("PATCH", "/apis/kubeflow.org/v1beta1/namespaces/%s/trials/%s" % (self.namespace, trial), change)
-        for _, name in self.workflows(run):
-            self.call("PATCH", self.workflow_path(name), change)
+        for path in self.workflows(run):
+            self.call("PATCH", path, change)
 
     def logs(self, run):
-        for pod in self.items(("/api/v1", "pods"), run):
-            path = "/api/v1/namespaces/%s/pods/%s/log?container=main" % (self.namespace, pod["metadata"]["name"])
-            yield self.call("GET", path)
+        for path, _ in self.items("/api/v1", "pods", run):
+            yield self.call("GET", path + "/log?container=main")
 
 
 def passes(problem, since):

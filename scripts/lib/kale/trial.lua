@@ -16,6 +16,7 @@ M.CODES = { succeeded = 0, failed = 1, usage = 2, refused = 3, no_objective = 4,
 local NAMESPACE = "6ba7b811-9dad-11d1-80b4-00c04fd430c8" -- of UUIDs that are made from names
 local FIRST_PAUSE, LONGEST_PAUSE = 0.25, 1.5 -- seconds between looks: a metric is relayed within two
 local BUDGET = 600 -- seconds of failure without a break
+local SYSTEM = "kubeflow" -- where workflows are when Pipelines knows no users
 local START = 60 -- seconds in which the mesh in front may still say no
 local CLEARING = 5 -- seconds to end the run after a signal
 local OBJECTIVE_WAIT = 30 -- seconds after the end in which the objective may still come
@@ -134,9 +135,12 @@ function M.annotate(kube, namespace, name, run_id)
   local change = { metadata = { annotations = { [M.ANNOTATION] = run_id } } }
   kube = errors.try(kube)
   kube:patch("trials.v1beta1.kubeflow.org", name, change, where)
-  local workflows = kube:list("workflows.argoproj.io", { namespace = namespace, timeout = "10s",
-    labels = "pipeline/runid=" .. run_id })
-  for _, one in ipairs(workflows or {}) do kube:patch("workflows.argoproj.io", one.metadata.name, change, where) end
+  for _, place in ipairs { namespace, namespace ~= SYSTEM and SYSTEM or nil } do
+    local workflows = kube:list("workflows.argoproj.io", { namespace = place, timeout = "10s",
+      labels = "pipeline/runid=" .. run_id })
+    where.namespace = place
+    for _, one in ipairs(workflows or {}) do kube:patch("workflows.argoproj.io", one.metadata.name, change, where) end
+  end
 end
 
 local function start(k, trial, options)

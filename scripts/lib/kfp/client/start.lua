@@ -7,6 +7,7 @@ local task = require "task"
 local M = {}
 
 local LOOK, BUDGET, PATIENCE = 10, 600, 60
+local SYSTEM = "kubeflow" -- where workflows are when the server knows no users
 
 -- The server, or the way to it, is not there at the moment: nobody knows whether the run was made.
 local PASSING = { Connection = true, TLS = true, Timeout = true, Unavailable = true, ResourceExhausted = true }
@@ -35,10 +36,13 @@ end
 local function workflows_of(options, id)
   local kube = type(options.kube) == "function" and options.kube() or options.kube
   if not kube then return {}, nil end
-  local where = { namespace = options.namespace, labels = "pipeline/runid=" .. id }
-  local ok, list = pcall(kube.list, kube, "workflows.argoproj.io", where)
-  if not ok and errors.is(list, "Cancelled") then error(list, 0) end
-  return ok and list or {}, kube
+  for _, namespace in ipairs { options.namespace, SYSTEM } do
+    local where = { namespace = namespace, labels = "pipeline/runid=" .. id }
+    local ok, list = pcall(kube.list, kube, "workflows.argoproj.io", where)
+    if not ok and errors.is(list, "Cancelled") then error(list, 0) end
+    if ok and #list > 0 then return list, kube end
+  end
+  return {}, kube
 end
 
 -- A workflow without its run means that the server is at it: it gets more time.
@@ -60,7 +64,9 @@ local function remove_younger(options, id)
     return x < y or (x == y and a.metadata.name < b.metadata.name)
   end)
   for i = 2, #workflows do
-    pcall(kube.delete, kube, "workflows.argoproj.io", workflows[i].metadata.name, { namespace = options.namespace })
+    local metadata = workflows[i].metadata
+    pcall(kube.delete, kube, "workflows.argoproj.io", metadata.name,
+      { namespace = metadata.namespace or options.namespace })
   end
 end
 
