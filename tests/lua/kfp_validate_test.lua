@@ -171,6 +171,40 @@ root:
   test.same(require "kfp".decode(text).deploymentSpec.executors["exec-say"].container.args, { "on", "off" })
 end)
 
+test("a platform's document is read to its last field, in both spellings", function()
+  local function findings(executor)
+    return require "kfp.validate".validate(([[
+pipelineInfo: {name: hello}
+schemaVersion: 2.1.0
+components: {comp-say: {executorLabel: exec-say}}
+deploymentSpec: {executors: {exec-say: {container: {image: alpine, command: [echo]}}}}
+root: {dag: {tasks: {say: {taskInfo: {name: say}, componentRef: {name: comp-say}}}}}
+---
+platforms: {kubernetes: {pipelineConfig: {workspace: {size: 1Gi}}, deploymentSpec: {executors: {exec-say: %s}}}}
+]]):format(executor))
+  end
+  for _, right in ipairs {
+    "{secretAsEnv: [{keyToEnv: [{secretKey: a, envVar: A}], secretName: s, optional: false}]}",
+    "{secret_as_volume: [{mount_path: /m, secretNameParameter: {runtimeValue: {constant: s}}}]}",
+    "{pvcMount: [{mountPath: /m, pvcNameParameter: {taskOutputParameter: {producerTask: p, outputParameterKey: n}}}]}",
+    "{nodeSelector: {labels: {a: b}}, podMetadata: {annotations: {a: b}}, imagePullPolicy: Always}",
+    "{tolerations: [{key: k, tolerationSeconds: '30'}], activeDeadlineSeconds: 60, enabledSharedMemory: {size: 1Gi}}",
+    "{nodeAffinity: [{matchExpressions: [{key: k, values: [v]}], weight: 1}], podAffinity: [{anti: true}]}",
+  } do
+    test.same(findings(right), {})
+  end
+  local at = "platforms.kubernetes.deploymentSpec.executors.exec-say."
+  for wrong, path in pairs {
+    ["{bogus: 1}"] = "bogus", ["{secretAsEnv: [{bogus: 1}]}"] = "secretAsEnv[0].bogus",
+    ["{imagePullPolicy: 3}"] = "imagePullPolicy", ["{tolerations: {key: k}}"] = "tolerations",
+    ["{pvcMount: [{constant: a, componentInputParameter: b}]}"] = "pvcMount[0].",
+  } do
+    local found = findings(wrong)
+    test.same({ #found, found[1].severity, found[1].stage }, { 1, "error", "create" })
+    assert(found[1].path:find(at .. path, 1, true), found[1].path)
+  end
+end)
+
 test("what only servers after the recorded one know is a warning", function()
   local findings = require "kfp.validate".validate([[
 pipelineInfo: {name: hello}

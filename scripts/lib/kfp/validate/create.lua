@@ -1,6 +1,7 @@
 -- What the server refuses when a run is created: references that lead nowhere, tasks that wait for each other,
 -- executors it cannot run. Only what the root leads to is looked at, as there. A part of kfp.validate.
 local sorted_keys = require "kfhost.keys".sorted
+local spec = require "kfp.validate.spec"
 
 local M = {}
 
@@ -135,30 +136,19 @@ end
 
 -- --- the platform's part -------------------------------------------------------------------------------------
 
-local KUBERNETES = {}
-for name in ("secretAsVolume secretAsEnv pvcMount nodeSelector podMetadata imagePullSecret imagePullPolicy "
-  .. "configMapAsVolume configMapAsEnv activeDeadlineSeconds fieldPathAsEnv tolerations genericEphemeralVolume "
-  .. "nodeAffinity podAffinity enabledSharedMemory emptyDirMounts securityContext initContainers"):gmatch "%S+" do
-  KUBERNETES[name] = true
-end
-
 -- What came after the server that was recorded.
-local NEWER = { podResourceClaims = true }
-
-local function camel(name)
-  return (name:gsub("_(%l)", string.upper))
-end
+local NEWER = { podResourceClaims = true, pod_resource_claims = true }
 
 local function check_platform(state, platform)
   local executors = ((((platform or {}).platforms or {}).kubernetes or {}).deploymentSpec or {}).executors or {}
   for _, label in ipairs(sorted_keys(executors)) do
-    for _, name in ipairs(sorted_keys(executors[label])) do
-      if NEWER[camel(name)] then
-        state.add("warning", ("platforms.kubernetes.deploymentSpec.executors.%s.%s"):format(label, name), "create",
-          "servers of KFP 2.17 do not know it yet, and refuse it")
-      elseif not KUBERNETES[camel(name)] then
-        local path = ("platforms.kubernetes.deploymentSpec.executors.%s.%s"):format(label, name)
-        state:error(path, "unknown field %q in the Kubernetes spec of an executor", name)
+    local path = "platforms.kubernetes.deploymentSpec.executors." .. label
+    for _, problem in ipairs(spec.check("KubernetesExecutor", executors[label], path)) do
+      state.add("error", problem.path, "create", problem.message)
+    end
+    for name in pairs(is_map(executors[label]) and executors[label] or {}) do
+      if NEWER[name] then
+        state.add("warning", path .. "." .. name, "create", "servers of KFP 2.17 do not know it yet, and refuse it")
       end
     end
   end

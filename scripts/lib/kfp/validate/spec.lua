@@ -62,7 +62,7 @@ local messages, enumerations
 
 local function load_messages()
   messages, enumerations = {}, {}
-  for name, fields in MESSAGES:gmatch "(%u%w+) (.-)\n%f[%u%z]" do
+  for name, fields in (MESSAGES .. require "kfp.validate.kubernetes"):gmatch "(%u%w+) (.-)\n%f[%u%z]" do
     messages[name] = {}
     for field, group, kind in fields:gmatch "(%l%w*)|?([%w-]*):(%S+)" do
       messages[name][field] = { kind = kind, group = group ~= "" and group or nil }
