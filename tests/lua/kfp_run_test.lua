@@ -148,6 +148,32 @@ test("a step is tried again as often as its policy says", function()
   test.equal(#notes, 2)
 end)
 
+test("numbers that are written as texts are numbers, as the SDK writes a time limit", function()
+  local executors = { ["exec-a"] = { activeDeadlineSeconds = "60" } }
+  local result = run(pipeline_of { { "a", "printf x > $0", retry = { maxRetryCount = "1" } } }, {},
+    { platforms = { kubernetes = { deploymentSpec = { executors = executors } } } })
+  test.equal(result.state, "succeeded")
+  test.raises("Pipeline", function() run(pipeline_of { { "a", "true", retry = { maxRetryCount = "many" } } }) end)
+end)
+
+test("protobuf's own spelling is read, and what is null is not there", function()
+  local result = run [[
+pipeline_info: {name: x}
+schema_version: 2.1.0
+components:
+  comp-a: {executor_label: e, output_definitions: {parameters: {out_put: {parameter_type: NUMBER_INTEGER}}}}
+deployment_spec: {executors: {e: {container: {image: shell, command: [sh, -c, 'printf 3 > "$0"'],
+  args: ["{{$.outputs.parameters['out_put'].output_file}}"]}, importer: null}}}
+root:
+  dag:
+    tasks: {a: {task_info: {name: a}, component_ref: {name: comp-a}, inputs: null, dependent_tasks: null,
+      trigger_policy: null, retry_policy: null, parameter_iterator: null, caching_options: null}}
+    outputs: {parameters: {all: {value_from_parameter: {producer_subtask: a, output_parameter_key: out_put}}}}
+]]
+  test.equal(result.state, "succeeded")
+  test.equal(result.outputs.all, 3)
+end)
+
 test("a step whose time is over is stopped, and fails", function()
   local platform = { platforms = { kubernetes = { deploymentSpec = { executors = {
     ["exec-a"] = { activeDeadlineSeconds = 0.05 } } } } } }

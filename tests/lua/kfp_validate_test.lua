@@ -171,6 +171,20 @@ root:
   test.same(require "kfp".decode(text).deploymentSpec.executors["exec-say"].container.args, { "on", "off" })
 end)
 
+test("protobuf's own spelling is judged like JSON's", function()
+  local function findings(label)
+    return require "kfp.validate".validate(([[
+pipeline_info: {name: hello}
+schema_version: 2.1.0
+components: {comp-say: {executor_label: exec-say}}
+deployment_spec: {executors: {%s: {container: {image: alpine, command: [echo]}}}}
+root: {dag: {tasks: {say: {task_info: {name: say}, component_ref: {name: comp-say}, inputs: null}}}}
+]]):format(label))
+  end
+  test.same(findings "exec-say", {})
+  test.equal(findings("other")[1].path, "components.comp-say.executorLabel")
+end)
+
 test("a platform's document is read to its last field, in both spellings", function()
   local function findings(executor)
     return require "kfp.validate".validate(([[

@@ -5,6 +5,7 @@ local errors = require "errors"
 local expression = require "kfp.expression"
 local json = require "json"
 local sorted_keys = require "kfhost.keys".sorted
+local spec = require "kfp.validate.spec"
 
 local M = {}
 
@@ -113,11 +114,15 @@ local function seconds(text)
   return tonumber((tostring(text or "0s"):gsub("s$", ""))) or 0
 end
 
-local function read_retry(policy)
-  if not policy or (policy.maxRetryCount or 0) <= 0 then return nil end
+-- Numbers may be written as texts.
+local function read_retry(policy, path)
+  if not policy then return nil end
+  local count, factor = tonumber(policy.maxRetryCount or 0), tonumber(policy.backoffFactor or 2)
+  if not math.tointeger(count) or not factor then fail(path .. ".retryPolicy", "its numbers cannot be read") end
+  if count <= 0 then return nil end
   return {
-    count = math.tointeger(policy.maxRetryCount), wait = seconds(policy.backoffDuration),
-    factor = policy.backoffFactor or 2, limit = seconds(policy.backoffMaxDuration or "3600s"),
+    count = math.tointeger(count), wait = seconds(policy.backoffDuration), factor = factor,
+    limit = seconds(policy.backoffMaxDuration or "3600s"),
   }
 end
 
@@ -167,7 +172,7 @@ function Compiler:read_executor(t, path)
   local label = t.component.executorLabel
   local executor = ((self.ir.deploymentSpec or {}).executors or {})[label]
   if not executor then fail(path, "there is no executor '%s'", tostring(label)) end
-  t.platform = self.platforms[label] or {}
+  t.platform = spec.normal_executor(self.platforms[label] or {})
   if executor.importer then
     t.kind, t.importer = "importer", executor.importer
     return
@@ -191,7 +196,7 @@ function Compiler:task(key, entry, path)
   local trigger = entry.triggerPolicy or {}
   local t = {
     key = key, entry = entry, component = component, component_name = name, iterator = read_iterator(entry, path),
-    retry = read_retry(entry.retryPolicy), always = trigger.strategy == "ALL_UPSTREAM_TASKS_COMPLETED",
+    retry = read_retry(entry.retryPolicy, path), always = trigger.strategy == "ALL_UPSTREAM_TASKS_COMPLETED",
     condition = trigger.condition and trigger.condition ~= "" and compile_at(path, trigger.condition) or nil,
   }
   check_inputs(t, path)

@@ -116,7 +116,7 @@ function M.prepare(t, place, context, scope)
   for name, value in pairs(context.options.env or {}) do env[name] = value end
   local job = {
     task = t, input = input, words = started, env = env, directory = directory, log = fs.join(directory, "log.txt"),
-    timeout = t.platform.activeDeadlineSeconds, image = image, program = started[1], claims = {},
+    timeout = tonumber(t.platform.activeDeadlineSeconds), image = image, program = started[1], claims = {},
   }
   job.mounts, job.notes = mounts.of(t, place, scope, context)
   for _, mount in ipairs(job.mounts) do job.claims[#job.claims + 1] = mount.claim end

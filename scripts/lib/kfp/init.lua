@@ -14,10 +14,10 @@ function M.decode(text)
     or require "yaml".decode_all(text, { plain_booleans = true })
   local ir, platform
   for _, document in ipairs(documents) do
-    if type(document) == "table" and document.pipelineInfo then ir = document
+    if type(document) == "table" and (document.pipelineInfo or document.pipeline_info) then ir = document
     elseif type(document) == "table" and document.platforms then platform = document end
   end
-  if ir then return ir, platform end
+  if ir then return require "kfp.validate.spec".normal(ir), platform end
   return require "errors".raise { code = "Pipeline", message = "no document of the text is a pipeline" }
 end
 
@@ -27,7 +27,7 @@ end
 ---@return {state: "succeeded"|"failed"|"cancelled", outputs: table, metrics: table, tasks: table[], error: any} result
 function M.run(ir, options)
   local platform
-  if type(ir) == "string" then ir, platform = M.decode(ir) end
+  if type(ir) == "string" then ir, platform = M.decode(ir) else ir = require "kfp.validate.spec".normal(ir) end
   return require "kfp.run".run(ir, options or {}, platform)
 end
 

@@ -524,7 +524,7 @@ function M.run(ir, options, platform)
     fs.mkdir(context.names.workspace_path, { parents = true })
   end
   local scope = { parameters = params, artifacts = {}, results = {}, jobs = {} }
-  local watch = run:watch(pipeline_config.activeDeadlineSeconds)
+  local watch = run:watch(tonumber(pipeline_config.activeDeadlineSeconds))
   local ok, state, problem = pcall(run.dag, run, dag, scope, "")
   if watch then
     watch:cancel()

@@ -76,9 +76,10 @@ end
 
 -- --- upload ---------------------------------------------------------------------------------------------------------
 
--- Whether the server takes the document for a pipeline at all.
-local function is_spec(ir, add)
+-- The document as a pipeline, in the usual spelling; nil when the server does not take it for one at all.
+local function as_spec(ir, add)
   local problems = spec.check("PipelineSpec", ir)
+  if #problems == 0 then ir = spec.normal(ir) end
   local info = type(ir.pipelineInfo) == "table" and ir.pipelineInfo or {}
   if #problems == 0 and (info.name or "") == "" then
     problems[1] = { path = "pipelineInfo.name", message = "the pipeline has no name" }
@@ -86,7 +87,7 @@ local function is_spec(ir, add)
     problems[1] = { path = "root", message = "the pipeline has no root" }
   end
   for _, problem in ipairs(problems) do add("error", problem.path, "upload", UNKNOWN .. problem.message) end
-  return #problems == 0
+  return #problems == 0 and ir or nil
 end
 
 local function check_upload(ir, add)
@@ -196,11 +197,14 @@ function M.validate(ir, options)
   if #findings > 0 then return findings end
   if not pipeline then
     add("error", "", "upload", UNKNOWN .. "no document is a pipeline")
-  elseif is_spec(pipeline, add) then
-    check_upload(pipeline, add)
-    create.check(pipeline, platform or options.platform, add)
-    if options.parameters then check_values(pipeline, options.parameters, add) end
-    lint.check(pipeline, add)
+    return findings
+  end
+  local plain = as_spec(pipeline, add)
+  if plain then
+    check_upload(plain, add)
+    create.check(plain, platform or options.platform, add)
+    if options.parameters then check_values(plain, options.parameters, add) end
+    lint.check(plain, add)
   end
   locate(findings, pipeline)
   return findings

@@ -51,6 +51,15 @@ IteratorPolicy parallelismLimit:i
 Retry maxRetryCount:i backoffDuration:d backoffFactor:f backoffMaxDuration:d
 ]]
 
+-- Messages that are read leniently, so only for their names.
+local LENIENT = [[
+Deployment executors:{Executor}
+Executor container:Container importer:Importer
+Container image:s command:[s] args:[s] env:[Variable] resources:v
+Variable name:s value:s
+Importer artifactUri:RuntimeValue typeSchema:ArtifactType reimport:b metadata:v downloadToWorkspace:b
+]]
+
 local ENUMERATIONS = {
   ParameterType = "PARAMETER_TYPE_ENUM_UNSPECIFIED NUMBER_DOUBLE NUMBER_INTEGER STRING BOOLEAN LIST STRUCT "
     .. "TASK_FINAL_STATUS TASK_CONFIG",
@@ -62,7 +71,7 @@ local messages, enumerations
 
 local function load_messages()
   messages, enumerations = {}, {}
-  for name, fields in (MESSAGES .. require "kfp.validate.kubernetes"):gmatch "(%u%w+) (.-)\n%f[%u%z]" do
+  for name, fields in (MESSAGES .. LENIENT .. require "kfp.validate.kubernetes"):gmatch "(%u%w+) (.-)\n%f[%u%z]" do
     messages[name] = {}
     for field, group, kind in fields:gmatch "(%l%w*)|?([%w-]*):(%S+)" do
       messages[name][field] = { kind = kind, group = group ~= "" and group or nil }
@@ -142,6 +151,49 @@ function check(kind, value, path, found)
     message = "must be " .. NAMES[kind]
   end
   if message then found[#found + 1] = { path = path, message = message } end
+end
+
+local normal
+
+local function normal_elements(value, kind)
+  local copy = json.is_array(value) and json.array {} or json.object {}
+  for key, element in pairs(value) do copy[key] = normal(kind, element) end
+  return copy
+end
+
+-- A value as it stands behind its spelling: names in camel case, what is null left out.
+function normal(kind, value)
+  if type(value) ~= "table" then return value end
+  local element = kind:match "^%[(.+)%]$" or kind:match "^{(.+)}$"
+  if element then return normal_elements(value, element) end
+  local fields = messages[kind]
+  if not fields or json.is_array(value) and next(value) then return value end
+  local copy = json.object {}
+  for key, member in pairs(value) do
+    local name = type(key) == "string" and field_name(key) or key
+    local field = fields[name]
+    if not field then copy[key] = member
+    elseif member ~= json.null then copy[name] = normal(field.kind, member) end
+  end
+  return copy
+end
+
+---A pipeline's document with names as JSON has them, which protobuf also reads in its own spelling, and without nulls.
+---@param ir table PipelineSpec
+---@return table
+function M.normal(ir)
+  if not messages then load_messages() end
+  local copy = normal("PipelineSpec", ir)
+  if type(copy.deploymentSpec) == "table" then copy.deploymentSpec = normal("Deployment", copy.deploymentSpec) end
+  return copy
+end
+
+---An executor's part of the Kubernetes platform's document, likewise.
+---@param executor table
+---@return table
+function M.normal_executor(executor)
+  if not messages then load_messages() end
+  return normal("KubernetesExecutor", executor)
 end
 
 ---What is wrong with a message, sorted by path.
