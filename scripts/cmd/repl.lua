@@ -13,13 +13,6 @@ local function say_problem(problem)
   io.stderr:write(term.is_terminal "stderr" and term.safe(text) or text, "\n")
 end
 
--- The code that the program ends with when this is the last thing that happened.
-local function code_of(ok, problem)
-  if ok ~= false then return 0 end
-  if errors.is(problem, "Usage") then return 2 end
-  return errors.is(problem, "Exit") and problem.exit or 1
-end
-
 local function start(self)
   local ok, problem = self:start()
   if not ok then say_problem(problem) end
@@ -30,7 +23,7 @@ local function run_lines(self, lines)
   local code = 0
   for line in lines do
     local ok, problem = self:line(line)
-    if ok ~= nil or problem then code = code_of(ok, problem) end
+    if ok ~= nil or problem then code = session.code_of(ok, problem) end
     if ok == false then say_problem(problem) end
     io.stdout:flush()
     if self.leaving then break end

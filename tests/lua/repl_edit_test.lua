@@ -118,6 +118,16 @@ test("secrets and lines after a blank are not kept; the file is its owner's", fu
   test.equal(require("fs").stat(path).mode & 511, 384)
 end)
 
+test("a history's file does not grow for ever", function()
+  local path, lines = test.tmpdir() .. "/history", {}
+  for i = 1, 4500 do lines[i] = "line " .. i end
+  require("fs").write(path, table.concat(lines, "\n") .. "\n")
+  test.equal(#history.load(path).lines, 2000)
+  local _, kept = require("fs").read(path):gsub("\n", "")
+  test.equal(kept, 2000)
+  test.equal(history.load(path).lines[2000], "line 4500")
+end)
+
 -- What Tab offers after a text; what comes from the cluster is asked for in the background.
 local function offered(r, text)
   complete.at(r.session, text, #text + 1)

@@ -152,8 +152,10 @@ local function background(s)
   s:line ":stop 2"
   s:wait "[2] ended"
   s:prompt()
+  s:line "!exit 7" -- the code of the last line is that of the program
+  s:prompt()
   s:keys "C-d"
-  s:wait "left with 0"
+  s:wait "left with 7"
 end
 
 -- The processes whose environment names a home.
@@ -165,6 +167,18 @@ local function processes_of(home)
   end
   return list
 end
+
+test("a signal that ends programs ends this one, and the terminal is as it was", function()
+  local home = test.tmpdir()
+  local listener <close> = silent_server(home) -- luacheck: ignore
+  local s <close> = screen.open { home = home }
+  s:type "half a li"
+  s:settled "half a li"
+  for _, process in ipairs(processes_of(home)) do require("proc").run { "kill", "-TERM", process } end
+  s:wait "left with 143"
+  s:type "typed" -- cat reads lines again, and the terminal shows them
+  s:wait "typed"
+end)
 
 test("when the terminal is gone, nothing of the program and its lab stays", function()
   local home = test.tmpdir()

@@ -74,10 +74,22 @@ local function filtered(state)
   return ok and found or state.listing
 end
 
+-- The cells of what is shown, made once for it.
+local function cells(state)
+  if state.cells_of ~= state.shown or state.cells_wide ~= state.wide then
+    state.titles, state.rows = cells_of(state.shown, state.wide)
+    state.cells_of, state.cells_wide = state.shown, state.wide
+  end
+  return state.titles, state.rows
+end
+
 -- Keeps the chosen row chosen where rows come and go before it.
 local function choose(state)
-  state.shown = filtered(state)
-  local _, rows = cells_of(state.shown, state.wide)
+  local wanted = state.filter or state.applied
+  if state.filtered_of ~= state.listing or state.filtered_by ~= wanted then
+    state.shown, state.filtered_of, state.filtered_by = filtered(state), state.listing, wanted
+  end
+  local _, rows = cells(state)
   for index, row in ipairs(rows) do
     if row.key == state.chosen_key then state.chosen = index end
   end
@@ -145,7 +157,7 @@ end
 ---@param height integer
 ---@return string[]
 function M.frame(state, columns, height)
-  local titles, rows = cells_of(state.shown, state.wide)
+  local titles, rows = cells(state)
   local room = math.max(1, height - FRAME)
   local first = math.max(1, math.min(state.chosen - room // 2, #rows - room + 1))
   local visible = table.move(rows, first, math.min(#rows, first + room - 1), 1, {})

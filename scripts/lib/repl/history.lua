@@ -28,7 +28,9 @@ local function escape(line) return (line:gsub("[\\\n]", { ["\\"] = "\\\\", ["\n"
 function M.load(path)
   local text, lines = require("fs").try.read(path), {}
   for line in (text or ""):gmatch "[^\n]+" do lines[#lines + 1] = unescape(line) end
-  return M.new(lines, path)
+  local self = M.new(lines, path)
+  if #lines > 2 * MOST then self:rewrite() end
+  return self
 end
 
 -- A line with a secret's value, or that begins with a blank, is not kept.
@@ -85,6 +87,13 @@ function history:add(line)
     fs.try.write(self.path, "", { mode = 384 })
   end
   fs.try.append(self.path, escape(line) .. "\n")
+end
+
+---Writes the file anew, with what is remembered.
+function history:rewrite()
+  local lines = {}
+  for index, line in ipairs(self.lines) do lines[index] = escape(line) .. "\n" end
+  require("fs").try.write(self.path, table.concat(lines), { mode = 384 })
 end
 
 ---The youngest line that begins so and is longer.

@@ -290,6 +290,17 @@ function session:select(value)
   if listing and not rawget(value, "is_part") then self.last = value end
 end
 
+---The code that the program ends with when this is the last thing that happened.
+---@param ok boolean
+---@param problem any
+---@return integer
+function M.code_of(ok, problem)
+  if ok ~= false then return 0 end
+  if errors.is(problem, "Usage") then return 2 end
+  if errors.is(problem, "Cancelled") then return 130 end
+  return errors.is(problem, "Exit") and problem.exit or 1
+end
+
 ---The path of the startup file, and where history lies.
 ---@param name string
 ---@return string?

@@ -293,9 +293,15 @@ local function read_line(self)
   end
 end
 
----Reads a line; nil when Ctrl-D or the end of input leaves. Ctrl-C, which is a signal here as everywhere, gives
----up what was typed.
----@return string?
+-- Whether the whole program is told to end, as SIGTERM does, and not the line alone.
+local function is_end(problem)
+  local signal = tostring(problem.message or ""):match "interrupted by signal (%d+)"
+  return signal ~= nil and signal ~= "2" and math.tointeger(tonumber(signal)) or nil
+end
+
+---Reads a line; nil when Ctrl-D, the end of input or a signal (which is given, too) leaves. Ctrl-C, which is a
+---signal here as everywhere, gives up what was typed.
+---@return string? text, integer? signal
 function terminal:read()
   while true do
     self.keys:signals(true)
@@ -308,7 +314,9 @@ function terminal:read()
     if not errors.is(text, "Cancelled") then error(text, 0) end
     self.keys:forget()
     self.come = nil
-    finish(self, nil, "^C")
+    local signal = is_end(text)
+    finish(self, nil, signal and "" or "^C")
+    if signal then return nil, signal end
   end
 end
 
@@ -415,13 +423,14 @@ function M.run()
   io.stdout:write(("kfhost %s; :help shows the words, Ctrl-D leaves\n"):format(host.version))
   local code = 0
   while not self.session.leaving do
-    local text = self:read()
+    local text, signal = self:read()
+    if signal then code = 128 + signal end
     if not text then break end
     self.history:add(text)
     local ok, problem = run_line(self, text)
     follow_context(self)
     if ok == false then say_problem(problem) end
-    if ok ~= nil then code = ok and 0 or 1 end
+    if ok ~= nil then code = session.code_of(ok, problem) end
   end
   self.keys:close()
   self.session:close()
