@@ -127,6 +127,25 @@ test("earlier runs are found by a relative path, and those of another notebook a
   test.equal(kale("logs", other, "b").stdout, "x is 2\n")
 end)
 
+test("a step that is taken from a run with other parameters is told, with their values", function()
+  local here = new_folder()
+  here.write {
+    { "pipeline-parameters", "n = 1\nm = 1" }, { "step:a", "x = n" }, { "step:b prev:a", "y = x" },
+    { "step:c prev:b", "print(y, m)" },
+  }
+  here.run()
+  local function notes(...)
+    local states, _, result = here.run("--from", "c", ...)
+    test.same(states, { a = "skipped", b = "cached", c = "succeeded" })
+    return result.stderr:match "b: taken from %S+, where ([^\n]*)"
+  end
+  test.equal(notes(), nil)
+  test.equal(notes("--param", "m=2"), nil)
+  test.equal(notes("--param", "n=5", "--param", "m=2"), "n was 1")
+  test.equal(notes("--param", "n=7"), "n was 1")  -- not what the run before only took
+  test.equal(notes(), nil)
+end)
+
 test("a failing step shows its cell, line and last lines at once, while others still run", function()
   local here = new_folder()
   here.write {

@@ -3,6 +3,7 @@
 --   local choose = choice.new(plan, keys, runs, { from = "train" })
 local errors = require "errors"
 local fs = require "fs"
+local json = require "json"
 
 local M = {}
 
@@ -28,13 +29,60 @@ local function followers(plan, first)
   return set
 end
 
--- The folder of the newest earlier run in which a step ended well.
+local function record_of(run) return json.try.decode(fs.try.read(fs.join(run, "run.json")) or "") end
+
+-- Whether a run took the step from another one, whatever its own parameters were.
+local function is_taken(run, key)
+  local record = record_of(run)
+  for _, task in ipairs(record and record.tasks or {}) do
+    if task.name == key then return task.taken == true end
+  end
+  return false
+end
+
+-- The folder of the newest earlier run in which a step ended well; of one that took it only when there is no other.
 local function earlier(runs, key)
+  local taken
   for _, path in ipairs(runs) do
     local folder = fs.join(path, key)
-    if fs.exists(fs.join(folder, ".done")) then return folder end
+    if fs.exists(fs.join(folder, ".done")) then
+      if not is_taken(path, key) then return folder end
+      taken = taken or folder
+    end
   end
-  return nil
+  return taken
+end
+
+-- The parameters that decide what a step made: its own, and those of all steps before it.
+local function parameters_of(plan, name)
+  local wanted, found = { [name] = true }, {}
+  for i = #plan.steps, 1, -1 do
+    local step = plan.steps[i]
+    for _, other in ipairs(wanted[step.name] and step.after or {}) do wanted[other] = true end
+    for _, parameter in ipairs(wanted[step.name] and step.params or {}) do found[#found + 1] = parameter end
+  end
+  table.sort(found)
+  return found
+end
+
+---What is to be said of a step that is taken from an earlier run: parameters that were others there.
+---@param plan table of kale.plan
+---@param name string of the step
+---@param folder string of the step in that run
+---@param params table<string, any> of this run
+---@return string?
+function M.differences(plan, name, folder, params)
+  local record = record_of(fs.dirname(folder))
+  local texts, last = {}, nil
+  for _, parameter in ipairs(record and parameters_of(plan, name) or {}) do
+    local was, is = record.params[parameter], params[parameter]
+    if was ~= is and was ~= nil and is ~= nil and parameter ~= last then
+      texts[#texts + 1] = ("%s was %s"):format(parameter, tostring(was))
+      last = parameter
+    end
+  end
+  if #texts == 0 then return nil end
+  return ("taken from %s, where %s"):format(fs.basename(fs.dirname(folder)), table.concat(texts, ", "))
 end
 
 ---@param plan table of kale.plan
@@ -42,13 +90,14 @@ end
 ---@param runs string[] folders of the notebook's earlier runs, the newest first
 ---@param wanted {from: string?, only: string?}
 ---@return (fun(task: string): string, string?)? choose for kfp.run; nil when everything runs
+---@return table<string, string>? reused folders of what is taken, by step
 ---  raises "Usage" for a step that is not there, or that needs one which never ran
 function M.new(plan, keys, runs, wanted)
   if not wanted.from and not wanted.only then return nil end
   if wanted.from and wanted.only then usage "either --from or --only" end
   local first = find_step(plan, wanted.from or wanted.only)
   local chosen = wanted.from and followers(plan, first) or { [first.name] = true }
-  local choices = {}
+  local choices, reused = {}, {}
   for _, step in ipairs(plan.steps) do
     if chosen[step.name] then
       choices[keys[step.name]] = { "fresh" }
@@ -56,7 +105,7 @@ function M.new(plan, keys, runs, wanted)
         if not chosen[name] and not choices[keys[name]] then
           local folder = earlier(runs, keys[name])
           if not folder then usage("step '%s' needs '%s', which has not run here yet", step.name, name) end
-          choices[keys[name]] = { "reuse", folder }
+          choices[keys[name]], reused[name] = { "reuse", folder }, folder
         end
       end
     end
@@ -64,7 +113,7 @@ function M.new(plan, keys, runs, wanted)
   return function(task)
     local choice = choices[task] or { "skip" }
     return choice[1], choice[2]
-  end
+  end, reused
 end
 
 return M

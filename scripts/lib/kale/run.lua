@@ -92,12 +92,15 @@ function M.prepare(path, options)
   local unchecked = require "kale.pycheck".extend(made, nb, options.python)
   local pipeline, platform = ir.build(made)
   local runs = history.folder(path, options.runs)
-  local choose = choice.new(made, ir.task_names(made), history.list(runs, path), options)
+  local choose, reused = choice.new(made, ir.task_names(made), history.list(runs, path), options)
   local directory = fs.realpath(new_directory(runs, pipeline.pipelineInfo.name))
   fs.write(fs.join(directory, "pipeline.yaml"), ir.pieces(pipeline, platform))
   local known = { notebook = fs.realpath(path), steps = M.step_names(made) }
   fs.write(fs.join(directory, "steps.json"), json.encode(known, { sort = true }))
-  return { plan = made, directory = directory, notebook = known.notebook, choose = choose, unchecked = unchecked }
+  return {
+    plan = made, directory = directory, notebook = known.notebook, choose = choose, reused = reused or {},
+    unchecked = unchecked,
+  }
 end
 
 -- What decides a step besides the pipeline: the files beside the notebook that its code names.
@@ -106,6 +109,18 @@ local function salts(run)
   for _, step in ipairs(run.plan.steps) do by_task[names[step.name]] = step end
   return function(task)
     return by_task[task] and salt.of(by_task[task], fs.dirname(run.notebook))
+  end
+end
+
+-- Steps that are taken from a run with other parameters, each in a note.
+local function tell_differences(run, params, definitions, on_event)
+  local all, tasks = {}, ir.task_names(run.plan)
+  for key, definition in pairs(definitions) do all[key] = definition.defaultValue end
+  for key, value in pairs(params) do all[key] = value end
+  for _, step in ipairs(on_event and run.plan.steps or {}) do
+    local folder = run.reused[step.name]
+    local text = folder and choice.differences(run.plan, step.name, folder, all)
+    if text then on_event { type = "note", name = tasks[step.name], text = text } end
   end
 end
 
@@ -118,8 +133,10 @@ function M.execute(run, options)
   local text = fs.read(fs.join(run.directory, "pipeline.yaml"))
   local pipeline, platform = kfp.decode(text)
   local inputs = pipeline.root and pipeline.root.inputDefinitions or {}
+  local params = M.parameters(options.params or {}, inputs.parameters or {})
+  tell_differences(run, params, inputs.parameters or {}, options.on_event)
   return kfp.run(pipeline, {
-    params = M.parameters(options.params or {}, inputs.parameters or {}), root = run.directory,
+    params = params, root = run.directory,
     platform = platform, jobs = options.jobs, python = options.python, cache = options.cache or false,
     fail_fast = options.fail_fast, images = options.images, rlimits = options.rlimits, volumes = options.volumes,
     secrets = options.secrets, choose = run.choose,

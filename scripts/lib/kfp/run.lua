@@ -49,7 +49,7 @@ function Run:record()
   for i, job in ipairs(self.jobs) do
     record.tasks[i] = {
       name = job.path, state = job.state, seconds = job.seconds, exit = job.exit, started = job.started,
-      offset = job.offset, attempts = job.attempts, error = job.error,
+      offset = job.offset, attempts = job.attempts, error = job.error, taken = job.taken,
     }
     for name, value in pairs(job.metrics or {}) do record.metrics[name] = value end
   end
@@ -203,7 +203,7 @@ function Run:reuse(job, folder)
     task = job.task, input = executor.input(job.task, place), directory = directory,
     log = fs.join(directory, "log.txt"),
   }
-  job.log = prepared.log
+  job.log, job.taken = prepared.log, true
   if cache.copy(folder, prepared) then return finish_step(job, prepared, "cached") end
   job.error = ("has no result in %s"):format(folder)
   return "failed"
