@@ -56,23 +56,6 @@ static int fail(struct decoder *d, const char *message) {
 
 // --- strings ------------------------------------------------------------------------------------
 
-// The end of the run of bytes from `at` that mean themselves: no quote, backslash, control
-// character or byte of a longer UTF-8 sequence. The text is followed by a zero byte, which stops it.
-static const char *plain_run(const char *at, const char *end) {
-  const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
-  for (; end - at >= 8; at += 8) {
-    uint64_t word;
-    memcpy(&word, at, sizeof word);
-    uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
-    uint64_t special = (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) |
-                        ((word - ones * 0x20) & ~word) | word) & highs;
-    if (special) return at + kf_first_byte(special);
-  }
-  while (at < end && (unsigned char)*at >= 0x20 && (unsigned char)*at < 0x80 && *at != '"' && *at != '\\')
-    at++;
-  return at;
-}
-
 // Room for `size` bytes in the scratch space, whose contents are kept.
 static char *scratch(struct decoder *d, size_t size) {
   if (size <= d->scratch.size) return d->scratch.data;
@@ -139,8 +122,8 @@ static const char *read_special(struct decoder *d, const char *begin, size_t *le
   memcpy(out, begin, done);
   for (;;) {
     const char *run = d->at;
-    d->at = plain_run(run, d->end);
-    size_t plain = (size_t)(d->at - run);
+    size_t plain = kf_plain_run(run, (size_t)(d->end - run));
+    d->at = run + plain;
     out = scratch(d, done + plain + 8);
     memcpy(out + done, run, plain);
     done += plain;
@@ -165,9 +148,9 @@ static const char *read_special(struct decoder *d, const char *begin, size_t *le
 // Reads the string whose opening quote is at d->at, pushes it and returns Lua's copy.
 static const char *read_string(struct decoder *d, size_t *length) {
   const char *begin = ++d->at;
-  d->at = plain_run(begin, d->end);
   const char *bytes = begin;
-  *length = (size_t)(d->at - begin);
+  *length = kf_plain_run(begin, (size_t)(d->end - begin));
+  d->at = begin + *length;
   if (d->at >= d->end || *d->at != '"') bytes = read_special(d, begin, length);
   d->at++;
   return lua_pushlstring(d->L, bytes, *length);

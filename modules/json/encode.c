@@ -78,24 +78,6 @@ static void new_line(lua_State *L, struct encoder *e, size_t depth) {
 
 // --- strings ------------------------------------------------------------------------------------
 
-// How many bytes from `at` need no escape.
-static size_t plain_run(const char *at, size_t size) {
-  const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
-  size_t done = 0;
-  for (; size - done >= 8; done += 8) {
-    uint64_t word;
-    memcpy(&word, at + done, sizeof word);
-    uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
-    uint64_t special = (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) |
-                        ((word - ones * 0x20) & ~word) | word) & highs;
-    if (special) return done + kf_first_byte(special);
-  }
-  while (done < size && (unsigned char)at[done] >= 0x20 && (unsigned char)at[done] < 0x80 &&
-         at[done] != '"' && at[done] != '\\')
-    done++;
-  return done;
-}
-
 static void put_escape(lua_State *L, struct encoder *e, unsigned char c) {
   static const char escapes[] = "btn\0fr";  // of 8, 9, 10, 12, 13
   static const char digits[] = "0123456789abcdef";
@@ -123,7 +105,7 @@ static void put_special(lua_State *L, struct encoder *e, const char *text, size_
     if (c < 0x80) put_escape(L, e, c);
     else put(L, e, text + at, length);
     at += length;
-    size_t run = plain_run(text + at, size - at);
+    size_t run = kf_plain_run(text + at, size - at);
     put(L, e, text + at, run);
     at += run;
   }
@@ -131,7 +113,7 @@ static void put_special(lua_State *L, struct encoder *e, const char *text, size_
 
 static void put_string(lua_State *L, struct encoder *e, const char *text, size_t size) {
   char *room = reserve(L, e, size + 2);
-  size_t run = plain_run(text, size);
+  size_t run = kf_plain_run(text, size);
   room[0] = '"';
   memcpy(room + 1, text, run);
   e->out->length += run + 1;
