@@ -38,6 +38,24 @@ test("the doctor reads a cluster and sends nothing but questions", function()
   test.same(doctor.examine(objects), {})
 end)
 
+test("what the site of 2020 had is found in its own objects: an older Kale's job, a claim that block devices refuse",
+  function()
+    local fs, objects = require "fs", {
+      kubeflow.object("v1", "Namespace", nil, "admin-ns", { labels = { ["istio-injection"] = "enabled" } }),
+      kubeflow.object("storage.k8s.io/v1", "StorageClass", nil, "gold-tanzu-kubernetes-storage-policy",
+        { provisioner = "csi.vsphere.vmware.com" }) }
+    for _, name in ipairs { "claim-readwritemany", "job-review", "trial-review" } do
+      local review = json.decode(fs.read(("tests/fixtures/wire-site/%s-2020.json"):format(name)))
+      local one = review.request.object
+      if one.kind == "PersistentVolumeClaim" then one.status = { phase = "Pending" } end
+      objects[#objects + 1] = require("doctor.trim").object(one)
+    end
+    local findings, broken = doctor.examine(objects, { now = NOW })
+    test.same({ codes(findings), broken }, { {
+      "rwx-pending PersistentVolumeClaim vsphere-extensions/test-pvc",
+      "older-kale Job admin-ns/dog-breed-with-webhook-katib-v4-fbcuv-65jk8jqj" }, {} })
+  end)
+
 -- --- reports -------------------------------------------------------------------------------------------------
 
 test("a namespace's findings can be had alone", function()
