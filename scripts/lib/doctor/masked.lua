@@ -32,10 +32,23 @@ end
 local FORMS = { "eyJ[%w_%-]+%.[%w_%-]+%.?[%w_%-]*", "gh[pousr]_%w%w%w%w%w%w%w+", "github_pat_[%w_]+", "glpat%-[%w_%-]+",
   "xox[abprs]%-[%w%-]+", "hf_%w%w%w%w%w%w%w+", "AIza[%w_%-]+", "sk%-[%w_%-]%w%w%w%w%w%w%w%w+" }
 
+-- Private keys in PEM; of one whose end is cut off the rest of the text.
+local function hide_keys(text)
+  local parts, at = {}, 1
+  while true do
+    local _, begins = text:find("%-%-%-%-%-BEGIN [%u ]*PRIVATE KEY%-%-%-%-%-", at)
+    if not begins then break end
+    local ends = text:find("-----END", begins + 1, true) or #text + 1
+    parts[#parts + 1] = text:sub(at, begins) .. HIDDEN
+    at = ends
+  end
+  parts[#parts + 1] = text:sub(at)
+  return table.concat(parts)
+end
+
 local function hide_forms(text)
-  for _, form in ipairs(FORMS) do text = text:gsub(form, HIDDEN) end
-  text = text:gsub("(%-%-%-%-%-BEGIN [%u ]*PRIVATE KEY%-%-%-%-%-).-(%-%-%-%-%-END)", "%1" .. HIDDEN .. "%2")
-  text = text:gsub("(%-%-%-%-%-BEGIN [%u ]*PRIVATE KEY%-%-%-%-%-)[^(].*$", "%1" .. HIDDEN) -- its end is cut off
+  for _, form in ipairs(FORMS) do text = text:gsub("%f[%w_%-]" .. form, HIDDEN) end
+  text = hide_keys(text)
   text = text:gsub("(%f[%a][Bb]earer%s+)[^%s\"',]+", "%1" .. HIDDEN)
   text = text:gsub("(%f[%a][Bb]asic%s+)[%w+/_%-][%w+/_%-][%w+/_%-][%w+/_%-]+=*", "%1" .. HIDDEN)
   text = text:gsub("(//)[^/%s@\"'<>]+@", "%1" .. HIDDEN .. "@") -- https://user:password@host
@@ -45,13 +58,16 @@ local function hide_forms(text)
   end))
 end
 
+local BACKSLASH <const> = 92
+
 -- The place after a quoted value that begins at `from`; nil where it does not end.
 local function end_of_quoted(text, from, quote)
   local at = from
   while true do
     local found = text:find(quote, at, true)
     if not found then return nil end
-    local slashes = #text:sub(from, found - 1):match "\\*$"
+    local slashes = 0
+    while found - slashes > from and text:byte(found - slashes - 1) == BACKSLASH do slashes = slashes + 1 end
     if #quote > 1 or slashes % 2 == 0 then return found end
     at = found + 1
   end
@@ -88,15 +104,27 @@ local function extent(text, after, separator, line)
   return after, end_of_plain(text, after, separator, line ~= nil)
 end
 
-local function hide_named(text)
-  local parts, at = {}, 1
+-- The beginning of the line of a place; `known` is that of an earlier place.
+local function line_of(text, place, known)
   while true do
-    local first, last, name, separator = text:find("([%w_%-%.]+)(\\*[\"']?[ \t]*[:=][ \t]*)", at)
+    local newline = text:find("\n", known, true)
+    if not newline or newline >= place then return known end
+    known = newline + 1
+  end
+end
+
+-- The frontier: a long word is looked at once, not from each of its letters.
+local NAMED <const> = "%f[%w_%-%.]([%w_%-%.]+)(\\*[\"']?[ \t]*[:=][ \t]*)"
+
+local function hide_named(text)
+  local parts, at, line = {}, 1, 1
+  while true do
+    local first, last, name, separator = text:find(NAMED, at)
     if not first then break end
     local next_at = last + 1
     if M.tells(name) then
-      local line = text:sub(1, first - 1):match "([^\n]*)$"
-      local lead = line:match "^[%s%-]*$"
+      line = line_of(text, first, line)
+      local lead = text:sub(line, first - 1):match "^[%s%-]*$"
       local from, to = extent(text, last + 1, separator, lead)
       if from < to and text:sub(from, to - 1) ~= HIDDEN and text:find("%S", from) then
         parts[#parts + 1] = text:sub(at, from - 1) .. HIDDEN
