@@ -4,7 +4,7 @@ They are added to the CASES of pipelines.py.
 """
 from typing import Dict, List, NamedTuple, Optional
 
-from kfp import dsl
+from kfp import dsl, kubernetes
 from kfp.dsl import (Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output, OutputPath)
 
 from pipelines import (add, case, component, join, makes_data, numbers, read, read_all, shout, status_of, total, write)
@@ -405,6 +405,15 @@ def variables_of_the_container() -> str:
 @case()
 def packages_that_are_there() -> str:
     return with_packages().output
+
+
+@case()
+def step_with_settings_of_the_platform() -> int:
+    task = add(a=1)
+    kubernetes.set_timeout(task, 60)
+    kubernetes.add_node_selector(task, "disk", "ssd")
+    kubernetes.add_toleration(task, key="k", operator="Equal", value="v", effect="NoSchedule", toleration_seconds=10)
+    return task.output
 
 
 @case()
