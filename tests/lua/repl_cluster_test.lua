@@ -81,6 +81,18 @@ test("namespaces, contexts and rights", function()
   assert(r:type "ctx":find "lab")
 end)
 
+test("several kinds are a table each", function()
+  local r = with_pods()
+  r:make { apiVersion = "v1", kind = "Service", metadata = { name = "web", namespace = "default" },
+    spec = { selector = { app = "web" }, ports = { { port = 80 } } } }
+  local text = r:type "get pods,svc,cm"
+  assert(text:find "^pods\nNAME%s+READY[^\n]*\nweb%-1" and text:find "\n\nservices\nNAME%s+TYPE.-\nweb", text)
+  test.equal(r:type "get pods,svc name", "pods/web-1\npods/web-2\nservices/kubernetes\nservices/web\n")
+  assert(r:type "get all":find "\nservices\n")
+  test.equal(r:type "#_[1], _[2][2].name", "2\tweb\n")
+  test.equal(r:type "get pods,svc -n team -l app=none", "nothing is there\n")
+end)
+
 test("errors name what is near and who was refused", function()
   local r = with_pods()
   assert(r:type "get pdos":find "did you mean pods")

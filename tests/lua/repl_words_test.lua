@@ -65,6 +65,15 @@ test("why names what a pod waits for, what it lacks, and what events say", funct
   contains(r:type "why cm/kube-root-ca.crt", "")
 end)
 
+test("why tells of a service that nobody answers for", function()
+  local r = support.new()
+  r:make { apiVersion = "v1", kind = "Service", metadata = { name = "api", namespace = "default" },
+    spec = { selector = { app = "api" }, ports = { { port = 80 } } } }
+  contains(r:type "why svc/api", "Service/api\n  endpoints: no pod has the labels app=api\n")
+  r:make(support.pod("api-1", { labels = { app = "api" }, status = { phase = "Running" } }))
+  contains(r:type "why svc/api", "none of 1 pods with app=api is ready")
+end)
+
 test("used-by finds pods and templates", function()
   local r = with_tree()
   r:make { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "settings", namespace = "default" }, data = {} }

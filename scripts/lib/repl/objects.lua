@@ -156,6 +156,28 @@ local function in_form(selection, options)
   return copy
 end
 
+local ALL <const> = "pods,services,daemonsets,deployments,replicasets,statefulsets,jobs,cronjobs"
+
+-- Several kinds: a table of each that has any; rows of them cannot be picked by number.
+local function list_kinds(self, kinds, given, options)
+  local value, texts = {}, {}
+  for kind in kinds:gmatch "[^,]+" do
+    local list = M.list(self, kind, given, options)
+    value[#value + 1] = list
+    if #list.rows > 0 then
+      texts[#texts + 1] = function(showing)
+        local title = options.output ~= "name" and list.kind .. "\n" or ""
+        return title .. list:text { columns = showing.columns, lines = showing.lines }
+      end
+    end
+  end
+  return show.as_text(value, function(_, showing)
+    local shown = {}
+    for index, text in ipairs(texts) do shown[index] = text(showing) end
+    return #shown > 0 and table.concat(shown, options.output == "name" and "" or "\n") or "nothing is there\n"
+  end)
+end
+
 ---Lists a kind, or shows the objects that are named.
 function M.get(self, kind, ...)
   local given, options = M.arguments(...)
@@ -166,6 +188,8 @@ function M.get(self, kind, ...)
     return #objects == 1 and objects[1] or objects
   end
   if not kind then fail "get needs a kind" end
+  if kind == "all" then kind = ALL end
+  if kind:find(",", 1, true) then return list_kinds(self, kind, given, options) end
   local of, name = kind:match "^([^/]+)/([^/]+)$"
   if of and not of:find "^v%d" then
     kind = of

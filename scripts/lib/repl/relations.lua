@@ -323,6 +323,23 @@ local function explain_children(self, object, add)
   walk(object, 1)
 end
 
+-- A service nobody answers for.
+local function without_pods(self, service, add)
+  local wanted = {}
+  for key, value in pairs(get(service, "spec", "selector") or {}) do wanted[#wanted + 1] = key .. "=" .. value end
+  if #wanted == 0 then return end
+  table.sort(wanted)
+  local labels, ready = table.concat(wanted, ","), 0
+  local pods = try_list(self, "pods", { namespace = service.metadata.namespace, labels = labels })
+  for _, pod in ipairs(pods) do
+    for _, condition in ipairs(list(get(pod, "status", "conditions"))) do
+      if condition.type == "Ready" and condition.status == "True" then ready = ready + 1 end
+    end
+  end
+  if #pods == 0 then add("endpoints", "no pod has the labels " .. labels)
+  elseif ready == 0 then add("endpoints", ("none of %d pods with %s is ready"):format(#pods, labels)) end
+end
+
 ---Why an object is pending or fails: one screen.
 function M.why(self, ...)
   local object = objects.one(self, nil, ...)
@@ -338,6 +355,7 @@ function M.why(self, ...)
     add("deletion", "waits for " .. table.concat(object.metadata.finalizers, ", "))
   end
   if object.kind == "Pod" then missing_parts(self, object, add) end
+  if object.kind == "Service" then without_pods(self, object, add) end
   for _, event in ipairs(events_of(self, object)) do
     if event.type == "Warning" then add("event " .. (event.reason or ""), event.message or "") end
   end
@@ -345,7 +363,7 @@ function M.why(self, ...)
     surroundings(self, object, add)
     if object.kind ~= "Pod" then explain_children(self, object, add) end
   end
-  local head = ("%s  %s\n"):format(title(object), M.state(object))
+  local head = ("%s  %s"):format(title(object), M.state(object)):gsub("%s+$", "") .. "\n"
   if #rows == 0 then return show.as_text({ reasons = rows }, head .. "  nothing speaks against it\n") end
   local lines = {}
   for index, row in ipairs(rows) do lines[index] = ("  %s: %s\n"):format(row.name, row.why) end

@@ -278,7 +278,7 @@ function session:run(statement)
   if not result.ok then return false, result.problem end
   self.typed[#self.typed + 1] = statement
   local values = result.values
-  if values.n == 0 or values.n == 1 and values[1] == nil and statement.lua ~= "nil" then return true end
+  if values.n == 0 then return true end
   self:select(values[1])
   return pcall(present, self, values)
 end
