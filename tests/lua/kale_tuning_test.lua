@@ -248,6 +248,36 @@ test("interrupted, an experiment is deleted and its runs are ended", function()
   end)
 end)
 
+test("an experiment that is given more trials is followed through them; all name their runs", function()
+  with_lab({}, function(at)
+    local compiled = submit.compile(write())
+    local function follow()
+      local name = experiment_of(at, compiled).metadata.name
+      local view <close> = trials.watch(at, name, { kfp_experiment = compiled.name })
+      return view:follow()
+    end
+    local experiment = experiment_of(at, compiled, { trials = 1, parallel = 1 }, { resumable = true })
+    tune.create(at.client, experiment)
+    test.equal(follow().status.trials, 1)
+    experiment.spec.maxTrialCount = 2
+    tune.resume(at.client, experiment)
+    test.equal(follow().status.trials, 2)
+    local noted, runs = {}, {}
+    for kind, namespace in pairs { ["trials.v1beta1.kubeflow.org"] = "team-a", ["workflows.argoproj.io"] = "*" } do
+      for _, one in ipairs((at.client:list(kind, { namespace = namespace }))) do
+        local id = (one.metadata.annotations or {})[trial.ANNOTATION]
+        noted[#noted + 1] = id
+      end
+    end
+    for run in at.kfp.runs:list {} do
+      runs[#runs + 1], runs[#runs + 2] = run.run_id, run.run_id
+    end
+    table.sort(noted)
+    table.sort(runs)
+    test.same(noted, runs)
+  end)
+end)
+
 test("an experiment that reaches its goal leaves nothing running", function()
   local text = "# %% [pipeline-parameters]\nx = 2.0\n# %% [step:wait]\nimport os\nimport time\n"
     .. "try:\n    os.mkdir('first')\nexcept FileExistsError:\n    time.sleep(3600)\nloss = x\n"

@@ -64,9 +64,15 @@ function M.values(trial, choices)
   return values
 end
 
+-- One that was given more trials goes on soon, although it still says that all were made.
 local function final(experiment)
-  for _, one in ipairs(experiment.status and experiment.status.conditions or {}) do
-    if one.status == "True" and (one.type == "Succeeded" or one.type == "Failed") then return one.type end
+  local now = experiment.status or {}
+  for _, one in ipairs(now.conditions or {}) do
+    if one.status == "True" and (one.type == "Succeeded" or one.type == "Failed") then
+      local goes_on = one.reason == "ExperimentMaxTrialsReached" and experiment.spec.resumePolicy ~= "Never"
+        and (experiment.spec.maxTrialCount or 0) > (now.trials or 0)
+      return not goes_on and one.type or nil
+    end
   end
   return nil
 end
@@ -172,15 +178,15 @@ local function runs_under_way(self)
   return found
 end
 
--- Trials whose run is there say so: Katib's interface links them.
+-- Trials and workflows say which run is theirs, once it is there: Katib's interface links them.
 local function annotate(self, runs)
-  local trial, there = require "kale.trial", {}
+  local there = {}
   for _, run in ipairs(runs) do there[run.run_id] = true end
   for _, one in ipairs(self.list or {}) do
-    local id, noted = self.run_id(one), one.metadata.annotations or {}
-    if there[id] and not noted[trial.ANNOTATION] and not self.annotated[id] then
+    local id, state = self.run_id(one), status.state(one)
+    if (there[id] or state == "Succeeded" or state == "EarlyStopped") and not self.annotated[id] then
       self.annotated[id] = true
-      trial.annotate(self.at.client, self.at.namespace, one.metadata.name, id)
+      require "kale.trial".annotate(self.at.client, self.at.namespace, one.metadata.name, id)
     end
   end
 end
