@@ -122,3 +122,12 @@ test("a page's token carries sort and filter, and fits no other", function()
   test.equal(select(2, call(state, "GET", "/experiments?sort_by=created_at&page_token="
     .. page.next_page_token:gsub("=", "%%3D"))), 400)
 end)
+
+test("names in a path are what they were before they were escaped", function()
+  local state = states.new {}
+  local names = { ["a b"] = "a%20b", ["\u{fc}ber/x:y"] = "%C3%BCber%2Fx%3Ay", ["50% off"] = "50%25%20off" }
+  for name, escaped in pairs(names) do
+    local made = call(state, "POST", "/pipelines", { name = name })
+    test.equal(call(state, "GET", "/pipelines/names/" .. escaped).pipeline_id, made.pipeline_id)
+  end
+end)

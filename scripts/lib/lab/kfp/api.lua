@@ -153,10 +153,14 @@ local function decode_query(text)
   return query
 end
 
+local function unescaped(part)
+  return part and (part:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+end
+
 local function find(path)
   for _, route in ipairs(ROUTES) do
     local id, inner = path:match(route.pattern)
-    if id then return route, id, inner end
+    if id then return route, unescaped(id), unescaped(inner) end
   end
   return nil
 end
