@@ -19,6 +19,8 @@ def load_runtime():
     for name in ("others", "pickling", "arrays", "formats", "values", "notebook", "environment", "step"):
         with open(os.path.join(RUNTIME, name + ".py")) as file:
             texts.append(file.read())
+    with open(os.path.join(RUNTIME, "shell.py")) as file:
+        texts.append("SHELL.append(%r)" % file.read())
     program = "\n\n".join(texts)
     module = sys.modules["kfhost_step"] = types.ModuleType("kfhost_step")
     exec(compile(program, "<kfhost step>", "exec"), module.__dict__)

@@ -156,3 +156,23 @@ test("a pipeline of a library holds its parts; a class does not hold what its ne
   local class = "class Model:\n    def fit(self, xs):\n        self.xs = xs\n        return self\nxs = [1]"
   test.same(said(plan_of { class, "m = Model().fit(xs)", "print(m.xs, Model)" }), {})
 end)
+
+test("what an augmented assignment may change in place is a change of what it was taken from", function()
+  local start = "import numpy as np\nws = [np.ones(2)]\ndef descend(params):\n    for p in params: p -= 0.1"
+  test.same(ins(plan_of { start, "descend(ws)", "print(ws)" }), { "ws<s2" })
+  test.same(ins(plan_of { start, "for w in ws: w -= 0.1", "print(ws)" }), { "ws<s2" })
+  test.same(ins(plan_of { "ns = [1, 2]", "for n in ns: n += 1", "print(ns)" }), { "ns<s1" })
+end)
+
+test("a decorator that is an object's method changes the object", function()
+  local bus = "class Bus:\n    def __init__(self): self.all = []\n    def on(self, f):\n        self.all.append(f)\n"
+    .. "        return f\nbus = Bus()"
+  test.same(ins(plan_of { bus, "@bus.on\ndef f(): pass", "print(bus.all)" }), { "bus<s2" })
+end)
+
+test("what a context manager of the notebook yields is no generator", function()
+  local made = plan_of {
+    "import contextlib\n@contextlib.contextmanager\ndef m():\n    yield 1\nwith m() as v: pass", "print(v)",
+  }
+  test.same(said(made, "not-saved"), {})
+end)

@@ -35,10 +35,23 @@ RICH = (("_repr_html_", lambda text: text), ("_repr_svg_", lambda text: text),
         ("_repr_latex_", lambda text: "<pre>%s</pre>" % escape(text)))
 
 
+def method_of(value, name):
+    """A method of an object, unless it is a class, or answers to every name, or fails when it is asked."""
+    if isinstance(value, type):
+        return None
+    try:
+        if getattr(value, "_ipython_canary_method_should_not_exist_", None) is not None:
+            return None
+        found = getattr(value, name, None)
+    except Exception:
+        return None
+    return found if callable(found) else None
+
+
 def bundle_html(value):
     """The richest text of a _repr_mimebundle_."""
-    bundle = getattr(value, "_repr_mimebundle_", None)
-    if bundle is None or isinstance(value, type):
+    bundle = method_of(value, "_repr_mimebundle_")
+    if bundle is None:
         return None
     try:
         found = bundle()
@@ -53,8 +66,8 @@ def rich_html(value):
     if html is not None:
         return html
     for method, wrap in RICH:
-        function = getattr(value, method, None)
-        if function is None or isinstance(value, type):
+        function = method_of(value, method)
+        if function is None:
             continue
         try:
             result = function()
@@ -70,8 +83,8 @@ def rich_html(value):
 def plain_text(value, has_other=False):
     """What stands in the log for a value; one that has another form need not have this one."""
     for method in ("_repr_markdown_", "_repr_latex_"):  # these are text
-        function = getattr(value, method, None)
-        if function is not None and not isinstance(value, type) and type(value).__repr__ is object.__repr__:
+        function = method_of(value, method) if type(value).__repr__ is object.__repr__ else None
+        if function is not None:
             try:
                 text = function()
             except Exception:
@@ -100,8 +113,8 @@ class Notebook:
 
     def display(self, *values, **_):
         for value in values:
-            own = getattr(value, "_ipython_display_", None)
-            if own is not None and not isinstance(value, type):
+            own = method_of(value, "_ipython_display_")
+            if own is not None:
                 own()
                 continue
             html = rich_html(value)

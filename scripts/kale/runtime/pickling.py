@@ -140,6 +140,14 @@ def set_container(container, state):
     container.__dict__.update(attributes)
 
 
+def set_attributes(value, state):
+    """What pickle does with a state, without asking the object for anything."""
+    attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    object.__getattribute__(value, "__dict__").update(attributes or {})
+    for name, member in (slots or {}).items():
+        object.__setattr__(value, name, member)
+
+
 def is_plain(kind):
     """Whether a class of the notebook leaves pickling as it is."""
     return (kind.__module__ == "__main__" and kind.__reduce_ex__ is object.__reduce_ex__
@@ -243,6 +251,9 @@ class Pickler(pickle.Pickler):
         if isinstance(value, (dict, list)) and kind not in (dict, list) and is_plain(kind):
             items = dict(dict.items(value)) if isinstance(value, dict) else list(list.__iter__(value))
             return new_container, (kind,), (items, getattr(value, "__dict__", {})), None, None, set_container
+        if hasattr(kind, "__getattr__") and is_plain(kind) and not hasattr(kind, "__slots__"):
+            made = object.__reduce_ex__(value, 4)  # a __getattr__ may ask for what is not there yet
+            return made if made[2] is None else made + (None,) * (5 - len(made)) + (set_attributes,)
         if isinstance(value, BaseException) and kind.__reduce__ is BaseException.__reduce__:
             state = (value.__dict__, value.__cause__, value.__context__, value.__suppress_context__)
             return new_exception, (kind, value.args), state, None, None, set_exception

@@ -122,6 +122,16 @@ local function change_by_method(parsed, call)
   return "weak"
 end
 
+-- What @bus.on does to `bus`: it calls the method.
+local function change_by_decorator(parsed, root, attribute)
+  local learned, tree = parsed.learned, parsed.tree
+  if tree.kind[attribute] ~= "attribute" or learned and learned.imports[text_of(parsed, root)] then return nil end
+  local name = text_of(parsed, child(tree, attribute, "attribute"))
+  local known = learned and learned.methods[name]
+  if known then return known.self and "strong" or nil end
+  return CHANGING[name] and "strong" or not PURE_METHODS[name] and "weak" or nil
+end
+
 -- Which argument of a call a node is: its number, or its name.
 local function argument_key(parsed, node)
   local tree, parent = parsed.tree, parsed.tree.parent[node]
@@ -148,11 +158,12 @@ local function change_by_call(parsed, call, node)
   end
   if not method and learned.callers[name] then return nil end
   if known then
+    if learned.scalars[text_of(parsed, node)] then return nil end
     local key = argument_key(parsed, node)
     if known.changed[key] or key == "*" and next(known.changed) then return "strong" end
     return nil
   end
-  if method or PURE[name] or learned.classes[name] then return nil end
+  if method or PURE[name] or learned.classes[name] or learned.scalars[text_of(parsed, node)] then return nil end
   return LIBRARY_CHANGING[name] and "strong" or "weak"
 end
 
@@ -178,6 +189,8 @@ function M.change_at(parsed, node)
       at, level = parent, level + 1
     elseif kind == "parenthesized_expression" and at ~= node then
       at = parent
+    elseif kind == "decorator" and at ~= node then
+      return change_by_decorator(parsed, node, at), level > 1
     elseif kind == "call" and field == "function" and at == node and text_of(parsed, node) == "super" then
       at = parent  -- super().append(x)
     elseif kind == "call" and field == "function" then
@@ -473,6 +486,21 @@ function M.within(parsed, node)
   end
   M.spread(found, pairs_below(parsed, node))
   parsed.within[node] = found
+  return found
+end
+
+---The names whose values an augmented assignment to a local name below a node may change: w of w -= rate, and weights
+---of for w in weights.
+---@param parsed table
+---@param node integer
+---@return table<string, "strong"|"weak">
+function M.updated(parsed, node)
+  local tree, found = parsed.tree, {}
+  for at = node, tree.next[node] - 1 do
+    local left = tree.kind[at] == "augmented_assignment" and child(tree, at, "left")
+    if left and tree.kind[left] == "identifier" and not parsed.at[left] then found[text_of(parsed, left)] = "strong" end
+  end
+  if next(found) then M.spread(found, pairs_below(parsed, node)) end
   return found
 end
 

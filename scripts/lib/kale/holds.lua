@@ -112,7 +112,9 @@ function M.bind(walker, left, right, parts)
       if root ~= target and changes.is_value(parsed, root) then
         local kind = kind_of(parsed, left, right, parts)
         table.insert(walker.summary.aliases, { target, root, kind = kind })
-        if kind == "same" then table.insert(walker.summary.same, { target, root }) end
+        -- for w in weights: w -= rate
+        local each = parts and tree.kind[left] == "identifier" and not (learned.numbers and learned.numbers[root])
+        if kind == "same" or each then table.insert(walker.summary.same, { target, root }) end
       end
       entry(walker, target).names[root] = true
     end
@@ -227,6 +229,14 @@ function M.defined(walker, name, definition)
       entry(walker, name).names[uses.name[i]] = true
     end
   end
+end
+
+---What runs when a class is made, a metaclass or a base, may keep the class.
+---@param walker table
+---@param name string
+---@param runs string[]
+function M.registered(walker, name, runs)
+  for _, other in ipairs(runs) do entry(walker, other).names[name] = true end
 end
 
 ---A decorated function holds what its decorators make of it.

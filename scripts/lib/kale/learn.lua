@@ -130,13 +130,14 @@ local function study(fn, learned)
   parsed.within = nil
   local body = child(parsed.tree, node, "body")
   local changed, returned = changes.within(parsed, body), changes.returned(parsed, body)
+  local updated = changes.updated(parsed, body)
   parsed.within = nil
   local found = { changed = {}, returned = {}, returned_globals = {} }
   local kept = fn.method and fn.parameters[1] and changes.sharing(parsed, body, fn.parameters[1])
   for number, name in ipairs(fn.parameters) do
     local place = fn.method and number - 1 or number
     local by_super = fn.method and number == 1 and changed.super == "strong"
-    if by_super or changed[name] == "strong" or changed[name] and not fn.method then
+    if by_super or updated[name] or changed[name] == "strong" or changed[name] and not fn.method then
       found.changed[name], found.changed[place] = true, true
       if fn.method and number == 1 then found.self = true end
     end
@@ -345,9 +346,19 @@ local function is_plain(parsed, node)
   return not method and PLAIN_CALLS[name]
 end
 
+-- Whether an expression's value holds numbers and the like only: [1, 2], range(3), "abc".
+local function is_numbers(parsed, node)
+  local tree, kind = parsed.tree, parsed.tree.kind[node]
+  if kind ~= "list" and kind ~= "set" then return is_scalar(parsed, node) end
+  for part in children(tree, node) do
+    if tree.named[part] and not is_scalar(parsed, part) then return false end
+  end
+  return true
+end
+
 -- Names that are only ever bound to values that nothing changes in place, to plain containers, to such objects.
 local function find_constant_kinds(groups, learned)
-  local scalars, callers, plain_ones = {}, {}, {}
+  local scalars, callers, plain_ones, numbers = {}, {}, {}, {}
   for _, cells in ipairs(groups) do
     for _, parsed in ipairs(cells) do
       local tree, uses, at = parsed.tree, parsed.uses, parsed.at
@@ -363,6 +374,9 @@ local function find_constant_kinds(groups, learned)
           if plain_ones[name] ~= false then
             plain_ones[name] = right and kind == "assignment" and is_plain(parsed, right) or false
           end
+          if numbers[name] ~= false then
+            numbers[name] = right and kind == "assignment" and is_numbers(parsed, right) or false
+          end
           if callers[name] ~= false then
             callers[name] = right and kind == "assignment" and is_caller(parsed, right, learned) or false
           end
@@ -370,6 +384,7 @@ local function find_constant_kinds(groups, learned)
       end
     end
   end
+  for name, known in pairs(numbers) do learned.numbers[name] = known or nil end
   for name, plain in pairs(plain_ones) do learned.plain[name] = plain or nil end
   for name, scalar in pairs(scalars) do learned.scalars[name] = scalar or nil end
   for name, caller in pairs(callers) do learned.callers[name] = caller or nil end
@@ -412,9 +427,11 @@ local function find_values(parsed, learned, stateful)
   find_figures(parsed, learned)
   for _, node in ipairs(of_kind(parsed, "as_pattern")) do
     local alias = child(tree, node, "alias")
-    -- `with open(…) as f` closes the file.
-    local closes = tree.kind[node + 1] == "call" and changes.called(parsed, node + 1) == "open"
-    if alias and not closes then note_value(parsed, text_of(parsed, alias), node + 1, learned, stateful) end
+    -- `with open(…) as f` closes the file; with a context manager of the notebook, it is what that yields.
+    local called = tree.kind[node + 1] == "call" and changes.called(parsed, node + 1)
+    if alias and called ~= "open" and not learned.generators[called] then
+      note_value(parsed, text_of(parsed, alias), node + 1, learned, stateful)
+    end
   end
 end
 
@@ -443,6 +460,7 @@ function M.all(groups)
     functions = {}, methods = {}, imports = {}, makers = {}, classes = {}, generators = {}, iterators = {},
     unsaved = {}, callables = {}, modules = {}, getters = {}, scalars = {}, loggers = {},
     callers = {}, plain = {}, figures = {}, variables = {}, drawn_from = {},
+    numbers = {},
   }
   local list = {}
   for _, cells in ipairs(groups) do

@@ -389,12 +389,14 @@ function Walker:definition(node)
   if not summary.stores[name] then return end
   local why = definitions.impurity(self, node, inner, meant, facts)
   local is_class = tree.kind[inner] == "class_definition"
+  local runs = is_class and definitions.run_for_class(parsed, name) or nil
+  holds.registered(self, name, runs or {})
   if why == definitions.CHANGES_ITSELF then
     facts.changes[name], facts.late[name] = "strong", facts.late[name] or self:place(node)
   end
   self:add_definition {
     name = name, kind = is_class and "class" or "function", head = meant,
-    runs = is_class and definitions.run_for_class(parsed, name) or nil,
+    runs = runs,
     facts = facts, why = why, cached = definitions.has_cache(parsed, node, inner, facts),
     changed = why == definitions.CHANGES_ITSELF,
     amends = definitions.amends(parsed, node), piece = self:piece(node),
