@@ -247,6 +247,10 @@ local HARMLESS = {
     k:add(object("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", nil, "zz-kfhost-policy", {
       webhooks = { kubeflow.webhook("trial-labels.policy.kfhost.io", "katib-controller") } }))
   end,
+  ["a job of a user that imports what an older Kale had"] = function(k)
+    k:add(object("batch/v1", "Job", "team-a", "mine", { spec = { template = { spec = { containers = { { name = "main",
+      command = { "python3", "-c", "import kfputils" } } } } } } }))
+  end,
   ["an experiment with a classic sidecar"] = function(k)
     k:get("Deployment", "istio-system", "istiod").spec.template.spec.containers[1].env[1].value = "false"
     kubeflow.trial_pod(k:add(kubeflow.experiment "classic")).metadata.labels = {}

@@ -55,14 +55,19 @@ function M.namespace_label(w)
   end
 end
 
+local function is_trial(object)
+  local owner = list(object.metadata.ownerReferences)[1]
+  return object.kind == "Job" and owner ~= nil and owner.kind == "Trial"
+end
+
 -- The pods of experiments' trials, and of trials' jobs whose experiment is not looked at itself.
-local function trial_pods(w)
+---@param all_jobs boolean? also jobs that nothing says to be of a trial
+local function trial_pods(w, all_jobs)
   local found = {}
   for _, pod in ipairs(w.pods) do
     local object = pod.object
-    local owner = list(object.metadata.ownerReferences)[1]
-    local of_trial = object.kind == "Job" and owner and owner.kind == "Trial" and not w:experiment_of(object)
-    if object.kind == "Experiment" or of_trial then found[#found + 1] = pod end
+    local job = object.kind == "Job" and (all_jobs or is_trial(object)) and not w:experiment_of(object)
+    if object.kind == "Experiment" or job then found[#found + 1] = pod end
   end
   return found
 end
@@ -93,12 +98,13 @@ function M.shell(w)
   end
 end
 
-local OLD_KALE = { "create_and_wait_kfp_run", "kale.common.katibutils", "kale.common.kfputils", "kfputils" }
+local OLD_KALE = { "create_and_wait_kfp_run", "kale.common.katibutils" } -- nothing but trials has these
+local OLD_TRIAL = { "create_and_wait_kfp_run", "kale.common.katibutils", "kale.common.kfputils", "kfputils" }
 
-local function old_kale_word(container)
+local function old_kale_word(container, words)
   for _, field in ipairs { "command", "args" } do
     for _, text in ipairs(list(container[field])) do
-      for _, word in ipairs(OLD_KALE) do
+      for _, word in ipairs(words) do
         if type(text) == "string" and text:find(word, 1, true) then return word end
       end
     end
@@ -107,9 +113,10 @@ end
 
 ---Trials that an older Kale wrote.
 function M.older_kale(w)
-  for _, pod in ipairs(trial_pods(w)) do
+  for _, pod in ipairs(trial_pods(w, true)) do
+    local words = (is_trial(pod.object) or pod.object.kind == "Experiment") and OLD_TRIAL or OLD_KALE
     for _, container in ipairs(list(pod.spec.containers)) do
-      local word = old_kale_word(container)
+      local word = old_kale_word(container, words)
       if word then
         w:add("older-kale", "warning", pod.object, {
           what = ("container %s runs an older Kale's program (%s)"):format(container.name, word),

@@ -51,7 +51,7 @@ spec:
 
 ---STRICT in kubeflow is no trouble unless some pod of a profile has no sidecar.
 function M.strict(w)
-  if not w:has_injector() or not w:knows "PeerAuthentication" then return end
+  if not w:knows "PeerAuthentication" then return end
   for _, authentication in ipairs(w:of "PeerAuthentication") do
     local pod = is_strict(authentication) and not is_overridden(w, authentication) and plain_pod(w)
     if pod then

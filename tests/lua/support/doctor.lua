@@ -112,6 +112,10 @@ local FAULTS = {
   { "Profile owner mismatch", "owner-mismatch Namespace team-a", function(k)
     k:get("Profile", nil, "team-a").spec.owner.name = "other@example.com"
   end },
+  { "an older Kale's job that nothing owns", "older-kale Job team-a/orphan", function(k)
+    k:add(object("batch/v1", "Job", "team-a", "orphan", { spec = { template = { spec = { containers = { { name = "main",
+      command = { "python3 -u -c 'from kale.common.kfputils import create_and_wait_kfp_run'" } } } } } } }))
+  end },
   { "an older Kale's trial job", "older-kale Experiment team-a/old-kale", function(k)
     local old = k:add(kubeflow.experiment "old-kale")
     local container = kubeflow.trial_pod(old).spec.containers[1]
