@@ -119,6 +119,20 @@ local function gather(seen, jobs, missing)
   end
 end
 
+-- A name that was mistyped is not a healthy namespace.
+local function note_namespace(seen, name)
+  for _, entry in ipairs(seen.not_checked) do
+    if entry.kind == "Namespace" then return end
+  end
+  for _, object in ipairs(name and seen.objects or {}) do
+    if object.kind == "Namespace" and object.metadata.name == name then return end
+  end
+  if name then
+    table.insert(seen.not_checked, { kind = "Namespace", what = "namespace " .. name, code = "NotFound",
+      reason = "there is no such namespace" })
+  end
+end
+
 ---All objects that the checks look at.
 ---@param client table
 ---@param options {namespace: string?, timeout: number|string|nil,
@@ -143,6 +157,7 @@ function M.all(client, options)
     jobs[index] = function() return read_certificates(client, namespace, options) end
   end
   gather(seen, jobs, missing)
+  note_namespace(seen, options.namespace)
   seen.not_installed, seen.nothing = sorted_keys(missing), #seen.not_checked >= #KINDS and #seen.objects == 0
   return seen
 end
