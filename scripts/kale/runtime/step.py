@@ -4,7 +4,7 @@ main(spec, executor_input) defines what the step needs (spec["setup"]), loads th
 in, runs the step's cells as a notebook would, and saves the values that go out. What is rarely
 needed is imported late, as every step pays for the start. The files of this folder are one program:
 others.py, pickling.py, arrays.py, formats.py, values.py, notebook.py, environment.py and this one, in this order,
-with shell.py as a text that is compiled when it is needed.
+with shell.py, where a cell of the pipeline asks for it, as a text that is compiled when it is needed.
 """
 import builtins
 import json
@@ -119,7 +119,8 @@ def run_step(spec, executor_input):
     namespace = new_main()
     notebook = Notebook(namespace)
     builtins.display = notebook.display
-    builtins.get_ipython = lambda: shell_of(notebook)
+    if SHELL:
+        builtins.get_ipython = lambda: shell_of(notebook)
     if any("IPython" in piece["source"] for piece in spec["setup"] + spec["code"]):
         use_ipython_display(notebook)
     definitions = definitions_of(spec, notebook)

@@ -343,15 +343,27 @@ function M.task_names(plan)
   return keys
 end
 
--- The files of the step's program, joined.
+-- Whether a cell asks for the shell; what it gives may come to any step.
+local function uses_shell(plan)
+  for _, step in ipairs(plan.steps) do
+    for _, list in ipairs { step.setup, step.code } do
+      for _, piece in ipairs(list) do
+        if piece.source:find("get_ipython", 1, true) or piece.source:find("IPython", 1, true) then return true end
+      end
+    end
+  end
+  return false
+end
+
+-- The files of the step's program, joined: the program, and the part of it that does magics.
 local function runtime_program()
   local texts = {}
   for i, name in ipairs { "others", "pickling", "arrays", "formats", "values", "notebook", "environment", "step" } do
     texts[i] = bundle.text("kale/runtime/" .. name .. ".py")
   end
-  -- A JSON text without letters beyond ASCII is one of Python's, too.
-  texts[#texts + 1] = "SHELL.append(" .. json.encode(bundle.text "kale/runtime/shell.py") .. ")\n"
-  return table.concat(texts, "\n\n")
+  -- A text of JSON is one of Python's, too.
+  return table.concat(texts, "\n\n"),
+    "\n\nSHELL.append(" .. json.encode(bundle.text "kale/runtime/shell.py") .. ")\n"
 end
 
 ---Builds the PipelineSpec of a plan without errors.
@@ -362,10 +374,11 @@ function M.build(plan)
   diagnostics.check(plan.path, plan.diagnostics)
   local keys, places = places_of(plan)
   local labels = labels_of(plan, places)
-  local program = runtime_program()
+  local program, shell = runtime_program()
+  local digest = hash.sha256(program .. shell)
+  if uses_shell(plan) then program = program .. shell end
   local runtime = {
-    boot = bundle.text "kale/runtime/boot.py", program = hash.base64(hash.deflate(program)) .. ".",
-    digest = hash.sha256(program),
+    boot = bundle.text "kale/runtime/boot.py", program = hash.base64(hash.deflate(program)) .. ".", digest = digest,
   }
   local components, executors, tasks = {}, {}, {}
   plan.fingerprints = {}
