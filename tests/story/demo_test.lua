@@ -60,3 +60,15 @@ test("a page shows each scene with its picture", function()
     if not page:find(piece, 1, true) then error(piece .. " is not in the page", 0) end
   end
 end)
+
+test("machines are told whether each act passed, and what was done and heard", function()
+  local lines = { { kind = "does", text = "create x" }, { kind = "hears", text = "no" } }
+  local told = show.machine { { scene = demo.scene "P1", held = true,
+    acts = { broken = { lines = lines }, repaired = { lines = {}, passed = true } } } }
+  test.equal(#told, 1)
+  test.equal(told[1].scene, "P1")
+  test.same(told[1].policies, { "kfp-access" })
+  test.equal(told[1].held, true)
+  test.same(told[1].broken, { passed = false, lines = lines })
+  test.same(told[1].repaired, { passed = true, lines = {} })
+end)

@@ -20,18 +20,20 @@ end
 local function run(args)
   local show = require "lab.demo.show"
   local numbers = numbers_of(args.scene or {})
+  local out = args.json and io.stderr or io.stdout
   local results = require("lab.demo").play(numbers, {
     root = require("fs").tmpdir "kfhost-demo",
     say = show.teller(function(text)
-      io.stdout:write(text)
-      io.stdout:flush()
+      out:write(text)
+      out:flush()
     end),
   })
-  io.stdout:write("\n", show.summary(results))
+  out:write("\n", show.summary(results))
   if args.html then
     require("fs").write(args.html, show.page(results))
-    print(args.html)
+    out:write(args.html, "\n")
   end
+  if args.json then print(require("json").encode(show.machine(results))) end
   for _, result in ipairs(results) do
     if not result.held then return 1 end
   end
@@ -44,6 +46,9 @@ return cli.main {
   description = "Each scene is played twice in a lab of its own, by real pods: without the policy that repairs it, and"
     .. " with it. Ends with 0 when each broke without, and worked with.",
   arguments = { { "[SCENE…]", "P1 to P7 (all)" } },
-  options = { { "--html FILE", "also a page with the pictures" } },
+  options = {
+    { "--html FILE", "also a page with the pictures" },
+    { "--json", "machine output; the scenes are told on standard error" },
+  },
   run = run,
 } (...)

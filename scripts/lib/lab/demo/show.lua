@@ -2,6 +2,7 @@
 -- Not for playing them (lab.demo).
 --   demo.play(numbers, { say = show.teller(print), root = root }); show.page(results)
 
+local json = require "json"
 local svg = require "graph.svg"
 local term = require "term"
 
@@ -84,6 +85,23 @@ function M.summary(results)
       result.acts.broken.passed and "works" or "breaks", result.acts.repaired.passed and "works" or "breaks" }
   end
   return term.table(rows, { header = { "", "WHAT", "WITHOUT", "WITH" } })
+end
+
+---What was played, for machines.
+---@param results table[]
+---@return table[] # of each scene its number, title and policies, whether it held, and both acts
+function M.machine(results)
+  local list = json.array {}
+  for index, result in ipairs(results) do
+    local scene = result.scene
+    local entry = { scene = scene.number, title = scene.title, why = scene.why, held = result.held == true,
+      policies = json.array { table.unpack(scene.policies) } }
+    for name, act in pairs(result.acts) do
+      entry[name] = { passed = act.passed == true, lines = json.array { table.unpack(act.lines) } }
+    end
+    list[index] = entry
+  end
+  return list
 end
 
 -- --- a page -----------------------------------------------------------------------------------------------
