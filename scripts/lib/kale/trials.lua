@@ -232,9 +232,11 @@ local function settle(self)
     local left = 0
     for _, trial in ipairs(self.list or {}) do
       local id = self.run_id(trial)
-      local run = ACTIVE[status.state(trial)] and runs:get(id)
+      local active = ACTIVE[status.state(trial)]
+      local run = active and runs:get(id)
       if run and UNDER_WAY[run.state] then runs:terminate(id) end
-      if run and (UNDER_WAY[run.state] or run.state == "CANCELING") then left = left + 1 end
+      -- One that has no run yet may ask for it any moment.
+      if active and (not run or UNDER_WAY[run.state] or run.state == "CANCELING") then left = left + 1 end
     end
     if left == 0 then return end
     task.sleep(PAUSE)
