@@ -176,3 +176,9 @@ test("what a context manager of the notebook yields is no generator", function()
   }
   test.same(said(made, "not-saved"), {})
 end)
+
+test("what is drawn on axes that a library is handed is a change of them, and of their figure", function()
+  local start = "import pandas as pd\nimport matplotlib.pyplot as plt\ndf = pd.DataFrame()\nfig, ax = plt.subplots()"
+  test.same(ins(plan_of { start, "df.plot(ax=ax)", "print(ax.lines, fig.axes)" }), { "ax<s2", "fig<s2" })
+  has(ins(plan_of { start, "import seaborn as sns\nsns.lineplot(df, ax=ax)", "print(ax.lines)" }), "ax<s2")
+end)

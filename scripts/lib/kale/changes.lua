@@ -152,6 +152,8 @@ local function change_by_call(parsed, call, node)
   local known = method and learned.methods[name] or not method and learned.functions[name]
   local root = method and M.root_name(parsed, call)
   if root == "super" then return nil end
+  -- frame.plot(ax=ax), sns.heatmap(frame, ax=axes[0])
+  if learned.figures[text_of(parsed, node):match "^[%w_]+"] and not PURE[name] then return "strong" end
   if learned.drawn_from[text_of(parsed, node)] and not PURE[name] then return "strong" end
   if root and learned.imports[root] or not method and learned.imports[name] then
     return LIBRARY_CHANGING[name] and "strong" or nil

@@ -390,7 +390,7 @@ local function find_constant_kinds(groups, learned)
   for name, caller in pairs(callers) do learned.callers[name] = caller or nil end
 end
 
-local FIGURES = set "subplots subplot_mosaic subplot add_subplot gca gcf figure axes twinx twiny"
+local FIGURES = set "Figure subplots subplot_mosaic subplot add_subplot gca gcf figure axes twinx twiny"
 
 -- Names of figures and axes, which everything that is drawn changes: fig, ax = plt.subplots(), for a in axes.
 local function find_figures(parsed, learned)
