@@ -37,5 +37,6 @@ end)
 
 test("a server that is not there is diagnosed", function()
   local said = run("failed-runs", "http://127.0.0.1:1")
-  assert(said:find("check the endpoint", 1, true), said)
+  assert(said:find("server     Failed to connect to 127.0.0.1 port 1", 1, true), said)
+  assert(said:find("nothing listens there", 1, true), said)
 end)
