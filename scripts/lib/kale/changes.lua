@@ -116,7 +116,7 @@ local function change_by_method(parsed, call)
   if parsed.learned and root and parsed.learned.imports[root] then return nil end
   if not name then return parsed.learned and parsed.learned.stateful and "strong" or "weak" end
   if learned and learned.self or CHANGING[name] or is_in_place(parsed, call) then return "strong" end
-  if root and parsed.learned and parsed.learned.figures[root] and not name:find "^get_" then return "strong" end
+  if root and parsed.learned and parsed.learned.figures[root] then return not name:find "^get_" and "strong" or nil end
   if root and parsed.learned and parsed.learned.drawn_from[root] then return "strong" end
   if learned ~= nil or PURE_METHODS[name] then return nil end
   return "weak"

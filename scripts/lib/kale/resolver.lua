@@ -365,7 +365,8 @@ end
 -- nothing of them changes later, those that its change here reaches.
 function Resolver:relay_family(step, name, deep)
   local function keep(member) return (self.needed[member] or 0) >= step.number end
-  local later = (self.last_change[self.families:root(name)] or 0) > step.number
+  -- A figure, its axes and what is drawn on them all know each other.
+  local later = (self.last_change[self.families:root(name)] or 0) > step.number or self.learned.figures[name]
   local reached = not later and self.families:reached(name, deep, keep)
   for _, member in ipairs(self.families:alive(name, keep)) do
     if member ~= name and self:is_needed_after(step, member) and (later or reached[member]) then
