@@ -132,7 +132,7 @@ local conditions = {
   a = function() return true end,
   b = function(req)
     local answer = pushes(req)
-    if answer == nil then return false, "the trial is not known yet" end
+    if answer == nil then return nil, ("trial %s is not known here yet"):format(workload.trial_of(req.object).name) end
     return answer, "the experiment's collector is not Push"
   end,
   c = function(req)
@@ -142,19 +142,27 @@ local conditions = {
   d = function() return true end,
 }
 
-local function way_for(req)
-  local way = req.config.way
-  if way ~= "auto" then
-    local holds, why = conditions[way](req)
-    if holds then return way end
-    req:warn("way %s does not hold (%s): this trial gets no sidecar", way, why)
-    return "a"
-  end
+-- Without a sidecar where Pipelines hears that; then native or, with what the collector says, classic. What a served
+-- host does not know yet it will know when it is asked again; elsewhere nothing more will be known.
+local function way_by_itself(req)
   if is_ambient(req) then return "ambient" end
   if reaches_plainly(req) then return "a" end
-  for _, one in ipairs { "b", "c", "d" } do
-    if conditions[one](req) then return one end
-  end
+  local pushed, unknown = conditions.b(req)
+  if pushed then return "b" end
+  if conditions.c(req) then return "c" end
+  if pushed == nil and req.cache_age then return nil, unknown end
+  return "d"
+end
+
+-- The way of a trial; nil and what is not known yet: its job, owned by it, may be here before it.
+local function way_for(req)
+  local way = req.config.way
+  if way == "auto" then return way_by_itself(req) end
+  local holds, why = conditions[way](req)
+  if holds then return way end
+  if holds == nil then return nil, why end
+  req:warn("way %s does not hold (%s): this trial gets no sidecar", way, why)
+  return "a"
 end
 
 -- --- early: labels ---------------------------------------------------------------------------------------------
@@ -196,7 +204,10 @@ policy.mutate {
   on_error = "fail",
   apply = function(req)
     if not workload.trial_of(req.object) then return end
-    local way = way_for(req)
+    local way, unknown = way_for(req)
+    if not way then
+      return req:deny { message = unknown .. ": try again", code = 503, reason = "ServiceUnavailable" }
+    end
     req:audit("way", way)
     if way == "ambient" then return end
     for _, template in ipairs(workload.templates(req.object)) do
@@ -397,7 +408,8 @@ local WITHOUT, WITH = { labels = { [INJECT] = "false" } }, { labels = { [INJECT]
 
 way("way b: a native sidecar where the experiment pushes", { way = "b" }, { trial "Push" }, WITH)
 way("way b: no sidecar where it does not", { way = "b" }, { trial "StdOut" }, WITHOUT)
-way("way b: nor where the trial is not known yet", { way = "b" }, {}, WITHOUT)
+policy.test { name = "way b: where the trial is not known yet, Katib is to try again", config = { way = "b" },
+  object = job(), expect = { allowed = false, message = "trial t%-1 is not known here yet: try again" } }
 local function experiment(name, kind)
   return { apiVersion = "kubeflow.org/v1beta1", kind = "Experiment", metadata = { name = name, namespace = "team-a" },
     spec = { metricsCollectorSpec = { collector = { kind = kind } } } }

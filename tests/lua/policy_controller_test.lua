@@ -2,6 +2,7 @@
 local test = require "test"
 local controller = require "policy.controller"
 local fs = require "fs"
+local json = require "json"
 local kube = require "kube"
 local policy = require "policy"
 local serve = require "lab.serve"
@@ -60,6 +61,27 @@ test("the objects that are there come as one call, then one by one, without prot
     test.equal(said[1], "initial 4 Namespace") -- default, kube-node-lease, kube-public and a
     table.sort(said)
     test.same(said, { "initial 4 Namespace", "one a", "one default", "one kube-node-lease", "one kube-public" })
+    running:stop()
+    set:close()
+  end)
+end)
+
+test("what is there at first can be published as soon as it is known, of each kind", function()
+  with_lab(function(c)
+    local kinds = { "limitranges", "serviceaccounts", "namespaces", "services", "secrets", "resourcequotas",
+      "configmaps" }
+    for i = 1, 30 do
+      for kind, spec in pairs { ConfigMap = false, ServiceAccount = false, LimitRange = { limits = json.array {} } } do
+        c:create { apiVersion = "v1", kind = kind, metadata = { name = "c" .. i, namespace = "default" },
+          spec = spec or nil }
+      end
+    end
+    local set = load(('policy.grant { reads = { "%s" } }'):format(table.concat(kinds, '", "')))
+    local running = controller.start(set, c, { wait_for_lead = true, log = function() end })
+    running:sync "60s"
+    local known, there = #running:texts(), 0
+    for _, kind in ipairs(kinds) do there = there + #c:list(kind, { namespace = "*" }) end
+    test.equal(known, there)
     running:stop()
     set:close()
   end)

@@ -330,7 +330,7 @@ end
 
 -- From now on this process writes: what is there is looked at once, then what changes. A call that fails comes again.
 local function begin(self)
-  for _, followed in ipairs(self.followed) do followed.informer:sync(self.sync_timeout) end
+  self:sync(self.sync_timeout)
   self.leads = true
   for _, followed in ipairs(self.followed) do
     if #followed.watches > 0 then
@@ -401,10 +401,23 @@ function Controller:rest()
   end_tasks(self)
 end
 
+-- What was there at first, when it is known: handlers are called for it one by one, and later.
+local function publish_first(self, followed)
+  if followed.first_published or not followed.published then return end
+  followed.first_published = true
+  for _, object in ipairs(followed.informer:list {}) do
+    local key = key_of(object)
+    if not followed.texts[key] then publish(self, followed, key, object) end
+  end
+end
+
 ---Waits until everything that is followed is known, and published.
 ---@param timeout number|string|nil
 function Controller:sync(timeout)
-  for _, followed in ipairs(self.followed) do followed.informer:sync(timeout) end
+  for _, followed in ipairs(self.followed) do
+    followed.informer:sync(timeout)
+    publish_first(self, followed)
+  end
 end
 
 ---@return string[] frames of the objects that reviews may look at (policy.serve.cache)

@@ -67,8 +67,30 @@ local function make_room(set, known)
   known.renewals = known.renewals + 1
 end
 
-local function with_care(set, handler)
+-- Takes over what the controller has published since of what reviews may look at.
+local function follow_cache(set, known)
+  local text, version = workers.read("cache", known.cache)
+  if not text then return end
+  local changes
+  changes, known.versions = cache.changes(text, known.versions)
+  set:publish(changes, #text)
+  known.cache, known.cache_bytes = version, #text
+end
+
+-- A certificate that OpenSSL does not take changes nothing.
+local function follow_certificate(service, known, log)
+  local text, version = workers.read("certificate", known.certificate)
+  if not text then return end
+  local bundle = json.decode(text)
+  local ok, problem = pcall(service.set_certificate, service, bundle.certificate, bundle.key)
+  if not ok then log("the certificate before stays in use: " .. errors.text(problem)) end
+  known.certificate = version
+end
+
+-- What reviews may look at is taken over before each of them: registration waits for it to be published, not for us.
+local function with_care(set, known, handler)
   return function(request)
+    follow_cache(set, known)
     local used = set.box:used()
     set.uid = uid_of(request.body)
     local response = handler(request)
@@ -78,34 +100,16 @@ local function with_care(set, handler)
   end
 end
 
-local function open(set, state, bundle)
+local function open(set, state, bundle, known)
   local service
   state.overloaded = function()
     return service:connections() > state.queue and service:waiting() > state.queue
   end
   service = server.listen {
     fd = workers.listener "webhook", certificate = bundle.certificate, key = bundle.key,
-    handler = with_care(set, answer.handler(set, state)), max_body = MAX_BODY, max_connections = CONNECTIONS,
+    handler = with_care(set, known, answer.handler(set, state)), max_body = MAX_BODY, max_connections = CONNECTIONS,
   }
   return service
-end
-
--- Takes over what the controller has published since. A certificate that OpenSSL does not take changes nothing.
-local function follow(set, service, known, log)
-  local text, version = workers.read("certificate", known.certificate)
-  if text then
-    local bundle = json.decode(text)
-    local ok, problem = pcall(service.set_certificate, service, bundle.certificate, bundle.key)
-    if not ok then log("the certificate before stays in use: " .. errors.text(problem)) end
-    known.certificate = version
-  end
-  text, version = workers.read("cache", known.cache)
-  if text then
-    local changes
-    changes, known.versions = cache.changes(text, known.versions)
-    set:publish(changes, #text)
-    known.cache, known.cache_bytes = version, #text
-  end
 end
 
 local function tell_metrics(set, service, known, recorded)
@@ -128,7 +132,8 @@ end
 -- Once in a while, until it is told to finish.
 local function attend(set, service, known, recorded, log)
   make_room(set, known)
-  follow(set, service, known, log)
+  follow_certificate(service, known, log)
+  follow_cache(set, known)
   tell_handshakes(service, known, log)
   local mark = recorded:mark()
   if mark == known.mark then return end
@@ -147,10 +152,10 @@ function M.run(set, options)
   local bundle, version = wait_for_certificate()
   local known = { certificate = version, cache = 0, versions = {}, renewals = 0, handshakes = 0, say_again = 0 }
   announce(set, recorded)
-  local service = open(set, state, bundle)
+  local service = open(set, state, bundle, known)
   tell_metrics(set, service, known, recorded)
   workers.lock { files = FILES, memory = MEMORY }
-  follow(set, service, known, log)
+  follow_cache(set, known)
   workers.ready()
   while not workers.draining() do
     task.sleep(TICK)
