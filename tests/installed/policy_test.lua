@@ -9,8 +9,8 @@ local kube = require "kube"
 local proc = require "proc"
 local route = require "lab.route"
 local serve = require "lab.serve"
-local task = require "task"
 local yaml = require "yaml"
+local wait = dofile "tests/lua/support/wait.lua"
 
 local SITE = [[
 local policy = require "policy"
@@ -69,14 +69,7 @@ function Site:kfhost(...)
   return proc.run(words)
 end
 
-local function wait_until(what, check)
-  for _ = 1, 6000 do
-    local found = check()
-    if found then return found end
-    task.sleep(0.02)
-  end
-  error("it did not come: " .. what, 2)
-end
+local function wait_until(what, holds) return wait(what, holds, 120) end
 
 -- A lab in which the manifests were applied, with two replicas that are ready.
 local function install(text, more)

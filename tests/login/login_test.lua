@@ -5,8 +5,8 @@ local fs = require "fs"
 local kubeflow = require "lab.kubeflow"
 local net = require "net"
 local proc = require "proc"
-local task = require "task"
 local test = require "test"
+local wait = dofile "tests/lua/support/wait.lua"
 
 local BUILT = "build/login/"
 local EMAIL, PASSWORD = "user@example.com", "it's & 100% <right>"
@@ -23,13 +23,7 @@ local function listens(port)
   return socket ~= nil
 end
 
-local function wait_until(what, holds)
-  for _ = 1, 1500 do
-    if holds() then return end
-    task.sleep(0.02)
-  end
-  error("it never came: " .. what, 0)
-end
+local function wait_until(what, holds) return wait(what, holds, 30) end
 
 -- --- the servers ------------------------------------------------------------------------------------------------
 

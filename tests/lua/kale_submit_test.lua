@@ -6,15 +6,7 @@ local pipelines = require "lab.kfp.serve"
 local proc = require "proc"
 local task = require "task"
 local test = require "test"
-
-local function wait_until(what, holds)
-  for _ = 1, 3000 do
-    local value = holds()
-    if value then return value end
-    task.sleep(0.02)
-  end
-  error("it never came: " .. what, 0)
-end
+local wait_until = dofile "tests/lua/support/wait.lua"
 
 -- use(state of the server, submit): submit(program, …) starts the command for a notebook with that text.
 local function with_server(use)

@@ -17,6 +17,7 @@ local task = require "task"
 local trial = require "kale.trial"
 local trials = require "kale.trials"
 local tune = require "kale.tune"
+local wait = dofile "tests/lua/support/wait.lua"
 
 local NOTEBOOK = [[# %% [pipeline-parameters]
 x = 2.0
@@ -208,13 +209,7 @@ end)
 local ENDLESS = "# %% [pipeline-parameters]\nx = 2.0\n# %% [step:wait]\nimport time\ntime.sleep(3600)\nloss = x\n"
   .. "# %% [pipeline-metrics]\nprint(loss)\n"
 
-local function wait_until(what, holds)
-  for _ = 1, 1500 do
-    if holds() then return end
-    task.sleep(0.02)
-  end
-  error("it never came: " .. what, 0)
-end
+local function wait_until(what, holds) return wait(what, holds, 30) end
 
 test("interrupted, an experiment is deleted and its runs are ended", function()
   with_lab({}, function(at, cluster)

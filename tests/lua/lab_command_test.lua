@@ -3,8 +3,8 @@ local fs = require "fs"
 local host = require "host"
 local json = require "json"
 local proc = require "proc"
-local task = require "task"
 local test = require "test"
+local wait = dofile "tests/lua/support/wait.lua"
 
 local KFHOST = host.executable()
 
@@ -15,13 +15,7 @@ local function run(directory, ...)
   return proc.run(words)
 end
 
-local function wait_for(what, condition)
-  for _ = 1, 3000 do
-    if condition() then return end
-    task.sleep(0.01)
-  end
-  error("in 30 s not: " .. what)
-end
+local function wait_for(what, holds) return wait(what, holds, 30) end
 
 test("lab up --detach --json returns on a pipe, and lab down leaves no process and no file", function()
   for _, words in ipairs { { "--nodes", "0" }, { "--plain-pods" }, { "--kubeflow", "--nodes", "0" } } do

@@ -9,6 +9,7 @@ local proc = require "proc"
 local serve = require "lab.serve"
 local task = require "task"
 local test = require "test"
+local wait_for = dofile "tests/lua/support/wait.lua"
 
 local MAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -189,15 +190,6 @@ end)
 -- --- pods and nodes -------------------------------------------------------------------------------------------
 
 local WITH_NODES = { nodes = 1, plain_pods = true }
-
-local function wait_for(what, condition)
-  for _ = 1, 6000 do
-    local value = condition()
-    if value then return value end
-    task.sleep(0.01)
-  end
-  error("in a minute not: " .. what)
-end
 
 both("pod-delay: pods start later", WITH_NODES, function(self, fault)
   fault("pod-delay", { delay = 1 })

@@ -8,9 +8,9 @@ local kube = require "kube"
 local kubeflow = require "lab.kubeflow"
 local proto = require "grpc.proto"
 local review = require "lab.katib.review"
-local task = require "task"
 local test = require "test"
 local drivers = dofile "tests/lua/support/katib.lua"
+local wait = dofile "tests/lua/support/wait.lua"
 
 local FOLDER = "tests/fixtures/wire-katib"
 local function record(name)
@@ -234,13 +234,7 @@ local function without_ids(object)
   return object
 end
 
-local function wait_until(what, holds)
-  for _ = 1, 2000 do
-    if holds() then return end
-    task.sleep(0.01)
-  end
-  error("it never came: " .. what, 0)
-end
+local function wait_until(what, holds) return wait(what, holds, 20) end
 
 local NAMESPACE = "katib-lab"
 

@@ -3,17 +3,10 @@ local json = require "json"
 local kubeflow = require "lab.kubeflow"
 local poddefaults = require "lab.kubeflow.poddefaults"
 local profiles = require "lab.kubeflow.profiles"
-local task = require "task"
 local test = require "test"
+local wait = dofile "tests/lua/support/wait.lua"
 
-local function wait_until(what, holds)
-  for _ = 1, 1500 do
-    local value = holds()
-    if value then return value end
-    task.sleep(0.02)
-  end
-  error("it never came: " .. what, 0)
-end
+local function wait_until(what, holds) return wait(what, holds, 30) end
 
 local function with_lab(options, use)
   options.root = options.root or test.tmpdir()

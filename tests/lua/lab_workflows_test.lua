@@ -3,19 +3,10 @@ local client = require "kfp.client"
 local errors = require "errors"
 local fs = require "fs"
 local kubeflow = require "lab.kubeflow"
-local task = require "task"
 local test = require "test"
+local wait_until = dofile "tests/lua/support/wait.lua"
 
 local KIND = "workflows.argoproj.io"
-
-local function wait_until(what, holds)
-  for _ = 1, 3000 do
-    local value = holds()
-    if value then return value end
-    task.sleep(0.02)
-  end
-  error("it never came: " .. what, 0)
-end
 
 local function pipeline(command)
   return { pipelineInfo = { name = "hello" }, schemaVersion = "2.1.0", sdkVersion = "kfp-2.15.2",

@@ -11,6 +11,7 @@ local proc = require "proc"
 local serve = require "lab.serve"
 local task = require "task"
 local yaml = require "yaml"
+local wait_until = dofile "tests/lua/support/wait.lua"
 
 local CANARY = "canary-5up3r s3cret"
 local FORMS = { CANARY, hash.base64(CANARY), "5up3r" }
@@ -75,15 +76,6 @@ local function read_all(process, stream, lines)
   return task.spawn(function()
     for line in function() return process:read_line(stream, 120) end do lines[#lines + 1] = line end
   end)
-end
-
-local function wait_until(what, check)
-  for _ = 1, 3000 do
-    local found = check()
-    if found then return found end
-    task.sleep(0.02)
-  end
-  error("it did not come: " .. what, 2)
 end
 
 test("a Secret's value appears in nothing that a served policy has the host write", function()

@@ -7,6 +7,7 @@ local kube = require "kube"
 local policy = require "policy"
 local serve = require "lab.serve"
 local task = require "task"
+local wait_until = dofile "tests/lua/support/wait.lua"
 
 local function load(text)
   local directory = test.tmpdir()
@@ -22,15 +23,6 @@ local function with_lab(use)
   local c = connect()
   use(c, connect, lab)
   c:close()
-end
-
-local function wait_until(what, check)
-  for _ = 1, 3000 do
-    local found = check()
-    if found then return found end
-    task.sleep(0.02)
-  end
-  error("it did not come: " .. what, 2)
 end
 
 local function create(c, name, labels)

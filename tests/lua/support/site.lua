@@ -2,7 +2,7 @@
 --   local site = dofile "tests/lua/support/site.lua"; site.with({ nodes = 1 }, function(lab, c) … end)
 local kube = require "kube"
 local serve = require "lab.serve"
-local task = require "task"
+local wait = dofile "tests/lua/support/wait.lua"
 
 local M = {}
 
@@ -19,14 +19,7 @@ function M.with(options, run)
 end
 
 ---Waits until a function gives something.
-function M.eventually(what, check)
-  for _ = 1, 1500 do
-    local value = check()
-    if value then return value end
-    task.sleep(0.02)
-  end
-  error("it never happened that " .. what, 2)
-end
+function M.eventually(what, check) return wait(what, check, 30) end
 
 ---An object's event of a reason.
 function M.event_of(c, namespace, name, reason)
