@@ -87,6 +87,77 @@ test("a stale update is a conflict, and names what it is about", function()
   test.same(problem.details, { name = "one", kind = "configmaps" })
 end)
 
+-- A request about an object that somebody else labels while a webhook is asked about it: how it is answered, and the
+-- object then.
+local function meddled(call, path, ask)
+  local bundle = require "policy.serve.certificates".make { "127.0.0.1" }
+  local asked = false
+  local function webhook(request)
+    if not asked then
+      asked = true
+      test.equal(call("PATCH", path, { metadata = { labels = { other = "here" } } }, { type = MERGE }), 200)
+    end
+    return { status = 200, headers = { ["Content-Type"] = "application/json" }, body = json.encode {
+      apiVersion = "admission.k8s.io/v1", kind = "AdmissionReview",
+      response = { uid = json.decode(request.body).request.uid, allowed = true } } }
+  end
+  local service = require "server".listen { certificate = bundle.certificate, key = bundle.key, handler = webhook }
+  test.equal(call("POST", "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations", {
+    metadata = { name = "meddler" }, webhooks = { { name = "meddler.test.io", sideEffects = "None",
+      admissionReviewVersions = { "v1" }, rules = { { apiGroups = { "*" }, apiVersions = { "*" },
+        operations = { "UPDATE" }, resources = { "configmaps", "deployments", "deployments/scale" } } },
+      clientConfig = { url = ("https://127.0.0.1:%d/"):format(service.port),
+        caBundle = require "hash".base64(bundle.authorities) } } } }), 201)
+  local code, answer = ask()
+  service:close()
+  test.equal(asked, true)
+  local _, now = call("GET", path)
+  return code, now, answer
+end
+
+test("a patch is made again of an object that has changed meanwhile; so is an update that names no version", function()
+  for _, method in ipairs { "PATCH", "PUT" } do
+    local _, call = lab()
+    call("POST", MAPS, map("one"))
+    local code, now = meddled(call, MAPS .. "/one", function()
+      return call(method, MAPS .. "/one", { metadata = { name = "one" }, data = { k = "w" } },
+        { type = method == "PATCH" and MERGE or nil })
+    end)
+    test.equal(code, 200)
+    test.equal(now.data.k, "w")
+    test.same(now.metadata.labels, method == "PATCH" and { other = "here" } or nil)
+  end
+end)
+
+test("who names the version of an object that changes meanwhile hears of it", function()
+  for _, method in ipairs { "PATCH", "PUT" } do
+    local _, call = lab()
+    local _, made = call("POST", MAPS, map("one"))
+    local code, now, problem = meddled(call, MAPS .. "/one", function()
+      return call(method, MAPS .. "/one", { metadata = { name = "one",
+        resourceVersion = made.metadata.resourceVersion }, data = { k = "w" } },
+        { type = method == "PATCH" and MERGE or nil })
+    end)
+    test.same({ code, problem.reason, now.data.k }, { 409, "Conflict", "v" })
+  end
+end)
+
+test("a scale is patched again, too, and applied", function()
+  local path = "/apis/apps/v1/namespaces/default/deployments"
+  for _, media in ipairs { MERGE, "application/apply-patch+yaml" } do
+    local _, call = lab()
+    test.equal(call("POST", path, { metadata = { name = "web" }, spec = { selector = { matchLabels = { a = "b" } },
+      template = { metadata = { labels = { a = "b" } },
+        spec = { containers = { { name = "c", image = "x" } } } } } }), 201)
+    local code, now = meddled(call, path .. "/web", function()
+      return call("PATCH", path .. "/web/scale", { apiVersion = "autoscaling/v1", kind = "Scale",
+        spec = { replicas = 3 } }, { type = media, query = "fieldManager=me" })
+    end)
+    test.equal(code, 200)
+    test.same({ now.spec.replicas, now.metadata.labels }, { 3, { other = "here" } })
+  end
+end)
+
 test("what is wrong with a pod is told as one cause each", function()
   local _, call = lab()
   local code, problem = call("POST", "/api/v1/namespaces/default/pods", {

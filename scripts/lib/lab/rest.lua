@@ -79,15 +79,26 @@ end
 
 -- --- update and patch -----------------------------------------------------------------------------
 
----@param ctx lab.Context
----@return table response
-function M.update(ctx)
-  require("lab.options").write(ctx, "UpdateOptions")
+-- The object that a request brings along, in the place of the one that its path names.
+local function given(ctx)
   local object = decode.object(ctx, ctx.resource)
   object.metadata = object.metadata or {}
   check_name(ctx, object)
   check_namespace(ctx, object)
-  local bytes = writes.update(ctx, { make = function() return object, true end, whole = true })
+  return object
+end
+
+---@param ctx lab.Context
+---@param subresource string?
+---@return table response
+function M.update(ctx, subresource)
+  require("lab.options").write(ctx, "UpdateOptions")
+  local first = given(ctx) -- what is wrong with it is told before whether there is one to replace
+  local bytes = writes.update(ctx, { subresource = subresource, whole = true, make = function()
+    local object = first or given(ctx)
+    first = nil
+    return object, true
+  end })
   return answer.object(ctx, 200, bytes)
 end
 
@@ -138,6 +149,6 @@ function M.deletecollection(ctx)
   return answer.list(ctx, list, { resourceVersion = ("%d"):format(ctx.cluster.store.revision) })
 end
 
-M.check_name, M.check_namespace, M.view = check_name, check_namespace, store.view
+M.view = store.view
 
 return M

@@ -25,14 +25,7 @@ local function part(ctx)
     options.write(ctx, "PatchOptions")
     return answer.object(ctx, 200, (patches.run(ctx, { subresource = name })))
   end
-  options.write(ctx, "UpdateOptions")
-  local object = decode.object(ctx, ctx.resource)
-  object.metadata = object.metadata or {}
-  rest.check_name(ctx, object)
-  rest.check_namespace(ctx, object)
-  return answer.object(ctx, 200, writes.update(ctx, {
-    subresource = name, whole = true, make = function() return object, true end,
-  }))
+  return rest.update(ctx, name)
 end
 
 -- --- scale ----------------------------------------------------------------------------------------
@@ -98,10 +91,7 @@ local function wanted_scale(ctx)
   local kind = patches.kind_of(ctx)
   if kind == "apply" then
     local scale = require("yaml").decode(ctx.request.body)
-    return function(now)
-      scale.metadata = scale.metadata or now.metadata
-      return scale
-    end
+    return function(now) return { metadata = scale.metadata or now.metadata, spec = scale.spec } end
   end
   local patch = patches.parse(ctx, kind)
   return function(now)

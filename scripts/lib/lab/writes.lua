@@ -183,14 +183,13 @@ local function check_version(resource, object, old, whole)
   local version = object.metadata.resourceVersion
   if version and version ~= "" and version ~= "0" then
     if version ~= old.metadata.resourceVersion then status.conflict(resource, old.metadata.name) end
-    return true
+    return
   end
   if whole and (resource.custom or NEEDS_VERSION[resource.stored]) then
     local causes = status.causes()
     causes:invalid("metadata.resourceVersion", 0, "must be specified for an update")
     status.check(resource, old.metadata.name, causes)
   end
-  return false
 end
 
 local function check_uid(resource, object, old, whole)
@@ -262,7 +261,7 @@ local function attempt(ctx, resource, record, options)
   object.kind, object.apiVersion = old.kind, old.apiVersion
   local subresource = options.subresource
   check_uid(resource, object, old, options.whole)
-  local pinned = check_version(resource, object, old, options.whole and not options.no_version)
+  check_version(resource, object, old, options.whole and not options.no_version)
   if entered and resource.custom then shape(ctx, resource, object) end
   default(ctx, resource, object, old)
   if not options.applied then managed.updated(ctx, resource, object, old, subresource) end
@@ -276,7 +275,7 @@ local function attempt(ctx, resource, record, options)
   prepare_update(ctx, resource, object, old, subresource)
   validate(ctx, resource, object, old, subresource)
   ctx.cluster.admission:validate(ctx, a)
-  return object, old, pinned
+  return object, old
 end
 
 -- Whether an update changes nothing; that somebody owns the same again does not count.
@@ -291,14 +290,16 @@ local function is_same(object, old, record)
 end
 
 ---@class lab.UpdateOptions
----@field make fun(old: table, record: lab.Record): table, boolean? the new object; whether a client entered it
+---@field make fun(old: table, record: lab.Record): table, boolean? the new object, made afresh for each try; whether a
+---  client entered it
 ---@field whole boolean? it is a replacement, not a patch
 ---@field subresource string?
 ---@field resource lab.Resource? default: that of the request
 ---@field name string? default: that of the request
 ---@field review fun(a: table, object: table, old: table)? what admission sees instead
 
----Replaces an object by one made from it.
+---Replaces an object by one made from it; when it has changed before that is stored, of what it has become: who names
+---another version than that hears of it then.
 ---@param ctx lab.Context
 ---@param options lab.UpdateOptions
 ---@return string bytes as stored, or as they would be
@@ -310,7 +311,7 @@ function M.update(ctx, options)
   for _ = 1, 20 do
     local record = c:get(namespace, name)
     if not record then status.not_found(resource, name) end
-    local object, old, pinned = attempt(ctx, resource, record, options)
+    local object, old = attempt(ctx, resource, record, options)
     if c:get(namespace, name) == record then
       object.metadata.resourceVersion = old.metadata.resourceVersion
       if is_same(object, old, record) then return record.bytes end
@@ -323,7 +324,6 @@ function M.update(ctx, options)
       if rules.after then rules.after(ctx, object, old) end
       return written.bytes
     end
-    if pinned then status.conflict(resource, name) end
   end
   status.conflict(resource, name)
 end
