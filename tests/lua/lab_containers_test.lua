@@ -195,7 +195,7 @@ test("containers that share processes see each other's, and what one leaves behi
     local left = "sleep 3600 & echo $$$$ >/w/shell; until [ -e /w/over ]; do sleep 0.05; done"
     local looks = [[
 until [ -s /w/shell ]; do sleep 0.05; done
-roots=$(grep -l '^PPid:.0$' /proc/[0-9]*/status | wc -l)
+roots=$(grep -ls '^PPid:.0$' /proc/[0-9]*/status | wc -l)
 seen=$(grep -c 'sleep.[3]600' /proc/$(cat /w/shell)/cmdline)
 touch /w/over
 while grep -qs 'sleep.[3]600' /proc/[0-9]*/cmdline; do sleep 0.05; done
