@@ -7,31 +7,14 @@ local query = require "kfp.client.query"
 local task = require "task"
 local test = require "test"
 
+local support = dofile "tests/lua/support/kfp.lua"
+
 local FOLDER = "tests/fixtures/wire-kfp"
-local ENDPOINT = "http://kfp.test"
+local ENDPOINT, connect, answer, unescape = support.ENDPOINT, support.connect, support.answer, support.unescape
 
 local function nothing() return nil end
 
--- A client whose requests go to a function.
-local function connect(transport, options)
-  local given = { endpoint = ENDPOINT, transport = transport, environment = nothing }
-  for key, value in pairs(options or {}) do given[key] = value end
-  return client.connect(given)
-end
-
--- An answer as a transport gives it.
-local function answer(status, body, kind)
-  return {
-    status = status, headers = { ["content-type"] = kind or "application/json" },
-    body = type(body) == "table" and json.encode(body) or body or "",
-  }
-end
-
 -- --- replay --------------------------------------------------------------------------------------------------
-
-local function unescape(text)
-  return (text:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
-end
 
 -- What the client is told to do for an exchange: by method and path. Values: function(k, record, captures…).
 local KINDS = {

@@ -1,7 +1,6 @@
 -- The client and a server that has only v1beta1: asked as the recorded exchanges were, and its answers in the newer
 -- API's words.
 local api = require "lab.kfp.api"
-local client = require "kfp.client"
 local errors = require "errors"
 local engines = require "lab.kfp.engine"
 local fs = require "fs"
@@ -9,25 +8,10 @@ local json = require "json"
 local states = require "lab.kfp.state"
 local test = require "test"
 
+local support = dofile "tests/lua/support/kfp.lua"
+
 local FOLDER = "tests/fixtures/wire-kfp"
-local ENDPOINT = "http://kfp.test"
-
-local function nothing() return nil end
-
-local function connect(transport, options)
-  local given = { endpoint = ENDPOINT, transport = transport, environment = nothing }
-  for key, value in pairs(options or {}) do given[key] = value end
-  return client.connect(given)
-end
-
-local function answer(status, body)
-  return { status = status, headers = { ["content-type"] = "application/json" },
-    body = type(body) == "string" and body or json.encode(body) }
-end
-
-local function unescape(text)
-  return (text:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
-end
+local ENDPOINT, connect, answer, unescape = support.ENDPOINT, support.connect, support.answer, support.unescape
 
 local function parse_query(text)
   local values = {}

@@ -14,13 +14,7 @@ local function call(state, method, path, body, headers)
   return json.try.decode(response.body), response.status
 end
 
-local function pipeline(command)
-  return { pipelineInfo = { name = "hello" }, schemaVersion = "2.1.0", sdkVersion = "kfp-2.15.2",
-    components = { ["comp-say"] = { executorLabel = "exec-say" } },
-    deploymentSpec = { executors = { ["exec-say"] = { container = { image = "alpine:3", command = { "sh", "-c" },
-      args = { command } } } } },
-    root = { dag = { tasks = { say = { taskInfo = { name = "say" }, componentRef = { name = "comp-say" } } } } } }
-end
+local pipeline = dofile("tests/lua/support/kfp.lua").pipeline
 
 local function new_state(options)
   options = options or {}

@@ -8,13 +8,7 @@ local wait_until = dofile "tests/lua/support/wait.lua"
 
 local KIND = "workflows.argoproj.io"
 
-local function pipeline(command)
-  return { pipelineInfo = { name = "hello" }, schemaVersion = "2.1.0", sdkVersion = "kfp-2.15.2",
-    components = { ["comp-say"] = { executorLabel = "exec-say" } },
-    deploymentSpec = { executors = { ["exec-say"] = { container = { image = "alpine:3", command = { "sh", "-c" },
-      args = { command } } } } },
-    root = { dag = { tasks = { say = { taskInfo = { name = "say" }, componentRef = { name = "comp-say" } } } } } }
-end
+local pipeline = dofile("tests/lua/support/kfp.lua").pipeline
 
 -- use(kube client, KFP client): a Kubeflow of one user.
 local function with_lab(use, engine)
