@@ -282,8 +282,8 @@ local function dex(state)
     elseif path == "/" then return to("/oauth2/start?rd=%2F", "csrf=c; Path=/")
     elseif path:find "^/oauth2/start" then return to "http://kfp.test/dex/auth?client_id=x&state=s"
     elseif path:find "^/dex/auth%?" then
-      return answer(200, '<a href="/dex/auth/local?req=r&amp;x=1">Email</a><a href="/dex/auth/ldap?req=r">LDAP</a>',
-        "text/html")
+      return answer(200, '<a href="/dex/auth/local?req=r&amp;x=1">Email</a><a href="/dex/auth/ldaps?req=r">Other</a>'
+        .. '<a href="/dex/auth/ldap?req=r">LDAP</a>', "text/html")
     elseif path:find "^/dex/auth/" and request.method == "GET" then
       local connector = path:match "^/dex/auth/(%l+)"
       return answer(200, ('<form method="post" action="/dex/auth/%s/login?back=&amp;state=s"><input name="login">'

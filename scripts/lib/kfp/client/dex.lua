@@ -99,14 +99,12 @@ end
 
 -- --- the way to the form -----------------------------------------------------------------------------------------
 
--- Dex's page of connectors has a link for each.
+-- Dex's page of connectors has a link for each; the name of one may begin like another's.
 local function connector_link(page, connector)
+  local name = connector:gsub("%p", "%%%0") .. "%f[?&/#\0]"
   for href in page:gmatch "href%s*=%s*[\"']([^\"']+)[\"']" do
     local link = unescape(href)
-    if link:find("/auth/" .. connector, 1, true) and link:match("/auth/" .. connector:gsub("%p", "%%%0") .. "([?&/]?)")
-      or link:find("connector_id=" .. connector, 1, true) then
-      return link
-    end
+    if link:find("/auth/" .. name) or link:find("connector_id=" .. name) then return link end
   end
   return nil
 end
