@@ -189,11 +189,11 @@ test("without a login the proxy's page is told as what it is", function()
   with_gateway({ skip_button = true }, function(address)
     local k = connect(address, nil, "team-a")
     test.raises("Login", function() k.runs:get "x" end)
-    local server
+    local failed
     for _, entry in ipairs(k:diagnose()) do
-      if not entry.ok then server = entry break end
+      if not entry.ok then failed = entry break end
     end
-    test.equal(server.check, "server")
-    assert(server.fix:find("dex", 1, true), server.fix)
+    test.equal(failed.check, "login")
+    assert(failed.fix:find("dex", 1, true), failed.fix)
   end)
 end)
