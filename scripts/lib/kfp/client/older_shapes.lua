@@ -1,6 +1,8 @@
 -- The objects of KFP's API v1beta1 and those of v2beta1, each as the other. Not for paths: see older.
 --   local run = shapes.run_detail(answer)
 local json = require "json"
+local sorted_keys = require "kfhost.keys".sorted
+local workflow = require "kfp.workflow"
 
 local M = {}
 
@@ -74,9 +76,9 @@ end
 
 -- The pods of a workflow as the newer API's tasks.
 local function tasks_of(run_id, manifest)
-  local workflow = manifest and manifest ~= "" and json.try.decode(manifest, { duplicates = "last" }) or {}
+  local object = manifest and manifest ~= "" and json.try.decode(manifest, { duplicates = "last" }) or {}
   local details = json.array {}
-  for id, node in pairs((workflow.status or {}).nodes or {}) do
+  for id, node in pairs((object.status or {}).nodes or {}) do
     if node.type == "Pod" then
       details[#details + 1] = { run_id = run_id, task_id = id, pod_name = id, state = STATES[node.phase],
         display_name = node.displayName or node.name, start_time = node.startedAt, end_time = node.finishedAt,
@@ -149,18 +151,12 @@ end
 
 -- A workflow takes texts only.
 local function parameter_list(values)
-  local names, list = {}, json.array {}
-  for name in pairs(values) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do
+  local list = json.array {}
+  for i, name in ipairs(sorted_keys(values)) do
     local value = values[name]
     list[i] = { name = name, value = type(value) == "string" and value or json.encode(value) }
   end
   return #list > 0 and list or nil
-end
-
-local function is_workflow(spec)
-  return tostring(spec.apiVersion or ""):find "^argoproj%.io/" ~= nil
 end
 
 local function manifest_of(spec)
@@ -176,7 +172,7 @@ function M.run_body(object, as_texts)
   local reference, spec = object.pipeline_version_reference or {}, object.pipeline_spec
   local config = object.runtime_config
   local made = { pipeline_id = reference.pipeline_id }
-  if spec and is_workflow(spec) then made.workflow_manifest = json.encode(spec)
+  if spec and workflow.is(spec) then made.workflow_manifest = json.encode(spec)
   elseif spec then made.pipeline_manifest = manifest_of(spec) end
   if as_texts or made.workflow_manifest then made.parameters = parameter_list((config or {}).parameters or {})
   elseif config and (next(config.parameters or {}) or config.pipeline_root) then made.runtime_config = config end

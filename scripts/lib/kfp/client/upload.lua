@@ -3,6 +3,7 @@ local errors = require "errors"
 local hash = require "hash"
 local query = require "kfp.client.query"
 local reply = require "kfp.client.reply"
+local workflow = require "kfp.workflow"
 local yaml = require "yaml"
 
 local M = {}
@@ -23,18 +24,13 @@ local function text_of(ir)
   return type(ir) == "string" and ir or yaml.encode(ir)
 end
 
--- A workflow of Argo's, which is what KFP 1 ran.
-local function is_workflow(document)
-  return tostring(document.apiVersion or ""):find "^argoproj%.io/" ~= nil
-end
-
 local function name_of(ir, options)
   if options.name then return options.name end
   local decoded = type(ir) == "string" and yaml.try.decode_all(ir, { plain_booleans = true }) or { ir }
   for _, document in ipairs(decoded or {}) do
     local info, metadata = document.pipelineInfo, document.metadata
     if info then return info.name end
-    if metadata and is_workflow(document) then return metadata.name or metadata.generateName:gsub("%-$", "") end
+    if metadata and workflow.is(document) then return metadata.name or metadata.generateName:gsub("%-$", "") end
   end
   return require "kfp".decode(ir).pipelineInfo.name
 end

@@ -5,6 +5,7 @@ local create = require "kfp.validate.create"
 local json = require "json"
 local lint = require "kfp.validate.lint"
 local spec = require "kfp.validate.spec"
+local workflow = require "kfp.workflow"
 
 local M = {}
 
@@ -24,7 +25,7 @@ local NAME = "pipeline's name must contain only lowercase alphanumeric character
 -- --- documents -------------------------------------------------------------------------------------------------
 
 local function is_argo(document)
-  return tostring(document.apiVersion or ""):find "^argoproj%.io/" ~= nil and document.kind == "Workflow"
+  return workflow.is(document) and document.kind == "Workflow"
 end
 
 local function is_platform(document)

@@ -11,6 +11,7 @@ local pipelines = require "lab.kfp.pipelines"
 local runs = require "lab.kfp.runs"
 local sorted_keys = require "kfhost.keys".sorted
 local states = require "lab.kfp.state"
+local workflow = require "kfp.workflow"
 local workflows = require "lab.kfp.workflows"
 local yaml = require "yaml"
 
@@ -102,10 +103,6 @@ end
 
 -- --- runs -------------------------------------------------------------------------------------------------------
 
-local function is_workflow(spec)
-  return tostring(spec.apiVersion or ""):find "^argoproj%.io/" ~= nil
-end
-
 local function list_of(parameters)
   local list = json.array {}
   for _, name in ipairs(sorted_keys(parameters)) do list[#list + 1] = { name = name, value = parameters[name] } end
@@ -123,7 +120,7 @@ function M.show_source(state, one)
   local shown = { pipeline_id = reference and reference.pipeline_id,
     pipeline_name = version and version.name or one.version_name }
   local parameters = (one.runtime_config or {}).parameters
-  if is_workflow(spec) then
+  if workflow.is(spec) then
     shown.workflow_manifest = json.encode(spec)
     shown.parameters = one.parameter_list or parameters and list_of(parameters)
   else
@@ -156,7 +153,7 @@ end
 
 local function show_detail(state, id)
   local run = state.runs[id]
-  local manifest = is_workflow(run.spec) and "workflow_manifest" or "pipeline_manifest"
+  local manifest = workflow.is(run.spec) and "workflow_manifest" or "pipeline_manifest"
   return { run = M.show_run(state, run), pipeline_runtime = { [manifest] = workflow_of(run) } }
 end
 
@@ -191,7 +188,7 @@ function M.source_of(state, given)
   end
   if next(values) then
     local known, _, _ = runs.source(state, source, CREATE)
-    if is_workflow(known) then check_names(known, values) end
+    if workflow.is(known) then check_names(known, values) end
     source.runtime_config = { parameters = values }
   end
   return source

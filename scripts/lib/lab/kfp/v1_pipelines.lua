@@ -8,6 +8,7 @@ local json = require "json"
 local lists = require "lab.kfp.lists"
 local pipelines = require "lab.kfp.pipelines"
 local v1 = require "lab.kfp.v1"
+local workflow = require "kfp.workflow"
 local yaml = require "yaml"
 
 local M = {}
@@ -85,8 +86,7 @@ end
 
 local function template_of(version)
   local spec = version.pipeline_spec
-  local is_workflow = tostring(spec.apiVersion or ""):find "^argoproj%.io/"
-  return { template = is_workflow and json.encode(spec) or yaml.encode(spec) }
+  return { template = workflow.is(spec) and json.encode(spec) or yaml.encode(spec) }
 end
 
 function M.template(state, request)
