@@ -294,9 +294,10 @@ test("a server that has only the older API is found out, and a pipeline goes all
   local k = connect(old_lab(state, seen))
   test.equal(k:health().tag_name, "2.17.0")
   test.equal(k.api, "v1beta1")
-  local up = k:upload(pipeline "exit 0")
+  local it = pipeline "exit 0 # argoproj.io/v1alpha1" -- a text that makes no workflow of it
+  local up = k:upload(it)
   test.equal(up.created, true)
-  local again = k:upload(pipeline "exit 0")
+  local again = k:upload(it)
   test.same({ again.created, again.pipeline_id, again.version_id }, { false, up.pipeline_id, up.version_id })
   local experiment, created = k.experiments:ensure "e"
   test.equal(created, true)

@@ -4,6 +4,7 @@
 local errors = require "errors"
 local json = require "json"
 local shapes = require "kfp.client.older_shapes"
+local workflow = require "kfp.workflow"
 
 local M = {}
 
@@ -70,7 +71,11 @@ local function is_workflow(client, reference)
   local version = reference.pipeline_version_id
   local path = version and "pipeline_versions/" .. version or "pipelines/" .. reference.pipeline_id
   local template = ask(client, "GET", path .. "/templates", {}).template or ""
-  return template:find("argoproj.io/", 1, true) ~= nil
+  local documents = require "yaml".try.decode_all(template, { plain_booleans = true })
+  for _, document in ipairs(documents or {}) do
+    if type(document) == "table" and workflow.is(document) then return true end
+  end
+  return false
 end
 
 local function run_body(client, object)
