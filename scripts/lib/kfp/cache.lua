@@ -5,6 +5,7 @@ local fs = require "fs"
 local hash = require "hash"
 local json = require "json"
 local placeholders = require "kfp.placeholders"
+local tree = require "kfp.tree"
 
 local M = {}
 
@@ -49,14 +50,6 @@ function M.key(job, salt)
   }, { sort = true }))
 end
 
-local function copy_tree(from, to)
-  local stat = fs.stat(from)
-  if not stat then return end
-  if stat.type ~= "directory" then return fs.copy(from, to) end
-  fs.mkdir(to, { parents = true })
-  for _, name in ipairs(fs.list(from)) do copy_tree(fs.join(from, name), fs.join(to, name)) end
-end
-
 ---Copies what an earlier step made in `directory` to where this one would make it.
 ---@param directory string
 ---@param job table
@@ -64,12 +57,12 @@ end
 function M.copy(directory, job)
   if not fs.exists(fs.join(directory, ".done")) then return false end
   for name, artifact in pairs(job.input.outputs.artifacts) do
-    copy_tree(fs.join(directory, name), artifact.artifacts[1].uri)
+    tree.copy(fs.join(directory, name), artifact.artifacts[1].uri)
   end
   for name, parameter in pairs(job.input.outputs.parameters) do
-    copy_tree(fs.join(directory, "parameters", name), parameter.outputFile)
+    tree.copy(fs.join(directory, "parameters", name), parameter.outputFile)
   end
-  copy_tree(fs.join(directory, "log.txt"), job.log)
+  tree.copy(fs.join(directory, "log.txt"), job.log)
   local output = fs.try.read(fs.join(directory, "executor_output.json"))
   if output then
     -- Paths in it are those of the earlier step.

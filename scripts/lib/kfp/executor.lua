@@ -9,6 +9,7 @@ local mounts = require "kfp.mounts"
 local placeholders = require "kfp.placeholders"
 local proc = require "proc"
 local task = require "task"
+local tree = require "kfp.tree"
 
 local M = {}
 
@@ -198,20 +199,13 @@ local function read_metrics(artifact, metrics)
   end
 end
 
-local function copy_tree(from, to)
-  local stat = fs.stat(from)
-  if stat.type ~= "directory" then return fs.copy(from, to) end
-  fs.mkdir(to, { parents = true })
-  for _, name in ipairs(fs.list(from)) do copy_tree(fs.join(from, name), fs.join(to, name)) end
-end
-
 -- A step may write an artifact to a path of its own: others look for it at its address.
 local function bring_home(artifact)
   local from, to = artifact.custom_path, placeholders.local_path(artifact.uri or "")
   if not from or from == "" then return end
   if from ~= to and to ~= "" and fs.exists(from) and not fs.exists(to) then
     fs.mkdir(fs.dirname(to), { parents = true })
-    copy_tree(from, to)
+    tree.copy(from, to)
   end
   artifact.custom_path = nil
 end
