@@ -12,10 +12,15 @@ local STATES = "RUNTIME_STATE_UNSPECIFIED PENDING RUNNING SUCCEEDED SKIPPED FAIL
 local STORAGE = "STORAGE_STATE_UNSPECIFIED AVAILABLE ARCHIVED"
 local MODES = "MODE_UNSPECIFIED ENABLE DISABLE"
 
-local PACKAGE = "kubeflow.pipelines.backend.api.v2beta1."
+-- The fields of a group, as `oneof`.
+local function one_of(group, ...)
+  local fields = {}
+  for _, name in ipairs { ... } do fields[name] = "kubeflow.pipelines.backend.api.v2beta1." .. group end
+  return fields
+end
 
 -- Field -> type: string, bool, int64, time, struct (any object), map (of texts), any, enum:…, or a message.
--- A field in `oneof` excludes the others of its group; `name` is the message's, then.
+-- A field in `oneof` excludes the others of its group.
 M.EXPERIMENT = { experiment_id = "string", display_name = "string", description = "string", created_at = "time",
   namespace = "string", storage_state = "enum:" .. STORAGE, last_run_created_at = "time" }
 M.URL = { pipeline_url = "string" }
@@ -27,27 +32,24 @@ M.VERSION = { pipeline_id = "string", pipeline_version_id = "string", display_na
 M.CREATE_PIPELINE = { pipeline = M.PIPELINE, pipeline_version = M.VERSION }
 M.REFERENCE = { pipeline_id = "string", pipeline_version_id = "string" }
 M.RUNTIME = { parameters = "struct", pipeline_root = "string" }
-M.RUN = { name = PACKAGE .. "Run",
-  experiment_id = "string", run_id = "string", display_name = "string",
+M.RUN = { experiment_id = "string", run_id = "string", display_name = "string",
   storage_state = "enum:" .. STORAGE, description = "string", pipeline_version_id = "string",
   pipeline_spec = "struct", pipeline_version_reference = M.REFERENCE, runtime_config = M.RUNTIME,
   service_account = "string", created_at = "time", scheduled_at = "time", finished_at = "time",
   state = "enum:" .. STATES, error = "any", run_details = "any", recurring_run_id = "string", state_history = "any",
   plugins_input = "struct", plugins_output = "struct",
-  oneof = { pipeline_version_id = "pipeline_source", pipeline_spec = "pipeline_source",
-    pipeline_version_reference = "pipeline_source" } }
+  oneof = one_of("Run.pipeline_source", "pipeline_version_id", "pipeline_spec", "pipeline_version_reference") }
 M.CRON = { start_time = "time", end_time = "time", cron = "string" }
 M.PERIODIC = { start_time = "time", end_time = "time", interval_second = "int64" }
-M.TRIGGER = { name = PACKAGE .. "Trigger",
-  cron_schedule = M.CRON, periodic_schedule = M.PERIODIC,
-  oneof = { cron_schedule = "trigger", periodic_schedule = "trigger" } }
-M.RECURRING = { name = PACKAGE .. "RecurringRun",
-  recurring_run_id = "string", display_name = "string", description = "string",
+M.TRIGGER = { cron_schedule = M.CRON, periodic_schedule = M.PERIODIC,
+  oneof = one_of("Trigger.trigger", "cron_schedule", "periodic_schedule") }
+M.RECURRING = { recurring_run_id = "string", display_name = "string", description = "string",
   pipeline_version_id = "string", pipeline_spec = "struct", pipeline_version_reference = M.REFERENCE,
   runtime_config = M.RUNTIME, service_account = "string", max_concurrency = "int64", trigger = M.TRIGGER,
   mode = "enum:" .. MODES, created_at = "time", updated_at = "time", status = "any", error = "any",
   no_catchup = "bool", namespace = "string", experiment_id = "string", plugins_input = "struct",
-  oneof = M.RUN.oneof }
+  oneof = one_of("RecurringRun.pipeline_source", "pipeline_version_id", "pipeline_spec",
+    "pipeline_version_reference") }
 
 local function camel(name)
   return (name:gsub("_(%l)", string.upper))
@@ -137,16 +139,16 @@ function decode_message(text, given, message)
   for key, value in pairs(given) do
     local name = message[key] and key or key:gsub("%u", function(letter) return "_" .. letter:lower() end)
     local kind = message[name]
-    if not kind or name == "oneof" or name == "name" and message.oneof then
+    if not kind or name == "oneof" then
       failure.decoder(("proto: (%s): unknown field %s"):format(place(text, key), json.encode(key)))
     end
     local group = message.oneof and message.oneof[name]
     if group and value ~= json.null then
       if groups[group] then
         failure.decoder(("proto: (%s): error parsing %s, oneof %s is already set"):format(place(text, key),
-          json.encode(key), message.name .. "." .. groups[group]))
+          json.encode(key), group))
       end
-      groups[group] = group
+      groups[group] = true
     end
     decoded[name] = decode_field(text, key, name, kind, value)
   end
