@@ -30,12 +30,12 @@ local STATUS = { PENDING = "Pending", RUNNING = "Running", SUCCEEDED = "Succeede
 
 -- --- references ---------------------------------------------------------------------------------------------
 
----A request for the newer API with another body.
+---A request with other fields.
 ---@param request table
----@param given table
+---@param fields table
 ---@return table
-function M.with(request, given)
-  return setmetatable({ body = json.encode(given) }, { __index = request })
+function M.with(request, fields)
+  return setmetatable(fields, { __index = request })
 end
 
 ---@param kind string "EXPERIMENT"
@@ -56,11 +56,13 @@ function M.owner_of(references, kind)
   return nil
 end
 
----A request with the filter in the newer words: v1 says `op`, v2 `operation`.
+---The request for a list in the newer words: v1 says `op` in a filter, v2 `operation`; and whose by a reference.
 ---@param request table
+---@param more table<string, string>? of the query
 ---@return table
-function M.newer(request)
-  local query = request.query
+function M.newer(request, more)
+  local query = setmetatable(more or {}, { __index = request.query })
+  request = M.with(request, { query = query })
   local filter = query.filter and json.try.decode(query.filter)
   if type(filter) ~= "table" then return request end
   for _, predicate in ipairs(filter.predicates or {}) do
@@ -71,8 +73,16 @@ function M.newer(request)
     end
     predicate.operation, predicate.op = predicate.op, nil
   end
-  return setmetatable({ query = setmetatable({ filter = json.encode(filter) }, { __index = query }) },
-    { __index = request })
+  query.filter = json.encode(filter)
+  return request
+end
+
+---Whose a list is to be.
+---@param request table
+---@return string? kind "EXPERIMENT" or "NAMESPACE"
+---@return string? id
+function M.asked_owner(request)
+  return request.query["resource_reference_key.type"], request.query["resource_reference_key.id"]
 end
 
 -- --- experiments ----------------------------------------------------------------------------------------------
@@ -88,13 +98,13 @@ end
 
 function M.create_experiment(state, request)
   local given = body.decode(request.body, EXPERIMENT)
-  return M.show_experiment(experiments.create(state, M.with(request, { display_name = given.name,
-    description = given.description, namespace = M.owner_of(given.resource_references, "NAMESPACE") })))
+  return M.show_experiment(experiments.create(state, M.with(request, { body = json.encode { display_name = given.name,
+    description = given.description, namespace = M.owner_of(given.resource_references, "NAMESPACE") } })))
 end
 
 function M.list_experiments(state, request)
-  local query = setmetatable({ namespace = request.query["resource_reference_key.id"] }, { __index = request.query })
-  return experiments.list(state, M.newer(setmetatable({ query = query }, { __index = request })))
+  local _, id = M.asked_owner(request)
+  return experiments.list(state, M.newer(request, { namespace = id }))
 end
 
 function M.get_experiment(state, request)
@@ -170,11 +180,7 @@ local function check_names(spec, parameters)
   end
 end
 
--- What a body says of its source and values, in the newer API's words.
----@param state table
----@param given table
----@return table
-function M.source_of(state, given)
+local function source_of(state, given)
   local spec, values = given.pipeline_spec or {}, {}
   local version = M.owner_of(given.resource_references, "PIPELINE_VERSION")
   local manifest = spec.workflow_manifest or spec.pipeline_manifest
@@ -194,15 +200,23 @@ function M.source_of(state, given)
   return source
 end
 
+---What a run and a recurring run are asked for with alike, in the newer API's words.
+---@param state table
+---@param given table
+---@return table
+function M.asked(state, given)
+  local asked = source_of(state, given)
+  asked.display_name, asked.description, asked.service_account = given.name, given.description, given.service_account
+  asked.experiment_id = M.owner_of(given.resource_references, "EXPERIMENT")
+  return asked
+end
+
 function M.create_run(state, request)
   local given = body.decode(request.body, RUN)
   if (given.name or "") == "" then
     failure.internal "Failed to create a v1beta1 run due to conversion error: Run name cannot be empty"
   end
-  local asked = M.source_of(state, given)
-  asked.display_name, asked.description, asked.service_account = given.name, given.description, given.service_account
-  asked.experiment_id = M.owner_of(given.resource_references, "EXPERIMENT")
-  local id = runs.create(state, M.with(request, asked)).run_id
+  local id = runs.create(state, M.with(request, { body = json.encode(M.asked(state, given)) })).run_id
   state.runs[id].parameter_list = (given.pipeline_spec or {}).parameters -- also where a name comes twice
   return show_detail(state, id)
 end
@@ -213,7 +227,7 @@ end
 
 function M.list_runs(state, request)
   request = M.newer(request)
-  local kind, id = request.query["resource_reference_key.type"], request.query["resource_reference_key.id"]
+  local kind, id = M.asked_owner(request)
   if kind == "NAMESPACE" and state.multi_user then request.allow("list", "runs", id or "") end
   local by_experiment = id and kind ~= "NAMESPACE"
   if by_experiment then experiments.find(state, id) end

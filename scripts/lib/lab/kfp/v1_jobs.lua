@@ -32,12 +32,10 @@ end
 
 function M.create(state, request)
   local given = body.decode(request.body, JOB)
-  local asked = v1.source_of(state, given)
-  asked.display_name, asked.description, asked.service_account = given.name, given.description, given.service_account
-  asked.experiment_id = v1.owner_of(given.resource_references, "EXPERIMENT")
+  local asked = v1.asked(state, given)
   asked.max_concurrency, asked.trigger, asked.no_catchup = given.max_concurrency, given.trigger, given.no_catchup
   asked.mode = given.enabled and "ENABLE" or "DISABLE"
-  return show(state, recurring.create(state, v1.with(request, asked)).recurring_run_id)
+  return show(state, recurring.create(state, v1.with(request, { body = json.encode(asked) })).recurring_run_id)
 end
 
 function M.get(state, request)
@@ -45,10 +43,9 @@ function M.get(state, request)
 end
 
 function M.list(state, request)
-  local kind, id = request.query["resource_reference_key.type"], request.query["resource_reference_key.id"]
-  local query = setmetatable({ experiment_id = kind == "EXPERIMENT" and id or nil,
-    namespace = kind == "NAMESPACE" and id or nil }, { __index = request.query })
-  local page, total, token = recurring.list(state, v1.newer(setmetatable({ query = query }, { __index = request })))
+  local kind, id = v1.asked_owner(request)
+  local page, total, token = recurring.list(state, v1.newer(request, {
+    experiment_id = kind == "EXPERIMENT" and id or nil, namespace = kind == "NAMESPACE" and id or nil }))
   for i, one in ipairs(page) do page[i] = show(state, one.recurring_run_id) end
   return page, total, token
 end

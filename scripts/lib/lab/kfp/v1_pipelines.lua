@@ -66,16 +66,16 @@ function M.get(state, request)
 end
 
 function M.list(state, request)
-  local query = setmetatable({ namespace = request.query["resource_reference_key.id"] }, { __index = request.query })
-  local page, total, token = pipelines.list(state, v1.newer(setmetatable({ query = query }, { __index = request })))
+  local _, id = v1.asked_owner(request)
+  local page, total, token = pipelines.list(state, v1.newer(request, { namespace = id }))
   for i, one in ipairs(page) do page[i] = show(state, one.pipeline_id) end
   return page, total, token
 end
 
 -- namespaces/NAMESPACE/pipelines/NAME; "-" is no namespace.
 function M.by_name(state, request)
-  local asked = { id = request.inner, query = { namespace = request.id ~= "-" and request.id or "" } }
-  return show(state, pipelines.by_name(state, setmetatable(asked, { __index = request })).pipeline_id)
+  local query = { namespace = request.id ~= "-" and request.id or "" }
+  return show(state, pipelines.by_name(state, v1.with(request, { id = request.inner, query = query })).pipeline_id)
 end
 
 function M.set_default(state, request)
@@ -118,7 +118,7 @@ function M.create_version(state, request)
 end
 
 function M.delete_version(state, request)
-  return pipelines.delete_version(state, setmetatable({ inner = request.id }, { __index = request }))
+  return pipelines.delete_version(state, v1.with(request, { inner = request.id }))
 end
 
 return M
