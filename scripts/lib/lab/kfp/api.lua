@@ -141,20 +141,17 @@ table.sort(ROUTES, function(a, b)
   return a[1] < b[1]
 end)
 
-local function decode_query(text)
-  local query = {}
-  local function plain(part)
-    return (part:gsub("+", " "):gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
-  end
-  for pair in (text or ""):gmatch "[^&]+" do
-    local name, value = pair:match "^([^=]*)=?(.*)$"
-    query[plain(name)] = plain(value)
-  end
-  return query
-end
-
 local function unescaped(part)
   return part and (part:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+end
+
+local function decode_query(text)
+  local query = {}
+  for pair in (text or ""):gsub("+", " "):gmatch "[^&]+" do
+    local name, value = pair:match "^([^=]*)=?(.*)$"
+    query[unescaped(name)] = unescaped(value)
+  end
+  return query
 end
 
 local function find(path)

@@ -130,17 +130,10 @@ local function add_version(state, pipeline, fields)
   return version
 end
 
+-- Without a namespace any that has the name.
 local function named(state, name, namespace)
   for _, one in pairs(state.pipelines) do
-    if one.name == name and one.namespace == namespace then return one end
-  end
-  return nil
-end
-
--- Without a namespace the server takes the first of that name.
-local function named_anywhere(state, name)
-  for _, one in pairs(state.pipelines) do
-    if one.name == name then return one end
+    if one.name == name and (namespace == nil or one.namespace == namespace) then return one end
   end
   return nil
 end
@@ -223,7 +216,7 @@ end
 function M.by_name(state, request)
   local namespace = state.multi_user and (request.query.namespace or "") or ""
   if namespace ~= "" then request.allow("get", "pipelines", namespace, request.id) end
-  local pipeline = named(state, request.id, namespace) or namespace == "" and named_anywhere(state, request.id)
+  local pipeline = named(state, request.id, namespace) or namespace == "" and named(state, request.id)
   if pipeline then return M.show(pipeline) end
   local short = ("Namespace/Pipeline %s/%s not found"):format(namespace, request.id)
   return failure.raise(5, short, ("Failed to get a pipeline with name %s and namespace %s. Check error stack.: Failed "
