@@ -397,6 +397,46 @@ test("discovery says the same in both forms, and 304 to who knows it", function(
   test.equal(#old.groups, #groups.items)
 end)
 
+-- --- admission of what is no write --------------------------------------------------------------------
+
+local ADMISSION = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic"
+
+-- A policy that lets through what fits an expression alone.
+local function only(call, name, rule, expression)
+  test.equal((call("POST", ADMISSION .. "ies", { metadata = { name = name }, spec = {
+    matchConstraints = { resourceRules = { rule } }, validations = { { expression = expression } } } })), 201)
+  test.equal((call("POST", ADMISSION .. "ybindings", { metadata = { name = name }, spec = { policyName = name,
+    validationActions = { "Deny" } } })), 201)
+end
+
+test("admission is asked about a command in a pod by its options, and about a scale by itself", function()
+  local _, call = lab()
+  call("POST", "/api/v1/namespaces/default/pods", { metadata = { name = "p" }, spec = {
+    containers = { { name = "c", image = "busybox" } } } })
+  only(call, "lists", { apiGroups = { "" }, apiVersions = { "v1" }, operations = { "CONNECT" },
+    resources = { "pods/exec" } }, "request.kind.kind == 'PodExecOptions' && object.command == ['ls', '-l'] "
+    .. "&& object.container == 'c' && has(object.stdin) && !has(object.tty)")
+  local function exec(query)
+    local code, problem = call("POST", "/api/v1/namespaces/default/pods/p/exec", nil, { query = query })
+    return ("%d %s"):format(code, problem.reason)
+  end
+  test.equal(exec "command=ls&command=-l&container=c&stdin=true&tty=false", "400 BadRequest") -- it has no host
+  for _, query in ipairs { "command=ls&command=-l&container=c&stdin=true&tty=yes", "command=sh&container=c&stdin=1",
+    "command=ls&command=-l&container=c&stdin=0" } do
+    test.equal(exec(query), "422 Invalid")
+  end
+  local deployments = "/apis/apps/v1/namespaces/default/deployments"
+  local containers = { { name = "c", image = "busybox" } }
+  test.equal((call("POST", deployments, { metadata = { name = "d" }, spec = { selector = { matchLabels = { a = "d" } },
+    template = { metadata = { labels = { a = "d" } }, spec = { containers = containers } } } })), 201)
+  only(call, "few", { apiGroups = { "apps" }, apiVersions = { "v1" }, operations = { "UPDATE" },
+    resources = { "deployments/scale" } }, "request.kind.group + request.kind.kind == "
+    .. "'autoscalingScale' && object.kind == 'Scale' && object.spec.replicas < 4")
+  for replicas, code in pairs { [3] = 200, [4] = 422 } do
+    test.equal((call("PATCH", deployments .. "/d/scale", { spec = { replicas = replicas } }, { type = MERGE })), code)
+  end
+end)
+
 -- --- the audit log ----------------------------------------------------------------------------------
 
 test("the audit log has who did what to which object, and how it ended; nothing of the lab's own", function()

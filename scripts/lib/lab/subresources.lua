@@ -10,6 +10,7 @@ local match = require "lab.match"
 local options = require "lab.options"
 local patches = require "lab.patches"
 local rest = require "lab.rest"
+local route = require "lab.route"
 local status = require "lab.status"
 local store = require "lab.store"
 local writes = require "lab.writes"
@@ -119,7 +120,8 @@ local function scale(ctx)
       return object
     end,
     review = function(a, object, old)
-      a.object, a.old, a.scale = scale_of(resource, object), scale_of(resource, old), true
+      a.object, a.old = scale_of(resource, object), scale_of(resource, old)
+      a.kind = { group = SCALE.group, version = SCALE.version, kind = SCALE.kind }
     end,
   })
   return answer.value(ctx, 200, scale_of(resource, json.decode(bytes)))
@@ -286,12 +288,12 @@ local CONNECTS = { exec = "PodExecOptions", attach = "PodAttachOptions", portfor
 
 -- Admission is asked about connections, too: of the options, which have a kind of their own.
 local function admit(ctx)
-  local asked, subresource = json.object { kind = CONNECTS[ctx.route.subresource], apiVersion = "v1" },
-    ctx.route.subresource
+  local subresource = ctx.route.subresource
+  local asked = json.object { kind = CONNECTS[subresource], apiVersion = "v1" }
   for name, values in pairs(ctx.query) do
     if name == "command" then asked.command = json.array { table.unpack(values) }
     elseif name == "container" then asked.container = values[1]
-    elseif name:find "^std" or name == "tty" then asked[name] = values[1] == "true" or values[1] == "1" or nil end
+    elseif name:find "^std" or name == "tty" then asked[name] = route.is_on(ctx.query, name) or nil end
   end
   ctx.cluster.admission:connect(ctx, { operation = "CONNECT", resource = ctx.resource, subresource = subresource,
     kind = { group = "", version = "v1", kind = asked.kind }, object = asked, name = ctx.route.name,

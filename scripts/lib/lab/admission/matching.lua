@@ -83,9 +83,7 @@ end
 ---@return table request
 function M.request(ctx, a)
   local r = a.resource
-  local kind = { group = r.group, version = r.version, kind = r.kind }
-  if a.scale then kind = { group = "autoscaling", version = "v1", kind = "Scale" } end
-  kind = a.kind or kind
+  local kind = a.kind or { group = r.group, version = r.version, kind = r.kind }
   local resource = { group = r.group, version = r.version, resource = r.plural }
   local user = ctx.user
   return {
