@@ -35,6 +35,22 @@ test("what was shown is a Lua value, and its rows are picked by number", functio
   assert(r:type "rows('x')":find "'x' is no row")
 end)
 
+test("rows of kinds of the cluster are objects, too, each fetched when it is first looked into", function()
+  local r = with_pods()
+  test.equal(r:type "get ns team\n_[1].metadata.name, _[1].namespace":match "\nteam.*$", "\nteam\tnil\n")
+  assert(r:type "get ns team\n1 get":find "kind: Namespace")
+  local asked, transport = 0, r.client.transport
+  r.client.transport = { request = function(_, options)
+    asked = asked + 1
+    return transport:request(options)
+  end }
+  local browser = require "repl.browser"
+  local state = browser.new "namespaces"
+  browser.take(state, r.session.environment.get "ns")
+  test.equal(browser.frame(state, 60, 10)[3]:match "%S+", "default")
+  test.equal(asked, 1)
+end)
+
 test("rows are filtered by regular expression, label, Lua, and sorted by numbers and ages", function()
   local r = with_pods()
   test.equal(r:type "get pods -A /^team name", "pods/db-1\n")

@@ -15,6 +15,8 @@ local row_mark = {}
 
 -- These are the object's, whatever columns are called; row.Status is the cell.
 local OF_OBJECT = { apiVersion = true, metadata = true, spec = true, status = true, data = true, object = true }
+-- These a row has by itself, or not at all: an object of the cluster has no namespace.
+local OWN = { name = true, namespace = true, labels = true }
 
 -- A row has name, namespace, kind, its cells by title (lower case), and the fields of its object.
 function row_mark.__index(row, key)
@@ -22,6 +24,7 @@ function row_mark.__index(row, key)
   local listing = rawget(row, "listing")
   local column = not OF_OBJECT[key] and listing.by_title[key:lower()]
   if column then return rawget(row, "cells")[column] end
+  if OWN[key] then return nil end
   local object = M.object_of(row)
   return object and object[key]
 end
