@@ -284,6 +284,24 @@ test("cells that changed are marked until others do, ages are not", function()
   test.same(state.changed, { ["default/b"] = { true, true, true } })
 end)
 
+test("a change of a column that is not in sight marks no other", function()
+  local browser, term = require "repl.browser", require "term"
+  local function listing_with(note)
+    return require("repl.listing").new { kind = "pods", namespace = "default",
+      rows = { { cells = { "a", note, "1s" } } },
+      columns = { { name = "Name" }, { name = "Note", priority = 1 }, { name = "Age" } } }
+  end
+  local state, style = browser.new "pods", term.style
+  browser.take(state, listing_with "old")
+  browser.take(state, listing_with "new")
+  term.style = function(text, name) return name == "bold yellow" and "*" .. text or text end
+  local narrow = browser.frame(state, 60, 10)[3]
+  browser.key(state, "text", "w", 10)
+  local wide = browser.frame(state, 60, 10)[3]
+  term.style = style
+  test.same({ narrow:match "^(.-) *$", wide:match "^(.-) *$" }, { "a     1s", "a     *new  1s" })
+end)
+
 -- What a screen of 60 columns shows, and the name chosen.
 local function screen_of(state, height)
   local browser = require "repl.browser"

@@ -22,46 +22,22 @@ end
 
 -- --- cells -------------------------------------------------------------------------------------------------
 
--- Titles, and rows of texts with the key that they are known by.
-local function cells_of(listing, wide)
-  local titles, rows, shown, ages, states = {}, {}, {}, nil, {}
-  if listing.spread then titles[1] = "NAMESPACE" end
-  for index, column in ipairs(listing.columns) do
-    if wide or (column.priority or 0) == 0 then
-      shown[#shown + 1] = index
-      titles[#titles + 1] = column.name:upper()
-      if column.name == "Age" then ages = #titles end
-      states[#titles] = column.name
-    end
-  end
-  for index, row in ipairs(listing.rows) do
-    local cells = { listing.spread and (row.namespace or "") or nil }
-    for _, column in ipairs(shown) do
-      cells[#cells + 1] = listings.shown(listings.cell_text(rawget(row, "cells")[column]))
-    end
-    cells.key, cells.ages, cells.states = (row.namespace or "") .. "/" .. row.name, ages, states
-    rows[index] = cells
-  end
-  return titles, rows
-end
+local function key_of(row) return (row.namespace or "") .. "/" .. row.name end
 
----The cells of rows that differ from those of the same key before, ages apart; nil when none does.
----@param rows string[][] with key and ages
----@param before table<string, string[]>? by key
----@return table<string, table<integer, true>>? changed, table<string, string[]> now
-function M.changes(rows, before)
-  local now, changed = {}, {}
-  for _, row in ipairs(rows) do
-    local old = before and before[row.key]
-    now[row.key] = row
-    for column, cell in ipairs(row) do
-      if before and (not old or old[column] ~= cell) and (not old or row.ages ~= column) then
-        changed[row.key] = changed[row.key] or {}
-        changed[row.key][column] = true
+-- The cells that differ from those of the same key before, ages apart; nil when none does.
+local function changes(state, now, before)
+  local changed = {}
+  for key, cells in pairs(now) do
+    local old = before[key]
+    for place, cell in ipairs(cells) do
+      local column = state.fields[place]
+      if not old or old[place] ~= cell and not (column and column.name == "Age") then
+        changed[key] = changed[key] or {}
+        changed[key][place] = true
       end
     end
   end
-  return (next(changed) or not before) and changed or nil, now
+  return next(changed) and changed or nil
 end
 
 -- --- what is shown --------------------------------------------------------------------------------------------
@@ -74,64 +50,53 @@ local function filtered(state)
   return ok and found or state.listing
 end
 
--- The cells of what is shown, made once for it.
-local function cells(state)
-  if state.cells_of ~= state.shown or state.cells_wide ~= state.wide then
-    state.titles, state.rows = cells_of(state.shown, state.wide)
-    state.cells_of, state.cells_wide = state.shown, state.wide
-  end
-  return state.titles, state.rows
-end
-
 -- Keeps the chosen row chosen where rows come and go before it.
 local function choose(state)
   local wanted = state.filter or state.applied
   if state.filtered_of ~= state.listing or state.filtered_by ~= wanted then
     state.shown, state.filtered_of, state.filtered_by = filtered(state), state.listing, wanted
   end
-  local _, rows = cells(state)
+  local rows = state.shown.rows
   for index, row in ipairs(rows) do
-    if row.key == state.chosen_key then state.chosen = index end
+    if key_of(row) == state.chosen_key then state.chosen = index end
   end
   state.chosen = math.max(1, math.min(state.chosen, #rows))
-  state.chosen_key = rows[state.chosen] and rows[state.chosen].key
+  state.chosen_key = rows[state.chosen] and key_of(rows[state.chosen])
 end
 
 ---Takes the listing as it is now.
 ---@param state table
 ---@param listing table
 function M.take(state, listing)
-  local _, rows = cells_of(listing, true)
-  local changed
-  changed, state.before = M.changes(rows, state.before)
-  state.changed = changed or state.changed
-  state.listing = listing
+  local titles, rows, fields = listings.matrix(listing, true, listings.shown)
+  local before = state.cells
+  state.listing, state.titles, state.fields, state.cells = listing, titles, fields, {} -- of all columns, by key
+  for index, row in ipairs(listing.rows) do state.cells[key_of(row)] = rows[index] end
+  state.changed = before and changes(state, state.cells, before) or state.changed
   choose(state)
 end
 
--- The columns in sight: the first stays, as many as `shift` are left out after it.
-local function shifted(titles, rows, shift)
-  local function without(row)
-    local short = { row[1] }
-    table.move(row, 2 + shift, #titles, 2, short)
-    return short
+-- The places of the columns in sight: the first stays, as many as `shift` are left out after it.
+local function places_of(state)
+  local places = {}
+  for place in ipairs(state.titles) do
+    local column = state.fields[place]
+    if state.wide or not column or (column.priority or 0) == 0 then places[#places + 1] = place end
   end
-  local list = {}
-  for index, row in ipairs(rows) do list[index] = without(row) end
-  return without(titles), list
+  state.shift = math.max(0, math.min(state.shift, #places - 2))
+  return { places[1], table.unpack(places, 2 + state.shift) }
 end
 
-local function marked(rows, changed)
-  local list = {}
-  for index, row in ipairs(rows) do
-    local copy, marks = {}, changed[row.key] or {}
-    for column, text in ipairs(row) do
-      local colour = marks[column] and "bold yellow" or listings.colour(row.states[column], text)
-      copy[column] = colour and text ~= "" and term.style(text, colour) or text
-    end
-    list[index] = copy
+-- The cells of a row at these places, with the colours of what changed and of states.
+local function marked(state, row, places)
+  local key, copy = key_of(row), {}
+  local marks = state.changed[key] or {}
+  for index, place in ipairs(places) do
+    local text, column = state.cells[key][place], state.fields[place]
+    local colour = marks[place] and "bold yellow" or column and listings.colour(column.name, text)
+    copy[index] = colour and text ~= "" and term.style(text, colour) or text
   end
-  return list
+  return copy
 end
 
 local function head_of(state, count)
@@ -157,15 +122,17 @@ end
 ---@param height integer
 ---@return string[]
 function M.frame(state, columns, height)
-  local titles, rows = cells(state)
+  local rows, places = state.shown.rows, places_of(state)
   local room = math.max(1, height - FRAME)
   local first = math.max(1, math.min(state.chosen - room // 2, #rows - room + 1))
-  local visible = table.move(rows, first, math.min(#rows, first + room - 1), 1, {})
-  state.shift = math.max(0, math.min(state.shift, #titles - 2))
-  local short_titles, short = shifted(titles, marked(visible, state.changed), state.shift)
+  local titles, visible = {}, {}
+  for index, place in ipairs(places) do titles[index] = state.titles[place] end
+  for index = first, math.min(#rows, first + room - 1) do
+    visible[#visible + 1] = marked(state, rows[index], places)
+  end
   local lines = { term.style(term.cut(head_of(state, #rows), columns), "bold") }
   if #rows == 0 then lines[2] = "nothing to show" end
-  for line in (#rows > 0 and show.grid(short_titles, short, { columns = columns, lines = false }) or "")
+  for line in (#rows > 0 and show.grid(titles, visible, { columns = columns, lines = false }) or "")
     :gmatch "[^\n]+" do lines[#lines + 1] = term.cut(line, columns) end
   local at = state.chosen - first + 3
   if #rows > 0 and lines[at] then
@@ -218,9 +185,7 @@ function M.key(state, name, text, height)
   elseif key == "Left" or key == "h" then state.shift = state.shift - 1
   elseif key == "Right" then state.shift = state.shift + 1
   elseif key == "/" then state.filter = ""
-  elseif key == "w" then
-    state.wide = not state.wide
-    choose(state)
+  elseif key == "w" then state.wide = not state.wide
   elseif key == "Escape" and state.applied then
     state.applied = nil
     choose(state)

@@ -227,22 +227,12 @@ end
 
 -- --- output --------------------------------------------------------------------------------------------------
 
--- The indices of the columns that are shown.
-local function shown_columns(listing, wide)
-  local list = {}
-  for index, column in ipairs(listing.columns) do
-    if wide or (column.priority or 0) == 0 then list[#list + 1] = index end
-  end
-  return list
-end
-
 -- A cell is one line.
 local function cell_text(cell)
   if cell == nil or cell == json.null then return "" end
   local text = tostring(cell)
   return text:find "%c" and text:gsub("%s+", " ") or text
 end
-M.cell_text = cell_text
 
 ---A cell as a terminal shows it: without commands, and without colours of its own.
 ---@param text string
@@ -273,30 +263,41 @@ function M.colour(title, text)
   end
 end
 
--- Titles and cells, with the namespace where several are listed; `coloured`: for a person.
-local function matrix(listing, wide, coloured)
-  local columns, titles, rows = shown_columns(listing, wide), {}, {}
+-- A cell for a person, in the colour of its state; `known`: texts of states that were seen, of which there are few.
+local function for_person(known)
+  return function(text, name)
+    if not STATES[name] then return M.shown(text) end
+    if not known[text] then
+      local shown, colour = M.shown(text), M.colour(name, text)
+      known[text] = colour and term.style(shown, colour) or shown
+    end
+    return known[text]
+  end
+end
+
+---Titles and the cells of all rows as texts, with the namespace where several are listed.
+---@param listing table
+---@param wide boolean? also the columns that are left out otherwise
+---@param text_of (fun(text: string, name: string): string)? how the cell of a column is written
+---@return string[] titles, string[][] rows, table<integer, table> columns by the place of their title
+function M.matrix(listing, wide, text_of)
+  local titles, rows, columns, places = {}, {}, {}, {}
   if listing.spread then titles[1] = "NAMESPACE" end
-  for _, index in ipairs(columns) do titles[#titles + 1] = listing.columns[index].name:upper() end
-  local states = {} -- there are few of them
-  local function for_person(title, text)
-    if not STATES[title] then return M.shown(text) end
-    if not states[text] then
-      local shown, colour = M.shown(text), M.colour(title, text)
-      states[text] = colour and term.style(shown, colour) or shown
+  for place, column in ipairs(listing.columns) do
+    if wide or (column.priority or 0) == 0 then
+      titles[#titles + 1], places[#places + 1] = column.name:upper(), place
+      columns[#titles] = column
     end
-    return states[text]
   end
-  local function fill(row)
+  for index, row in ipairs(listing.rows) do
     local cells = { listing.spread and (row.namespace or "") or nil }
-    for _, index in ipairs(columns) do
-      local text = cell_text(rawget(row, "cells")[index])
-      cells[#cells + 1] = coloured and for_person(listing.columns[index].name, text) or text
+    for _, place in ipairs(places) do
+      local text = cell_text(rawget(row, "cells")[place])
+      cells[#cells + 1] = text_of and text_of(text, listing.columns[place].name) or text
     end
-    return cells
+    rows[index] = cells
   end
-  for index, row in ipairs(listing.rows) do rows[index] = fill(row) end
-  return titles, rows
+  return titles, rows, columns
 end
 
 -- Columns by path: "NAME:.metadata.name,.spec.nodeName".
@@ -332,7 +333,7 @@ local function table_text(listing, options)
     local most = options.lines or #listing.rows
     local visible = listing
     if #listing.rows > most then visible = M.copy(listing, table.move(listing.rows, 1, most, 1, {})) end
-    titles, rows = matrix(visible, listing.options.output == "wide", options.numbers)
+    titles, rows = M.matrix(visible, listing.options.output == "wide", options.numbers and for_person {})
   end
   if options.numbers then number_rows(titles, rows) end
   if listing.options.no_header then titles = {} end
@@ -351,7 +352,7 @@ local function csv_cell(text)
 end
 
 local function csv(listing)
-  local titles, rows = matrix(listing, true)
+  local titles, rows = M.matrix(listing, true)
   local lines = {}
   for _, row in ipairs { titles, table.unpack(rows) } do
     local cells = {}
