@@ -55,6 +55,8 @@ test("rollout: status waits, history lists, undo goes back, pause and resume", f
   contains(r:type "rollout undo deploy/web --to 7 -y", "no revision 7")
   contains(r:type "rollout pause deploy/web -y", "+  paused: true", "is paused")
   contains(r:type "rollout resume deploy/web -y", "-  paused: true", "goes on")
+  contains(r:type "rollout('pause', client():get('deployments', 'web'), { yes = true })", "+  paused: true")
+  contains(r:type "rollout resume deploy/web -y", "-  paused: true")
   r:type ":bg rollout status deploy/web"
   test.advance(1)
   contains(table.concat(r.printed), "0 of 2 updated, 0 ready")

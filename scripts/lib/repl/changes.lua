@@ -165,26 +165,35 @@ end
 
 -- --- patches ----------------------------------------------------------------------
 
----A patch of one object, shown and asked before.
----@param self repl.Session
----@param reference table
----@param body table
----@param options table yes
----@param words {question: string, done: string, type: string?} "merge" without a type
----@return table
-function M.patched(self, reference, body, options, words)
-  local client = self:client()
+-- A patch of one object, shown and asked before.
+local function patch_one(self, reference, body, options, words)
+  local client, name = self:client(), objects.name_of(reference)
   local before = current_of(self, reference)
   local kind = words.type or "merge"
   local where = { namespace = before.metadata.namespace, type = kind, dry_run = true }
   local after = client:patch(reference.kind, reference.name, body, where)
   return change(self, options, {
-    name = title(before), difference = M.difference(before, after), question = words.question,
+    name = title(before), difference = M.difference(before, after), question = words.question:format(name),
     run = function()
       return client:patch(reference.kind, reference.name, body, { namespace = where.namespace, type = kind })
     end,
-    done = words.done, undone = title(before) .. " is as it was", undo = put_back(client, before),
+    done = words.done:format(name), undone = title(before) .. " is as it was", undo = put_back(client, before),
   })
+end
+
+---The same patch of several objects, each shown and asked before.
+---@param self repl.Session
+---@param list table[] references
+---@param body table
+---@param options table yes
+---@param words {question: string, done: string, type: string?} with %s for the object; "merge" without a type
+---@return table
+function M.patch_each(self, list, body, options, words)
+  local texts = {}
+  for index, reference in ipairs(list) do
+    texts[index] = show.value(patch_one(self, reference, body, options, words))
+  end
+  return show.as_text({ count = #list }, table.concat(texts))
 end
 
 ---Changes the number of replicas: scale("deploy/web", 3).
@@ -192,31 +201,27 @@ function M.scale(self, ...)
   local given, options = objects.arguments(...)
   local count = math.tointeger(tonumber(table.remove(given))) or fail "scale KIND/NAME N: N is a number"
   self:check_write "scale"
-  local list, texts = objects.references(given, nil, options), {}
-  for index, reference in ipairs(list) do
-    local name = reference.kind .. "/" .. reference.name
-    texts[index] = show.value(M.patched(self, reference, { spec = { replicas = count } }, options, {
-      question = ("scale %s to %d"):format(name, count), done = ("%s scaled to %d"):format(name, count),
-    }))
-  end
-  return show.as_text({ count = #list }, table.concat(texts))
+  return M.patch_each(self, objects.references(given, nil, options), { spec = { replicas = count } }, options, {
+    question = "scale %s to " .. count, done = "%s scaled to " .. count,
+  })
 end
 
----Starts the pods of a workload anew, as kubectl rollout restart does.
+---Starts the pods of workloads anew, as kubectl rollout restart does.
+---@param self repl.Session
+---@param list table[] references
+---@param options table yes
+function M.restart_each(self, list, options)
+  local stamp = os.date("!%Y-%m-%dT%H:%M:%SZ", (self.clock or os.time)())
+  local annotations = { ["kubectl.kubernetes.io/restartedAt"] = stamp }
+  local body = { spec = { template = { metadata = { annotations = annotations } } } }
+  return M.patch_each(self, list, body, options, { question = "restart %s", done = "%s restarts" })
+end
+
+---Starts the pods of a workload anew: restart("deploy/web").
 function M.restart(self, ...)
   local given, options = objects.arguments(...)
   self:check_write "restart"
-  local stamp = os.date("!%Y-%m-%dT%H:%M:%SZ", (self.clock or os.time)())
-  local list, texts = objects.references(given, nil, options), {}
-  for index, reference in ipairs(list) do
-    local annotations = { ["kubectl.kubernetes.io/restartedAt"] = stamp }
-    local name = reference.kind .. "/" .. reference.name
-    local body = { spec = { template = { metadata = { annotations = annotations } } } }
-    texts[index] = show.value(M.patched(self, reference, body, options, {
-      question = "restart " .. name, done = name .. " restarts",
-    }))
-  end
-  return show.as_text({ count = #list }, table.concat(texts))
+  return M.restart_each(self, objects.references(given, nil, options), options)
 end
 
 -- --- delete ----------------------------------------------------------------------
@@ -282,10 +287,9 @@ end
 ---Changes an object in $EDITOR; what the server refuses comes back into the editor.
 function M.edit(self, ...)
   local given, options = objects.arguments(...)
-  local list = objects.references(given, nil, options)
-  if #list > 1 then fail("one object is expected, %d are named", #list) end
+  local reference = objects.reference(given, nil, options)
   self:check_write "edit"
-  local client, reference = self:client(), list[1]
+  local client = self:client()
   local base = current_of(self, reference)
   local path = fs.join(fs.tmpdir "kfhost-edit", base.metadata.name .. ".yaml")
   local start = show.yaml(base)

@@ -66,6 +66,23 @@ function M.references(given, default, options)
   return list
 end
 
+---The one reference that arguments name.
+---@param given any[]
+---@param default string?
+---@param options table namespace
+---@param what string? what the arguments are to name ("object")
+---@return table reference
+function M.reference(given, default, options, what)
+  local list = M.references(given, default, options)
+  if #list > 1 then fail("one %s is expected, %d are named", what or "object", #list) end
+  return list[1]
+end
+
+---A reference as people write it.
+---@param reference {kind: string, name: string}
+---@return string
+function M.name_of(reference) return reference.kind .. "/" .. reference.name end
+
 ---The object of a reference.
 ---@param self repl.Session
 ---@param reference table
@@ -81,9 +98,7 @@ end
 ---@return table object, table options
 function M.one(self, default, ...)
   local given, options = M.arguments(...)
-  local list = M.references(given, default, options)
-  if #list > 1 then fail("one object is expected, %d are named", #list) end
-  return M.object(self, list[1]), options
+  return M.object(self, M.reference(given, default, options)), options
 end
 
 -- --- listings ------------------------------------------------------------------------------------------------

@@ -15,22 +15,9 @@ local function fail(format, ...)
   errors.raise { code = "Usage", message = format:format(...) }
 end
 
-local function name_of(reference)
-  return reference.kind .. "/" .. reference.name
-end
-
--- One change of each object that is named.
-local function each(self, word, given, default, options, plan)
-  self:check_write(word)
-  local list, texts = objects.references(given, default, options), {}
-  for index, reference in ipairs(list) do
-    local body, done, kind = plan(reference)
-    texts[index] = show.value(changes.patched(self, reference, body, options, {
-      question = ("%s %s"):format(word, name_of(reference)), done = ("%s %s"):format(name_of(reference), done),
-      type = kind,
-    }))
-  end
-  return show.as_text({ count = #list }, table.concat(texts))
+-- The same change of each object that is named; `done` is what is said of it then.
+local function each(self, word, list, options, body, done, kind)
+  return changes.patch_each(self, list, body, options, { question = word .. " %s", done = "%s " .. done, type = kind })
 end
 
 -- --- patch, label, annotate ---------------------------------------------------------------------------------
@@ -46,7 +33,8 @@ function M.patch(self, ...)
   if type(body) ~= "table" then fail "the patch is no object" end
   local kind = options.type or "strategic"
   if not TYPES[kind] then fail("--type is merge, json or strategic, not '%s'", kind) end
-  return each(self, "patch", given, nil, options, function() return body, "patched", kind end)
+  self:check_write "patch"
+  return each(self, "patch", objects.references(given, nil, options), options, body, "patched", kind)
 end
 
 -- "key=value" and "key-" among the arguments, the others are objects.
@@ -62,21 +50,20 @@ local function pairs_of(given)
   return named, values
 end
 
-local function set_pairs(word, field)
+local function set_pairs(word, field, done)
   return function(self, ...)
     local given, options = objects.arguments(...)
     local named, values = pairs_of(given)
     if next(values) == nil or #named == 0 then fail("%s KIND/NAME… KEY=VALUE… KEY-", word) end
-    return each(self, word, named, nil, options, function()
-      return { metadata = { [field] = values } }, word == "label" and "labelled" or "annotated", "merge"
-    end)
+    self:check_write(word)
+    return each(self, word, objects.references(named, nil, options), options, { metadata = { [field] = values } }, done)
   end
 end
 
 ---Sets labels (KEY=VALUE), or removes them (KEY-).
-M.label = set_pairs("label", "labels")
+M.label = set_pairs("label", "labels", "labelled")
 ---Sets annotations (KEY=VALUE), or removes them (KEY-).
-M.annotate = set_pairs("annotate", "annotations")
+M.annotate = set_pairs("annotate", "annotations", "annotated")
 
 -- --- rollouts ------------------------------------------------------------------------------------------------
 
@@ -103,11 +90,11 @@ function ROLLOUTS.status(self, reference, options)
   client:wait { kind = reference.kind, name = reference.name, namespace = reference.namespace, timeout = timeout,
     test = function(object)
       local text, done = progress(object)
-      if text ~= last then self.out(("%s  %s\n"):format(name_of(reference), text)) end
+      if text ~= last then self.out(("%s  %s\n"):format(objects.name_of(reference), text)) end
       last = text
       return done
     end }
-  return show.as_text({}, name_of(reference) .. " is rolled out\n")
+  return show.as_text({}, objects.name_of(reference) .. " is rolled out\n")
 end
 
 -- The replica sets of a deployment, the newest revision first.
@@ -131,7 +118,9 @@ end
 
 local function deployment_of(self, reference)
   local object = self:client():get(reference.kind, reference.name, { namespace = reference.namespace })
-  if object.kind ~= "Deployment" then fail("only deployments have revisions, %s has none", name_of(reference)) end
+  if object.kind ~= "Deployment" then
+    fail("only deployments have revisions, %s has none", objects.name_of(reference))
+  end
   return object
 end
 
@@ -151,7 +140,7 @@ local function undo_plan(self, reference, options)
   for index, one in ipairs(list) do
     if options.to and one.revision == number(options.to) or not options.to and index == 2 then wanted = one end
   end
-  if not wanted then fail("%s has no revision %s", name_of(reference), options.to or "before this one") end
+  if not wanted then fail("%s has no revision %s", objects.name_of(reference), options.to or "before this one") end
   local template = {}
   for key, value in pairs(wanted.set.spec.template) do template[key] = value end
   local metadata = json.object { labels = json.object {}, annotations = template.metadata.annotations }
@@ -163,17 +152,15 @@ local function undo_plan(self, reference, options)
 end
 
 function ROLLOUTS.undo(self, reference, options)
-  return each(self, "rollout undo", { name_of(reference) }, nil, options, function()
-    local body, revision = undo_plan(self, reference, options)
-    return body, "goes back to revision " .. revision, "json"
-  end)
+  self:check_write "rollout undo"
+  local body, revision = undo_plan(self, reference, options)
+  return each(self, "rollout undo", { reference }, options, body, "goes back to revision " .. revision, "json")
 end
 
 local function pausing(word, paused, done)
   return function(self, reference, options)
-    return each(self, "rollout " .. word, { name_of(reference) }, nil, options, function()
-      return { spec = { paused = paused } }, done, "merge"
-    end)
+    self:check_write("rollout " .. word)
+    return each(self, "rollout " .. word, { reference }, options, { spec = { paused = paused } }, done)
   end
 end
 
@@ -181,17 +168,15 @@ ROLLOUTS.pause = pausing("pause", true, "is paused")
 ROLLOUTS.resume = pausing("resume", json.null, "goes on")
 
 function ROLLOUTS.restart(self, reference, options)
-  return changes.restart(self, name_of(reference), options)
+  self:check_write "restart"
+  return changes.restart_each(self, { reference }, options)
 end
 
 ---What a workload's rollout does: rollout("status", "deploy/web").
 function M.rollout(self, what, ...)
   local given, options = objects.arguments(...)
   local run = ROLLOUTS[what] or fail "rollout status|history|undo|pause|resume|restart KIND/NAME"
-  local list = objects.references(given, nil, options)
-  if #list > 1 then fail("one workload is expected, %d are named", #list) end
-  if list[1].namespace and not options.namespace then options.namespace = list[1].namespace end
-  return run(self, list[1], options)
+  return run(self, objects.reference(given, nil, options, "workload"), options)
 end
 
 -- --- nodes ---------------------------------------------------------------------------------------------------
@@ -199,9 +184,9 @@ end
 local function scheduling(word, value, done)
   return function(self, ...)
     local given, options = objects.arguments(...)
-    return each(self, word, given, "nodes", options, function()
-      return { spec = { unschedulable = value } }, done, "merge"
-    end)
+    self:check_write(word)
+    return each(self, word, objects.references(given, "nodes", options), options, { spec = { unschedulable = value } },
+      done)
   end
 end
 
@@ -238,9 +223,7 @@ end
 function M.drain(self, ...)
   local given, options = objects.arguments(...)
   self:check_write "drain"
-  local list = objects.references(given, "nodes", options)
-  if #list > 1 then fail("one node is expected, %d are named", #list) end
-  local client, node = self:client(), list[1].name
+  local client, node = self:client(), objects.reference(given, "nodes", options, "node").name
   client:get("nodes", node)
   local pods, names = leaving(self, node), {}
   for index, pod in ipairs(pods) do
@@ -275,7 +258,7 @@ function M.wait(self, ...)
       end
     end
     self:client():wait(query)
-    self.out(("%s  %s\n"):format(name_of(reference), wanted))
+    self.out(("%s  %s\n"):format(objects.name_of(reference), wanted))
   end
 end
 
