@@ -3,20 +3,7 @@ local test = require "test"
 local fs = require "fs"
 local kubeflow = require "repl.kubeflow"
 local support = dofile "tests/lua/support/repl.lua"
-
-local function contains(text, ...)
-  for _, piece in ipairs { ... } do
-    if not text:find(piece, 1, true) then error(("%q is not in:\n%s"):format(piece, text), 2) end
-  end
-end
-
-local function deployment(name, replicas)
-  local metadata = { name = name, namespace = "default" }
-  return { apiVersion = "apps/v1", kind = "Deployment", metadata = metadata, spec = {
-    replicas = replicas, selector = { matchLabels = { app = name } },
-    template = { metadata = { labels = { app = name } },
-      spec = { containers = { { name = "main", image = "x" } } } } } }
-end
+local contains, deployment = support.contains, support.deployment
 
 local function owned_by(object)
   return { { apiVersion = object.apiVersion, kind = object.kind, name = object.metadata.name,
@@ -62,7 +49,8 @@ test("why names what a pod waits for, what it lacks, and what events say", funct
     "missing: ConfigMap/settings (envFrom of main)", "claim data: Pending, ReadWriteMany",
     "event FailedScheduling: 0/1 nodes are available")
   contains(r:type "why deploy/web", "Pod/web-1-b container main: waits")
-  contains(r:type "why cm/kube-root-ca.crt", "")
+  r:make { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "idle", namespace = "default" } }
+  test.equal(r:type "why cm/idle", "ConfigMap/idle\n  nothing speaks against it\n")
 end)
 
 test("why tells of a service that nobody answers for", function()

@@ -1,17 +1,10 @@
 -- The words of the REPL for parts of objects, workloads and nodes; what runs in the background; forms and measures.
 local test = require "test"
 local support = dofile "tests/lua/support/repl.lua"
-
-local function contains(text, ...)
-  for _, piece in ipairs { ... } do
-    if not text:find(piece, 1, true) then error(("%q is not in:\n%s"):format(piece, text), 2) end
-  end
-end
+local contains = support.contains
 
 local function deployment(name, image)
-  return { apiVersion = "apps/v1", kind = "Deployment", metadata = { name = name, namespace = "default" }, spec = {
-    replicas = 2, selector = { matchLabels = { app = name } }, template = { metadata = { labels = { app = name } },
-      spec = { containers = { { name = "main", image = image or "two" } } } } } }
+  return support.deployment(name, 2, image or "two")
 end
 
 local function revision_of(owner, revision, image)
@@ -108,6 +101,56 @@ test("none of them changes anything where nothing may be changed", function()
   end
 end)
 
+-- --- use, files, output -----------------------------------------------------------------------------------------
+
+test("top sums up what the containers of a pod use", function()
+  local r = support.new()
+  local function container(cpu, memory) return { name = cpu, usage = { cpu = cpu, memory = memory } } end
+  r.client.list = function(_, kind, options)
+    test.equal(kind, "pods.metrics.k8s.io")
+    return { { metadata = { name = "a", namespace = options.namespace }, containers = {
+      container("250m", "100Mi"), container("1500000n", "1500Ki") } },
+      { metadata = { name = "b" }, containers = { container("1", "2Gi") } } }
+  end
+  local text = r:type "top pods -n team --sort -cpu"
+  contains(text, "NAME  CPU    MEMORY\n")
+  assert(text:find "b +1000m +2048Mi\n.*a +252m +102Mi\n", text)
+  r.client.list = function() return { { metadata = { name = "n1" }, usage = { cpu = "3", memory = "1Gi" } } } end
+  assert(r:type "top nodes":find "n1 +3000m +1024Mi")
+  contains(r:type "top claims", "top pods|nodes")
+end)
+
+test("cp reads a file in a pod, or writes one there, and says why it cannot", function()
+  local r, asked = support.new(), {}
+  local answer = { code = 0, stdout = "of the pod" }
+  r.client.exec = function(_, query)
+    asked[#asked + 1] = query
+    return answer
+  end
+  local path = test.tmpdir() .. "/hosts"
+  contains(r:type("cp team/web:/etc/hosts " .. path .. " -c main"), "10 bytes in " .. path)
+  test.equal(require("fs").read(path), "of the pod")
+  contains(r:type(":cp " .. path .. " web:/tmp/hosts"), "10 bytes in web:/tmp/hosts")
+  test.same({ asked[1].pod, asked[1].namespace, asked[1].container, asked[1].command },
+    { "web", "team", "main", { "cat", "/etc/hosts" } })
+  test.same({ asked[2].pod, asked[2].stdin, asked[2].command[#asked[2].command] },
+    { "web", "of the pod", "/tmp/hosts" })
+  answer = { code = 1, stderr = "cat: no such file\n" }
+  contains(r:type("cp web:/none " .. path), "in pod 'web': cat: no such file")
+  contains(r:type "cp a b", "cp POD:PATH FILE")
+  contains(r:type "cp a:/x b:/y", "cp POD:PATH FILE")
+end)
+
+test("what a command prints comes in whole characters, however it is cut", function()
+  local r = support.new()
+  r.client.exec = function(_, query)
+    for byte in ("aé日👍"):gmatch "." do query.stdout(byte) end
+    return { code = 0 }
+  end
+  r:type "exec web print"
+  test.same(r.printed, { "a", "é", "日", "👍" })
+end)
+
 -- --- the background ---------------------------------------------------------------------------------------------
 
 test(":bg runs a line beside others, reports, is listed and stopped", function()
@@ -147,14 +190,12 @@ test("kubectl's words for columns and paths, and KYAML", function()
   local path = test.tmpdir() .. "/path"
   require("fs").write(path, "{.metadata.labels.app}\n")
   test.equal(r:type("pods -o jsonpath-file=" .. path), "web\n")
-  local text = r:type "get cm kube-root-ca.crt kyaml"
   local kyaml = require("repl.show").kyaml { kind = "X", metadata = { labels = { app = "web", on = "true" } },
     list = { 1, "two", {} } }
   test.equal(kyaml, '{\n  kind: "X",\n  list: [\n    1,\n    "two",\n    {},\n  ],\n  metadata: {\n    labels: {\n'
     .. '      app: "web",\n      "on": "true",\n    },\n  },\n}\n')
   test.same(require("yaml").decode(kyaml).metadata.labels, { app = "web", on = "true" })
   contains(r:type "pods web-1 kyaml", '---\n{\n  apiVersion: "v1",\n  kind: "Pod",')
-  assert(text)
 end)
 
 test("%whos lists what was made, %timeit how long it takes, %trace sums up", function()

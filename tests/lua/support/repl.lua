@@ -1,5 +1,5 @@
 -- support.repl: a session over a lab in this process, and what it prints.
--- Not for terminals (tests/repl). The lab has no controllers: objects stay as the test made them.
+-- Not for terminals (tests/terminal). The lab has no controllers: objects stay as the test made them.
 --   local r = dofile("tests/lua/support/repl.lua").new(); r:make(object); test.equal(r:type "pods", "…")
 
 local json = require "json"
@@ -130,6 +130,15 @@ function support:type(text)
   return table.concat(self.printed)
 end
 
+---Fails unless all pieces are in a text.
+---@param text string
+---@param ... string
+function M.contains(text, ...)
+  for _, piece in ipairs { ... } do
+    if not text:find(piece, 1, true) then error(("%q is not in:\n%s"):format(piece, text), 2) end
+  end
+end
+
 ---@param name string
 ---@param more table? namespace, labels, spec, status
 ---@return table pod
@@ -141,6 +150,17 @@ function M.pod(name, more)
       ownerReferences = more.owners },
     spec = more.spec or { containers = { { name = "main", image = "busybox" } } }, status = more.status,
   }
+end
+
+---@param name string
+---@param replicas integer?
+---@param image string?
+---@return table deployment
+function M.deployment(name, replicas, image)
+  return { apiVersion = "apps/v1", kind = "Deployment", metadata = { name = name, namespace = "default" }, spec = {
+    replicas = replicas, selector = { matchLabels = { app = name } },
+    template = { metadata = { labels = { app = name } },
+      spec = { containers = { { name = "main", image = image or "x" } } } } } }
 end
 
 return M
