@@ -40,20 +40,6 @@ local function word_line(name, spec)
   return ("  %s%s%s\n"):format(typed, gap, spec.summary or "")
 end
 
--- Names in lines of at most 76 columns.
-local function wrapped(names)
-  local lines, line = {}, "   "
-  for _, name in ipairs(names) do
-    if #line + #name + 1 > 76 then
-      lines[#lines + 1] = line
-      line = "   "
-    end
-    line = line .. " " .. name
-  end
-  lines[#lines + 1] = line
-  return table.concat(lines, "\n") .. "\n"
-end
-
 local function group_text(self, group)
   local names, pieces, lists = {}, {}, {}
   for name, spec in pairs(self.vocabulary.words) do
@@ -67,7 +53,9 @@ local function group_text(self, group)
   end
   if #names == 0 then return "" end
   local text = group .. "\n" .. table.concat(pieces)
-  if #lists > 0 then text = text .. "  in the same way:\n" .. wrapped(lists) end
+  if #lists > 0 then
+    text = text .. "  in the same way:\n" .. show.wrapped("    " .. table.concat(lists, " "), 76, "    ") .. "\n"
+  end
   return text .. "\n"
 end
 
@@ -191,7 +179,7 @@ end
 local function whole_text(value)
   if value == nil then return "" end
   if type(value) == "string" then return value .. "\n" end
-  return (show.value(value, { lines = false }):gsub("\27%[[%d;]*m", ""))
+  return show.without_styles(show.value(value, { lines = false }))
 end
 
 -- Runs a function whose words print while they run; what they print goes to `write`, without colours.

@@ -136,7 +136,7 @@ function M.frame(state, columns, height)
     :gmatch "[^\n]+" do lines[#lines + 1] = term.cut(line, columns) end
   local at = state.chosen - first + 3
   if #rows > 0 and lines[at] then
-    local plain = lines[at]:gsub("\27%[[%d;]*m", "")
+    local plain = show.without_styles(lines[at])
     lines[at] = term.style(plain .. (" "):rep(columns - term.width(plain)), "reverse")
   end
   while #lines < height - 1 do lines[#lines + 1] = "" end

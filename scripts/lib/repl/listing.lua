@@ -239,7 +239,7 @@ end
 ---@return string
 function M.shown(text)
   if not text:find "[^\32-\126]" then return text end
-  return term.safe((text:gsub("\27%[[%d;]*m", "")))
+  return term.safe(show.without_styles(text))
 end
 
 -- What a person is to see at once: what has failed, what waits, what is over.

@@ -63,6 +63,11 @@ function M.wrapped(text, columns, indent)
   end))
 end
 
+---A text without its colours.
+---@param text string
+---@return string
+function M.without_styles(text) return (text:gsub("\27%[[%d;]*m", "")) end
+
 -- --- Lua literals ---------------------------------------------------------------------------------------
 
 local KEYWORDS = {}
