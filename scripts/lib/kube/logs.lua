@@ -35,15 +35,6 @@ end
 
 -- --- whose logs -------------------------------------------------------------------------------------------
 
-local function containers_of(pod)
-  local names = {}
-  for _, field in ipairs { "initContainers", "containers", "ephemeralContainers" } do
-    local list = pod.spec[field]
-    for _, container in ipairs(type(list) == "table" and list or {}) do names[#names + 1] = container.name end
-  end
-  return names
-end
-
 -- The containers that the options mean: {pod, container, namespace}.
 local function sources_of(client, options, namespace)
   local pod_name = options.pod or options.name
@@ -55,7 +46,7 @@ local function sources_of(client, options, namespace)
   else pods = client:list("pods", { namespace = options.namespace, labels = options.labels }) end
   local sources = {}
   for _, pod in ipairs(pods) do
-    local all = options.all_containers and containers_of(pod)
+    local all = options.all_containers and require("kube.containers").names(pod.spec)
     for _, container in ipairs(all or { options.container or pod.spec.containers[1].name }) do
       sources[#sources + 1] = { pod = pod.metadata.name, container = container, namespace = pod.metadata.namespace }
     end

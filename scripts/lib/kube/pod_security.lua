@@ -2,6 +2,7 @@
 -- Not for namespaces' labels and exemptions, which decide what level applies to whom.
 --   for _, v in ipairs(kube.pod_security(pod, "restricted")) do print(v.check, v.path, v.message) end
 local json = require "json"
+local container_list = require "kube.containers"
 
 local LATEST = 37 -- the minor version of Kubernetes 1 with the newest rules
 
@@ -21,14 +22,12 @@ local function list(value)
   return type(value) == "table" and value or {}
 end
 
--- All containers with their places: init containers, containers, ephemeral containers.
+-- All containers with their paths.
 local function containers(pod)
   local all = {}
-  for _, field in ipairs { "initContainers", "containers", "ephemeralContainers" } do
-    for i, container in ipairs(list(get(pod.spec, field))) do
-      all[#all + 1] = { value = container, name = get(container, "name") or "",
-        path = ("%s.%s[%d]"):format(pod.path, field, i - 1) }
-    end
+  for index, one in ipairs(container_list.of(pod.spec)) do
+    all[index] = { value = one.container, name = get(one.container, "name") or "",
+      path = ("%s.%s[%d]"):format(pod.path, one.field, one.index - 1) }
   end
   return all
 end

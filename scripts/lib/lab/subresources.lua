@@ -4,6 +4,7 @@
 
 local answer = require "lab.answer"
 local clock = require "lab.clock"
+local containers = require "kube.containers"
 local decode = require "lab.decode"
 local json = require "json"
 local match = require "lab.match"
@@ -243,11 +244,9 @@ end
 
 local function containers_of(pod)
   local names, known = {}, {}
-  for _, field in ipairs { "initContainers", "containers", "ephemeralContainers" } do
-    for _, container in ipairs(pod.spec[field] or {}) do
-      known[container.name] = true
-      if field ~= "ephemeralContainers" then names[#names + 1] = container.name end
-    end
+  for _, one in ipairs(containers.of(pod.spec)) do
+    known[one.container.name] = true
+    if one.field ~= "ephemeralContainers" then names[#names + 1] = one.container.name end
   end
   return names, known
 end

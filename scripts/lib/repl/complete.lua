@@ -64,11 +64,8 @@ local function containers_of(self, pod, namespace)
   local cache = cache_named(self, "containers", (namespace or "") .. "/" .. pod, { list = {} })
   if is_old(self, cache) then
     ask(self, cache, function()
-      local list, spec = {}, self:client():get("pods", pod, { namespace = namespace, timeout = 5 }).spec
-      for _, field in ipairs { "containers", "initContainers", "ephemeralContainers" } do
-        for _, container in ipairs(spec[field] or {}) do list[#list + 1] = container.name end
-      end
-      cache.list = list
+      local found = self:client():get("pods", pod, { namespace = namespace, timeout = 5 })
+      cache.list = require("kube.containers").names(found.spec)
     end)
   end
   return cache.list

@@ -217,14 +217,7 @@ local function parse_service(text, namespace)
   return name or host, place or namespace, tonumber(port ~= "" and port or nil)
 end
 
-local function has_sidecar(pod)
-  for _, field in ipairs { "containers", "initContainers" } do
-    for _, container in ipairs(list(pod.spec[field])) do
-      if container.name == "istio-proxy" then return true end
-    end
-  end
-  return false
-end
+local function has_sidecar(pod) return require("istio.analyze.read").has_proxy(pod) ~= nil end
 
 ---Whether Istio lets a pod's call to a service pass, and by which policy and rule.
 function M.allowed(self, pod, arrow, service, ...)
