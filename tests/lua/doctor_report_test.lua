@@ -139,6 +139,15 @@ test("the guide names each code, and no other", function()
   test.same(named, known)
 end)
 
+test("the guide shows a finding as it is printed", function()
+  local k = kubeflow.new()
+  for _, fault in ipairs(FAULTS) do
+    if fault[1] == "no label for Katib's injection" then fault[3](k) end
+  end
+  local shown = require("fs").read "docs/guide/doctor.md":match "\n%$ kfhost doctor\n(.-)```"
+  test.equal(report.text(report_of(examine(k)), 100), shown)
+end)
+
 -- Kinds whose definitions may let anything in; the API server sees to the shape of its own.
 local LOOSE = { Profile = true, PodDefault = true, Experiment = true, Trial = true, Notebook = true,
   AuthorizationPolicy = true, PeerAuthentication = true, EnvoyFilter = true }
