@@ -17,7 +17,10 @@ local CANARIES = {
   "-----BEGIN OPENSSH PRIVATE KEY-----\nY2FuYXJ5\ncut off",
   '\\"token\\": \\"canary\\"', "export MINIO_SECRET_KEY='canary'",
   "level=info password=\"canary two\" x=kept", "refresh-token:canary",
-  "password: |\n    canary\n    canary\n",
+  "password: |\n    canary\n    canary\n", "KEY_PASSPHRASE=canary", "PGPWD=canary", "private_key: canary",
+  "encryption-key=canary", "googleCredentials=canary", "Authorization: canary", "https://h/?sv=1&sig=canary",
+  "JSESSIONID=canary", "accountSas=canary", "connectionString: canary", "github_pat_canary", "glpat-canarycanary",
+  "xoxb-canary-canary", "AIzacanary", "sk-canarycanary",
 }
 local GONE = { "canary", "Y2FuYXJ5", "jYW5hcnk" }
 
