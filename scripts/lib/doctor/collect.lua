@@ -4,6 +4,7 @@
 
 local errors = require "errors"
 local json = require "json"
+local sorted_keys = require "kfhost.keys".sorted
 local task = require "task"
 local trim = require "doctor.trim"
 
@@ -79,18 +80,14 @@ end
 
 -- The namespaces of the services that webhooks call: there are their certificates.
 local function webhook_places(objects)
-  local places, names = {}, {}
+  local places = {}
   for _, object in ipairs(objects) do
     for _, webhook in ipairs(type(object.webhooks) == "table" and object.webhooks or {}) do
       local service = (webhook.clientConfig or {}).service
-      if service and not places[service.namespace] then
-        places[service.namespace] = true
-        names[#names + 1] = service.namespace
-      end
+      if service then places[service.namespace] = true end
     end
   end
-  table.sort(names)
-  return names
+  return sorted_keys(places)
 end
 
 local function read_certificates(client, namespace, options)
@@ -102,13 +99,6 @@ local function read_certificates(client, namespace, options)
 end
 
 -- --- all ---------------------------------------------------------------------------------------------------
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
 
 -- Adds what jobs bring to what was seen.
 local function gather(seen, jobs, missing)
