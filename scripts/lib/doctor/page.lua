@@ -3,14 +3,11 @@
 --   fs.write("doctor.html", page.html(doctor.visit(client)))
 
 local report = require "doctor.report"
+local svg = require "graph.svg"
 
 local M = {}
 
-local ENTITIES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
-
-local function escape(text)
-  return (text:gsub("[&<>\"']", ENTITIES))
-end
+local escape = svg.escape
 
 -- Commands stand in backquotes.
 local function with_code(text)
