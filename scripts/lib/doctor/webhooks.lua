@@ -33,9 +33,9 @@ local function served(w, service, bundle)
     local pem = secret.metadata.namespace == service.namespace and decoded(get(secret, "data", "tls.crt"))
     local certificate = pem and x509.try.parse(pem)
     for _, name in ipairs(certificate and certificate.names or {}) do
-      local one = name == host_of(service) and { pem = pem, certificate = certificate, secret = secret }
-      if one then
-        one.trusted = bundle ~= nil and x509.verify(pem, bundle, { name = name, at = w.now })
+      if name == host_of(service) then
+        local one = { certificate = certificate, secret = secret }
+        if bundle then one.trusted, one.reason = x509.verify(pem, bundle, { name = name, at = w.now }) end
         if is_better(one, found) then found = one end
       end
     end
@@ -89,11 +89,10 @@ local function check_expiry(w, notes, webhook, have)
   return true
 end
 
-local function check_trust(w, notes, webhook, bundle, have)
-  local good, reason = x509.verify(have.pem, bundle, { name = host_of(webhook.clientConfig.service), at = w.now })
-  if not good then
+local function check_trust(notes, webhook, have)
+  if not have.trusted then
     note_wrong(notes, webhook, ("caBundle does not vouch for the certificate in Secret %s/%s (%s)"):format(
-      have.secret.metadata.namespace, have.secret.metadata.name, reason))
+      have.secret.metadata.namespace, have.secret.metadata.name, have.reason))
   end
 end
 
@@ -132,7 +131,7 @@ local function check_webhook(w, notes, webhook)
       date(authorities[1].not_after)), "no certificate of it is trusted any more",
       "renew the authority, and write it into caBundle")
   end
-  if have then return check_trust(w, notes, webhook, bundle, have) end
+  if have then return check_trust(notes, webhook, have) end
   check_server(w, notes, webhook, bundle)
 end
 
