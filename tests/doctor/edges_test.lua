@@ -65,6 +65,20 @@ test("the rights of the guide are enough, and the fewest", function()
   faults.list[4][3](lab)
   local report, code = report_of(lab:doctor({ "--json" }, account(lab, "guide", documented_rules())))
   test.same({ codes(report), whats(report), code }, { { "forged-header" }, {}, 1 })
+  local given, used = {}, {}
+  for _, rule in ipairs(documented_rules()) do
+    for _, resource in ipairs(rule.resources) do given[resource] = resource ~= "*" or nil end
+  end
+  faults.list[1][3](lab) -- a pod whose log is wanted
+  lab:doctor { "--bundle", fs.join(lab.folder, "bundle.tar.gz") }
+  for _, event in ipairs(lab:audited()) do
+    local about = event.objectRef or {}
+    local is_istio = (about.apiGroup or ""):find "istio%.io$"
+    if event.verb ~= "create" and about.resource and not is_istio then
+      used[about.resource .. (about.subresource and "/" .. about.subresource or "")] = true
+    end
+  end
+  test.same(used, given)
 end)
 
 test("what may not be read is not taken for missing", function()
