@@ -375,9 +375,9 @@ local function katib_config(text)
     data = { ["katib-config.yaml"] = text } }
 end
 
-local function pod_default(name, value)
+local function pod_default(name, value, labels)
   return { apiVersion = "kubeflow.org/v1alpha1", kind = "PodDefault", metadata = { name = name, namespace = "team" },
-    spec = { selector = { matchLabels = { app = "web" } }, env = { { name = "A", value = value } } } }
+    spec = { selector = { matchLabels = { app = "web" } }, env = { { name = "A", value = value } }, labels = labels } }
 end
 
 local function codes(objects, options)
@@ -444,6 +444,8 @@ test("analyzers find what is wrong, by their codes", function()
         katib_config "runtime: {metricsCollectors: [{kind: StdOut, waitAllProcesses: false}]}" }, "",
     },
     ["PodDefaults that disagree"] = { { plain_pod(web), pod_default("a", "1"), pod_default("b", "2") }, "KF006" },
+    ["PodDefaults whose labels disagree"] = { { plain_pod(web), pod_default("a", "1", { tier = "a" }),
+      pod_default("b", "1", { tier = "b" }) }, "KF006" },
     ["PodDefaults that agree"] = { { plain_pod(web), pod_default("a", "1"), pod_default("b", "1") }, "" },
   } do
     test.same({ sentence, codes(case[1]) }, { sentence, case[2] })

@@ -1,7 +1,7 @@
 -- doctor.poddefaults: PodDefaults that contradict each other, or the pods that they are for: their webhook refuses
 -- such a pod. A room of checks; see doctor.
 
-local json = require "json"
+local poddefaults = require "istio.analyze.poddefaults"
 local world = require "doctor.world"
 
 local M = {}
@@ -29,36 +29,6 @@ local function meet(a, b, pods)
   return false
 end
 
--- --- what contradicts --------------------------------------------------------------------------------------
-
-local LISTS = { { "env", "name" }, { "volumes", "name" }, { "volumeMounts", "name" }, { "volumeMounts", "mountPath" },
-  { "tolerations", "key" }, { "initContainers", "name" }, { "sidecars", "name" } }
-local MAPS = { "labels", "annotations" }
-
-local function differ(x, y) return json.encode(x, { sort = true }) ~= json.encode(y, { sort = true }) end
-
-local function differing_entry(first, second, key)
-  for _, x in ipairs(list(first)) do
-    for _, y in ipairs(list(second)) do
-      if x[key] ~= nil and x[key] == y[key] and differ(x, y) then return x[key] end
-    end
-  end
-end
-
--- What two lists of settings say differently; nil when they can be merged.
-local function contradiction(a, b)
-  for _, part in ipairs(LISTS) do
-    local name = differing_entry(get(a, part[1]), get(b, part[1]), part[2])
-    if name then return ("%s %s"):format(part[1], name) end
-  end
-  for _, part in ipairs(MAPS) do
-    for key, value in pairs(list(get(a, part))) do
-      local other = get(b, part, key)
-      if other ~= nil and other ~= value then return ("%s %s"):format(part, key) end
-    end
-  end
-end
-
 -- --- the check ---------------------------------------------------------------------------------------------
 
 local function grouped(w)
@@ -82,7 +52,7 @@ function M.pod_defaults(w)
     local defaults = place.defaults
     for i = 1, #defaults do
       for k = i + 1, #defaults do
-        local what = contradiction(defaults[i].spec, defaults[k].spec)
+        local what = poddefaults.contradictions(defaults[i].spec, defaults[k].spec)[1]
         if what and meet(defaults[i], defaults[k], place.pods) then
           w:add("poddefault-conflict", "error", defaults[k], {
             what = ("it and %s are for the same pods and disagree about %s"):format(defaults[i].metadata.name, what),

@@ -1,6 +1,7 @@
 -- Analyzers of Katib, webhooks and PodDefaults beside Istio. A part of istio.analyze.
 local authentication = require "istio.authentication"
 local inject = require "istio.inject"
+local poddefaults = require "istio.analyze.poddefaults"
 local read = require "istio.analyze.read"
 
 local M = {}
@@ -80,25 +81,6 @@ function M.webhook_order(a)
   end
 end
 
--- Environment, volumes and mounts that two PodDefaults give different values.
-local function conflicts(first, second)
-  local found = {}
-  for _, list in ipairs {
-    { "env", "name" }, { "volumes", "name" }, { "volumeMounts", "name" }, { "volumeMounts", "mountPath" },
-  } do
-    for _, x in ipairs(first.spec[list[1]] or {}) do
-      for _, y in ipairs(second.spec[list[1]] or {}) do
-        local json = require "json"
-        local same_key = x[list[2]] ~= nil and x[list[2]] == y[list[2]]
-        if same_key and json.encode(x, { sort = true }) ~= json.encode(y, { sort = true }) then
-          found[#found + 1] = ("%s %s"):format(list[1], x[list[2]])
-        end
-      end
-    end
-  end
-  return found
-end
-
 function M.pod_defaults(a)
   local defaults = read.of_kind(a.objects, "PodDefault")
   for _, pod in ipairs(a.pods) do
@@ -109,7 +91,7 @@ function M.pod_defaults(a)
     end
     for i = 1, #chosen do
       for k = i + 1, #chosen do
-        for _, what in ipairs(conflicts(chosen[i], chosen[k])) do
+        for _, what in ipairs(poddefaults.contradictions(chosen[i].spec, chosen[k].spec)) do
           a:add("KF006", "error", pod.object, "PodDefaults %s and %s disagree about %s: the pod is refused",
             chosen[i].metadata.name, chosen[k].metadata.name, what)
         end
