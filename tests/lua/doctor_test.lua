@@ -47,6 +47,19 @@ test("all faults at once are all found", function()
   test.same(expected, {})
 end)
 
+test("pods of one owner with one fault are one finding, which says how many there are", function()
+  local k = kubeflow.new()
+  for index = 1, 3 do
+    k:add(object("v1", "Pod", "team-a", "caller-" .. index, { labels = { ["access-ml-pipeline"] = "true" },
+      spec = { containers = { { name = "istio-proxy" } } } })).metadata.ownerReferences = { {
+      kind = "ReplicaSet", name = "caller", uid = "1", controller = true } }
+  end
+  local findings = examine(k)
+  test.same(codes(findings), { "no-token Pod team-a/caller-1" })
+  test.equal(findings[1].what,
+    "the label access-ml-pipeline asks for a token, and the pod has none (and so 2 more of its owner)")
+end)
+
 local function pod_of(k) return kubeflow.trial_pod(k.experiment) end
 
 -- --- health ------------------------------------------------------------------------------------------------
@@ -153,10 +166,19 @@ local HARMLESS = {
   ["/bin/sh -c in a container that is not measured"] = function(k)
     table.insert(pod_of(k).spec.containers, { name = "helper", command = { "/bin/sh", "-c" }, args = { "sleep 1" } })
   end,
+  ["/bin/sh -c in an experiment that has succeeded"] = function(k)
+    pod_of(k).spec.containers[1].command = { "/bin/sh", "-c" }
+    k.experiment.status = { conditions = { { type = "Succeeded", status = "True" } } }
+  end,
   ["a Push collector in a restricted namespace without Katib's label"] = function(k)
     label(k, "katib.kubeflow.org/metrics-collector-injection", nil)
     label(k, "pod-security.kubernetes.io/enforce", "restricted")
     k.experiment.spec.metricsCollectorSpec = { collector = { kind = "Push" } }
+  end,
+  ["restricted enforced, and Katib gives its collector a security context"] = function(k)
+    label(k, "pod-security.kubernetes.io/enforce", "restricted")
+    local data = k:get("ConfigMap", "kubeflow", "katib-config").data
+    data["katib-config.yaml"] = "init:\n  controller:\n    injectSecurityContext: true\n" .. data["katib-config.yaml"]
   end,
   ["baseline enforced, restricted warned of"] = function(k)
     label(k, "pod-security.kubernetes.io/enforce", "baseline")
@@ -193,6 +215,25 @@ local HARMLESS = {
     k:add(object("kubeflow.org/v1alpha1", "PodDefault", "team-a", "other", { spec = {
       selector = { matchLabels = { ["access-ml-pipeline"] = "true" } }, env = { { name = "MORE", value = "1" } } } }))
   end,
+  ["PodDefaults for the same pods that say the same"] = function(k)
+    local spec = k:get("PodDefault", "team-a", "access-ml-pipeline").spec
+    spec.labels = { tier = "a" }
+    k:add(object("kubeflow.org/v1alpha1", "PodDefault", "team-a", "again", { spec = { selector = spec.selector,
+      env = spec.env, volumes = spec.volumes, volumeMounts = spec.volumeMounts, labels = { tier = "a" } } }))
+  end,
+  ["PodDefaults that disagree, for pods with a label and pods without it"] = function(k)
+    for operator, value in pairs { Exists = "1", DoesNotExist = "2" } do
+      k:add(object("kubeflow.org/v1alpha1", "PodDefault", "team-a", operator:lower(), { spec = {
+        selector = { matchExpressions = { { key = "gpu", operator = operator } } },
+        env = { { name = "GPU", value = value } } } }))
+    end
+  end,
+  ["PodDefaults that disagree, for the same label of other values"] = function(k)
+    for _, size in ipairs { "large", "small" } do
+      k:add(object("kubeflow.org/v1alpha1", "PodDefault", "team-a", size, { spec = {
+        selector = { matchLabels = { size = size } }, env = { { name = "SIZE", value = size } } } }))
+    end
+  end,
   ["a deletion that has just begun"] = function(k)
     local trial = k:add(object("kubeflow.org/v1beta1", "Trial", "team-a", "going", { spec = {} }))
     trial.metadata.finalizers = { "clean-metrics-in-db" }
@@ -214,6 +255,19 @@ local HARMLESS = {
       spec = { hostNetwork = true, containers = { { name = "main" } } } } } }))
     k:add(event(job, "FailedCreate", "violates PodSecurity baseline"))
     k:add(event(object("v1", "Pod", "team-a", "gone", {}), "FailedAttachVolume", "Multi-Attach error"))
+  end,
+  ["a job that its level refused once: it is over, or would pass now"] = function(k)
+    label(k, "pod-security.kubernetes.io/enforce", "baseline")
+    for name, status in pairs { over = { conditions = { { type = "Failed", status = "True" } } }, passes = {} } do
+      local job = k:add(object("batch/v1", "Job", "team-a", name, { status = status, spec = { template = {
+        spec = { hostNetwork = name == "over", containers = { { name = "main" } } } } } }))
+      k:add(event(job, "FailedCreate", "violates PodSecurity baseline"))
+    end
+  end,
+  ["a notebook whose pod gets its token from a PodDefault by a label of the notebook"] = function(k)
+    k:add(object("kubeflow.org/v1", "Notebook", "team-a", "mine", { labels = { ["access-ml-pipeline"] = "true" },
+      spec = { template = { spec = { containers = { { name = "mine", env = { { name = "KF_PIPELINES_SA_TOKEN_PATH",
+        value = "/var/run/secrets/kubeflow/pipelines/token" } } } } } } } }))
   end,
   ["a filter that asks for the identity"] = function(k)
     k:add(object("networking.istio.io/v1alpha3", "EnvoyFilter", "team-a", "rbac", { spec = { configPatches = { {
@@ -300,6 +354,17 @@ local HARMLESS = {
   ["a token for the API server beside that for Pipelines"] = function(k)
     table.insert(k:get("Pod", "team-a", "notebook-0").spec.volumes, { name = "api", projected = { sources = { {
       serviceAccountToken = { path = "token" } } } } })
+  end,
+  ["a token for Pipelines at a place of the pod's own"] = function(k)
+    local token = kubeflow.token_volume()
+    support.meshed(k, "own", { volumeMounts = { { name = token.name, mountPath = "/own" } } }, { token },
+      { ["access-ml-pipeline"] = "true" })
+  end,
+  ["no rule for peers without identity, where only pods with a sidecar call"] = function(k)
+    k:get("AuthorizationPolicy", "kubeflow", "ml-pipeline").spec.rules = { { from = { { source = {
+      namespaces = { "team-a" } } } } } }
+    k:remove("Experiment", "team-a", "tune")
+    pod(k, "plain", { containers = { { name = "main" } } })
   end,
   ["another audience that this Pipelines asks for"] = function(k)
     k:add(object("apps/v1", "Deployment", "kubeflow", "ml-pipeline", { spec = { template = { spec = { containers = { {

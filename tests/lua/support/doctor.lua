@@ -101,6 +101,15 @@ local FAULTS = {
       selector = { matchLabels = { gpu = "true" } },
       volumes = { { name = "volume-kf-pipeline-token", emptyDir = {} } } } }))
   end },
+  { "PodDefaults of which one is for all pods of the other, and no pod is there",
+    "poddefault-conflict PodDefault team-a/gpu-large", function(k)
+      local function default(name, labels, tier)
+        k:add(object("kubeflow.org/v1alpha1", "PodDefault", "team-a", name, { spec = {
+          selector = { matchLabels = labels }, labels = { tier = tier } } }))
+      end
+      default("gpu", { gpu = "true" }, "a")
+      default("gpu-large", { gpu = "true", size = "large" }, "b")
+    end },
   { "stuck finalizer", "stuck-finalizer Trial team-a/old", function(k)
     local trial = k:add(object("kubeflow.org/v1beta1", "Trial", "team-a", "old", { spec = {} }))
     trial.metadata.deletionTimestamp, trial.metadata.finalizers = "2026-09-01T00:00:00Z", { "clean-metrics-in-db" }
@@ -135,6 +144,13 @@ local function ended_trial(k, since, status)
   return k:add(object("kubeflow.org/v1beta1", "Trial", "team-a", "tune-x", { spec = {}, status = status }))
 end
 
+-- A pod with a sidecar.
+local function meshed(k, name, container, volumes, labels)
+  container.name = "main"
+  return k:add(object("v1", "Pod", "team-a", name, { labels = labels,
+    spec = { containers = { container, { name = "istio-proxy" } }, volumes = volumes } }))
+end
+
 local MORE_FAULTS = {
   { "programs of two releases", "version-skew Deployment kubeflow/ml-pipeline-ui", function(k)
     k:add(deployment("kubeflow", "ml-pipeline", "ghcr.io/kubeflow/kfp-api-server:2.15.0"))
@@ -156,6 +172,24 @@ local MORE_FAULTS = {
   { "a class that is not there", "storage-class PersistentVolumeClaim team-a/typo", function(k)
     k:add(object("v1", "PersistentVolumeClaim", "team-a", "typo", { spec = { accessModes = { "ReadWriteOnce" },
       storageClassName = "vsphre" }, status = { phase = "Pending" } }))
+  end },
+  { "a container that expects a token where nothing is mounted", "no-token Pod team-a/expects", function(k)
+    meshed(k, "expects", { env = { { name = "KF_PIPELINES_SA_TOKEN_PATH", value = "/own/token" } } })
+  end },
+  { "a trial's container where kale trial finds no token, and no PodDefault brings one", "no-token Job team-a/trial",
+    function(k)
+      k:add(object("batch/v1", "Job", "team-a", "trial", { spec = { template = { spec = { containers = { {
+        name = "main", env = { { name = "KFHOST_TRIAL", value = "x" } } } } } } } }))
+    end },
+  { "a labelled pod whose token is for something else", "no-token Pod team-a/vault", function(k)
+    local token = kubeflow.token_volume "vault"
+    meshed(k, "vault", { volumeMounts = { { name = token.name, mountPath = "/vault" } } }, { token },
+      { ["access-ml-pipeline"] = "true" })
+  end },
+  { "a token for something else where a container looks for one", "wrong-audience Pod team-a/elsewhere", function(k)
+    local token = kubeflow.token_volume "vault"
+    meshed(k, "elsewhere", { volumeMounts = { { name = token.name, mountPath = "/own" } },
+      env = { { name = "KF_PIPELINES_SA_TOKEN_PATH", value = "/own/token" } } }, { token })
   end },
   { "a trial whose metrics never came", "stuck-trial Trial team-a/tune-x", function(k) ended_trial(k, 3600) end },
 }
@@ -202,4 +236,4 @@ local function report_of(findings, more)
 end
 
 return { faults = FAULTS, alone = ALONE, kubeflow = kubeflow, examine = examine, codes = codes, report_of = report_of,
-  event = event, deployment = deployment, ended_trial = ended_trial }
+  event = event, deployment = deployment, meshed = meshed, ended_trial = ended_trial }
