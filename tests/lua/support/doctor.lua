@@ -38,6 +38,12 @@ local FAULTS = {
         header = { key = "kubeflow-userid", value = "user@example.com" }, append = true } } } },
     } } } }))
   end },
+  { "a Lua filter for any direction that writes the identity", "forged-header EnvoyFilter team-a/script", function(k)
+    k:add(object("networking.istio.io/v1alpha3", "EnvoyFilter", "team-a", "script", { spec = { configPatches = { {
+      applyTo = "HTTP_FILTER", patch = { operation = "INSERT_BEFORE", value = { typed_config = { inlineCode = [[
+        function envoy_on_request(handle) handle:headers():replace("Kubeflow-UserID", "user@example.com") end]] } } },
+    } } } }))
+  end },
   { "STRICT in kubeflow", "strict-mtls PeerAuthentication kubeflow/default", function(k)
     k:add(object("security.istio.io/v1", "PeerAuthentication", "kubeflow", "default", {
       spec = { mtls = { mode = "STRICT" } } }))
