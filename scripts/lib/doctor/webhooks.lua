@@ -137,35 +137,40 @@ end
 
 -- --- all configurations ------------------------------------------------------------------------------------
 
-local function each_configuration(w, look)
+local function configurations(w)
+  local all = {}
   for _, kind in ipairs { "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration" } do
-    for _, configuration in ipairs(w:of(kind)) do
-      local notes = {}
-      for _, webhook in ipairs(list(configuration.webhooks)) do look(notes, webhook, kind) end
-      for _, one in ipairs(notes) do
-        w:add(one.code, "error", configuration, {
-          what = ("webhook %s: %s"):format(table.concat(one.names, ", "), one.what), why = one.why,
-          fix = (one.fix:gsub("CONFIGURATION", configuration.metadata.name)),
-        })
-      end
+    table.move(w:of(kind), 1, #w:of(kind), #all + 1, all)
+  end
+  return all
+end
+
+local function each_webhook(w, look)
+  for _, configuration in ipairs(configurations(w)) do
+    local notes = {}
+    for _, webhook in ipairs(list(configuration.webhooks)) do look(notes, webhook, configuration) end
+    for _, one in ipairs(notes) do
+      w:add(one.code, "error", configuration, {
+        what = ("webhook %s: %s"):format(table.concat(one.names, ", "), one.what), why = one.why, fix = one.fix,
+      })
     end
   end
 end
 
 -- The certificates of webhooks.
 local function certificates(w)
-  each_configuration(w, function(notes, webhook) check_webhook(w, notes, webhook) end)
+  each_webhook(w, function(notes, webhook) check_webhook(w, notes, webhook) end)
 end
 
 -- A webhook that fails closed has a service.
 local function services(w)
   if not w:knows "Service" or #w:of "Service" == 0 then return end
-  each_configuration(w, function(notes, webhook, kind)
+  each_webhook(w, function(notes, webhook, configuration)
     local service = get(webhook, "clientConfig", "service")
     if service and webhook.failurePolicy ~= "Ignore" and not w:find("Service", service.namespace, service.name) then
       note(notes, "webhook-service", webhook, ("it calls the service %s/%s, which is not there"):format(
         service.namespace, service.name), "the API server refuses what this webhook is asked about",
-        ("install it again, or `kubectl delete %s CONFIGURATION`"):format(kind:lower()))
+        ("install it again, or `kubectl delete %s %s`"):format(configuration.kind:lower(), configuration.metadata.name))
     end
   end)
 end
@@ -200,20 +205,18 @@ end
 -- Calls of webhooks that failed lately, as those were told who made pods.
 local function failing(w)
   local failed = failures(w)
-  for _, kind in ipairs(next(failed) and { "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration" } or {}) do
-    for _, configuration in ipairs(w:of(kind)) do
-      for _, webhook in ipairs(has_finding(w, configuration) and {} or list(configuration.webhooks)) do
-        local failure = failed[webhook.name]
-        if failure then
-          local code = failure.why:find "unknown authority" and "wrong-ca"
-            or failure.why:find "has expired" and "certificate-expired" or "webhook-failing"
-          w:add(code, "error", configuration, {
-            what = ("webhook %s: for %s %s/%s: %s"):format(webhook.name, failure.about.kind,
-              failure.about.namespace or "", failure.about.name, failure.why),
-            why = "the API server refuses what this webhook is asked about",
-            fix = code == "wrong-ca" and FIX_CA or "look at what serves it: its pods, its endpoints, its certificate",
-          })
-        end
+  for _, configuration in ipairs(next(failed) and configurations(w) or {}) do
+    for _, webhook in ipairs(has_finding(w, configuration) and {} or list(configuration.webhooks)) do
+      local failure = failed[webhook.name]
+      if failure then
+        local code = failure.why:find "unknown authority" and "wrong-ca"
+          or failure.why:find "has expired" and "certificate-expired" or "webhook-failing"
+        w:add(code, "error", configuration, {
+          what = ("webhook %s: for %s %s/%s: %s"):format(webhook.name, failure.about.kind,
+            failure.about.namespace or "", failure.about.name, failure.why),
+          why = "the API server refuses what this webhook is asked about",
+          fix = code == "wrong-ca" and FIX_CA or "look at what serves it: its pods, its endpoints, its certificate",
+        })
       end
     end
   end
