@@ -60,6 +60,27 @@ test("pods of one owner with one fault are one finding, which says how many ther
     "the label access-ml-pipeline asks for a token, and the pod has none (and so 2 more of its owner)")
 end)
 
+test("what releases an object names it as kubectl finds it", function()
+  local k = kubeflow.new()
+  local function going(version, kind, namespace, name, finalizers)
+    local spec = { finalizers = { "kubernetes" } } -- a namespace has its own there
+    local metadata = k:add(object(version, kind, namespace, name, { spec = spec })).metadata
+    metadata.deletionTimestamp, metadata.finalizers = "2026-09-01T00:00:00Z", finalizers
+  end
+  going("kubeflow.org/v1beta1", "Trial", "team-a", "old", { "clean-metrics-in-db" })
+  going("kubeflow.org/v1", "Profile", nil, "gone", { "profile-finalizer" })
+  going("v1", "Namespace", nil, "gone", nil)
+  going("v1", "PersistentVolumeClaim", "team-a", "kept", { "example.com/hold" })
+  local commands = {}
+  for index, finding in ipairs(examine(k)) do
+    commands[index] = finding.where .. ": " .. finding.fix:match "`(.-)`":gsub(" %-%-type.*", "")
+  end
+  test.same(commands, { "Namespace gone: kubectl get namespace gone -o yaml",
+    "PersistentVolumeClaim team-a/kept: kubectl patch persistentvolumeclaim -n team-a kept",
+    "Profile gone: kubectl patch profile.v1.kubeflow.org gone",
+    "Trial team-a/old: kubectl patch trial.v1beta1.kubeflow.org -n team-a old" })
+end)
+
 local function pod_of(k) return kubeflow.trial_pod(k.experiment) end
 
 -- --- health ------------------------------------------------------------------------------------------------
@@ -307,7 +328,16 @@ local HARMLESS = {
   end,
   ["an experiment with a classic sidecar"] = function(k)
     k:get("Deployment", "istio-system", "istiod").spec.template.spec.containers[1].env[1].value = "false"
-    kubeflow.trial_pod(k:add(kubeflow.experiment "classic")).metadata.labels = {}
+    support.waiting(k)
+  end,
+  ["an experiment with a classic sidecar, as an older istiod gives it"] = function(k)
+    local istiod = k:get("Deployment", "istio-system", "istiod").spec.template.spec.containers[1]
+    istiod.image, istiod.env = "docker.io/istio/pilot:1.26.3", nil
+    support.waiting(k)
+  end,
+  ["an experiment with a classic sidecar, as another pod has it"] = function(k)
+    k:remove("Deployment", "istio-system", "istiod")
+    support.waiting(k)
   end,
   ["STRICT, and a plain pod that is over"] = function(k)
     k:remove("Experiment", "team-a", "tune")

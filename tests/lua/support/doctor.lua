@@ -20,6 +20,12 @@ local function event(about, reason, message)
   })
 end
 
+-- An experiment with sidecars, for whose end its collectors wait.
+local function waiting(k)
+  k:get("ConfigMap", "kubeflow", "katib-config").data = {}
+  kubeflow.trial_pod(k:add(kubeflow.experiment "native")).metadata.labels = {}
+end
+
 -- name, what breaks it, and the finding that names it
 local FAULTS = {
   { "no token volume", "no-token Pod team-a/notebook-0", function(k)
@@ -68,10 +74,7 @@ local FAULTS = {
       k:add(object("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", nil, "apod.mutator.keeyzar.de", {
         webhooks = { kubeflow.webhook("apod.mutator.keeyzar.de", "katib-controller") } }))
     end },
-  { "native sidecar without waitAllProcesses: false", "collector-waits Experiment team-a/native", function(k)
-    k:get("ConfigMap", "kubeflow", "katib-config").data = {}
-    kubeflow.trial_pod(k:add(kubeflow.experiment "native")).metadata.labels = {}
-  end },
+  { "native sidecar without waitAllProcesses: false", "collector-waits Experiment team-a/native", waiting },
   { "no label for Katib's injection", "katib-injection-label Namespace team-a", function(k)
     k:get("Namespace", nil, "team-a").metadata.labels["katib.kubeflow.org/metrics-collector-injection"] = nil
   end },
@@ -216,6 +219,18 @@ local ALONE = {
         .. '.pod.katib.kubeflow.org": connect: connection refused')).lastTimestamp =
         os.date("!%Y-%m-%dT%H:%M:%SZ", NOW - 60)
     end },
+  { "native sidecars by the release of istiod", "collector-waits Experiment team-a/native", function(k)
+    local istiod = k:get("Deployment", "istio-system", "istiod").spec.template.spec.containers[1]
+    istiod.image, istiod.env = "docker.io/istio/pilot:1.27.0", nil
+    waiting(k)
+  end },
+  { "native sidecars by a pod that has one, where istiod is out of sight", "collector-waits Experiment team-a/native",
+    function(k)
+      k:remove("Deployment", "istio-system", "istiod")
+      local spec = k:get("Pod", "team-a", "notebook-0").spec
+      spec.initContainers = { table.remove(spec.containers, 1) }
+      waiting(k)
+    end },
   { "a caller without a sidecar whom no rule admits", "plaintext-refused Service kubeflow/ml-pipeline", function(k)
     k:get("AuthorizationPolicy", "kubeflow", "ml-pipeline").spec.rules = { { from = { { source = {
       namespaces = { "team-a" } } } } } }
@@ -242,4 +257,4 @@ local function report_of(findings, more)
 end
 
 return { faults = FAULTS, alone = ALONE, kubeflow = kubeflow, examine = examine, codes = codes, report_of = report_of,
-  event = event, deployment = deployment, meshed = meshed, ended_trial = ended_trial }
+  event = event, deployment = deployment, meshed = meshed, waiting = waiting, ended_trial = ended_trial }
