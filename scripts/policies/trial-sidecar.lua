@@ -95,7 +95,9 @@ local function collectors_in(config_map)
   if config_map and config_map.data and not text then return older_collectors(config_map.data) end
   local ok, config = pcall(require "yaml".decode, text or "")
   local runtime = ok and type(config) == "table" and config.runtime
-  return runtime and runtime.metricsCollectors, config
+  local collectors = type(runtime) == "table" and runtime.metricsCollectors
+  if not collectors then return nil end
+  return collectors, config
 end
 
 local function waits_for_main(config_map)
@@ -419,6 +421,7 @@ way("way b: not another one, whose name is like it", { way = "b" }, { experiment
   "Push") }, WITHOUT)
 way("way c: a native sidecar where katib-config says so", { way = "c" }, { katib_says(MAIN_ALONE) }, WITH)
 way("way c: no sidecar where it does not", { way = "c" }, { katib_says "" }, WITHOUT)
+way("way c: nor where there is none", { way = "c" }, {}, WITHOUT)
 way("way c: also as an older katib-config says it", { way = "c" }, { { apiVersion = "v1", kind = "ConfigMap",
   metadata = { name = "katib-config", namespace = "kubeflow" }, data = { ["metrics-collector-sidecar"] =
     '{"StdOut": {"image": "x", "waitAllProcesses": false}}' } } }, WITH)
@@ -427,6 +430,8 @@ way("auto: a where Pipelines hears plain requests", { way = "auto" }, {}, WITHOU
 way("auto: b where it does not and the experiment pushes", { way = "auto" }, { STRICT, trial "Push" }, WITH)
 way("auto: c where katib-config says so", { way = "auto" }, { STRICT, katib_says(MAIN_ALONE) }, WITH)
 way("auto: d where nothing else holds", { way = "auto" }, { STRICT, katib_says "" },
+  { labels = { [INJECT] = "true" }, annotations = { [NATIVE] = "false" } })
+way("auto: d where nothing is known of katib-config", { way = "auto" }, { STRICT },
   { labels = { [INJECT] = "true" }, annotations = { [NATIVE] = "false" } })
 
 policy.test { name = "a way that does not hold is told", config = { way = "b" }, objects = { trial "StdOut" },
@@ -464,6 +469,14 @@ if settings.way == "c" then
   policy.test { name = "katib-config that lets collectors wait for all is told", watch = ASKED.watch,
     object = ASKED.object, config = { way = "c" },
     expect = { writes = { { verb = "event", reason = "CollectorsWaitForAll" } } } }
+
+  for text, what in pairs { ["init: {}"] = "that has no collectors", ["a: [1"] = "that cannot be read" } do
+    local unknown = katib_says ""
+    unknown.data[CONFIG] = text
+    policy.test { name = "a katib-config " .. what .. " is told as well", watch = ASKED.watch, object = unknown,
+      config = { way = "c", manage_katib_config = true },
+      expect = { writes = { { verb = "event", reason = "CollectorsWaitForAll" } } } }
+  end
 
   policy.test { name = "or put right, where that is allowed", watch = ASKED.watch, object = ASKED.object,
     config = { way = "c", manage_katib_config = true }, expect = { writes = { { verb = "patch", patch = { data = {
