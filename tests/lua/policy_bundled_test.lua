@@ -145,6 +145,19 @@ test("the site's claim is moved by one operation, whatever its size is written a
   test.same(patch, {})
 end)
 
+test("auto waits for a trial that a served host will come to know; elsewhere it takes d", function()
+  local set = policy.load("trial-sidecar", { config = { way = "auto" } })
+  set:know { { apiVersion = "security.istio.io/v1", kind = "PeerAuthentication", spec = { mtls = { mode = "STRICT" } },
+    metadata = { name = "default", namespace = "istio-system" } } }
+  local review = fs.read "tests/fixtures/wire-site/job-review-2020.json"
+  local trial = json.decode(review).request.object.metadata.ownerReferences[1].name
+  local response = set:answer(review, { cache_age = 0.5 }).response
+  test.same({ response.allowed, response.status.code, response.status.message }, { false, 503,
+    ("policy trial-labels: trial %s is not known here yet: try again"):format(trial) })
+  test.equal(set:answer(review).response.auditAnnotations["trial-labels.way"], "d")
+  set:close()
+end)
+
 for _, name in ipairs(fs.list "examples/policies") do
   test(("the tests of the example %s hold"):format(name), function()
     local results = require "policy.trial".tests(policy.load("examples/policies/" .. name))
