@@ -2,6 +2,7 @@
 local authentication = require "istio.authentication"
 local hosts = require "istio.analyze.hosts"
 local inject = require "istio.inject"
+local match = require "istio.match"
 local read = require "istio.analyze.read"
 local validate = require "istio.validate"
 
@@ -82,7 +83,7 @@ function M.selectors(a)
 end
 
 local function fits_namespace(pattern, name)
-  return pattern:lower() == name:lower() or require "istio.match".text(pattern, name)
+  return pattern:lower() == name:lower() or match.text(pattern, name)
 end
 
 -- Namespaces that an AuthorizationPolicy names and that are not there.
@@ -117,37 +118,38 @@ end
 
 local TOPOLOGY = { "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone" }
 
--- The labels of a pod, and those that it has of its node.
-local function labels_on_node(a, pod)
-  local labels = {}
-  for key, value in pairs(pod.labels) do labels[key] = value end
-  for _, node in ipairs(read.of_kind(a.objects, "Node")) do
-    if node.metadata.name == pod.spec.nodeName then
+-- The labels of each workload, and those that it has of its node.
+local function labels_on_nodes(a)
+  local nodes, list = {}, {}
+  for _, node in ipairs(read.of_kind(a.objects, "Node")) do nodes[node.metadata.name] = node end
+  for i, pod in ipairs(read.workloads(a, "*")) do
+    local labels, node = {}, nodes[pod.spec.nodeName]
+    for key, value in pairs(pod.labels) do labels[key] = value end
+    if node then
       labels["kubernetes.io/hostname"] = node.metadata.name
       for _, key in ipairs(TOPOLOGY) do labels[key] = read.labels_of(node)[key] or labels[key] end
     end
+    list[i] = labels
   end
-  return labels
+  return list
 end
 
-local function check_subsets(a, rule)
+local function check_subsets(a, rule, workloads)
   if #a.pods == 0 then return end
   for _, subset in ipairs(rule.spec.subsets or {}) do
     local found = false
-    for _, pod in ipairs(read.workloads(a, "*")) do
-      found = found or authentication.selects(subset.labels, labels_on_node(a, pod))
-    end
+    for _, labels in ipairs(workloads) do found = found or authentication.selects(subset.labels, labels) end
     if not found then a:add("IST0173", "error", rule, "subset %s selects no pod", tostring(subset.name)) end
   end
 end
 
 function M.destinations(a)
-  local services = #read.of_kind(a.objects, "Service") > 0
+  local services, workloads = #read.of_kind(a.objects, "Service") > 0, labels_on_nodes(a)
   for _, rule in ipairs(authentication.of_kind(a.objects, "DestinationRule")) do
     local spec = rule.spec or {}
     local known = not services or not spec.host or hosts.find(a, spec.host, authentication.namespace(rule))
     if not known then a:add("IST0174", "warning", rule, "there is no service for the host %s", spec.host)
-    else check_subsets(a, rule) end
+    else check_subsets(a, rule, workloads) end
     check_tls(a, rule, (spec.trafficPolicy or {}).tls, "IST0128", "")
     for _, level in ipairs((spec.trafficPolicy or {}).portLevelSettings or {}) do
       check_tls(a, rule, level.tls, "IST0129", (" on port %s"):format(tostring((level.port or {}).number)))
