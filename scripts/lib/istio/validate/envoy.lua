@@ -1,11 +1,8 @@
 -- Rules for EnvoyFilter. A part of istio.validate.
+local is_set = require "istio.validate.values".is_set
 local regex = require "regex"
 
 local M = {}
-
-local function is_set(value)
-  return value ~= nil and value ~= ""
-end
 
 local APPLY_TO = { "LISTENER", "FILTER_CHAIN", "NETWORK_FILTER", "HTTP_FILTER", "ROUTE_CONFIGURATION", "VIRTUAL_HOST",
   "HTTP_ROUTE", "CLUSTER", "EXTENSION_CONFIG", "BOOTSTRAP", "LISTENER_FILTER" }

@@ -1,21 +1,9 @@
 -- Rules for DestinationRule. A part of istio.validate.
+local values = require "istio.validate.values"
 
 local M = {}
 
-local function is_set(value)
-  return value ~= nil and value ~= ""
-end
-
--- A name of DNS, with a wildcard as its first label.
-local function is_host(name)
-  if name == "*" then return true end
-  local rest = name:gsub("^%*%.", "")
-  if rest == "" or #rest > 255 then return false end
-  for label in (rest .. "."):gmatch "([^.]*)%." do
-    if not label:find "^[%w_]$" and not label:find "^[%w_][-%w_]*[%w_]$" or #label > 63 then return false end
-  end
-  return true
-end
+local is_set, is_host = values.is_set, values.is_host
 
 -- --- DestinationRule -------------------------------------------------------------------------------------
 
@@ -155,7 +143,5 @@ function M.check_export(checker, list)
     checker:error("spec.exportTo", "%s must be the only entry", seen["*"] and "*" or "~")
   end
 end
-
-M.is_host = is_host
 
 return M

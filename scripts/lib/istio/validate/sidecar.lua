@@ -1,14 +1,11 @@
 -- Rules for Sidecar. A part of istio.validate.
 local networking = require "istio.validate.networking"
+local values = require "istio.validate.values"
 
 local M = {}
 
-local is_host = networking.is_host
+local is_set, is_host = values.is_set, values.is_host
 local CAPTURE = { "DEFAULT", "IPTABLES", "NONE" }
-
-local function is_set(value)
-  return value ~= nil and value ~= ""
-end
 
 -- --- listeners ------------------------------------------------------------------------------------------------
 
