@@ -64,26 +64,26 @@ end
 
 -- --- pods ---------------------------------------------------------------------------------------------------------
 
--- The images that a pod had before, by the names of its containers.
-local function images_of(pod)
-  local images = {}
-  for _, list in ipairs(LISTS) do
-    for _, container in ipairs(pod and pod.spec[list] or {}) do images[container.name] = container.image end
+-- All containers of a pod.
+local function containers_of(pod)
+  local all = {}
+  for _, name in ipairs(LISTS) do
+    local list = pod.spec[name] or {}
+    table.move(list, 1, #list, #all + 1, all)
   end
-  return images
+  return all
 end
 
 -- The containers that are new or get another image. A pod that runs is changed by many (a Job takes its finalizer
 -- off): what it has, it keeps, or its containers would be started anew, and its change be refused.
-local function each_container(req)
-  local before = images_of(req.old)
-  return coroutine.wrap(function()
-    for _, list in ipairs(LISTS) do
-      for _, container in ipairs(req.object.spec[list] or {}) do
-        if container.image == nil or container.image ~= before[container.name] then coroutine.yield(container) end
-      end
-    end
-  end)
+local function judged_containers(req)
+  local before, judged = {}, {}
+  for _, container in ipairs(req.old and containers_of(req.old) or {}) do before[container.name] = container.image end
+  for _, container in ipairs(containers_of(req.object)) do
+    local kept = container.image ~= nil and container.image == before[container.name]
+    if not kept then judged[#judged + 1] = container end
+  end
+  return judged
 end
 
 local ROLES = {
@@ -121,7 +121,7 @@ policy.mutate {
   apply = function(req)
     local pod, config = req.object, req.config
     local default = config.defaults[role_of(pod) or ""]
-    for container in each_container(req) do
+    for _, container in ipairs(judged_containers(req)) do
       local image = container.image
       if not image or image == "" or image == "default" then image = default or image end
       if image then container.image = mapped(config, image) end
@@ -143,7 +143,7 @@ policy.validate {
   check = function(req)
     local config, role = req.config, role_of(req.object)
     local for_role = config.allowed_for[role or ""]
-    for container in each_container(req) do
+    for _, container in ipairs(judged_containers(req)) do
       local image = container.image or ""
       if not is_allowed(image, config.allowed) then
         return req:deny("container %s: images come from %s here, not from %s", container.name,
