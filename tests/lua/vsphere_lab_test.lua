@@ -144,11 +144,18 @@ local function is_running(c, name)
   end)
 end
 
-test("two steps whose claims are in use on two nodes: the pod that wants both waits, and says so", function()
+-- A profile that has opted in, and one host of the policy, with settings.
+local function with_policy(settings, run)
   site_of.with(VSPHERE, function(lab, c)
     profile(c, "team-a", { ["storage.kfhost.io/co-schedule"] = "true" })
-    local site = replicas.new(lab, c, { "vsphere-rwo" }, SETTINGS, 1)
+    local site <close> = replicas.new(lab, c, { "vsphere-rwo" }, settings, 1)
     site:register(1)
+    run(c, site)
+  end)
+end
+
+test("two steps whose claims are in use on two nodes: the pod that wants both waits, and says so", function()
+  with_policy(SETTINGS, function(c)
     for _, name in ipairs { "one", "two" } do c:create(claim("team-a", name)) end
     make_pod(c, "a", "lab-1", { "one" })
     make_pod(c, "b", "lab-2", { "two" })
@@ -162,16 +169,12 @@ test("two steps whose claims are in use on two nodes: the pod that wants both wa
     c:delete("pods", "b", { namespace = "team-a", grace = 0 })
     is_running(c, "c") -- the other disk comes to it
     test.equal(c:get("pods", "c", { namespace = "team-a" }).spec.nodeName, "lab-1")
-    site:stop()
   end)
 end)
 
 test("a node that takes no more volumes is waited for; whoever waits too long goes: both are told", function()
-  site_of.with(VSPHERE, function(lab, c)
-    profile(c, "team-a", { ["storage.kfhost.io/co-schedule"] = "true" })
-    local settings = "vsphere-rwo: {look_again: 200ms, max_volumes: 1, gate_age: %s}\n"
-    local site = replicas.new(lab, c, { "vsphere-rwo" }, settings:format "15m", 1)
-    site:register(1)
+  local settings = "vsphere-rwo: {look_again: 200ms, max_volumes: 1, gate_age: %s}\n"
+  with_policy(settings:format "15m", function(c, site)
     for _, name in ipairs { "one", "two" } do c:create(claim("team-a", name)) end
     make_pod(c, "a", "lab-1", { "one" })
     is_running(c, "a")
@@ -183,15 +186,11 @@ test("a node that takes no more volumes is waited for; whoever waits too long go
     local pod = c:get("pods", "b", { namespace = "team-a" })
     test.equal(#(pod.spec.schedulingGates or {}), 0)
     test.equal((pod.metadata.annotations or {})["storage.kfhost.io/waits"], nil)
-    site:stop()
   end)
 end)
 
 test("one pod after the other, where the claim says so, whatever the order in which they come", function()
-  site_of.with(VSPHERE, function(lab, c)
-    profile(c, "team-a", { ["storage.kfhost.io/co-schedule"] = "true" })
-    local site = replicas.new(lab, c, { "vsphere-rwo" }, SETTINGS, 1)
-    site:register(1)
+  with_policy(SETTINGS, function(c)
     local one = claim("team-a", "one")
     one.metadata.annotations = { ["storage.kfhost.io/sharing"] = "sequential" }
     c:create(one)
@@ -212,6 +211,5 @@ test("one pod after the other, where the claim says so, whatever the order in wh
       local volume = pod.spec.volumes[1]
       return volume.ephemeral and volume.ephemeral.volumeClaimTemplate.spec.resources.requests.storage == "1Gi"
     end)
-    site:stop()
   end)
 end)

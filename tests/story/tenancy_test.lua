@@ -297,12 +297,18 @@ test("a contributor is let in as himself; a stranger's 403 says who he is and wh
   end)
 end)
 
-test("a pod that names a user is refused: with a proxy and without one, whatever the letters of the header", function()
+-- A site with one profile, and the policies served.
+local function with_profile(run)
   with_site(function(site)
-    local c = site.client
     site.kubeflow.tenants:profile("team-a", "ann@site")
-    local hosts <close> = replicas.new(site.lab, c, POLICIES, "{}\n", 1)
+    local hosts <close> = replicas.new(site.lab, site.client, POLICIES, "{}\n", 1)
     hosts:register(1)
+    run(site, site.client)
+  end)
+end
+
+test("a pod that names a user is refused: with a proxy and without one, whatever the letters of the header", function()
+  with_profile(function(site, c)
     local decisions = site.lab.cluster.mesh.decisions
     for _, proxy in ipairs { true, false } do
       local first = #decisions
@@ -336,11 +342,7 @@ print(loss)
 ]]
 
 test("the run of a trial that is deleted ends, though nobody is left to end it", function()
-  with_site(function(site)
-    local c = site.client
-    site.kubeflow.tenants:profile("team-a", "ann@site")
-    local hosts <close> = replicas.new(site.lab, c, POLICIES, "{}\n", 1)
-    hosts:register(1)
+  with_profile(function(site, c)
     run_pod(c, "team-a", "notebook", { command = { "sh", "-c", TUNE }, env = {
       { name = "NOTEBOOK", value = SLOW }, { name = "RANGE", value = "1..3/1" } } }, {})
     local function first_run()
