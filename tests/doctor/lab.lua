@@ -12,7 +12,7 @@ local task = require "task"
 local M = {}
 
 local LOOKS = tonumber(os.getenv "KFHOST_DOCTOR_LOOKS") or 400 -- until something must be so
-M.PROFILE, M.OTHER = "kubeflow-user-example-com", "team-b"
+local OTHER <const> = "team-b" -- a second profile
 
 local lab = {}
 lab.__index = lab
@@ -59,9 +59,9 @@ function M.start(folder, options)
   self.reader = self:kubeconfig_of "doctor"
   self.nodes = {}
   for index, node in ipairs(self.client:list "nodes") do self.nodes[index] = node.metadata.name end
-  self.client:create { apiVersion = "kubeflow.org/v1", kind = "Profile", metadata = { name = M.OTHER },
+  self.client:create { apiVersion = "kubeflow.org/v1", kind = "Profile", metadata = { name = OTHER },
     spec = { owner = { kind = "User", name = "other@example.com" } } }
-  self.client:wait { kind = "Profile", name = M.OTHER, condition = "Successful", timeout = "60s" }
+  self.client:wait { kind = "Profile", name = OTHER, condition = "Successful", timeout = "60s" }
   return self
 end
 
@@ -152,8 +152,6 @@ local function kind_of(object)
   return group and ("%s.%s.%s"):format(object.kind, version, group) or object.kind
 end
 
-local function place_of(object) return { namespace = object.metadata.namespace } end
-
 local function remember(self, undo) self.undone[#self.undone + 1] = undo end
 
 ---@return table object
@@ -210,11 +208,6 @@ function lab:change(kind, namespace, name, change)
   end)
 end
 
-function lab:set_status(object, status)
-  self.client:patch(kind_of(object), object.metadata.name, { status = status },
-    { namespace = object.metadata.namespace, subresource = "status", type = "merge" })
-end
-
 ---Does something as if it were some time ago.
 ---@param seconds number
 ---@param deed fun()
@@ -245,7 +238,5 @@ function lab:audited()
   end
   return events
 end
-
-M.place_of = place_of
 
 return M
