@@ -3,29 +3,13 @@ local fs = require "fs"
 local host = require "host"
 local ir = require "kale.ir"
 local json = require "json"
-local notebook = require "kale.notebook"
 local plan = require "kale.plan"
 local proc = require "proc"
 local test = require "test"
+local notebooks = dofile "tests/lua/support/notebooks.lua"
 
 local PYTHON = "/usr/bin/python3"
-
--- The text of a notebook of code cells {tags, source}; tags are separated by blanks.
-local function document(cells, metadata)
-  local made = {
-    nbformat = 4, nbformat_minor = 5, metadata = { kubeflow_notebook = metadata }, cells = json.array {},
-  }
-  for i, cell in ipairs(cells) do
-    local tags = json.array {}
-    for tag in cell[1]:gmatch "%S+" do tags[#tags + 1] = tag end
-    made.cells[i] = { cell_type = "code", metadata = { tags = tags }, source = cell[2], outputs = json.array {} }
-  end
-  return json.encode(made)
-end
-
-local function plan_of(cells, options)
-  return plan.make(notebook.parse(document(cells), "a.ipynb"), options)
-end
+local plan_of = notebooks.plan
 
 local function step_of(made, name)
   for _, step in ipairs(made.steps) do
@@ -48,8 +32,7 @@ end
 
 -- Runs a notebook; what its steps printed, in the order of steps.
 local function run(cells, ...)
-  local path = fs.join(test.tmpdir(), "a.ipynb")
-  fs.write(path, document(cells))
+  local path = notebooks.write(cells)
   local result = proc.run { host.executable(), "kale", "run", path, "--json", "--python", PYTHON, ... }
   local said = json.decode(result.stdout)
   if said.state ~= "succeeded" then error(result.stderr) end
@@ -210,7 +193,7 @@ test("with infer, edges follow data where there are no tags, and tags stay", fun
     { "step:a", "x = 1" }, { "step:b", "y = x" }, { "step:c", "z = 2" }, { "step:d prev:c", "print(y)" },
   }
   test.same(codes(plan_of(cells)), { "missing-edge@2:1", "missing-edge@4:1" })
-  local made = plan_of(cells, { infer = true })
+  local made = plan_of(cells, nil, { infer = true })
   test.same(codes(made), {})
   test.same(step_of(made, "b").after, { "a" })
   test.same(step_of(made, "c").after, {})
@@ -235,7 +218,7 @@ end)
 
 test("the notebook's name stays the pipeline's, and what a step prints is in its log", function()
   local path = fs.join(test.tmpdir(), "a.ipynb")
-  fs.write(path, document({ { "step:a", "print('here')" } }, { pipeline_name = "my-own", experiment_name = "e" }))
+  fs.write(path, notebooks.text({ { "step:a", "print('here')" } }, { pipeline_name = "my-own", experiment_name = "e" }))
   local result = proc.run { host.executable(), "kale", "run", path, "--json", "--python", PYTHON }
   local said = json.decode(result.stdout)
   test.equal(fs.read(fs.join(said.directory, "a", "log.txt")), "here\n")
@@ -333,7 +316,7 @@ end)
 test("a builtin is one only in a Python that has it", function()
   local cells = { { "step:a", "print(aiter, ExceptionGroup)" } }
   local function with(image)
-    return codes(plan.make(notebook.parse(document(cells, { base_image = image }), "a.ipynb")))
+    return codes(plan_of(cells, { base_image = image }))
   end
   test.same(with "python:3.12", {})
   test.same(with "python:3.10-slim", { "undefined-name@1:1" })

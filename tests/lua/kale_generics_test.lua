@@ -1,19 +1,9 @@
 -- Type parameters (PEP 695): which names they bind, and what a step needs of those around them. The grammar
 -- parses them whatever Python is here; tests/differential runs a program of them where there is one of 3.12.
-local json = require "json"
-local notebook = require "kale.notebook"
-local plan = require "kale.plan"
 local test = require "test"
+local notebooks = dofile "tests/lua/support/notebooks.lua"
 
-local function plan_of(cells)
-  local made = { nbformat = 4, nbformat_minor = 5, metadata = json.object {}, cells = json.array {} }
-  for i, cell in ipairs(cells) do
-    local tags = json.array {}
-    for tag in cell[1]:gmatch "%S+" do tags[#tags + 1] = tag end
-    made.cells[i] = { cell_type = "code", metadata = { tags = tags }, source = cell[2], outputs = json.array {} }
-  end
-  return plan.make(notebook.parse(json.encode(made), "a.ipynb"))
-end
+local plan_of = notebooks.plan
 
 local function codes(made)
   local list = {}

@@ -1,21 +1,10 @@
 -- What functions and classes hold from where they are defined: bases, defaults, descriptors, decorators; what is
 -- known of classes when others are made below them; and what a weak reference points at.
 -- Values are compared in tests/differential (inherited_globals, descriptors, class_registries, weak_references).
-local fs = require "fs"
-local json = require "json"
-local notebook = require "kale.notebook"
-local plan = require "kale.plan"
 local test = require "test"
+local notebooks = dofile "tests/lua/support/notebooks.lua"
 
-local function plan_of(cells)
-  local made = { nbformat = 4, nbformat_minor = 5, metadata = json.object {}, cells = json.array {} }
-  for i, source in ipairs(cells) do
-    local tags = json.array { "step:s" .. i }
-    if i > 1 then tags[2] = "prev:s" .. i - 1 end
-    made.cells[i] = { cell_type = "code", metadata = { tags = tags }, source = source, outputs = json.array {} }
-  end
-  return plan.make(notebook.parse(json.encode(made), fs.join(test.tmpdir(), "a.ipynb")))
-end
+local plan_of = notebooks.chain
 
 -- Values that come into the last step, as "name<step".
 local function ins(made)

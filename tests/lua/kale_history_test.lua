@@ -3,30 +3,29 @@ local host = require "host"
 local json = require "json"
 local proc = require "proc"
 local test = require "test"
+local notebooks = dofile "tests/lua/support/notebooks.lua"
 
 local PYTHON = "/usr/bin/python3"
 
 local function kale(...) return proc.run { host.executable(), "kale", ... } end
+
+-- The states of a run's steps by their names.
+local function states_of(run)
+  local states = {}
+  for _, step in ipairs(run.steps) do states[step.name] = step.state end
+  return states
+end
 
 -- A folder with a notebook of cells {tags, source}; gives functions that write it again and run it.
 local function new_folder()
   local folder = test.tmpdir()
   local path = fs.join(folder, "nb.ipynb")
   local here = { path = path, folder = folder }
-  function here.write(cells)
-    local document = { nbformat = 4, nbformat_minor = 5, metadata = json.object {}, cells = json.array {} }
-    for i, cell in ipairs(cells) do
-      local tags = json.array {}
-      for tag in cell[1]:gmatch "%S+" do tags[#tags + 1] = tag end
-      document.cells[i] = { cell_type = "code", metadata = { tags = tags }, source = cell[2] }
-    end
-    fs.write(path, json.encode(document))
-  end
+  function here.write(cells) fs.write(path, notebooks.text(cells)) end
   function here.run(...)
     local result = kale("run", path, "--json", "--python", PYTHON, ...)
-    local said, states = json.decode(result.stdout), {}
-    for _, step in ipairs(said.steps) do states[step.name] = step.state end
-    return states, said, result
+    local said = json.decode(result.stdout)
+    return states_of(said), said, result
   end
   return here
 end
@@ -288,8 +287,7 @@ test("after a crash the next run goes on: what had ended is taken, what ran and 
   }
   test.equal(kale("run", here.path, "--python", PYTHON).signal, 9)
   local run = json.decode(kale("compare", here.path, "--json").stdout)[1]
-  local states = {}
-  for _, step in ipairs(run.steps) do states[step.name] = step.state end
+  local states = states_of(run)
   test.same({ run.state, states.a, states.b }, { "crashed", "succeeded", "crashed" })
   local again, said = here.run()
   test.same(again, { a = "cached", b = "succeeded", c = "succeeded" })

@@ -1,19 +1,9 @@
 -- Magics and shell lines in the analysis: what they read, store and leave. What they do when they run is compared
 -- with IPython in tests/jupyter/magics_test.py.
-local json = require "json"
-local notebook = require "kale.notebook"
-local plan = require "kale.plan"
 local test = require "test"
+local notebooks = dofile "tests/lua/support/notebooks.lua"
 
-local function plan_of(cells)
-  local made = { nbformat = 4, metadata = json.object {}, cells = json.array {} }
-  for i, cell in ipairs(cells) do
-    local tags = json.array {}
-    for tag in cell[1]:gmatch "%S+" do tags[#tags + 1] = tag end
-    made.cells[i] = { cell_type = "code", metadata = { tags = tags }, source = cell[2] }
-  end
-  return plan.make(notebook.parse(json.encode(made), "a.ipynb"))
-end
+local plan_of = notebooks.plan
 
 -- The findings as code@cell:line:column.
 local function codes(made)

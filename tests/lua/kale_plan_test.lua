@@ -1,20 +1,8 @@
-local json = require "json"
 local notebook = require "kale.notebook"
-local plan = require "kale.plan"
 local test = require "test"
+local notebooks = dofile "tests/lua/support/notebooks.lua"
 
--- A notebook of code cells {tags, source}; tags are separated by blanks.
-local function plan_of(cells, metadata)
-  local document = {
-    nbformat = 4, nbformat_minor = 5, metadata = { kubeflow_notebook = metadata }, cells = json.array {},
-  }
-  for i, cell in ipairs(cells) do
-    local tags = json.array {}
-    for tag in cell[1]:gmatch "%S+" do tags[#tags + 1] = tag end
-    document.cells[i] = { cell_type = "code", metadata = { tags = tags }, source = cell[2], outputs = json.array {} }
-  end
-  return plan.make(notebook.parse(json.encode(document), "a.ipynb"))
-end
+local plan_of = notebooks.plan
 
 local function step_of(made, name)
   for _, step in ipairs(made.steps) do

@@ -4,30 +4,12 @@ local host = require "host"
 local ir = require "kale.ir"
 local json = require "json"
 local kfp = require "kfp"
-local notebook = require "kale.notebook"
-local plan = require "kale.plan"
 local proc = require "proc"
 local test = require "test"
+local notebooks = dofile "tests/lua/support/notebooks.lua"
 
 local PYTHON = "/usr/bin/python3"
-
-local function document_of(cells, metadata)
-  local document = {
-    nbformat = 4, nbformat_minor = 5, metadata = { kubeflow_notebook = metadata }, cells = json.array {},
-  }
-  for i, cell in ipairs(cells) do
-    local tags = json.array(type(cell[1]) == "table" and cell[1] or {})
-    if type(cell[1]) == "string" then
-      for tag in cell[1]:gmatch "%S+" do tags[#tags + 1] = tag end
-    end
-    document.cells[i] = { cell_type = cell[3] or "code", metadata = { tags = tags }, source = cell[2] }
-  end
-  return document
-end
-
-local function plan_of(cells, metadata)
-  return plan.make(notebook.parse(json.encode(document_of(cells, metadata)), "nb.ipynb"))
-end
+local plan_of = notebooks.plan
 
 local function codes(made)
   local list = {}
@@ -447,7 +429,7 @@ end)
 
 test("pipeline_name of the notebook is kept: shown, compiled, run", function()
   local path = fs.join(test.tmpdir(), "other-name.ipynb")
-  fs.write(path, json.encode(document_of(ONE, { pipeline_name = "my-own-name", experiment_name = "e" })))
+  fs.write(path, notebooks.text(ONE, { pipeline_name = "my-own-name", experiment_name = "e" }))
   local function kale(...) return proc.run { host.executable(), "kale", ... }.stdout end
   test.equal(json.decode(kale("show", path, "--json")).name, "my-own-name")
   test.equal(kfp.decode(kale("compile", path)).pipelineInfo.name, "my-own-name")
@@ -457,9 +439,8 @@ test("pipeline_name of the notebook is kept: shown, compiled, run", function()
 end)
 
 test("print lines of a step reach its log, the terminal and kale logs, each line as it was printed", function()
-  local path = fs.join(test.tmpdir(), "nb.ipynb")
-  fs.write(path, json.encode(document_of { { "step:a", "import sys\nprint('one')\nprint('é 🐍')\n"
-    .. "print('err', file=sys.stderr)\nprint('no end', end='')" } }))
+  local path = notebooks.write { { "step:a", "import sys\nprint('one')\nprint('é 🐍')\n"
+    .. "print('err', file=sys.stderr)\nprint('no end', end='')" } }
   local result = proc.run { host.executable(), "kale", "run", path, "--json", "--python", PYTHON }
   local said = json.decode(result.stdout)
   local log = fs.read(fs.join(said.directory, "a", "log.txt"))

@@ -3,21 +3,10 @@ local host = require "host"
 local json = require "json"
 local proc = require "proc"
 local test = require "test"
+local notebooks = dofile "tests/lua/support/notebooks.lua"
 
 local PYTHON = "/usr/bin/python3"
-
--- Writes a notebook of code cells {tags, source} and gives its path.
-local function write_notebook(cells, name)
-  local document = { nbformat = 4, nbformat_minor = 5, metadata = json.object {}, cells = json.array {} }
-  for i, cell in ipairs(cells) do
-    local tags = json.array {}
-    for tag in cell[1]:gmatch "%S+" do tags[#tags + 1] = tag end
-    document.cells[i] = { cell_type = "code", metadata = { tags = tags }, source = cell[2], outputs = json.array {} }
-  end
-  local path = fs.join(test.tmpdir(), name or "a.ipynb")
-  fs.write(path, json.encode(document))
-  return path
-end
+local write_notebook = notebooks.write
 
 local function kale(...)
   return proc.run { host.executable(), "kale", ... }

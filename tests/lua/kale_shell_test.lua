@@ -2,24 +2,12 @@
 local fs = require "fs"
 local host = require "host"
 local json = require "json"
-local notebook = require "kale.notebook"
-local plan = require "kale.plan"
 local proc = require "proc"
 local test = require "test"
+local notebooks = dofile "tests/lua/support/notebooks.lua"
 
 local PYTHON = "/usr/bin/python3"
-
-local function document(cells)
-  local made = { nbformat = 4, nbformat_minor = 5, metadata = json.object {}, cells = json.array {} }
-  for i, cell in ipairs(cells) do
-    local tags = json.array {}
-    for tag in cell[1]:gmatch "%S+" do tags[#tags + 1] = tag end
-    made.cells[i] = { cell_type = "code", metadata = { tags = tags }, source = cell[2], outputs = json.array {} }
-  end
-  return json.encode(made)
-end
-
-local function plan_of(cells) return plan.make(notebook.parse(document(cells), "a.ipynb")) end
+local plan_of = notebooks.plan
 
 -- The findings as code@cell:line:column.
 local function codes(made)
@@ -32,8 +20,7 @@ end
 
 -- Runs a notebook; what its steps printed, in the order of steps.
 local function run(cells)
-  local path = fs.join(test.tmpdir(), "a.ipynb")
-  fs.write(path, document(cells))
+  local path = notebooks.write(cells)
   local result = proc.run { host.executable(), "kale", "run", path, "--json", "--python", PYTHON }
   local said = json.decode(result.stdout)
   if said.state ~= "succeeded" then error(result.stderr) end

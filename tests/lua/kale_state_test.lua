@@ -1,19 +1,8 @@
 -- What steps leave that is no name's value, and values that cannot leave a step: each is said at its place.
-local fs = require "fs"
-local json = require "json"
-local notebook = require "kale.notebook"
-local plan = require "kale.plan"
 local test = require "test"
+local notebooks = dofile "tests/lua/support/notebooks.lua"
 
-local function plan_of(cells)
-  local made = { nbformat = 4, nbformat_minor = 5, metadata = json.object {}, cells = json.array {} }
-  for i, source in ipairs(cells) do
-    local tags = json.array { "step:s" .. i }
-    if i > 1 then tags[2] = "prev:s" .. i - 1 end
-    made.cells[i] = { cell_type = "code", metadata = { tags = tags }, source = source, outputs = json.array {} }
-  end
-  return plan.make(notebook.parse(json.encode(made), fs.join(test.tmpdir(), "a.ipynb")))
-end
+local plan_of = notebooks.chain
 
 -- The messages of findings with the code, and where they are.
 local function said(made, code)

@@ -1,23 +1,9 @@
 local ir = require "kale.ir"
 local json = require "json"
-local notebook = require "kale.notebook"
-local plan = require "kale.plan"
 local test = require "test"
+local notebooks = dofile "tests/lua/support/notebooks.lua"
 
--- A plan of cells {tags, source[, kind]}; tags is a list, or a text of tags separated by blanks.
-local function plan_of(cells, metadata)
-  local document = {
-    nbformat = 4, nbformat_minor = 5, metadata = { kubeflow_notebook = metadata }, cells = json.array {},
-  }
-  for i, cell in ipairs(cells) do
-    local tags = json.array(type(cell[1]) == "table" and cell[1] or {})
-    if type(cell[1]) == "string" then
-      for tag in cell[1]:gmatch "%S+" do tags[#tags + 1] = tag end
-    end
-    document.cells[i] = { cell_type = cell[3] or "code", metadata = { tags = tags }, source = cell[2] }
-  end
-  return plan.make(notebook.parse(json.encode(document), "nb.ipynb"))
-end
+local plan_of = notebooks.plan
 
 local function codes(made)
   local list = {}
