@@ -356,38 +356,41 @@ local function is_numbers(parsed, node)
   return true
 end
 
+-- What a name is when all that it is ever bound to is of that kind. What a loop takes from something is of the first
+-- kind only.
+local KINDS = { scalars = is_scalar, plain = is_plain, numbers = is_numbers, callers = is_caller }
+
+-- The expression that an occurrence binds its name to alone, or that a loop takes the name's values from.
+local function bound_to(parsed, node)
+  local tree, parent = parsed.tree, parsed.tree.parent[node]
+  local kind = tree.kind[parent]
+  if tree.field[node] ~= "left" or kind ~= "assignment" and kind ~= "for_statement" then return nil end
+  return child(tree, parent, "right"), kind
+end
+
 -- Names that are only ever bound to values that nothing changes in place, to plain containers, to such objects.
 local function find_constant_kinds(groups, learned)
-  local scalars, callers, plain_ones, numbers = {}, {}, {}, {}
+  local known = {}
+  for key in pairs(KINDS) do known[key] = {} end
   for _, cells in ipairs(groups) do
     for _, parsed in ipairs(cells) do
-      local tree, uses, at = parsed.tree, parsed.uses, parsed.at
+      local uses, at = parsed.uses, parsed.at
       local contexts, use_nodes = uses.context, uses.node
       for i = 1, uses.count do
         local context, node = contexts[i], use_nodes[i]
         if (context == "store" or context == "definition" or context == "import") and at[node] then
-          local parent, name = tree.parent[node], uses.name[i]
-          local kind = tree.kind[parent]
-          local plain = (kind == "assignment" or kind == "for_statement") and tree.field[node] == "left"
-          local right = plain and child(tree, parent, "right")
-          if scalars[name] ~= false then scalars[name] = right and is_scalar(parsed, right) or false end
-          if plain_ones[name] ~= false then
-            plain_ones[name] = right and kind == "assignment" and is_plain(parsed, right) or false
-          end
-          if numbers[name] ~= false then
-            numbers[name] = right and kind == "assignment" and is_numbers(parsed, right) or false
-          end
-          if callers[name] ~= false then
-            callers[name] = right and kind == "assignment" and is_caller(parsed, right, learned) or false
+          local name, right, kind = uses.name[i], bound_to(parsed, node)
+          for key, is_kind in pairs(KINDS) do
+            local meant = right and (kind == "assignment" or key == "scalars")
+            if known[key][name] ~= false then known[key][name] = meant and is_kind(parsed, right, learned) or false end
           end
         end
       end
     end
   end
-  for name, known in pairs(numbers) do learned.numbers[name] = known or nil end
-  for name, plain in pairs(plain_ones) do learned.plain[name] = plain or nil end
-  for name, scalar in pairs(scalars) do learned.scalars[name] = scalar or nil end
-  for name, caller in pairs(callers) do learned.callers[name] = caller or nil end
+  for key, names in pairs(known) do
+    for name, is_kind in pairs(names) do learned[key][name] = is_kind or nil end
+  end
 end
 
 local FIGURES = set "Figure subplots subplot_mosaic subplot add_subplot gca gcf figure axes twinx twiny"
