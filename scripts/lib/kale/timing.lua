@@ -13,32 +13,29 @@ end
 
 local quoted = M.quoted
 
+local COMPOUND = { if_statement = true, for_statement = true, while_statement = true, with_statement = true,
+  try_statement = true, match_statement = true, function_definition = true, class_definition = true,
+  decorated_definition = true }
+
 -- What the code of a line is: "expression", "simple" statements or "compound"; nil when it is no Python. And the
 -- code without a comment or semicolon at its end.
 local function kind_of(code)
   local tree = pyast.parse(code)
   if #tree.errors > 0 then return nil, code end
-  local count, kind, node = 0, "simple", 2
-  local last = #code
+  local kind, node, last = nil, 2, #code
   while node <= tree.count do
     local what = tree.kind[node]
     if what == "comment" then
       last = math.min(last, tree.first[node] - 1)
     elseif tree.named[node] then
-      count = count + 1
       local inner = what == "expression_statement" and tree.kind[node + 1]
-      if what:find "_definition$" or not inner and (what == "if_statement" or what == "for_statement"
-        or what == "while_statement" or what == "with_statement" or what == "try_statement"
-        or what == "match_statement") then
-        kind = "compound"
-      elseif kind ~= "compound" then
-        local is_expression = inner and inner ~= "assignment" and inner ~= "augmented_assignment"
-        kind = count == 1 and is_expression and "expression" or "simple"
-      end
+      local is_expression = inner and inner ~= "assignment" and inner ~= "augmented_assignment"
+      if kind == "compound" or COMPOUND[what] then kind = "compound"
+      else kind = not kind and is_expression and "expression" or "simple" end
     end
     node = tree.next[node]
   end
-  return count > 0 and kind or nil, (code:sub(1, last):gsub("[%s;]+$", ""))
+  return kind, (code:sub(1, last):gsub("[%s;]+$", ""))
 end
 
 -- The names that code takes from around it, by the line where they stand.
@@ -62,7 +59,10 @@ local function names_of(code)
   return lines
 end
 
--- The flags at the beginning of a line, those that have a value among them, and the rest.
+-- Letters of the flags that have a value, by the magics that have flags.
+local WITH_VALUE = { timeit = "nrp", prun = "lsTD" }
+
+-- The flags at the beginning of a line, and the rest.
 local function split_flags(line, with_value)
   local at = 1
   while true do
@@ -74,21 +74,20 @@ local function split_flags(line, with_value)
   return line:sub(1, at - 1):gsub("%s+$", ""), line:sub(at)
 end
 
-local LINES = {}
+local LINES = {}  -- by magic: functions of code, target, flags; give Python and what stands before the code in it
 
-function LINES.time(rest, target)
-  local kind = kind_of(rest)
+function LINES.time(code, target)
+  local kind = kind_of(code)
   local head = target and target .. " = " or ""
   if not kind or kind == "compound" or target and kind ~= "expression" then
-    return head .. (rest ~= "" and rest or "pass"), #head
+    return head .. (code ~= "" and code or "pass"), #head
   end
   if not target and kind == "expression" then head = "get_ipython().kept = " end
   head = "with get_ipython().timing(): " .. head
-  return head .. rest, #head
+  return head .. code, #head
 end
 
-function LINES.timeit(rest, target)
-  local flags, code = split_flags(rest, "nrp")
+function LINES.timeit(code, target, flags)
   local kind, bare = kind_of(code)
   local call = ("get_ipython().timeit(%s, '', %s"):format(quoted(flags), quoted(bare))
   local head = target and target .. " = " or ""
@@ -105,8 +104,7 @@ function LINES.timeit(rest, target)
   return ("%s%s, 0 and (%s))"):format(head, call, names ~= "" and names or "0"), 0
 end
 
-function LINES.prun(rest, target)
-  local flags, code = split_flags(rest, "lsTD")
+function LINES.prun(code, target, flags)
   local kind = kind_of(code)
   local head = target and target .. " = " or ""
   if not target and (kind == "expression" or kind == "simple") then
@@ -125,9 +123,10 @@ end
 function M.line(name, rest, target)
   local make = name and LINES[name]
   if not make then return nil, 0, 0 end
-  local python, before = make(rest, target)
-  local _, code = split_flags(rest, name == "prun" and "lsTD" or "nrp")
-  return python, before, name == "time" and 0 or #rest - #code
+  local flags, code = "", rest
+  if WITH_VALUE[name] then flags, code = split_flags(rest, WITH_VALUE[name]) end
+  local python, before = make(code, target, flags)
+  return python, before, #rest - #code
 end
 
 ---Python for a cell under %%timeit.
@@ -135,7 +134,7 @@ end
 ---@param body string? the cell, in Python; nil when there is no line but the first
 ---@return string? python of as many lines, nil when the cell is no Python
 function M.cell(rest, body)
-  local flags, setup = split_flags(rest, "nrp")
+  local flags, setup = split_flags(rest, WITH_VALUE.timeit)
   local count = body and select(2, body:gsub("\n", "")) + 2 or 1
   body = body or ""
   local names = names_of(setup .. "\n" .. body)
