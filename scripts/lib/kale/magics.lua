@@ -95,43 +95,32 @@ local function is_known(name, rest)
   return KNOWN[name] or false
 end
 
--- Python for a line magic or a shell line without an assignment, and whether every step understands it.
-local function line_magic(text)
-  if text:sub(1, 2) == "!!" then
-    local command = text:gsub("^!+%s*", "")
-    return call("getoutput", command) .. taken(command) .. ")", true
-  end
-  if text:sub(1, 1) == "!" then
-    local command = text:gsub("^!%s*", "")
-    return call("system", command) .. taken(command) .. ")", true
-  end
-  local name, rest = text:match "^%%+%s*(%S+)%s*(.*)$"
-  if not name then return nil, false end
-  if TRANSPARENT[name] then
-    rest = without_flags(rest)
-    return rest ~= "" and rest or "pass", true
-  end
-  return call("run_line_magic", name, rest) .. taken(rest) .. ")", is_known(name, rest)
+-- A shell line: what it prints is shown, or taken where there is a target or a second sign.
+local function shell_line(text, target)
+  local signs, command = text:match "^(!+)(.*)$"
+  if not target then command = command:gsub("^%s+", "") end
+  return call((target or #signs > 1) and "getoutput" or "system", command) .. taken(command) .. ")"
 end
 
--- A magic or a shell line, with the names that its value is bound to: Python, whether it is known, and, when there is
--- code in it, how many characters stand before that in the Python and in the text.
+-- A magic or a shell line, with the names that its value is bound to: Python, whether every step understands it, and,
+-- when there is code in it, how many characters stand before that in the Python and in the text.
 local function statement(text, target)
-  local name, at = text:match "^%%+%s*(%S+)[ \t]*()"
-  local rest = name and text:sub(at)
+  local head = target and target .. " = " or ""
+  if text:sub(1, 1) == "!" then return head .. shell_line(text, target), true end
+  local name, at = text:match "^%%+%s*(%S+)%s*()"
+  if not name then return nil, false end
+  local rest = text:sub(at)
   local timed, before, flags = timing.line(name, rest, target)
   if timed then return timed, true, before, at - 1 + flags end
   if AS_PYTHON[name] and not target then
     local python, start = AS_PYTHON[name](rest)
     return python, true, start, at - 1
   end
-  local head = target and target .. " = " or ""
-  if target and text:sub(1, 1) == "!" then
-    local command = text:gsub("^!+", "")
-    return head .. call("getoutput", command) .. taken(command) .. ")", true
+  if TRANSPARENT[name] then
+    rest = without_flags(rest)
+    return head .. (rest ~= "" and rest or "pass"), true
   end
-  local python, known = line_magic(text)
-  return python and head .. python, known
+  return head .. call("run_line_magic", name, rest) .. taken(rest) .. ")", is_known(name, rest)
 end
 
 -- --- cells ----------------------------------------------------------------------------------------------------
