@@ -14,14 +14,17 @@ RUNTIME = os.path.join(HERE, "..", "..", "scripts", "kale", "runtime")
 SECONDS = 30
 
 
-def load_runtime():
+def joined(*names):
     texts = []
-    for name in ("others", "pickling", "arrays", "formats", "values", "notebook", "environment", "step"):
+    for name in names:
         with open(os.path.join(RUNTIME, name + ".py")) as file:
             texts.append(file.read())
-    with open(os.path.join(RUNTIME, "shell.py")) as file:
-        texts.append("SHELL.append(%r)" % file.read())
-    program = "\n\n".join(texts)
+    return "\n\n".join(texts)
+
+
+def load_runtime():
+    program = joined("others", "pickling", "arrays", "formats", "values", "notebook", "environment", "step")
+    program += "\n\nSHELL.append(%r)" % joined("outputs", "measuring", "shell")
     module = sys.modules["kfhost_step"] = types.ModuleType("kfhost_step")
     exec(compile(program, "<kfhost step>", "exec"), module.__dict__)
     return module

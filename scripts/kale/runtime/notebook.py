@@ -195,11 +195,11 @@ class Notebook:
             self.figures()
 
 
-SHELL = []  # the program of shell.py, until it is needed; then the shell
+SHELL = []  # the program with shell.py, until it is needed; then the shell
 
 
 def shell_of(notebook):
-    """What get_ipython() gives; most steps need none, and shell.py is not even compiled."""
+    """What get_ipython() gives; most steps need none, and its program is not even compiled."""
     load_shell()
     if len(SHELL) == 1:
         SHELL.append(Shell(notebook.namespace, notebook))

@@ -4,7 +4,8 @@ main(spec, executor_input) defines what the step needs (spec["setup"]), loads th
 in, runs the step's cells as a notebook would, and saves the values that go out. What is rarely
 needed is imported late, as every step pays for the start. The files of this folder are one program:
 others.py, pickling.py, arrays.py, formats.py, values.py, notebook.py, environment.py and this one, in this order,
-with shell.py, where a cell of the pipeline asks for it, as a text that is compiled when it is needed.
+with that of outputs.py, measuring.py and shell.py, where a cell of the pipeline asks for it, as a text that is compiled
+when it is needed.
 """
 import builtins
 import json

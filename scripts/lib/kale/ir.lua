@@ -355,15 +355,17 @@ local function uses_shell(plan)
   return false
 end
 
--- The files of the step's program, joined: the program, and the part of it that does magics.
-local function runtime_program()
+local function joined(files)
   local texts = {}
-  for i, name in ipairs { "others", "pickling", "arrays", "formats", "values", "notebook", "environment", "step" } do
-    texts[i] = bundle.text("kale/runtime/" .. name .. ".py")
-  end
+  for i, name in ipairs(files) do texts[i] = bundle.text("kale/runtime/" .. name .. ".py") end
+  return table.concat(texts, "\n\n")
+end
+
+-- The step's program, and the part of it that does magics.
+local function runtime_program()
+  local program = joined { "others", "pickling", "arrays", "formats", "values", "notebook", "environment", "step" }
   -- A text of JSON is one of Python's, too.
-  return table.concat(texts, "\n\n"),
-    "\n\nSHELL.append(" .. json.encode(bundle.text "kale/runtime/shell.py") .. ")\n"
+  return program, "\n\nSHELL.append(" .. json.encode(joined { "outputs", "measuring", "shell" }) .. ")\n"
 end
 
 ---Builds the PipelineSpec of a plan without errors.
