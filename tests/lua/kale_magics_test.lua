@@ -63,6 +63,34 @@ test("measured code is read like any other, at its place", function()
   })
 end)
 
+-- What a cell becomes.
+local function python_of(source) return plan_of({ { "step:a", source } }).steps[1].code[1].source end
+
+test("flags before measured code, and a comment or semicolon behind it, are no part of it", function()
+  for source, wanted in pairs {
+    ["%timeit f(1);  # why"] = "if get_ipython().timeit('', '', 'f(1)'): f(1)",
+    ["z = %timeit -o f(1)  # why"] = "z = get_ipython().timeit('-o', '', 'f(1)', 0 and (f(1)))",
+    ["%time f(1)"] = "with get_ipython().timing(): get_ipython().kept = f(1)",
+    ["%time f(1); g(2)"] = "with get_ipython().timing(): f(1); g(2)", ["%time f("] = "f(",
+    ["%memit -r 3 f(1)"] = "f(1)", ["z = %memit -o f(1)"] = "z = f(1)", ["%%memit -r 2\nf(1)"] = "\nf(1)",
+    ["%%memit -r 2 y = 2\nf(y)"] = "y = 2\nf(y)", ["%%prun -s time\nf(1)"] = "\nf(1)",
+  } do
+    test.equal(python_of(source), wanted)
+  end
+end)
+
+test("a script's flags are IPython's or the program's; one that gives a process away is told", function()
+  test.equal(python_of "%%script --bg --out a bash --posix\nls",
+    "a = get_ipython().script('bash --posix', 'ls', out=True)\n")
+  test.same(codes(plan_of { { "step:a", "%%bash --bg\nls" } }), {})
+  test.same(codes(plan_of { { "step:a", "%%bash --bg --proc p\nls" } }), { "magic-unknown@1:1:1" })
+end)
+
+test("a cell of HTML is shown, and a cell under %%timeit that is no Python is told at its place", function()
+  test.equal(python_of "%%html\n<b>x</b>", "get_ipython().show('html', '<b>x</b>')\n")
+  test.same(codes(plan_of { { "step:a", "%%timeit\nx = 1 +" } }), { "syntax@1:2:1" })
+end)
+
 test("what %time stores is stored, what %timeit stores is not", function()
   local made = plan_of {
     { "step:a", "x = 1\ny = 1\nxs = []" }, { "step:b prev:a", "%time x = 2" },
