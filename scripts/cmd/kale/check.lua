@@ -22,11 +22,13 @@ end
 -- The notebook; when it is none, its findings are all that is said.
 local function read(args)
   local errors, machine = require "errors", require "kale.machine"
-  local ok, nb = pcall(require "kale.notebook".read, args.notebook, { tolerant = true })
+  local shape = args.lsp and as_lsp(args.notebook) or as_list
+  local ok, nb = pcall(machine.guard, args.json or args.lsp, shape, function()
+    return require "kale.notebook".read(args.notebook, { tolerant = true })
+  end)
   if ok then return nb end
-  if args.json or args.lsp then return machine.guard(true, args.lsp and as_lsp(args.notebook) or as_list,
-    function() error(nb, 0) end) end
-  if not (errors.is(nb, "Notebook") and nb.problems) then error(nb, 0) end
+  local is_told = not (args.json or args.lsp) and errors.is(nb, "Notebook") and nb.problems
+  if not is_told then error(nb, 0) end
   print_findings { path = args.notebook, diagnostics = machine.findings(nb) }
 end
 
