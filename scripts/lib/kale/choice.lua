@@ -3,7 +3,7 @@
 --   local choose = choice.new(plan, keys, runs, { from = "train" })
 local errors = require "errors"
 local fs = require "fs"
-local json = require "json"
+local history = require "kale.history"
 
 local M = {}
 
@@ -29,24 +29,22 @@ local function followers(plan, first)
   return set
 end
 
-local function record_of(run) return json.try.decode(fs.try.read(fs.join(run, "run.json")) or "") end
-
--- Whether a run took the step from another one, whatever its own parameters were.
-local function is_taken(run, key)
-  local record = record_of(run)
-  for _, task in ipairs(record and record.tasks or {}) do
-    if task.name == key then return task.taken == true end
-  end
-  return false
+-- The tasks that a run took from another one, whatever its own parameters were.
+local function taken_in(run)
+  local record, names = history.record(run), {}
+  for _, task in ipairs(record and record.tasks or {}) do names[task.name] = task.taken end
+  return names
 end
 
 -- The folder of the newest earlier run in which a step ended well; of one that took it only when there is no other.
-local function earlier(runs, key)
+-- known: what runs took, as far as it was read.
+local function earlier(runs, key, known)
   local taken
   for _, path in ipairs(runs) do
     local folder = fs.join(path, key)
     if fs.exists(fs.join(folder, ".done")) then
-      if not is_taken(path, key) then return folder end
+      known[path] = known[path] or taken_in(path)
+      if not known[path][key] then return folder end
       taken = taken or folder
     end
   end
@@ -72,7 +70,7 @@ end
 ---@param params table<string, any> of this run
 ---@return string?
 function M.differences(plan, name, folder, params)
-  local record = record_of(fs.dirname(folder))
+  local record = history.record(fs.dirname(folder))
   local texts, last = {}, nil
   for _, parameter in ipairs(record and parameters_of(plan, name) or {}) do
     local was, is = record.params[parameter], params[parameter]
@@ -97,13 +95,13 @@ function M.new(plan, keys, runs, wanted)
   if wanted.from and wanted.only then usage "either --from or --only" end
   local first = find_step(plan, wanted.from or wanted.only)
   local chosen = wanted.from and followers(plan, first) or { [first.name] = true }
-  local choices, reused = {}, {}
+  local choices, reused, known = {}, {}, {}
   for _, step in ipairs(plan.steps) do
     if chosen[step.name] then
       choices[keys[step.name]] = { "fresh" }
       for _, name in ipairs(step.after) do
         if not chosen[name] and not choices[keys[name]] then
-          local folder = earlier(runs, keys[name])
+          local folder = earlier(runs, keys[name], known)
           if not folder then usage("step '%s' needs '%s', which has not run here yet", step.name, name) end
           choices[keys[name]], reused[name] = { "reuse", folder }, folder
         end

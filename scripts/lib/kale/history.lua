@@ -47,14 +47,24 @@ local function state_after_crash(entry, folder)
   return (entry.state == "running" or fs.exists(fs.join(folder, "log.txt"))) and "crashed" or entry.state
 end
 
+---The record of a run as its program wrote it.
+---@param path string its folder
+---@return table? record nil when there is none
+---@return table? err why it could not be read
+function M.record(path)
+  local text, err = fs.try.read(fs.join(path, "run.json"))
+  local record = text and json.try.decode(text)
+  if type(record) ~= "table" or record.version ~= 1 then return nil, err end
+  return record
+end
+
 ---What is recorded of a run. One whose program is gone and that had not ended is "crashed".
 ---@param path string its folder
 ---@return table run path, name, state, params, metrics, started, seconds, steps {name, task, state, seconds, log}
 ---  raises "Notebook" when there is no run
 function M.read(path)
-  local text, err = fs.try.read(fs.join(path, "run.json"))
-  local record = text and json.try.decode(text)
-  if type(record) ~= "table" or record.version ~= 1 then
+  local record, err = M.record(path)
+  if not record then
     errors.raise { code = "Notebook", message = ("%s is no folder of a run"):format(path), path = path, cause = err }
   end
   local known = json.try.decode(fs.try.read(fs.join(path, "steps.json")) or "{}") or {}
