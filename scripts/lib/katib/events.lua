@@ -4,6 +4,7 @@
 --
 -- A file is a row of records (length, its checksum, an Event, its checksum). What comes before a bad record counts.
 
+local decimal = require "katib.decimal"
 local errors = require "errors"
 local fs = require "fs"
 local hash = require "hash"
@@ -42,7 +43,6 @@ end
 
 -- --- numbers -----------------------------------------------------------------------------------------
 
-local function as_double(value) return value end
 local function as_float(value) return (string.unpack("<f", string.pack("<f", value))) end
 
 -- The nearest number that has half the width of a float.
@@ -61,30 +61,6 @@ local function as_brain(value) -- a float without its lower half
   return (string.unpack("<f", string.pack("<I4", bits & 0xffff0000)))
 end
 
--- The fewest digits that are the same number in its type.
-local function shortest(value, as_typed)
-  for digits = 1, 17 do
-    local text = ("%%.%de"):format(digits - 1):format(value)
-    if as_typed(tonumber(text)) == value then return text end
-  end
-end
-
--- As numpy prints a number: 0.1, 1e-05, 100000.0.
-local function float_text(value, as_typed)
-  if value ~= value then return "nan" end
-  if value == math.huge or value == -math.huge then return value > 0 and "inf" or "-inf" end
-  local sign, first, rest, exponent = shortest(value, as_typed):match "^(%-?)(%d)%.?(%d*)e([+-]%d+)$"
-  exponent = math.tointeger(tonumber(exponent))
-  if value ~= 0 and (exponent < -4 or exponent >= 16) then
-    return ("%s%s%s%se%s%02d"):format(sign, first, rest ~= "" and "." or "", rest, exponent < 0 and "-" or "+",
-      math.abs(exponent))
-  end
-  if exponent < 0 then return ("%s0.%s%s%s"):format(sign, ("0"):rep(-exponent - 1), first, rest) end
-  rest = rest .. ("0"):rep(exponent - #rest)
-  local fraction = rest:sub(exponent + 1)
-  return ("%s%s%s.%s"):format(sign, first, rest:sub(1, exponent), fraction ~= "" and fraction or "0")
-end
-
 local function half(bits)
   local sign, exponent, fraction = bits >> 15 == 1 and -1 or 1, bits >> 10 & 31, bits & 1023
   if exponent == 31 then return fraction == 0 and sign * math.huge or 0 / 0 end
@@ -94,10 +70,10 @@ end
 
 local function number_text(kind, number)
   if kind == BOOL then return (number == true or number == 1) and "True" or "False" end
-  if kind == HALF then return float_text(half(number), as_half) end
-  if kind == BFLOAT then return float_text(string.unpack("<f", string.pack("<I4", number << 16)), as_brain) end
-  if kind == FLOAT then return float_text(number, as_float) end
-  if kind == DOUBLE then return float_text(number, as_double) end
+  if kind == HALF then return decimal.python_text(half(number), as_half) end
+  if kind == BFLOAT then return decimal.python_text(string.unpack("<f", string.pack("<I4", number << 16)), as_brain) end
+  if kind == FLOAT then return decimal.python_text(number, as_float) end
+  if kind == DOUBLE then return decimal.python_text(number) end
   return ("%d"):format(number)
 end
 
@@ -162,7 +138,7 @@ local function add_event(list, tags, event)
       tags[tag] = true
       tags[#tags + 1] = tag
     end
-    local text = value.simple and float_text(value.simple, as_float) or value.tensor and scalar(value.tensor)
+    local text = value.simple and decimal.python_text(value.simple, as_float) or value.tensor and scalar(value.tensor)
     if text then
       list[#list + 1] = { tag = tag, value = text, step = event.step or 0, time = event.time or 0 }
     end

@@ -1,6 +1,7 @@
 -- Values as Go prints them: in the messages of the webhooks, and in the text that a template is filled in.
 -- Not for JSON that anybody else reads: json.encode writes that.
 --   go.json({ b = 1, a = "<" })  --> {"a":"\u003c","b":1}
+local decimal = require "katib.decimal"
 local json = require "json"
 local types = require "katib.types"
 
@@ -69,29 +70,12 @@ local function sorted_keys(value)
   return keys
 end
 
--- A float as fmt prints it: as short as can be, and with an exponent from a million on.
-local function float_text(value)
-  local mantissa, exponent
-  for digits = 0, 16 do
-    local text = ("%%.%de"):format(digits):format(value)
-    if tonumber(text) == value then
-      mantissa, exponent = text:match "^(.*)e(.*)$"
-      break
-    end
-  end
-  exponent = math.tointeger(tonumber(exponent or "0"))
-  if not mantissa or exponent >= -4 and exponent < 21 and math.abs(value) < 1e6 then
-    return value == math.floor(value) and ("%d"):format(value) or json.encode(value)
-  end
-  return ("%se%s%02d"):format(mantissa, exponent < 0 and "-" or "+", math.abs(exponent))
-end
-
 ---As fmt prints an untyped value with %v.
 ---@param value any
 ---@return string
 function M.value(value)
   if value == nil or value == json.null then return "<nil>" end
-  if math.type(value) == "float" then return float_text(value) end
+  if math.type(value) == "float" then return decimal.go_value(value) end
   if type(value) ~= "table" then return tostring(value) end
   local parts = {}
   if json.is_array(value) then

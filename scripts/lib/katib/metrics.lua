@@ -111,7 +111,7 @@ end
 local function json_time(value)
   if type(value) == "string" then return read_time(value) and value or nil end
   if type(value) ~= "number" then return nil end
-  local seconds, rest = require "katib.space".go_text(value):match "^(-?%d+)%.?(%d*)$"
+  local seconds, rest = require "katib.decimal".go_text(value):match "^(-?%d+)%.?(%d*)$"
   return write_time(math.tointeger(seconds), math.tointeger(rest) or 0)
 end
 

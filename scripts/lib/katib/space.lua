@@ -1,4 +1,4 @@
--- The search space: the values a parameter can take, as numbers between 0 and 1, as points of a grid, as text.
+-- The search space: the values a parameter can take, as numbers between 0 and 1, as points of a grid.
 -- Not for choosing among them: see suggest.
 --   local space = space.read(experiment)
 local errors = require "errors"
@@ -63,58 +63,6 @@ function M.read(experiment)
   for i, parameter in ipairs(experiment.spec.parameters or {}) do dimensions[i] = M.dimension(parameter) end
   if #dimensions == 0 then errors.raise { code = "Space", message = "the experiment has no parameters" } end
   return dimensions
-end
-
--- --- text ---------------------------------------------------------------------------------------------
-
--- The shortest decimal text of a double, with an exponent where Python has one.
-local function shortest(value)
-  for digits = 1, 17 do
-    local text = ("%." .. digits .. "g"):format(value)
-    if tonumber(text) == value then return text end
-  end
-  return ("%.17g"):format(value)
-end
-
--- Digits and exponent: value = 0.DIGITS × 10^point
-local function digits_of(value)
-  local mantissa, exponent = ("%s"):format(shortest(value)):match "^([%d.]+)e?([+-]?%d*)$"
-  local before, after = mantissa:match "^(%d*)%.?(%d*)$"
-  local point = #before + (tonumber(exponent) or 0)
-  local digits = before .. after
-  local zeros = #digits:match "^0*"
-  digits, point = digits:sub(zeros + 1), point - zeros
-  return (digits:gsub("0+$", "")), math.tointeger(point)
-end
-
-local function plain(digits, point)
-  if point <= 0 then return "0." .. ("0"):rep(-point) .. digits end
-  if point >= #digits then return digits .. ("0"):rep(point - #digits) end
-  return digits:sub(1, point) .. "." .. digits:sub(point + 1)
-end
-
----A double as Python's repr writes it ("1e-05", "0.1", "2.0").
----@param value number
----@return string
-function M.python_text(value)
-  if value == 0 then return "0.0" end
-  local sign = value < 0 and "-" or ""
-  local digits, point = digits_of(math.abs(value))
-  if point > 16 or point < -3 then
-    local rest = #digits > 1 and "." .. digits:sub(2) or ""
-    return ("%s%s%se%s%02d"):format(sign, digits:sub(1, 1), rest, point - 1 < 0 and "-" or "+", math.abs(point - 1))
-  end
-  local text = plain(digits, point)
-  return sign .. (text:find(".", 1, true) and text or text .. ".0")
-end
-
----A double as Go's FormatFloat(v, 'f', -1, 64) writes it: never an exponent.
----@param value number
----@return string
-function M.go_text(value)
-  if value == 0 then return "0" end
-  local digits, point = digits_of(math.abs(value))
-  return (value < 0 and "-" or "") .. plain(digits, point)
 end
 
 -- --- grids -----------------------------------------------------------------------------------------------

@@ -179,7 +179,7 @@ function M.stop_rules(experiment, trials)
   end
   if seen == 0 or seen < least then return {} end
   return { {
-    name = experiment.spec.objective.objectiveMetricName, value = require "katib.space".python_text(sum / seen),
+    name = experiment.spec.objective.objectiveMetricName, value = require "katib.decimal".python_text(sum / seen),
     comparison = experiment.spec.objective.type == "maximize" and "less" or "greater", startStep = start,
   } }
 end

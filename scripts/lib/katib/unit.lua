@@ -1,7 +1,7 @@
 -- Values of a search space as places between 0 and 1, and back; evenly spread where the distribution is.
 -- Not for reading the space: see space.
 --   unit.value(dimension, 0.5)      unit.place(dimension, "0.02")      unit.text(dimension, 0.02)
-local space = require "katib.space"
+local decimal = require "katib.decimal"
 
 local M = {}
 
@@ -131,7 +131,7 @@ end
 function M.text(d, value)
   if d.kind == "list" then return value end
   if d.kind == "int" then return ("%d"):format(value) end
-  return space.python_text(value)
+  return decimal.python_text(value)
 end
 
 ---All dimensions at once: the assignments of a point.

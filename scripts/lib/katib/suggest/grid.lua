@@ -1,5 +1,6 @@
 -- All combinations, in the order of Katib's service (Optuna's grid, shuffled by its seed).
 -- At the end there are no more: the real one begins to repeat itself.
+local decimal = require "katib.decimal"
 local errors = require "errors"
 local mersenne = require "katib.suggest.mersenne"
 local space = require "katib.space"
@@ -9,7 +10,7 @@ local M = {}
 local MOST = 1000000
 
 local function text_of(value)
-  if math.type(value) == "float" then return space.python_text(value) end
+  if math.type(value) == "float" then return decimal.python_text(value) end
   return tostring(value)
 end
 

@@ -1,7 +1,7 @@
 -- Sobol's sequence, with the values of Katib's service (goptuna's sampler): parameters sorted by name, the
 -- first point left out, ints that never reach their maximum.
+local decimal = require "katib.decimal"
 local errors = require "errors"
-local space = require "katib.space"
 
 local M = {}
 
@@ -69,11 +69,11 @@ local function text_of(d, u)
     local step = d.step or 1
     return ("%d"):format(math.floor(u * ((d.high - d.low) // step)) * step + d.low)
   end
-  if not d.step then return space.go_text(u * (d.high - d.low) + d.low) end
+  if not d.step then return decimal.go_text(u * (d.high - d.low) + d.low) end
   local half = 0.5 * d.step
   local x = u * ((d.high - d.low + half) - (0 - half)) + (0 - half)
   local rounded = x / d.step >= 0 and math.floor(x / d.step + 0.5) or math.ceil(x / d.step - 0.5)
-  return space.go_text(math.min(math.max(rounded * d.step + d.low, d.low), d.high))
+  return decimal.go_text(math.min(math.max(rounded * d.step + d.low, d.low), d.high))
 end
 
 ---@param context katib.Context
