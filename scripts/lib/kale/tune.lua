@@ -6,6 +6,7 @@ local errors = require "errors"
 local hash = require "hash"
 local json = require "json"
 local katib = require "katib"
+local sorted_keys = require "kfhost.keys".sorted
 
 local M = {}
 
@@ -160,10 +161,8 @@ end
 ---@param ir table
 ---@return string? image
 function M.step_image(ir)
-  local names, executors = {}, (ir.deploymentSpec or {}).executors or {}
-  for name in pairs(executors) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do
+  local executors = (ir.deploymentSpec or {}).executors or {}
+  for _, name in ipairs(sorted_keys(executors)) do
     local container = executors[name].container
     if container and container.image then return container.image end
   end

@@ -4,6 +4,7 @@
 
 local errors = require "errors"
 local json = require "json"
+local sorted_keys = require "kfhost.keys".sorted
 local tune = require "kale.tune"
 
 local M = {}
@@ -12,13 +13,6 @@ local TRIES = 3
 local TYPES = { NUMBER_INTEGER = "int", NUMBER_DOUBLE = "float", STRING = "text", BOOLEAN = "bool" }
 local ALGORITHMS = { "random", "grid", "tpe", "multivariate-tpe", "bayesianoptimization", "cmaes", "sobol",
   "hyperband" }
-
-local function names_of(definitions)
-  local names = {}
-  for name in pairs(definitions) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
 
 -- Asks until the answer is understood; what is wrong is said.
 local function ask(terminal, question, default, understand)
@@ -72,7 +66,7 @@ end
 
 local function ask_parameters(terminal, definitions, metadata)
   local parameters = json.array {}
-  for _, name in ipairs(names_of(definitions)) do
+  for _, name in ipairs(sorted_keys(definitions)) do
     local definition = definitions[name]
     local kind = TYPES[definition.parameterType]
     if kind then

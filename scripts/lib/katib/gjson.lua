@@ -3,6 +3,7 @@
 --   gjson.get('status.conditions.#(type=="Complete")#|#(status=="True")#', job)
 local errors = require "errors"
 local json = require "json"
+local sorted_keys = require "kfhost.keys".sorted
 
 local M = {}
 
@@ -150,13 +151,6 @@ local function select(list, step)
 end
 
 -- --- walking -------------------------------------------------------------------------------------------------
-
-local function sorted_keys(object)
-  local keys = {}
-  for key in pairs(object) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
 
 local modifiers = {
   this = function(value) return value end,

@@ -3,6 +3,7 @@
 --   go.json({ b = 1, a = "<" })  --> {"a":"\u003c","b":1}
 local decimal = require "katib.decimal"
 local json = require "json"
+local sorted_keys = require "kfhost.keys".sorted
 local types = require "katib.types"
 
 local M = {}
@@ -61,13 +62,6 @@ end
 ---@return string
 function M.typed_json(kind, value)
   return typed_json(kind, value)
-end
-
-local function sorted_keys(value)
-  local keys = {}
-  for key in pairs(value) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 ---As fmt prints an untyped value with %v.

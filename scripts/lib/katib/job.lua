@@ -3,6 +3,7 @@
 --   local job, path, value = job.convert(object)      --> path "/spec/bogus"
 local go = require "katib.go"
 local json = require "json"
+local sorted_keys = require "kfhost.keys".sorted
 local types = require "katib.types"
 
 local M = {}
@@ -35,13 +36,6 @@ local function kind_of(value)
   if type(value) == "boolean" then return "bool" end
   if type(value) == "number" then return math.type(value) == "integer" and "int64" or "float64" end
   return json.is_array(value) and "slice" or "map"
-end
-
-local function sorted(value)
-  local keys = {}
-  for key in pairs(value) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 -- --- texts and numbers -------------------------------------------------------------------------------
@@ -117,7 +111,7 @@ end
 
 local function convert_struct(kind, value, path, found)
   local fields, result = types.fields(kind).by_name, {}
-  for _, name in ipairs(sorted(value)) do
+  for _, name in ipairs(sorted_keys(value)) do
     local member, field = value[name], fields[name]
     local place = path .. "/" .. name:gsub("~", "~0"):gsub("/", "~1")
     if not field then
@@ -135,7 +129,7 @@ end
 -- Quantities of resources may be written in any way.
 local function convert_elements(element, value, path, found, name)
   local result = json.is_array(value) and json.array {} or {}
-  for _, key in ipairs(sorted(value)) do
+  for _, key in ipairs(sorted_keys(value)) do
     local step = type(key) == "number" and key - 1 or key
     if value[key] ~= json.null then
       result[key] = convert(element, value[key], path .. "/" .. step, found, name)

@@ -1,6 +1,7 @@
 -- What is wrong with the pods that a trial template describes: kind, primary container, command, arguments.
 -- Not for the mesh: see istio. A part of katib.lint.
 local json = require "json"
+local sorted_keys = require "kfhost.keys".sorted
 local webhook = require "katib.webhook"
 
 local M = {}
@@ -18,13 +19,6 @@ local function at(value, ...)
   return value ~= json.null and value or nil
 end
 
-local function sorted(set)
-  local list = {}
-  for name in pairs(set) do list[#list + 1] = name end
-  table.sort(list)
-  return list
-end
-
 ---The pod templates of a trial's object: {path, template}. Nothing for kinds that say them elsewhere.
 ---@param object table
 ---@return {path: string, template: table}[]
@@ -36,7 +30,7 @@ function M.pods(object)
     if type(template) == "table" then pods[1] = { path = "spec.template", template = template } end
   elseif replicas then
     local roles = at(object, "spec", replicas)
-    for _, role in ipairs(type(roles) == "table" and sorted(roles) or {}) do
+    for _, role in ipairs(type(roles) == "table" and sorted_keys(roles) or {}) do
       local template = at(roles[role], "template")
       if type(template) == "table" then
         pods[#pods + 1] = { path = ("spec.%s.%s.template"):format(replicas, role), template = template }

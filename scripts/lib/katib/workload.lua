@@ -3,6 +3,8 @@
 -- Not for rendering trials (katib.render).
 --   for _, template in ipairs(workload.templates(job)) do workload.set(template, "labels", "a", "b") end
 
+local sorted_keys = require "kfhost.keys".sorted
+
 local M = {}
 
 -- Resources of the kinds that Katib's trialResources name.
@@ -47,11 +49,8 @@ function M.templates(object)
     override.spec = override.spec or {}
     return { override }
   end
-  local roles, specs = {}, object.spec[REPLICA_SPECS[object.kind]] or {}
-  for role in pairs(specs) do roles[#roles + 1] = role end
-  table.sort(roles)
-  local templates = {}
-  for i, role in ipairs(roles) do templates[i] = specs[role].template end
+  local templates, specs = {}, object.spec[REPLICA_SPECS[object.kind]] or {}
+  for i, role in ipairs(sorted_keys(specs)) do templates[i] = specs[role].template end
   return templates
 end
 
