@@ -144,6 +144,35 @@ test("an experiment is judged before it is created", function()
   test.equal(#c.calls, 1)
 end)
 
+test("a template in a ConfigMap is judged where the ConfigMap may be read", function()
+  local experiment = json.decode(json.encode(EXPERIMENT))
+  local template = experiment.spec.trialTemplate
+  local spec = template.trialSpec
+  spec.spec.backoffLimit = 0
+  template.trialSpec = nil
+  template.configMap = { configMapName = "jobs", configMapNamespace = "site", templatePath = "job.yaml" }
+  template.successCondition, template.failureCondition = "s", "f"
+  local function create(get)
+    local c = cluster {}
+    c.get = get
+    local _, warnings = connect(c):create(experiment)
+    return #warnings, c.calls[1][1]
+  end
+  local function of(data)
+    return function(_, kind, name, options)
+      test.same({ kind, name, options.namespace }, { "configmaps", "jobs", "site" })
+      return { data = data }
+    end
+  end
+  local function failing(code) return function() errors.raise { code = code, message = "no" } end end
+  test.same({ create(of { ["job.yaml"] = json.encode(spec) }) }, { 0, "create" })
+  test.same({ create(failing "Forbidden") }, { 1, "create" }) -- a warning
+  test.raises("not found", function() create(failing "NotFound") end)
+  test.raises("NotFound", function() create(of(nil)) end)
+  spec.kind = nil
+  test.raises("to unstructured", function() create(of { ["job.yaml"] = json.encode(spec) }) end)
+end)
+
 test("a name that another namespace has is refused where rights reach", function()
   local other = { metadata = { name = EXPERIMENT.metadata.name, namespace = "other" } }
   local err = test.raises("Experiment", function()

@@ -347,6 +347,31 @@ test("experiments are refused and stored as recorded, and come to the recorded e
   end)
 end)
 
+test("a template in a ConfigMap: without it the experiment is refused, with it trials are made of it", function()
+  with_katib(function(cluster)
+    local spec = record "001-create-random".request.body.spec
+    local template = spec.trialTemplate
+    local job = template.trialSpec
+    template.trialSpec = nil
+    template.configMap = { configMapName = "jobs", configMapNamespace = "kubeflow", templatePath = "job.yaml" }
+    template.successCondition, template.failureCondition = "status.succeeded", "status.failed"
+    local experiment = { apiVersion = "kubeflow.org/v1beta1", kind = "Experiment", spec = spec,
+      metadata = { name = "mapped", namespace = NAMESPACE } }
+    test.raises('ConfigMap "jobs" not found', function() cluster.client:create(experiment) end)
+    cluster.client:create { apiVersion = "v1", kind = "ConfigMap", data = { ["job.yaml"] = json.encode(job) },
+      metadata = { name = "jobs", namespace = "kubeflow" } }
+    cluster.client:create(experiment)
+    local trials
+    wait_until("a trial", function()
+      trials = cluster.client:list("trials.v1beta1.kubeflow.org", { namespace = NAMESPACE })
+      return #trials > 0
+    end)
+    local made = trials[1].spec.runSpec
+    test.same({ made.kind, made.metadata.name }, { "Job", trials[1].metadata.name })
+    test.equal(json.encode(made):find("${trialParameters", 1, true), nil)
+  end)
+end)
+
 test("early stopping ends with retained runs; without, one suggestion too few is asked for", function()
   with_katib(function(cluster)
     for _, name in ipairs(names "^%d+%-earlystop%-.*create") do

@@ -6,6 +6,7 @@ local database = require "katib.database"
 local errors = require "errors"
 local status = require "katib.status"
 local task = require "task"
+local template = require "katib.template"
 
 local M = {}
 
@@ -36,12 +37,13 @@ end
 
 -- The ConfigMap that a template lies in; nil where it may not be read.
 local function config_maps_of(self, experiment)
-  local source = ((experiment.spec or {}).trialTemplate or {}).configMap
-  if not source or not source.configMapName then return nil end
-  local namespace = source.configMapNamespace or self.namespace
-  local found, problem = errors.try(self.kube):get("configmaps", source.configMapName, { namespace = namespace })
-  if not found then return problem.code == "NotFound" and {} or nil end
-  return { [namespace .. "/" .. source.configMapName] = found.data or {} }
+  local unreadable
+  local maps = template.config_maps((experiment.spec or {}).trialTemplate, function(namespace, name)
+    local found, problem = errors.try(self.kube):get("configmaps", name, { namespace = namespace })
+    unreadable = not found and problem.code ~= "NotFound"
+    return found
+  end)
+  return not unreadable and maps or nil
 end
 
 -- The first error among the findings, as an error table that has them all.

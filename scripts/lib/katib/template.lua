@@ -27,6 +27,19 @@ end
 
 M.is_meta = is_meta
 
+local function key_of(source) return ("%s/%s"):format(source.configMapNamespace, source.configMapName) end
+
+---The ConfigMap that a template lies in, as text and check take it.
+---@param trial_template table?
+---@param get fun(namespace: string, name: string): table? nil: there is none
+---@return table<string, table<string, string>> config_maps empty also for a template that lies in none
+function M.config_maps(trial_template, get)
+  local source = (trial_template or {}).configMap
+  local named = source and source.configMapNamespace and source.configMapName
+  local found = named and get(source.configMapNamespace, source.configMapName)
+  return found and { [key_of(source)] = found.data or {} } or {}
+end
+
 ---The text that placeholders are replaced in.
 ---@param trial_template table
 ---@param config_maps table<string, table<string, string>>? data by "namespace/name"
@@ -34,8 +47,7 @@ M.is_meta = is_meta
 function M.text(trial_template, config_maps)
   if trial_template.trialSpec then return go.json(trial_template.trialSpec) end
   local source = trial_template.configMap
-  local key = ("%s/%s"):format(source.configMapNamespace, source.configMapName)
-  local data = (config_maps or {})[key]
+  local data = (config_maps or {})[key_of(source)]
   if not data then return nil, ("ConfigMap %q not found"):format(source.configMapName) end
   if not data[source.templatePath] then return nil, "NotFound" end
   return data[source.templatePath]

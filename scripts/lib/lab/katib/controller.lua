@@ -12,6 +12,7 @@ local names = require "lab.katib.names"
 local register = require "lab.katib.register"
 local services = require "lab.katib.service"
 local task = require "task"
+local template = require "katib.template"
 
 local M = {}
 
@@ -107,12 +108,9 @@ function Controller:trials_of(experiment)
 end
 
 ---The ConfigMap that a template is taken from, as katib.render wants it.
----@return table? config_maps
-function Controller:config_maps(template)
-  local source = template.configMap
-  if not source then return nil end
-  local found = self:get("configmaps", source.configMapNamespace, source.configMapName)
-  return found and { [source.configMapNamespace .. "/" .. source.configMapName] = found.data } or {}
+---@return table config_maps
+function Controller:config_maps(trial_template)
+  return template.config_maps(trial_template, function(...) return self:get("configmaps", ...) end)
 end
 
 -- --- the queue ----------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ local json = require "json"
 local katib = require "katib"
 local kube = require "kube"
 local pods = require "lab.katib.pod"
+local template = require "katib.template"
 
 local M = {}
 
@@ -54,19 +55,13 @@ local function mutate_experiment(_, request)
   return allow_changed(request.object, after)
 end
 
--- The ConfigMap that a template lies in, as katib.validate wants it.
-local function config_maps_of(self, experiment)
-  local source = ((experiment.spec or {}).trialTemplate or {}).configMap or {}
-  local namespace, name = source.configMapNamespace, source.configMapName
-  local found = namespace and name and self.get("v1", "ConfigMap", namespace, name)
-  return found and { [namespace .. "/" .. name] = found.data or {} } or {}
-end
-
 local function validate_experiment(self, request)
   if request.operation == "DELETE" then return allow() end
   local old = request.operation == "UPDATE" and request.oldObject ~= json.null and request.oldObject or nil
   local findings = {}
-  local maps = config_maps_of(self, request.object)
+  local maps = template.config_maps((request.object.spec or {}).trialTemplate, function(namespace, name)
+    return self.get("v1", "ConfigMap", namespace, name)
+  end)
   for _, finding in ipairs(katib.validate(request.object, { old = old, config_maps = maps })) do
     if finding.stage == "webhook" then findings[#findings + 1] = finding end
   end
