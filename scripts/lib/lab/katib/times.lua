@@ -21,17 +21,6 @@ local function days_in(year, month)
   return (month == 4 or month == 6 or month == 9 or month == 11) and 30 or 31
 end
 
-local function date_of(days)
-  days = days + 719468
-  local era = days // 146097
-  local of_era = days - era * 146097
-  local year = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
-  local of_year = of_era - (365 * year + year // 4 - year // 100)
-  local shifted = (5 * of_year + 2) // 153
-  local month = shifted < 10 and shifted + 3 or shifted - 9
-  return year + era * 400 + (month <= 2 and 1 or 0), month, of_year - (153 * shifted + 2) // 5 + 1
-end
-
 local function cannot(text, rest, element)
   return nil, ('parsing time "%s" as "%s": cannot parse "%s" as "%s"'):format(text, LAYOUT, rest, element)
 end
@@ -68,9 +57,8 @@ function M.parse(text)
   -- The column keeps microseconds, rounded.
   local micro = math.floor(tonumber("0." .. (fraction == "" and "0" or fraction)) * 1e6 + 0.5)
   seconds, micro = seconds + micro // 1000000, micro % 1000000
-  local year, month, day = date_of(seconds // 86400)
-  local left = seconds % 86400
-  return ("%04d-%02d-%02dT%02d:%02d:%02d.%06d"):format(year, month, day, left // 3600, left % 3600 // 60, left % 60,
+  local t = os.date("!*t", seconds)
+  return ("%04d-%02d-%02dT%02d:%02d:%02d.%06d"):format(t.year, t.month, t.day, t.hour, t.min, t.sec,
     math.tointeger(micro))
 end
 
