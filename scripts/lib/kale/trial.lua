@@ -6,6 +6,7 @@
 local errors = require "errors"
 local hash = require "hash"
 local json = require "json"
+local starts = require "kfp.client.start"
 local task = require "task"
 
 local M = {}
@@ -16,7 +17,6 @@ M.CODES = { succeeded = 0, failed = 1, usage = 2, refused = 3, no_objective = 4,
 local NAMESPACE = "6ba7b811-9dad-11d1-80b4-00c04fd430c8" -- of UUIDs that are made from names
 local FIRST_PAUSE, LONGEST_PAUSE = 0.25, 1.5 -- seconds between looks: a metric is relayed within two
 local BUDGET = 600 -- seconds of failure without a break
-local SYSTEM = "kubeflow" -- where workflows are when Pipelines knows no users
 local START = 60 -- seconds in which the mesh in front may still say no
 local CLEARING = 5 -- seconds to end the run after a signal
 local OBJECTIVE_WAIT = 30 -- seconds after the end in which the objective may still come
@@ -73,15 +73,12 @@ end
 
 -- --- readiness --------------------------------------------------------------------------------------------
 
-local PASSING = { Connection = true, TLS = true, Timeout = true, Unavailable = true, ResourceExhausted = true,
-  Protocol = true }
 local AILING = { Internal = true } -- of a server whose database is away: a run that is there stays there
-local PASSING_STATUS = { [429] = true, [502] = true, [503] = true, [504] = true }
-local EARLY = { Denied = true, Unauthenticated = true, Login = true }
 
--- Whether it may be better in a moment.
+-- Whether it may be better in a moment: so may a page of a proxy, which is its last word for others.
 local function passes(problem, since)
-  return PASSING[problem.code] or PASSING_STATUS[problem.status] or EARLY[problem.code] and task.now() - since < START
+  return starts.is_passing(problem, since) or problem.code == "Protocol"
+    or problem.code == "Login" and task.now() - since < START
 end
 
 -- Asks until it is answered; what is final is raised, and so is "Budget" after ten minutes of failure.
@@ -131,16 +128,12 @@ end
 ---@param name string of the trial
 ---@param run_id string
 function M.annotate(kube, namespace, name, run_id)
-  local where = { namespace = namespace, type = "merge", timeout = "10s" }
   local change = { metadata = { annotations = { [M.ANNOTATION] = run_id } } }
-  kube = errors.try(kube)
-  kube:patch("trials.v1beta1.kubeflow.org", name, change, where)
-  for _, place in ipairs { namespace, namespace ~= SYSTEM and SYSTEM or nil } do
-    local workflows = kube:list("workflows.argoproj.io", { namespace = place, timeout = "10s",
-      labels = "pipeline/runid=" .. run_id })
-    where.namespace = place
-    for _, one in ipairs(workflows or {}) do kube:patch("workflows.argoproj.io", one.metadata.name, change, where) end
+  local function annotate(kind, object)
+    errors.try(kube):patch(kind, object.name, change, { namespace = object.namespace, type = "merge", timeout = "10s" })
   end
+  annotate("trials.v1beta1.kubeflow.org", { name = name, namespace = namespace })
+  for _, one in ipairs(starts.workflows(kube, namespace, run_id)) do annotate("workflows.argoproj.io", one.metadata) end
 end
 
 local function start(k, trial, options)
@@ -268,7 +261,7 @@ function M.cancel(k, trial, patience)
   local deadline = task.now() + (patience or 0)
   while true do
     local _, problem = errors.try(k.runs):terminate(M.run_id(trial))
-    local again = problem and (PASSING[problem.code] or problem.code == "NotFound")
+    local again = problem and (passes(problem, -math.huge) or problem.code == "NotFound")
     if not again or task.now() + FIRST_PAUSE > deadline then
       return (problem == nil or ENDED[problem.code]) and 0 or 1
     end

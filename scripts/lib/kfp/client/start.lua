@@ -16,9 +16,13 @@ local PASSING_STATUS = { [429] = true, [502] = true, [503] = true, [504] = true 
 -- Refusals that end by themselves while a pod's network and rights come up.
 local EARLY = { Denied = true, Unauthenticated = true }
 
-local function is_passing(problem, since)
+---Whether it may be better in a moment.
+---@param problem table
+---@param since number when it was first asked
+---@return boolean
+function M.is_passing(problem, since)
   if PASSING[problem.code] or PASSING_STATUS[problem.status] then return true end
-  return EARLY[problem.code] and task.now() - since < PATIENCE
+  return EARLY[problem.code] == true and task.now() - since < PATIENCE
 end
 
 local function is_duplicate(problem)
@@ -32,17 +36,24 @@ local function look(runs, id)
   return run, problem
 end
 
--- The workflows of a run, as far as they may be seen.
-local function workflows_of(options, id)
-  local kube = type(options.kube) == "function" and options.kube() or options.kube
-  if not kube then return {}, nil end
-  for _, namespace in ipairs { options.namespace, SYSTEM } do
-    local where = { namespace = namespace, labels = "pipeline/runid=" .. id }
+---The workflows of a run, as far as they may be seen.
+---@param kube table a client of the cluster
+---@param namespace string?
+---@param id string
+---@return table[]
+function M.workflows(kube, namespace, id)
+  for _, place in ipairs { namespace, SYSTEM } do
+    local where = { namespace = place, labels = "pipeline/runid=" .. id, timeout = "10s" }
     local ok, list = pcall(kube.list, kube, "workflows.argoproj.io", where)
     if not ok and errors.is(list, "Cancelled") then error(list, 0) end
-    if ok and #list > 0 then return list, kube end
+    if ok and #list > 0 then return list end
   end
-  return {}, kube
+  return {}
+end
+
+local function workflows_of(options, id)
+  local kube = type(options.kube) == "function" and options.kube() or options.kube
+  return kube and M.workflows(kube, options.namespace, id) or {}, kube
 end
 
 -- A workflow without its run means that the server is at it: it gets more time.
@@ -82,7 +93,7 @@ local function find_first(runs, id, began)
   while true do
     local run, problem = look(runs, id)
     if run or problem.code == "NotFound" then return run end
-    if not is_passing(problem, began) or task.now() - began > BUDGET then error(problem, 0) end
+    if not M.is_passing(problem, began) or task.now() - began > BUDGET then error(problem, 0) end
     task.sleep(1)
   end
 end
@@ -106,7 +117,7 @@ function M.start(runs, run, options)
       if attempts > 1 then remove_younger(options, id) end
       return made, "created"
     end
-    local known = is_duplicate(problem) or is_passing(problem, began)
+    local known = is_duplicate(problem) or M.is_passing(problem, began)
     if not known then error(problem, 0) end
     local taken, how = adopt(runs, id, options, is_duplicate(problem) and 2 or attempts)
     if taken then return taken, how end
