@@ -8,18 +8,16 @@ local errors = require "errors"
 local executor = require "kfp.executor"
 local fs = require "fs"
 local hash = require "hash"
-local host = require "host"
 local images = require "kfp.images"
 local inputs = require "kfp.inputs"
 local json = require "json"
 local kfp_claims = require "kfp.claims"
+local kfp_record = require "kfp.record"
 local mounts = require "kfp.mounts"
 local secrets = require "kfp.secrets"
 local task = require "task"
 
 local M = {}
-
-local SAVE_INTERVAL = 0.2 -- seconds
 
 local Run = {}
 Run.__index = Run
@@ -38,52 +36,7 @@ local SIGNALS = {
 
 local ENDED = { succeeded = true, cached = true, failed = true, skipped = true, cancelled = true }
 
--- --- the record --------------------------------------------------------------------------------------
-
-function Run:record()
-  local record = {
-    version = 1, name = self.context.name, id = self.context.id, state = self.state or "running", pid = host.pid(),
-    started = self.started, params = json.object {}, tasks = json.array {}, metrics = json.object {},
-  }
-  for name, value in pairs(self.context.params) do record.params[name] = value end
-  for i, job in ipairs(self.jobs) do
-    record.tasks[i] = {
-      name = job.path, state = job.state, seconds = job.seconds, exit = job.exit, started = job.started,
-      offset = job.offset, attempts = job.attempts, error = job.error, taken = job.taken,
-    }
-    for name, value in pairs(job.metrics or {}) do record.metrics[name] = value end
-  end
-  return record
-end
-
--- A disk that is full is no reason to stop what runs: the record is then that of before. The first one has to be there.
-function Run:save()
-  local path = fs.join(self.context.root, "run.json")
-  local record = json.encode(self:record(), { sort = true, indent = 2 }) .. "\n"
-  if not self.recorded then fs.write(path, record)
-  else
-    local _, problem = fs.try.write(path, record)
-    if problem and not self.unsaved then
-      local text = "the record is not written: " .. errors.text(problem)
-      self:tell { type = "note", name = self.context.name, text = text }
-    end
-    self.unsaved = problem ~= nil
-  end
-  self.saved, self.recorded = task.now(), true
-end
-
--- The whole record is written each time: not more often than once in the interval.
-function Run:save_soon()
-  if self.saver then return end
-  if self.closed then return self:save() end -- a step that was cancelled ends after its run
-  local rest = self.saved + SAVE_INTERVAL - task.now()
-  if rest <= 0 then return self:save() end
-  self.saver = task.spawn(function()
-    task.sleep(rest)
-    self.saver = nil
-    self:save()
-  end)
-end
+-- --- what is told -----------------------------------------------------------------------------------
 
 function Run:tell(event)
   if self.options.on_event then self.options.on_event(event) end
@@ -95,7 +48,7 @@ function Run:set_state(job, state)
     type = "task", name = job.path, kind = job.kind, state = state, seconds = job.seconds, exit = job.exit,
     error = job.error, log = job.log, reason = job.reason,
   }
-  self:save_soon()
+  self.record:save_soon()
 end
 
 -- --- places to run in ----------------------------------------------------------------------------------
@@ -463,12 +416,7 @@ function Run:result(outputs, problem)
       started = job.offset, attempts = job.attempts, outputs = outputs_of(job.results), metrics = job.metrics or {},
     }
   end
-  self.closed = true
-  if self.saver then
-    self.saver:cancel()
-    pcall(self.saver.wait, self.saver)
-  end
-  self:save()
+  self.record:close()
   return {
     state = self.state, outputs = outputs, metrics = metrics, tasks = tasks, params = self.context.params,
     error = problem, root = self.context.root,
@@ -516,9 +464,10 @@ function M.run(ir, options, platform)
   local context = new_context(ir, options, params)
   local run = setmetatable({
     options = options, jobs = {}, running = 0, limit = options.jobs or processors(), waiting = {}, context = context,
-    begun = task.now(), started = os.date "!%Y-%m-%dT%H:%M:%SZ", saved = -SAVE_INTERVAL,
+    begun = task.now(), started = os.date "!%Y-%m-%dT%H:%M:%SZ",
     cache_folder = options.cache_root or fs.join(fs.dirname(context.root), "cache"),
   }, Run)
+  run.record = kfp_record.new(run)
   local pipeline_config = (((platform or {}).platforms or {}).kubernetes or {}).pipelineConfig or {}
   if pipeline_config.workspace then
     fs.mkdir(context.names.workspace_path, { parents = true })
