@@ -214,7 +214,8 @@ test("a run of an older server has state, source and parameters", function()
 end)
 
 test("a job of an older server is a recurring run", function()
-  local one = get("506-v1job-get", "get", "recurring")
+  local one, _, record = get("506-v1job-get", "get", "recurring")
+  test.equal(one.updated_at, record.response.body.updated_at)
   test.same({ one.status, one.mode, one.max_concurrency, one.trigger.cron_schedule.cron },
     { "ENABLED", "ENABLE", "1", "0 0 * * * *" })
 end)
@@ -222,21 +223,63 @@ end)
 test("the pods of an older run's workflow are its tasks, with logs; its metrics are those reported", function()
   local workflow = { status = { nodes = {
     w = { id = "w", type = "DAG", phase = "Succeeded", displayName = "w" },
-    ["w-1"] = { id = "w-1", type = "Pod", phase = "Error", displayName = "say", startedAt = "2026-01-01T00:00:00Z" },
+    ["w-1"] = { id = "w-1", type = "Pod", phase = "Error", displayName = "say", startedAt = "2026-01-01T00:00:02Z" },
+    ["w-2"] = { id = "w-2", type = "Pod", phase = "Succeeded", displayName = "a", startedAt = "2026-01-01T00:00:01Z" },
+    ["w-3"] = { id = "w-3", type = "Pod", phase = "Omitted", displayName = "b", startedAt = "2026-01-01T00:00:03Z" },
   } } }
   local k = connect(function(request)
     if request.url:find "/log$" then return answer(200, "hello\n") end
     return answer(200, { run = { id = "r", name = "n", status = "Failed", error = "it broke",
+      resource_references = { { key = { type = "JOB", id = "j" }, relationship = "CREATOR" } },
       metrics = { { name = "accuracy", node_id = "w-1", number_value = 0.9 } } },
       pipeline_runtime = { workflow_manifest = json.encode(workflow) } })
   end, { api = "v1beta1" })
   local tasks = k.runs:tasks "r"
-  test.equal(#tasks, 1)
-  test.same({ tasks[1].name, tasks[1].state, tasks[1].node }, { "say", "FAILED", "w-1" })
+  test.equal(#tasks, 3)
+  test.same({ tasks[2].name, tasks[2].state, tasks[2].node }, { "say", "FAILED", "w-1" })
+  test.same({ tasks[1].name, tasks[3].name, tasks[3].state }, { "a", "b", "SKIPPED" })
+  test.equal(k.runs:get("r").recurring_run_id, "j")
   test.equal(k.runs:logs("r", "say"), "hello\n")
   test.same(k.runs:wait("r").error, { message = "it broke" })
   local metrics, source = k.runs:metrics "r"
   test.same({ metrics[1].task, metrics[1].name, metrics[1].value, source }, { "say", "accuracy", 0.9, "run" })
+end)
+
+-- What is sent for a call: the query, and the body.
+local function sent_for(call)
+  local query, body
+  local k = connect(function(request)
+    query, body = parse_query(request.url:match "%?(.*)" or ""), request.body and json.decode(request.body)
+    return answer(200, {})
+  end, { api = "v1beta1" })
+  call(k)
+  return query, body
+end
+
+test("a list of an older server is filtered and sorted in its words", function()
+  local query = sent_for(function(k)
+    k.runs:page { filter = { display_name = "x", state = { "FAILED", "CANCELING" } }, sort_by = "display_name desc" }
+  end)
+  test.equal(query.sort_by, "name desc")
+  test.same(json.decode(query.filter).predicates, { { key = "name", op = "EQUALS", string_value = "x" },
+    { key = "status", op = "IN", string_values = { values = { "Failed", "Terminating" } } } })
+  query = sent_for(function(k) k.runs:page { filter = { state = "SUCCEEDED" }, sort_by = "created_at" } end)
+  test.equal(query.sort_by, "created_at")
+  test.same(json.decode(query.filter).predicates, { { key = "status", op = "EQUALS", string_value = "Succeeded" } })
+end)
+
+test("a run for an older server says whose it is, of which version, and what its platform is to do", function()
+  local _, body = sent_for(function(k)
+    k.runs:create { display_name = "n", experiment_id = "e",
+      pipeline_version_reference = { pipeline_id = "p", pipeline_version_id = "v" } }
+  end)
+  test.same(body.resource_references, { { key = { type = "EXPERIMENT", id = "e" }, relationship = "OWNER" },
+    { key = { type = "PIPELINE_VERSION", id = "v" }, relationship = "CREATOR" } })
+  local spec, platform = { pipelineInfo = { name = "x" } }, { platforms = { kubernetes = { deploymentSpec = "d" } } }
+  _, body = sent_for(function(k)
+    k.runs:create { display_name = "n", pipeline_spec = { pipeline_spec = spec, platform_spec = platform } }
+  end)
+  test.same(require "yaml".decode_all(body.pipeline_spec.pipeline_manifest), { spec, platform })
 end)
 
 test("every status of an older run is a state", function()
