@@ -517,6 +517,7 @@ end)
 
 test("a wait outlives a server that is away for a while", function()
   test.equal(wait_for({ "RUNNING", 503, "cut", 502, 429, "SUCCEEDED" }).state, "SUCCEEDED")
+  test.equal(wait_for({ "RUNNING", 502, 502, 502, 502, 502, 504, 504, 504, 504, "SUCCEEDED" }).state, "SUCCEEDED")
 end)
 
 test("a wait does not outlive a run that is gone", function()
@@ -857,6 +858,23 @@ test("what a second attempt left behind is taken away: the older workflow stays"
   s.hidden_until = 2 -- the server does not show the run at first
   local _, how = start(s, "a")
   test.same({ how, s.posts, count(s.workflows), s.workflows["wf-1"] ~= nil }, { "adopted", 2, 1, true })
+end)
+
+test("while there is a workflow its run is waited for, also where the server knows no users", function()
+  local s = moody { "cut" }
+  local transport, list, looks = s.transport, s.kube.list, 0
+  function s.transport(request)
+    if request.method == "GET" and s.posts == 1 then
+      looks = looks + 1
+      if looks < 30 then return answer(404, { code = 5, message = "no such run" }) end
+    end
+    return transport(request)
+  end
+  function s.kube.list(kube, kind, options)
+    return options.namespace == "kubeflow" and list(kube, kind, options) or {}
+  end
+  local _, how = start(s, "a")
+  test.same({ how, s.posts, looks }, { "adopted", 1, 30 })
 end)
 
 test("a refusal for good is one at once", function()
