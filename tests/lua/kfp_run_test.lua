@@ -146,12 +146,21 @@ test("a step is tried again as often as its policy says", function()
   test.equal(result.state, "succeeded")
   test.equal(task_of(result, "a").attempts, 3)
   test.equal(#notes, 2)
+  test.equal(fs.read(task_of(result, "a").log), "--- attempt 2 ---\n--- attempt 3 ---\n")
+end)
+
+test("a step that a signal ended says which it was", function()
+  for signal, text in pairs { KILL = "exit code 137: SIGKILL, perhaps for want of memory", TERM = "code 143: SIGTERM" } do
+    local result = run(pipeline_of { { "a", ("sh -c 'kill -%s $$'; exit $?"):format(signal) } })
+    assert(result.error:find(text, 1, true), result.error)
+  end
 end)
 
 test("numbers that are written as texts are numbers, as the SDK writes a time limit", function()
   local executors = { ["exec-a"] = { activeDeadlineSeconds = "60" } }
   local result = run(pipeline_of { { "a", "printf x > $0", retry = { maxRetryCount = "1" } } }, {},
-    { platforms = { kubernetes = { deploymentSpec = { executors = executors } } } })
+    { platforms = { kubernetes = { deploymentSpec = { executors = executors },
+      pipelineConfig = { activeDeadlineSeconds = "60" } } } })
   test.equal(result.state, "succeeded")
   test.raises("Pipeline", function() run(pipeline_of { { "a", "true", retry = { maxRetryCount = "many" } } }) end)
 end)
