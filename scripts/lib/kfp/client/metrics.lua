@@ -3,8 +3,16 @@
 --   local list, source = metrics.of(runs, id, { kube = c, namespace = "team" })
 local errors = require "errors"
 local json = require "json"
+local sorted_keys = require "kfhost.keys".sorted
 
 local M = {}
+
+-- What tasks are called, by their nodes.
+local function names_by_node(tasks)
+  local names = {}
+  for _, entry in ipairs(tasks) do names[entry.node or ""] = entry.name end
+  return names
+end
 
 -- --- lines -----------------------------------------------------------------------------------------------------
 
@@ -30,8 +38,7 @@ end
 
 -- Steps run as pods that carry the run's id; the id of a node is not the name of its pod.
 local function from_pods(options, id, tasks)
-  local list, names = {}, {}
-  for _, entry in ipairs(tasks) do names[entry.node or ""] = entry.name end
+  local list, names = {}, names_by_node(tasks)
   local kube = errors.try(options.kube)
   for _, pod in ipairs(kube:list("pods", { namespace = options.namespace, labels = "pipeline/runid=" .. id }) or {}) do
     local node = (pod.metadata.annotations or {})["workflows.argoproj.io/node-id"]
@@ -44,7 +51,6 @@ end
 -- --- the metadata store ----------------------------------------------------------------------------------------
 
 local SERVICE = "/ml_metadata.MetadataStoreService/"
-local METRICS = { ["system.Metrics"] = true }
 
 local kinds
 
@@ -69,16 +75,11 @@ local function caller(address)
 end
 
 local function numbers_of(list, artifact)
-  local names = {}
-  for name, value in pairs(artifact.properties or {}) do
-    if value.double or value.integer then names[#names + 1] = name end
-  end
-  table.sort(names)
-  local shown = (artifact.properties or {}).display_name
-  for _, name in ipairs(names) do
-    local value = artifact.properties[name]
-    list[#list + 1] = { task = shown and shown.text or artifact.name, name = name,
-      value = value.double or value.integer }
+  local properties = artifact.properties or {}
+  local shown = properties.display_name
+  for _, name in ipairs(sorted_keys(properties)) do
+    local value = properties[name].double or properties[name].integer
+    if value then list[#list + 1] = { task = shown and shown.text or artifact.name, name = name, value = value } end
   end
 end
 
@@ -90,7 +91,7 @@ local function from_metadata(address, id)
   local listed = kind.Listed:decode(call(SERVICE .. "GetArtifactsByContext",
     kind.List:encode { context_id = found.context.id }))
   for _, artifact in ipairs(listed.artifacts or {}) do
-    if METRICS[artifact.type or ""] then numbers_of(list, artifact) end
+    if artifact.type == "system.Metrics" then numbers_of(list, artifact) end
   end
   return list
 end
@@ -99,13 +100,12 @@ end
 
 -- There a metric is an artifact of its own.
 local function from_artifacts(runs, id)
-  local list, client = {}, runs.client
+  local list, client, escape = {}, runs.client, require "kfp.client.query".escape
   local links = client:request("GET", "/apis/v2beta1/artifact_tasks", { query = { run_ids = id, page_size = 200 } })
   local seen = {}
   for _, link in ipairs(links.artifact_tasks or {}) do
     if link.artifact_id and not seen[link.artifact_id] then
       seen[link.artifact_id] = true
-      local escape = require "kfp.client.query".escape
       local artifact = client:request("GET", "/apis/v2beta1/artifacts/" .. escape(link.artifact_id))
       if artifact.type == "Metric" and tonumber(artifact.number_value) then
         list[#list + 1] = { task = link.task_id, name = artifact.name, value = tonumber(artifact.number_value),
@@ -118,8 +118,7 @@ end
 
 -- Metrics that were reported to an older server, which keeps them with the run.
 local function reported(run, tasks)
-  local names, list = {}, {}
-  for _, entry in ipairs(tasks) do names[entry.node or ""] = entry.name end
+  local list, names = {}, names_by_node(tasks)
   for i, metric in ipairs(run.metrics or {}) do
     list[i] = { task = names[metric.node_id] or metric.node_id, name = metric.name, value = metric.number_value }
   end
