@@ -9,8 +9,7 @@ local term = require "term"
 
 local function say_problem(problem)
   io.stdout:flush()
-  local text = errors.text(problem)
-  io.stderr:write(term.is_terminal "stderr" and term.safe(text) or text, "\n")
+  require("repl.show").write("stderr", errors.text(problem) .. "\n")
 end
 
 local function start(self)

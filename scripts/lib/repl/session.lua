@@ -5,7 +5,6 @@
 local errors = require "errors"
 local evaluate = require "repl.evaluate"
 local show = require "repl.show"
-local term = require "term"
 local vocabulary = require "repl.vocabulary"
 
 local M = {}
@@ -95,13 +94,10 @@ end
 -- themselves.
 local function to_stderr(record)
   if record.event == "write" or record.event == "session" then return end
-  io.stderr:write(record.message or require("json").encode(record), "\n")
+  show.write("stderr", (record.message or require("json").encode(record)) .. "\n")
 end
 
--- A terminal gets no commands from what others wrote.
-local function to_stdout(text)
-  io.stdout:write(term.is_terminal "stdout" and term.safe(text) or text)
-end
+local function to_stdout(text) show.write("stdout", text) end
 
 ---@param options {client: table?, connect: (fun(options: table): table)?, out: (fun(text: string))?,
 ---  ask: (fun(question: string): boolean)?, interactive: boolean?, columns: (fun(): integer)?, now: (fun(): number)?}?

@@ -68,6 +68,13 @@ end
 ---@return string
 function M.without_styles(text) return (text:gsub("\27%[[%d;]*m", "")) end
 
+---Writes to a standard stream: a terminal gets no commands from what others wrote.
+---@param stream "stdout"|"stderr"
+---@param text string
+function M.write(stream, text)
+  io[stream]:write(term.is_terminal(stream) and term.safe(text) or text)
+end
+
 -- --- Lua literals ---------------------------------------------------------------------------------------
 
 local KEYWORDS = {}

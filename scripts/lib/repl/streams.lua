@@ -112,10 +112,6 @@ local function exec_on_terminal(self, query)
   return self:client():exec(query)
 end
 
-local function to_stderr(text)
-  io.stderr:write(term.is_terminal "stderr" and term.safe(text) or text)
-end
-
 ---Runs a command in a container; what it prints is shown while it comes. With -t, and for a shell without
 ---arguments on a terminal, the command has a terminal: this one.
 function M.exec(self, pod, ...)
@@ -127,7 +123,8 @@ function M.exec(self, pod, ...)
   given.n = nil
   local query = {
     pod = reference.name, namespace = reference.namespace, container = options.container, command = given,
-    stdout = by_characters(function(text) self.out(text) end), stderr = by_characters(to_stderr),
+    stdout = by_characters(function(text) self.out(text) end),
+    stderr = by_characters(function(text) show.write("stderr", text) end),
   }
   local wants_terminal = options.tty or #given == 1 and SHELLS[given[1]:match "[^/]*$"]
   local ended
