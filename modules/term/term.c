@@ -123,8 +123,10 @@ static size_t add_safely(luaL_Buffer *buffer, const char *text, const char *end,
   }
   if (*text == '\r' && text + 1 < end && text[1] == '\n') return 1;
   size_t size = kf_utf8_length(text, (size_t)(end - text));
-  if (!size) luaL_addstring(buffer, "\xEF\xBF\xBD");
-  if (!size) return 1;
+  if (!size) {
+    luaL_addstring(buffer, "\xEF\xBF\xBD");
+    return 1;
+  }
   uint32_t code = kf_utf8_decode(text, &size);
   if (is_command(code)) add_command(buffer, code);
   else luaL_addlstring(buffer, text, size);

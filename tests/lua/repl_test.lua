@@ -178,9 +178,9 @@ end)
 
 -- What the terminal showed when the screens were taken, without its styles.
 local function screens()
-  local fs, all = require "fs", {}
-  for _, name in ipairs(fs.list "tests/golden/terminal") do
-    all[#all + 1] = fs.read("tests/golden/terminal/" .. name):gsub("⟦[%w %-]*:", ""):gsub("⟧", "")
+  local fs, plain, all = require "fs", dofile "tests/terminal/markup.lua".plain, {}
+  for index, name in ipairs(fs.list "tests/golden/terminal") do
+    all[index] = plain(fs.read("tests/golden/terminal/" .. name))
   end
   return "\n" .. table.concat(all, "\n")
 end

@@ -198,6 +198,11 @@ end
 
 local function is_function(value) return type(value) == "function" end
 
+local function fail_with(command, ended)
+  errors.raise { code = "Exit", message = ("'%s' ended with %s"):format(command,
+    ended.code and "exit code " .. ended.code or "signal " .. ended.signal), exit = ended.code }
+end
+
 ---Runs a shell command; on a terminal it has the terminal.
 function M.shell(self, command)
   io.stdout:flush()
@@ -209,10 +214,7 @@ function M.shell(self, command)
     for line in process:lines() do self.out(line .. "\n") end
   end
   local ended = process:wait()
-  if ended.code ~= 0 then
-    errors.raise { code = "Exit", message = ("'%s' ended with %s"):format(command,
-      ended.code and "exit code " .. ended.code or "signal " .. ended.signal), exit = ended.code }
-  end
+  if ended.code ~= 0 then fail_with(command, ended) end
 end
 
 local function pass_on(self, process)
@@ -244,10 +246,7 @@ function M.pipe(self, command, value)
     stdout = self.captured and "pipe" or "inherit", terminal = self.keys ~= nil,
   }
   local ended = feed(self, process, value)
-  if ended.code ~= 0 and ended.code ~= 1 then -- grep without a match
-    errors.raise { code = "Exit", message = ("'%s' ended with %s"):format(command,
-      ended.code and "exit code " .. ended.code or "signal " .. ended.signal), exit = ended.code }
-  end
+  if ended.code ~= 0 and ended.code ~= 1 then fail_with(command, ended) end -- 1: grep without a match
 end
 
 ---Writes the whole text of a value into a file; of a function, what it prints while it runs.

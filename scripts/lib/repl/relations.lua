@@ -83,11 +83,20 @@ local function children_by_owner(self, namespace)
   return by_owner
 end
 
+---Whether a condition of an object is true.
+---@param object table
+---@param name string
+---@return boolean
+function M.holds(object, name)
+  for _, condition in ipairs(list(get(object, "status", "conditions"))) do
+    if condition.type == name and condition.status == "True" then return true end
+  end
+  return false
+end
+
 local function condition_text(object)
   for _, name in ipairs { "Ready", "Available", "Complete", "Failed", "Succeeded", "Running" } do
-    for _, condition in ipairs(list(get(object, "status", "conditions"))) do
-      if condition.type == name and condition.status == "True" then return name end
-    end
+    if M.holds(object, name) then return name end
   end
 end
 
@@ -332,9 +341,7 @@ local function without_pods(self, service, add)
   local labels, ready = table.concat(wanted, ","), 0
   local pods = try_list(self, "pods", { namespace = service.metadata.namespace, labels = labels })
   for _, pod in ipairs(pods) do
-    for _, condition in ipairs(list(get(pod, "status", "conditions"))) do
-      if condition.type == "Ready" and condition.status == "True" then ready = ready + 1 end
-    end
+    if M.holds(pod, "Ready") then ready = ready + 1 end
   end
   if #pods == 0 then add("endpoints", "no pod has the labels " .. labels)
   elseif ready == 0 then add("endpoints", ("none of %d pods with %s is ready"):format(#pods, labels)) end

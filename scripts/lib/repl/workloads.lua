@@ -6,6 +6,7 @@ local changes = require "repl.changes"
 local errors = require "errors"
 local json = require "json"
 local objects = require "repl.objects"
+local relations = require "repl.relations"
 local show = require "repl.show"
 local task = require "task"
 
@@ -249,12 +250,7 @@ function M.wait(self, ...)
     if wanted == "gone" then query.deleted = true
     else
       query.test = function(object)
-        local status = object.status or {}
-        if status.phase == wanted then return true end
-        for _, condition in ipairs(status.conditions or {}) do
-          if condition.type == wanted and condition.status == "True" then return true end
-        end
-        return false
+        return (object.status or {}).phase == wanted or relations.holds(object, wanted)
       end
     end
     self:client():wait(query)
