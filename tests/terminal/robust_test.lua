@@ -147,6 +147,8 @@ local function background(s)
   s:wait "[2] 127.0.0.1:PORT to talker-1 port 80"
   s:line ":bg wait pod/none Ready"
   s:line ":bg require('task').sleep(1000)"
+  s:line ":bg watch pods" -- one at a time has the keys
+  s:wait "[5] failed: watch pods: Busy: another task waits for the keys of the terminal"
   s:line ":tasks"
   s:wait "sleep(1000)"
   s:line ":stop 2"

@@ -133,6 +133,11 @@ function screen:golden(name, wanted)
     shown == "1" and cursor or "hidden"))
 end
 
+-- What the program gave the terminal for its clipboard.
+function screen:clipboard()
+  return table.concat(tmux(self, "show-buffer"), "\n")
+end
+
 function screen:clear()
   self:keys "C-u"
   self:prompt()
@@ -175,6 +180,7 @@ function M.open(options)
     tostring(options.rows or 24),
     ("env -u NO_COLOR -u COLUMNS -u LINES -u PAGER %s '%s' %s; echo left with $?; exec cat"):format(env,
       host.executable(), options.arguments or ""))
+  tmux(self, "set-option", "-s", "set-clipboard", "on")
   self:wait(options.wait or "lab:default>")
   return self
 end

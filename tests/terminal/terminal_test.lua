@@ -101,6 +101,10 @@ local function programs(s)
   s:keys "q"
   s:wait "lab:default"
   s:clear()
+  s:line ":copy x + 37"
+  s:wait "2 bytes for the clipboard"
+  test.equal(s:clipboard(), "42")
+  s:clear()
   s:line "('line\\n'):rep(100)"
   s:wait "line\nline"
   s:keys " "
