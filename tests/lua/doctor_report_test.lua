@@ -56,6 +56,26 @@ test("what the site of 2020 had is found in its own objects: an older Kale's job
       "older-kale Job admin-ns/dog-breed-with-webhook-katib-v4-fbcuv-65jk8jqj" }, {} })
   end)
 
+test("of an object is kept what the checks look at, and of a Secret never a key", function()
+  local trim = require "doctor.trim"
+  local applied = "kubectl.kubernetes.io/last-applied-configuration"
+  local metadata = { name = "p", namespace = "team-a", managedFields = { {} }, uid = "1", labels = { app = "x" },
+    annotations = { [applied] = "{}", note = "x", ["sidecar.istio.io/status"] = "{}" } }
+  test.same(trim.object { apiVersion = "v1", kind = "Pod", metadata = metadata, spec = { nodeName = "n", priority = 1,
+    volumes = { { name = "kube-api-access-x1" }, { name = "data" } }, containers = { { name = "main", image = "i:1",
+      imagePullPolicy = "Always", command = { "sh", 1 }, env = { { name = "A", value = "1" } },
+      volumeMounts = { { name = "kube-api-access-x1", mountPath = "/x" }, { name = "data", mountPath = "/d" } } } } },
+    status = { phase = "Running", containerStatuses = { {} } } }, {
+    apiVersion = "v1", kind = "Pod", metadata = { name = "p", namespace = "team-a", labels = { app = "x" },
+      annotations = { ["sidecar.istio.io/status"] = "{}" } }, spec = { nodeName = "n", volumes = { { name = "data" } },
+      initContainers = {}, containers = { { name = "main", image = "i:1", command = { "sh" }, env = { { name = "A",
+        value = "1" } }, volumeMounts = { { name = "data", mountPath = "/d" } } } } }, status = { phase = "Running" } })
+  test.same(trim.object { apiVersion = "v1", kind = "Secret", metadata = metadata,
+    data = { ["tls.crt"] = "eA==", ["tls.key"] = "eQ==" } }, { apiVersion = "v1", kind = "Secret", metadata = {
+    name = "p", namespace = "team-a", labels = { app = "x" }, annotations = { note = "x",
+      ["sidecar.istio.io/status"] = "{}" } }, data = { ["tls.crt"] = "eA==" } })
+end)
+
 -- --- reports -------------------------------------------------------------------------------------------------
 
 test("a namespace's findings can be had alone", function()

@@ -218,6 +218,28 @@ local HARMLESS = {
     k:add(object("storage.k8s.io/v1", "StorageClass", nil, "nfs", { provisioner = "nfs.csi.k8s.io" }))
     claim(k, "shared", { "ReadWriteMany" }, "Pending").spec.storageClassName = "nfs"
   end,
+  ["a ReadWriteMany claim that its driver cannot serve for another reason, now"] = function(k)
+    k:add(object("storage.k8s.io/v1", "StorageClass", nil, "site", { provisioner = "csi.site.example" }))
+    local shared = claim(k, "shared", { "ReadWriteMany" }, "Pending")
+    shared.spec.storageClassName = "site"
+    k:add(event(shared, "ProvisioningFailed", "no space is left on the filer"))
+  end,
+  ["ReadWriteMany claims that go away, or have their volume already"] = function(k)
+    claim(k, "going", { "ReadWriteMany" }, "Pending").metadata.deletionTimestamp =
+      os.date("!%Y-%m-%dT%H:%M:%SZ", NOW - 60)
+    claim(k, "chosen", { "ReadWriteMany" }, "Pending").spec.volumeName = "pv-1"
+  end,
+  ["pods on two nodes share a claim that is for many"] = function(k)
+    local data = k:get("PersistentVolumeClaim", "team-a", "data")
+    data.spec.accessModes = { "ReadWriteOnce", "ReadWriteMany" }
+    support.data_user(k, "waits", "node-2", "Pending")
+  end,
+  ["pods on two nodes share a claim of a class that does not attach its volumes"] = function(k)
+    k:add(object("storage.k8s.io/v1", "StorageClass", nil, "nfs", { provisioner = "nfs.csi.k8s.io" }))
+    k:get("PersistentVolumeClaim", "team-a", "data").spec.storageClassName = "nfs"
+    support.data_user(k, "waits", "node-2", "Pending")
+  end,
+  ["a pod waits on the node that has its volume"] = function(k) support.data_user(k, "waits", "node-1", "Pending") end,
   ["two pods of one node share a claim"] = function(k) pod(k, "second", data_user "node-1") end,
   ["a pod of another node that has ended"] = function(k) pod(k, "done", data_user "node-2", "Succeeded") end,
   ["a quota of nothing that nobody uses"] = function(k)

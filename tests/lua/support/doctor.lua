@@ -26,6 +26,11 @@ local function waiting(k)
   kubeflow.trial_pod(k:add(kubeflow.experiment "native")).metadata.labels = {}
 end
 
+local function waiting_claim(k, name, mode)
+  return k:add(object("v1", "PersistentVolumeClaim", "team-a", name, { spec = { accessModes = { mode } },
+    status = { phase = "Pending" } }))
+end
+
 -- name, what breaks it, and the finding that names it
 local FAULTS = {
   { "no token volume", "no-token Pod team-a/notebook-0", function(k)
@@ -85,8 +90,7 @@ local FAULTS = {
     k:add(kubeflow.experiment("tune", "team-b"))
   end },
   { "ReadWriteMany Pending", "rwx-pending PersistentVolumeClaim team-a/shared", function(k)
-    k:add(object("v1", "PersistentVolumeClaim", "team-a", "shared", { spec = { accessModes = { "ReadWriteMany" } },
-      status = { phase = "Pending" } }))
+    waiting_claim(k, "shared", "ReadWriteMany")
   end },
   { "multi-attach", "multi-attach Pod team-a/second", function(k)
     local pod = k:add(object("v1", "Pod", "team-a", "second", { spec = { containers = { { name = "istio-proxy" } } },
@@ -160,6 +164,13 @@ local function meshed(k, name, container, volumes, labels)
     spec = { containers = { container, { name = "istio-proxy" } }, volumes = volumes } }))
 end
 
+-- A pod on a node with the claim that the notebook has on node-1.
+local function data_user(k, name, node, phase)
+  return k:add(object("v1", "Pod", "team-a", name, { status = { phase = phase }, spec = { nodeName = node,
+    containers = { { name = "istio-proxy" } },
+    volumes = { { name = "d", persistentVolumeClaim = { claimName = "data" } } } } }))
+end
+
 local MORE_FAULTS = {
   { "programs of two releases", "version-skew Deployment kubeflow/ml-pipeline-ui", function(k)
     k:add(deployment("kubeflow", "ml-pipeline", "ghcr.io/kubeflow/kfp-api-server:2.15.0"))
@@ -200,6 +211,13 @@ local MORE_FAULTS = {
     meshed(k, "elsewhere", { volumeMounts = { { name = token.name, mountPath = "/own" } },
       env = { { name = "KF_PIPELINES_SA_TOKEN_PATH", value = "/own/token" } } }, { token })
   end },
+  { "a claim for many that the driver of its class refuses", "rwx-pending PersistentVolumeClaim team-a/many",
+    function(k)
+      k:add(object("storage.k8s.io/v1", "StorageClass", nil, "site", { provisioner = "csi.site.example" }))
+      local claim = waiting_claim(k, "many", "ReadWriteMany")
+      claim.spec.storageClassName = "site"
+      k:add(event(claim, "ProvisioningFailed", "rpc error: code = InvalidArgument desc = access mode is not supported"))
+    end },
   { "a trial whose metrics never came", "stuck-trial Trial team-a/tune-x", function(k) ended_trial(k, 3600) end },
 }
 table.move(MORE_FAULTS, 1, #MORE_FAULTS, #FAULTS + 1, FAULTS)
@@ -231,6 +249,16 @@ local ALONE = {
       spec.initContainers = { table.remove(spec.containers, 1) }
       waiting(k)
     end },
+  { "a claim for the default class, where none is the default", "storage-class PersistentVolumeClaim team-a/any",
+    function(k)
+      for _, class in ipairs(k.objects) do
+        if class.kind == "StorageClass" then class.metadata.annotations = nil end
+      end
+      waiting_claim(k, "any", "ReadWriteOnce")
+    end },
+  { "a volume for one node that pods want on two", "multi-attach PersistentVolumeClaim team-a/data", function(k)
+    data_user(k, "waits", "node-2", "Pending")
+  end },
   { "a caller without a sidecar whom no rule admits", "plaintext-refused Service kubeflow/ml-pipeline", function(k)
     k:get("AuthorizationPolicy", "kubeflow", "ml-pipeline").spec.rules = { { from = { { source = {
       namespaces = { "team-a" } } } } } }
@@ -257,4 +285,5 @@ local function report_of(findings, more)
 end
 
 return { faults = FAULTS, alone = ALONE, kubeflow = kubeflow, examine = examine, codes = codes, report_of = report_of,
-  event = event, deployment = deployment, meshed = meshed, waiting = waiting, ended_trial = ended_trial }
+  event = event, deployment = deployment, meshed = meshed, waiting = waiting, waiting_claim = waiting_claim,
+  data_user = data_user, ended_trial = ended_trial }
