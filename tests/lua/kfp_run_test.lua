@@ -1,6 +1,7 @@
 local fs = require "fs"
 local json = require "json"
 local kfp = require "kfp"
+local task = require "task"
 local test = require "test"
 
 -- A pipeline of shell steps. steps: {name, script, after=, inputs=, outputs=, …}; a script writes its output
@@ -199,6 +200,38 @@ test("a pipeline whose time is over is stopped, and fails", function()
   test.equal(result.state, "failed")
   assert(result.error:find("the pipeline did not end within 0.2 s", 1, true), result.error)
   test.equal(run(pipeline_of { { "a", "true" } }, { root = fs.join(test.tmpdir(), "2") }, platform).state, "succeeded")
+end)
+
+test("the record of a run that was cancelled has what its steps came to, though they end after it", function()
+  local root, under_way, count, result = test.tmpdir(), task.event(), 0, nil
+  local running = task.spawn(function()
+    result = run(pipeline_of { { "a", "exec tail -f /dev/null" }, { "b", "exec tail -f /dev/null" } }, { root = root,
+      jobs = 2, on_event = function(event)
+        count = count + (event.state == "running" and 1 or 0)
+        if count == 2 then under_way:set() end
+      end })
+  end)
+  under_way:wait()
+  running:cancel()
+  pcall(running.wait, running)
+  for _, ending in ipairs(result.ending) do pcall(ending.wait, ending) end
+  local record = json.decode(fs.read(root .. "/run.json"))
+  test.equal(record.state, "cancelled")
+  for _, one in ipairs(record.tasks) do
+    test.equal(one.state, "cancelled")
+    test.equal(type(one.seconds), "number")
+  end
+end)
+
+test("what always runs is told how the task before it ended, and of which run", function()
+  local ir = pipeline_of { { "a", "exit 3" }, { "b", 'printf "%s" "$1" > "$0"', args = {
+    "{{$.inputs.parameters['status']}}" }, inputs = { status = { type = "TASK_FINAL_STATUS",
+    from = { taskFinalStatus = { producerTask = "a" } } } } } }
+  ir.root.dag.tasks.b.triggerPolicy = { strategy = "ALL_UPSTREAM_TASKS_COMPLETED" }
+  ir.root.dag.tasks.b.dependentTasks = json.array { "a" }
+  local status = json.decode(output_of(run(ir), "b"))
+  test.same({ status.state, status.pipelineTaskName, status.error.code }, { "FAILED", "a", 3 })
+  assert(status.pipelineJobResourceName:find "^shell%-%x+$", status.pipelineJobResourceName)
 end)
 
 test("limits hold for the steps", function()
