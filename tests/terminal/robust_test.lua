@@ -37,7 +37,7 @@ end
 local function characters(s)
   s:type "x = 'é 日本語 e\u{301} 👍 →'"
   s:keys("Left", "Left", "Left", "Left", "Left", "Left", "Left", "Left", "BSpace")
-  s:golden("unicode", "日")
+  s:golden("unicode", "日語")
   s:keys("End", "Enter")
   s:line "x"
   s:wait "\né 日語"

@@ -9,13 +9,23 @@ local MOST <const> = 2000
 local history = {}
 history.__index = history
 
+-- The youngest lines, each once.
+local function youngest(lines)
+  local kept, seen = {}, {}
+  for index = #lines, 1, -1 do
+    local line = lines[index]
+    if not seen[line] and #kept < MOST then kept[#kept + 1] = line end
+    seen[line] = true
+  end
+  for index = 1, #kept // 2 do kept[index], kept[#kept + 1 - index] = kept[#kept + 1 - index], kept[index] end
+  return kept
+end
+
 ---@param lines string[]? the oldest first
 ---@param path string? where lines are added
 ---@return table
 function M.new(lines, path)
-  local self = setmetatable({ lines = {}, path = path }, history)
-  for _, line in ipairs(lines or {}) do self:remember(line) end
-  return self
+  return setmetatable({ lines = youngest(lines or {}), path = path }, history)
 end
 
 -- Lines of a file: a line break within is written as a backslash and n.
