@@ -151,7 +151,8 @@ test("a step is tried again as often as its policy says", function()
 end)
 
 test("a step that a signal ended says which it was", function()
-  for signal, text in pairs { KILL = "exit code 137: SIGKILL, perhaps for want of memory", TERM = "code 143: SIGTERM" } do
+  local ends = { KILL = "exit code 137: SIGKILL, perhaps for want of memory", TERM = "exit code 143: SIGTERM" }
+  for signal, text in pairs(ends) do
     local result = run(pipeline_of { { "a", ("sh -c 'kill -%s $$'; exit $?"):format(signal) } })
     assert(result.error:find(text, 1, true), result.error)
   end
@@ -274,8 +275,8 @@ test("constants name the run and the task, each by itself", function()
     words[#words + 1] = ("{{$.inputs.parameters['%s']}}"):format(key)
   end
   local result = run(pipeline_of { { "say", 'out=$0; printf "%s|" "$@" > "$out"', inputs = inputs, args = words } })
-  local job, resource, uuid, task, task_uuid = output_of(result, "say"):match "^(.-)|(.-)|(.-)|(.-)|(.-)|$"
-  test.same({ job, task }, { "shell", "say" })
+  local job, resource, uuid, name, task_uuid = output_of(result, "say"):match "^(.-)|(.-)|(.-)|(.-)|(.-)|$"
+  test.same({ job, name }, { "shell", "say" })
   assert(resource:find "^shell%-%x+$" and #uuid > 8 and task_uuid:find(uuid, 1, true), resource)
 end)
 
