@@ -108,8 +108,24 @@ size_t kf_number_write_integer(char out[KF_NUMBER_SIZE], int64_t integer) {
   return length;
 }
 
+static int without_zeros(const char *digits, int count) {
+  while (count > 1 && digits[count - 1] == '0') count--;
+  return count;
+}
+
+// The digits of a number with at most nine of them after the point; 0 when it is no such number. They are the
+// shortest: doubles tell all decimals of 15 digits apart.
+static int few_decimals(double number, char digits[KF_NUMBER_SIZE], int *exponent) {
+  if (number >= 1e6) return 0;
+  double scaled = floor(number * 1e9 + 0.5);
+  if (scaled < 1 || scaled / 1e9 != number) return 0;
+  int count = (int)kf_number_write_integer(digits, (int64_t)scaled);
+  *exponent = count - 10;
+  return without_zeros(digits, count);
+}
+
 // The shortest decimal digits that read back equal, and the exponent of the first one.
-static int shortest_digits(double number, char digits[20], int *exponent) {
+static int shortest_digits(double number, char digits[KF_NUMBER_SIZE], int *exponent) {
   char text[40];
   // 15 digits always survive, except where numbers are so small that they have fewer.
   for (int precision = number < 2.3e-308 ? 0 : 14;; precision++) {
@@ -121,8 +137,7 @@ static int shortest_digits(double number, char digits[20], int *exponent) {
   for (; *at != 'e'; at++)
     if (*at != '.') digits[count++] = *at;
   *exponent = atoi(at + 1);
-  while (count > 1 && digits[count - 1] == '0') count--;
-  return count;
+  return without_zeros(digits, count);
 }
 
 static size_t write_plain(char *out, const char *digits, int count, int exponent) {
@@ -159,11 +174,12 @@ size_t kf_number_write(char out[KF_NUMBER_SIZE], double number) {
   }
   if (number > -exact && number < exact && number == floor(number))
     return kf_number_write_integer(out, (int64_t)number);
-  char digits[20] = "";
+  char digits[KF_NUMBER_SIZE] = "";
   int exponent;
   size_t sign = number < 0;
   out[0] = '-';
-  int count = shortest_digits(fabs(number), digits, &exponent);
+  int count = few_decimals(fabs(number), digits, &exponent);
+  if (count == 0) count = shortest_digits(fabs(number), digits, &exponent);
   if (exponent >= -6 && exponent < 21)
     return sign + write_plain(out + sign, digits, count, exponent);
   return sign + write_scientific(out + sign, digits, count, exponent);

@@ -191,26 +191,56 @@ static int compare_names(const void *a, const void *b) {
   return (x->length > y->length) - (x->length < y->length);
 }
 
-// The members in the order of their names' bytes.
-static void put_sorted(lua_State *L, struct encoder *e) {
-  size_t count = 0, i = 0;
-  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-    check_name(L, e);
-    count++;
-  }
-  struct kf_place *names = lua_newuserdatauv(L, count * sizeof *names + 1, 0);
-  lua_insert(L, -2);  // names table
-  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1), i++)
-    names[i].key = lua_tolstring(L, -2, &names[i].length);
+enum { FEW = 32 };  // names that need no memory of their own
+
+// Writes the members of the table on top, whose names these are, in the order of the names' bytes.
+static void put_in_order(lua_State *L, struct encoder *e, struct kf_place *names, size_t count) {
   qsort(names, count, sizeof *names, compare_names);
-  for (i = 0; i < count; i++) {
+  for (size_t i = 0; i < count; i++) {
     lua_pushlstring(L, names[i].key, names[i].length);
     lua_pushvalue(L, -1);
     lua_rawget(L, -3);
     put_member(L, e, i == 0);
     lua_pop(L, 2);
   }
+}
+
+static void put_many_sorted(lua_State *L, struct encoder *e, size_t count) {
+  struct kf_place *names = lua_newuserdatauv(L, count * sizeof *names, 0);
+  lua_insert(L, -2);  // names table
+  size_t i = 0;
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1), i++)
+    names[i].key = lua_tolstring(L, -2, &names[i].length);
+  put_in_order(L, e, names, count);
   lua_remove(L, -2);
+}
+
+static bool put_sorted(lua_State *L, struct encoder *e, bool sure) {
+  struct kf_place few[FEW];
+  size_t count = 0;
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1), count++) {
+    if (sure) check_name(L, e);
+    else if (lua_type(L, -2) != LUA_TSTRING) {
+      lua_pop(L, 2);
+      return false;
+    }
+    if (count < FEW) few[count].key = lua_tolstring(L, -2, &few[count].length);
+  }
+  if (count <= FEW) put_in_order(L, e, few, count);
+  else put_many_sorted(L, e, count);
+  return true;
+}
+
+static bool put_unsorted(lua_State *L, struct encoder *e, bool sure) {
+  size_t begin = e->out->length;
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    if (!sure && lua_type(L, -2) != LUA_TSTRING) {
+      lua_pop(L, 2);
+      return false;
+    }
+    put_member(L, e, e->out->length == begin);
+  }
+  return true;
 }
 
 // Writes the table on top; false, with nothing written, when a name is no string and `sure` is not set.
@@ -218,20 +248,12 @@ static bool put_object(lua_State *L, struct encoder *e, bool sure) {
   enter(L, e);
   size_t begin = e->out->length;
   put_char(L, e, '{');
-  if (e->sort && sure) {
-    put_sorted(L, e);
-  } else {
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-      if (!sure && lua_type(L, -2) != LUA_TSTRING) {
-        lua_pop(L, 2);
-        e->out->length = begin;
-        e->depth--;
-        return false;
-      }
-      put_member(L, e, e->out->length == begin + 1);
-    }
-  }
+  bool written = e->sort ? put_sorted(L, e, sure) : put_unsorted(L, e, sure);
   e->depth--;
+  if (!written) {
+    e->out->length = begin;
+    return false;
+  }
   if (e->out->length > begin + 1) new_line(L, e, e->depth);
   put_char(L, e, '}');
   return true;
@@ -246,7 +268,7 @@ static void put_table(lua_State *L, struct encoder *e) {
   }
   if (mark == e->array_mark) put_array(L, e);
   else if (mark == e->object_mark) put_object(L, e, true);
-  else if (!e->sort && put_object(L, e, false)) return;
+  else if (put_object(L, e, false)) return;
   else if (kf_shape_of(L, -1, NULL) == KF_SHAPE_ARRAY) put_array(L, e);
   else put_object(L, e, true);
 }

@@ -103,6 +103,30 @@ test("what cannot be written is named with its place", function()
   end
 end)
 
+test("the members of small and large objects are sorted; elements of unmarked lists stay in their order", function()
+  for _, count in ipairs { 1, 2, 31, 32, 33, 1000 } do
+    local object, names, list = {}, {}, {}
+    for i = 1, count do
+      local name = ("%03x"):format(i * 617 % 1009)
+      object[name], list[i] = i, name
+      names[i] = name
+    end
+    table.sort(names)
+    local members = {}
+    for i, name in ipairs(names) do members[i] = ('"%s":%d'):format(name, object[name]) end
+    test.equal(json.encode(object, { sort = true }), "{" .. table.concat(members, ",") .. "}")
+    test.equal(json.encode(list, { sort = true }), '["' .. table.concat(list, '","') .. '"]')
+  end
+  test.raises("JSON", function() json.encode({ a = 1, [2] = 1 }, { sort = true }) end)
+end)
+
+test("decimals of few places are written as they are", function()
+  for _, text in ipairs { "0.1", "0.000001", "0.00000123", "999999.999999999", "1000000.5", "0.1234567891", "-2.5" } do
+    test.equal(json.encode(tonumber(text)), text)
+  end
+  test.equal(json.encode(1e-9), "1e-9")
+end)
+
 test("sorted and indented texts are the same each time", function()
   local value = { b = { 1, json.object {} }, a = json.array {}, ["é"] = json.null }
   test.equal(json.encode(value, { sort = true }), '{"a":[],"b":[1,{}],"é":null}')

@@ -7,10 +7,13 @@ end
 
 local function audit_to(stream)
   local json = require "json"
+  local sorted, second, text = { sort = true }, nil, nil
+  stream:setvbuf "line"
   return function(line)
-    line.time = os.date "!%Y-%m-%dT%H:%M:%SZ"
-    stream:write(json.encode(line, { sort = true }), "\n")
-    stream:flush()
+    local now = os.time()
+    if now ~= second then second, text = now, os.date("!%Y-%m-%dT%H:%M:%SZ", now) end
+    line.time = text
+    stream:write(json.encode(line, sorted), "\n")
   end
 end
 

@@ -55,7 +55,8 @@ end
 local function audit_line(records, facts, seconds)
   return { uid = facts.uid, operation = facts.operation, resource = facts.resource, group = facts.group,
     namespace = facts.namespace, name = facts.name, user = facts.user, dry_run = facts.dry_run or nil,
-    allowed = not facts.denied, bypass = facts.bypass, policies = records, seconds = seconds }
+    allowed = not facts.denied, bypass = facts.bypass, policies = records,
+    seconds = (seconds * 1e6 + 0.5) // 1 / 1e6 }
 end
 
 ---@param set policy.Set
