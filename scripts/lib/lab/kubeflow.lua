@@ -6,6 +6,7 @@ local hosted = require "lab.network.hosted"
 local katib = require "lab.katib.controller"
 local kube = require "kube"
 local pipelines = require "lab.kfp.serve"
+local schedules = require "lab.kfp.schedules"
 local serve = require "lab.serve"
 local tenants = require "lab.kubeflow.tenants"
 local workflows = require "lab.kfp.workflows"
@@ -48,12 +49,15 @@ local function install_policies(client, lab)
   end
 end
 
--- A workflow that gets no more time ends, whoever says so: as Argo sees to it, and Pipelines hear of it.
+-- A workflow that gets no more time ends, whoever says so: as Argo sees to it, and Pipelines hear of it. One that is
+-- gone takes its processes with it.
 local function end_with_workflow(own)
-  return function(_, object)
-    local run = object and own.state.runs[(object.metadata.labels or {})["pipeline/runid"]]
-    local stops = run and run.task and (object.spec or {}).activeDeadlineSeconds == 0
-    if stops and own.state.engine then own.state.engine:stop(run) end
+  return function(_, object, last)
+    local metadata = (object or last or {}).metadata or {}
+    local run = own.state.runs[(metadata.labels or {})["pipeline/runid"]]
+    if not run or not run.task or not own.state.engine then return end
+    local gone = not object and run.workflow == metadata.name
+    if gone or object and (object.spec or {}).activeDeadlineSeconds == 0 then own.state.engine:stop(run) end
   end
 end
 
@@ -80,10 +84,14 @@ function M.attach(lab, options)
     database = options.database, log = options.log })
   local people = tenants.start(controller, { authority = lab.authority, log = options.log })
   own.state.workflows = workflows.new(client, options.log)
+  local scheduler = connect "ml-pipeline-scheduledworkflow"
+  own.state.schedules = schedules.start(scheduler, own.state, { log = options.log,
+    now = function() return lab.cluster:now() end })
   local ending = controller:informer { kind = "workflows.argoproj.io", namespace = "*",
     handler = end_with_workflow(own) }
   return setmetatable({ lab = lab, tenants = people, endpoint = "http://ml-pipeline.kubeflow.svc.cluster.local:8888",
-    pipelines = own, client = client, controller = controller, katib = lab.cluster.katib, ending = ending }, Kubeflow)
+    pipelines = own, client = client, controller = controller, katib = lab.cluster.katib, ending = ending,
+    scheduler = scheduler }, Kubeflow)
 end
 
 ---A small Kubeflow of its own, with profile namespaces; whoever asks may do everything.
@@ -101,10 +109,12 @@ end
 function Kubeflow:close()
   self.tenants:stop()
   self.ending:stop()
+  self.pipelines.state.schedules:stop()
   self.katib:stop()
   self.pipelines:close()
   self.client:close()
   self.controller:close()
+  self.scheduler:close()
   if self.owns_lab then self.lab:close() end
 end
 

@@ -79,7 +79,7 @@ function M.archive(state, request)
     if run.experiment_id == request.id then run.storage_state = "ARCHIVED" end
   end
   for _, one in pairs(state.recurring) do
-    if one.experiment_id == request.id then one.mode, one.status = "DISABLE", "DISABLED" end
+    if one.experiment_id == request.id then require("lab.kfp.recurring").set_mode(state, one, "DISABLE") end
   end
   return {}
 end

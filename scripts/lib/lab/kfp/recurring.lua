@@ -1,12 +1,14 @@
--- lab.kfp.recurring: recurring runs: kept and shown; the lab starts none by itself.
--- Not for times: policy.inside.cron knows cron lines.
+-- lab.kfp.recurring: recurring runs of the KFP API: made, shown, switched on and off.
+-- Not for their runs: where there is a cluster, lab.kfp.schedules makes them of the objects there.
 --   recurring.create(state, request)
 
 local body = require "lab.kfp.body"
+local errors = require "errors"
 local experiments = require "lab.kfp.experiments"
 local failure = require "lab.kfp.failure"
 local lists = require "lab.kfp.lists"
 local runs = require "lab.kfp.runs"
+local schedule = require "lab.kfp.schedule"
 local states = require "lab.kfp.state"
 
 local M = {}
@@ -42,6 +44,8 @@ local function check_cron(cron)
   if not cron:find "^@" and (count < 5 or count > 6) then
     failure.invalid(CREATE, ("%sExpected 5 to 6 fields, found %d: %s"):format(words, count, cron))
   end
+  local ok, problem = pcall(schedule.cron, cron)
+  if not ok then failure.invalid(CREATE, words .. errors.text(problem)) end
 end
 
 local function check_trigger(trigger)
@@ -61,6 +65,20 @@ local function reference_of(state, given)
     failure.missing("Pipeline", reference.pipeline_id or "", CREATE)
   end
   return reference
+end
+
+-- Where there is a cluster, a recurring run is known by its object's uid.
+local function add_object(state, one)
+  if not state.schedules then
+    one.recurring_run_id = states.uuid()
+    return
+  end
+  local made, problem = pcall(function()
+    one.recurring_run_id, one.object_name = state.schedules:create(one)
+  end)
+  if made then return end
+  failure.internal(("%s: InternalServerError: Failed to create a recurring run: %s"):format(CREATE,
+    errors.text(problem)))
 end
 
 function M.create(state, request)
@@ -86,15 +104,18 @@ function M.create(state, request)
   runs.check(spec, given, CREATE, platform)
   local mode = given.mode == "ENABLE" and "ENABLE" or "DISABLE"
   local now = states.now()
-  local one = { recurring_run_id = states.uuid(), display_name = given.display_name, description = given.description,
+  local one = { display_name = given.display_name, description = given.description,
     pipeline_spec = given.pipeline_spec, pipeline_version_reference = reference, runtime_config = given.runtime_config,
     service_account = given.service_account or not floats
       and (state.multi_user and "default-editor" or "pipeline-runner") or nil,
     max_concurrency = concurrency, trigger = given.trigger, mode = mode, status = mode .. "D", created_at = now,
-    updated_at = now, spec = spec, version_name = runs.version_name(state, used), no_catchup = given.no_catchup,
+    updated_at = now, spec = spec, platform = platform, version_name = runs.version_name(state, used),
+    no_catchup = given.no_catchup,
     experiment_id = experiment.experiment_id,
     namespace = state.multi_user and experiment.namespace or state.namespace }
+  add_object(state, one)
   state.recurring[one.recurring_run_id] = one
+  if state.schedules then state.schedules:look_again() end
   return M.show(one)
 end
 
@@ -123,10 +144,17 @@ function M.list(state, request)
   return lists.page(rows, request.query, lists.RECURRING)
 end
 
+---@param one table a recurring run
+---@param mode "ENABLE"|"DISABLE"
+function M.set_mode(state, one, mode)
+  one.mode, one.status, one.updated_at = mode, mode .. "D", states.now()
+  if state.schedules then state.schedules:set_enabled(one, mode == "ENABLE") end
+end
+
 local function switch(state, request, verb, mode)
   local one = find(state, request.id, ("Failed to %s a recurring run"):format(verb))
   request.allow(verb, "jobs", one.namespace, one.display_name)
-  one.mode, one.status, one.updated_at = mode, mode .. "D", states.now()
+  M.set_mode(state, one, mode)
   return {}
 end
 
@@ -141,6 +169,7 @@ end
 function M.delete(state, request)
   local one = find(state, request.id, "Failed to delete a recurring run")
   request.allow("delete", "jobs", one.namespace, one.display_name)
+  if state.schedules then state.schedules:delete(one, request.query.propagation_policy) end
   state.recurring[request.id] = nil
   return {}
 end

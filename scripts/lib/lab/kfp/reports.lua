@@ -5,6 +5,7 @@
 local failure = require "lab.kfp.failure"
 local json = require "json"
 local runs = require "lab.kfp.runs"
+local schedules = require "lab.kfp.schedules"
 local states = require "lab.kfp.state"
 
 local M = {}
@@ -96,10 +97,12 @@ function M.workflow(state, request)
   return {}
 end
 
----Scheduled workflows are taken, and change nothing here.
-function M.scheduled(_, request)
-  read_object(request, "scheduled workflow", "Report scheduled workflow failed")
+---What was changed in the object of a recurring run holds here too.
+function M.scheduled(state, request)
+  local object = read_object(request, "scheduled workflow", "Report scheduled workflow failed")
   request.allow("report", "scheduledworkflows", "")
+  local one = state.recurring[object.metadata.uid]
+  if one then schedules.take_over(one, object) end
   return {}
 end
 

@@ -12,6 +12,7 @@ local lists = require "lab.kfp.lists"
 local pipelines = require "lab.kfp.pipelines"
 local refusal = require "lab.kfp.refusal"
 local states = require "lab.kfp.state"
+local time = require "kube.time"
 
 local M = {}
 
@@ -102,28 +103,64 @@ local function namespace_of(state, experiment)
 end
 
 -- What etcd takes, by way of gRPC.
-local function check_size(text)
-  if #text > MOST_BYTES then
+local function check_size(bytes)
+  if bytes > MOST_BYTES then
     failure.internal(("%s: InternalServerError: Failed to create a workflow for (): rpc error: code = "
-      .. "ResourceExhausted desc = trying to send message larger than max (%d vs. %d)"):format(CREATE, #text,
+      .. "ResourceExhausted desc = trying to send message larger than max (%d vs. %d)"):format(CREATE, bytes,
       MOST_BYTES))
   end
 end
 
 -- A run has a workflow; the real server makes one even where the run's id turns out to be taken.
-local function add_workflow(state, run)
+local function add_workflow(state, run, metadata)
   local workflows = state.workflows
   if not workflows then
     run.workflow = require "lab.kfp.workflows".name(run)
     return
   end
-  local made, problem = errors.try(workflows):create(run)
+  local made, problem = errors.try(workflows):create(run, metadata)
   if not made then
     failure.internal(("%s: InternalServerError: Failed to create a workflow for (): %s"):format(CREATE,
       errors.text(problem)))
   end
   run.workflow = made
   run.on_change = function() workflows:changed(run) end
+end
+
+---Makes a run that may be made.
+---@param state table
+---@param given table as body.RUN
+---@param experiment table
+---@param options {size: integer?, stored: table?, scheduled_at: integer?, workflow: table?}? size: of the request, in
+---  bytes; stored: spec, platform and version_name of the pipeline, where its source is not looked for; workflow: name,
+---  labels, ownerReferences
+---@return table run raises what the server answers
+function M.add(state, given, experiment, options)
+  options = options or {}
+  local stored = options.stored or {}
+  local spec, platform, reference = stored.spec, stored.platform, given.pipeline_version_reference
+  if not spec then spec, platform, reference = M.source(state, given, CREATE) end
+  M.check(spec, given, CREATE, platform)
+  check_size(options.size or 0)
+  local id, now = given.run_id or states.uuid(), states.now()
+  local run = { experiment_id = experiment.experiment_id, run_id = id, display_name = given.display_name,
+    storage_state = "AVAILABLE", description = given.description, pipeline_spec = given.pipeline_spec,
+    pipeline_version_reference = reference, runtime_config = given.runtime_config, created_at = now,
+    service_account = given.service_account or (state.multi_user and "default-editor" or "pipeline-runner"),
+    scheduled_at = options.scheduled_at and time.text(options.scheduled_at) or now, finished_at = states.EPOCH,
+    recurring_run_id = given.recurring_run_id, namespace = namespace_of(state, experiment), spec = spec,
+    platform = platform, version_name = stored.version_name or M.version_name(state, reference),
+    task_details = json.array {} }
+  add_workflow(state, run, options.workflow)
+  if state.runs[id] then
+    failure.internal(("%s: InternalServerError: Failed to store run %s: Error 1062 (23000): Duplicate entry '%s' for "
+      .. "key 'run_details.PRIMARY'"):format(CREATE, id, id))
+  end
+  M.set_state(run, "PENDING")
+  experiment.last_run_created_at = now
+  state.runs[id] = run
+  if state.engine then state.engine:start(run) end
+  return run
 end
 
 ---@return table run raises what the server answers
@@ -142,28 +179,7 @@ function M.create(state, request)
   end
   local experiment = experiments.find(state, experiment_id or "", CREATE .. ": Failed to fetch experiment")
   request.allow("create", "runs", experiment.namespace)
-  local spec, platform, reference = M.source(state, given, CREATE)
-  M.check(spec, given, CREATE, platform)
-  local id = given.run_id or states.uuid()
-  check_size(request.body)
-  local now = states.now()
-  local run = { experiment_id = experiment.experiment_id, run_id = id, display_name = given.display_name,
-    storage_state = "AVAILABLE", description = given.description, pipeline_spec = given.pipeline_spec,
-    pipeline_version_reference = reference, runtime_config = given.runtime_config, created_at = now,
-    service_account = given.service_account or (state.multi_user and "default-editor" or "pipeline-runner"),
-    scheduled_at = now, finished_at = states.EPOCH, recurring_run_id = given.recurring_run_id,
-    namespace = namespace_of(state, experiment), spec = spec, platform = platform,
-    version_name = M.version_name(state, reference), task_details = json.array {} }
-  add_workflow(state, run)
-  if state.runs[id] then
-    failure.internal(("%s: InternalServerError: Failed to store run %s: Error 1062 (23000): Duplicate entry '%s' for "
-      .. "key 'run_details.PRIMARY'"):format(CREATE, id, id))
-  end
-  M.set_state(run, "PENDING")
-  experiment.last_run_created_at = now
-  state.runs[id] = run
-  if state.engine then state.engine:start(run) end
-  return M.show(run)
+  return M.show(M.add(state, given, experiment, { size = #request.body }))
 end
 
 function M.get(state, request)

@@ -61,11 +61,14 @@ end
 
 ---Makes the object; the server makes it before it knows whether the run's id is free.
 ---@param run table
+---@param given {name: string, labels: table, ownerReferences: table}? of a run that a schedule makes
 ---@return string name # raises what the cluster refuses
-function Workflows:create(run)
+function Workflows:create(run, given)
+  local labels = { ["pipeline/runid"] = run.run_id }
+  for name, value in pairs((given or {}).labels or {}) do labels[name] = value end
   local made = self.client:create { apiVersion = "argoproj.io/v1alpha1", kind = "Workflow",
-    metadata = { generateName = M.prefix(run), namespace = run.namespace,
-      labels = { ["pipeline/runid"] = run.run_id },
+    metadata = { generateName = not given and M.prefix(run) or nil, name = given and given.name,
+      namespace = run.namespace, labels = labels, ownerReferences = given and given.ownerReferences,
       annotations = { ["pipelines.kubeflow.org/run_name"] = run.display_name,
         ["workflows.argoproj.io/pod-name-format"] = "v2" } },
     spec = { entrypoint = "entrypoint", serviceAccountName = run.service_account,
