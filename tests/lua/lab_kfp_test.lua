@@ -125,3 +125,48 @@ test("names in a path are what they were before they were escaped", function()
     test.equal(call(state, "GET", "/pipelines/names/" .. escaped).pipeline_id, made.pipeline_id)
   end
 end)
+
+test("a pipeline is made of what an address holds, also after redirects, from where it may be fetched", function()
+  local spec = pipeline "true"
+  local files <close> = require "server".listen { handler = function(request)
+    if request.path == "/moved.yaml" then return { status = 302, headers = { location = "/p.yaml" }, body = "" } end
+    if request.path == "/round.yaml" then return { status = 302, headers = { location = "/round.yaml" }, body = "" } end
+    if request.path == "/p.yaml" then return { status = 200, body = require "yaml".encode(spec) } end
+    if request.path == "/bad.yaml" then return { status = 200, body = "a: 1\n" } end
+    return { status = 404, body = "" }
+  end }
+  local state = states.new {}
+  local function create(file, name)
+    return call(state, "POST", "/pipelines/create", { pipeline = { name = name }, pipeline_version = { package_url = {
+      pipeline_url = ("http://127.0.0.1:%d/%s"):format(files.port, file) } } })
+  end
+  local answer, status = create("p.yaml", "refused") -- neither https nor a host that is listed
+  test.same({ status, answer.details[1].message }, { 400, "Pipeline URL validation failed" })
+  state.url_rules = { checked = false }
+  for _, file in ipairs { "p.yaml", "moved.yaml" } do
+    local made = create(file, file)
+    local listed = call(state, "GET", ("/pipelines/%s/versions"):format(made.pipeline_id))
+    test.equal(listed.pipeline_versions[1].pipeline_spec.pipelineInfo.name, "hello")
+    assert(listed.pipeline_versions[1].package_url.pipeline_url:find(file, 1, true))
+  end
+  for file, words in pairs { ["gone.yaml"] = "request returned 404 Not Found", ["round.yaml"] = "too many redirects",
+    ["bad.yaml"] = "unknown template format" } do
+    answer, status = create(file, "other")
+    test.equal(status, 400)
+    assert(answer.message:find(words, 1, true), answer.message)
+  end
+end)
+
+test("the rules of the server say where a pipeline may come from", function()
+  local fetched = require "lab.kfp.fetched"
+  local rules = { checked = true, http = false, domains = { "github.com", "*.s3.amazonaws.com", "10.0.0.7" } }
+  local may = { ["https://github.com/x/y.yaml"] = true, ["https://GitHub.com.:443/y"] = true,
+    ["https://b.s3.amazonaws.com/k"] = true, ["http://github.com/x"] = false, ["https://github.com:8443/x"] = false,
+    ["https://github.com.evil.test/x"] = false, ["https://user@github.com/x"] = true, ["https://10.0.0.7/x"] = false,
+    ["https://github.com@evil.test/x"] = false, ["https://[::1]/x"] = false, ["file:///etc/passwd"] = false,
+    ["/x.yaml"] = false }
+  for url, wanted in pairs(may) do test.same({ url, fetched.may_fetch(url, rules) }, { url, wanted }) end
+  rules.http = true
+  test.equal(fetched.may_fetch("http://github.com:80/x", rules), true)
+  test.equal(fetched.may_fetch("http://github.com:443/x", rules), false)
+end)

@@ -4,6 +4,7 @@
 
 local body = require "lab.kfp.body"
 local failure = require "lab.kfp.failure"
+local fetched = require "lab.kfp.fetched"
 local json = require "json"
 local kfp = require "kfp"
 local lists = require "lab.kfp.lists"
@@ -39,7 +40,8 @@ end
 function M.show_version(version)
   return { pipeline_id = version.pipeline_id, pipeline_version_id = version.pipeline_version_id,
     display_name = version.display_name, name = version.name, description = filled(version.description),
-    created_at = version.created_at, code_source_url = filled(version.code_source_url),
+    created_at = version.created_at, package_url = version.package_url,
+    code_source_url = filled(version.code_source_url),
     pipeline_spec = version.pipeline_spec, tags = tags_or_nil(version.tags) }
 end
 
@@ -193,18 +195,48 @@ function M.create(state, request)
   return M.show(pipeline)
 end
 
--- This server fetches nothing: only https addresses of elsewhere could be right, and there are none.
-function M.check_url(version, before)
-  local url = version and version.package_url and version.package_url.pipeline_url
-  if not url or not url:find "^https?://" then
-    failure.invalid(before, "invalid pipeline spec URL: " .. (url or ""))
+-- What an address holds, when it is a pipeline.
+local function fetched_spec(state, version, before)
+  local url = ((version or {}).package_url or {}).pipeline_url
+  local text = fetched.read(state, url, before)
+  for _, finding in ipairs(kfp.validate(text)) do
+    if finding.severity == "error" and finding.stage == "upload" then
+      failure.invalid(before, first_words(finding.message))
+    end
   end
-  failure.invalid(before, "Pipeline URL validation failed")
+  return spec_of(text)
 end
 
-function M.create_with_version(_, request)
+---Makes a pipeline and its first version of what an address holds.
+---@param state table
+---@param request table
+---@param given table pipeline, pipeline_version
+---@param before string what is being done
+---@return table pipeline
+function M.add_fetched(state, request, given, before)
+  local asked, version = given.pipeline or {}, given.pipeline_version or {}
+  local name = filled(asked.name) or filled(asked.display_name)
+  local namespace = state.multi_user and asked.namespace or ""
+  request.allow("create", "pipelines", namespace)
+  local spec = fetched_spec(state, version, before)
+  if not name then failure.invalid(before, "name is required") end
+  if named(state, name, namespace) then
+    local short = ("Failed to create a new pipeline. The name %s already exists. Please specify a new name")
+      :format(name)
+    failure.raise(6, short, ("%s: %s: Already exist error: %s"):format(before, UPLOAD, short))
+  end
+  local pipeline = { pipeline_id = states.uuid(), name = name, display_name = filled(asked.display_name) or name,
+    description = asked.description, created_at = states.now(), namespace = namespace, tags = asked.tags or {} }
+  state.pipelines[pipeline.pipeline_id] = pipeline
+  add_version(state, pipeline, { name = name, display_name = pipeline.display_name, description = asked.description,
+    package_url = version.package_url, code_source_url = version.code_source_url, tags = version.tags,
+    pipeline_spec = spec })
+  return pipeline
+end
+
+function M.create_with_version(state, request)
   local given = body.decode(request.body, body.CREATE_PIPELINE)
-  M.check_url(given.pipeline_version, "Failed to create a pipeline")
+  return M.show(M.add_fetched(state, request, given, "Failed to create a pipeline"))
 end
 
 function M.get(state, request)
@@ -272,13 +304,38 @@ function M.get_version(state, request)
   return M.show_version(M.find_version(state, request.inner))
 end
 
+---Makes a version of what an address holds.
+---@param state table
+---@param request table
+---@param pipeline table
+---@param given table as body.VERSION
+---@param before string what is being done
+---@return table version
+function M.add_fetched_version(state, request, pipeline, given, before)
+  request.allow("update", "pipelines", pipeline.namespace)
+  local spec = fetched_spec(state, given, before)
+  local name = filled(given.name) or filled(given.display_name)
+  if not name then failure.invalid(before, "name is required") end
+  for _, version in ipairs(M.versions_of(state, pipeline.pipeline_id)) do
+    if version.name == name then
+      local short = ("Failed to create a new pipeline version. The name %s already exist. Specify a new name")
+        :format(name)
+      failure.raise(6, short, before .. ". Check error stack: Failed to create pipeline version in PipelineStore: "
+        .. "Already exist error: " .. short)
+    end
+  end
+  return add_version(state, pipeline, { name = name, display_name = filled(given.display_name) or name,
+    description = given.description, package_url = given.package_url, code_source_url = given.code_source_url,
+    tags = given.tags, pipeline_spec = spec })
+end
+
 function M.create_version(state, request)
   M.find(state, request.id, UPLOAD_VERSION)
   local given = body.decode(request.body, body.VERSION)
   if not given.package_url then
     failure.invalid(UPLOAD_VERSION, "Failed to create a pipeline version. Package URL is nil")
   end
-  M.check_url(given, UPLOAD_VERSION)
+  return M.show_version(M.add_fetched_version(state, request, M.find(state, request.id), given, UPLOAD_VERSION))
 end
 
 function M.patch_version(state, request)

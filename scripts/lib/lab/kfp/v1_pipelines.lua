@@ -54,9 +54,12 @@ function M.upload_version(state, request)
   return show_version(pipelines.upload_version(state, request))
 end
 
-function M.create(_, request)
+function M.create(state, request)
   local given = body.decode(request.body, PIPELINE)
-  pipelines.check_url({ package_url = given.url }, "Failed to create a pipeline (v1beta1)")
+  local asked = { name = given.name, description = given.description,
+    namespace = v1.owner_of(given.resource_references, "NAMESPACE") }
+  return show(state, pipelines.add_fetched(state, request, { pipeline = asked,
+    pipeline_version = { package_url = given.url } }, "Failed to create a pipeline (v1beta1)").pipeline_id)
 end
 
 function M.get(state, request)
@@ -113,8 +116,9 @@ end
 function M.create_version(state, request)
   local given = body.decode(request.body, VERSION)
   local id = v1.owner_of(given.resource_references, "PIPELINE") or ""
-  pipelines.find(state, id, "Failed to create a pipeline version (v1beta1)")
-  pipelines.check_url(given, "Failed to create a pipeline version (v1beta1)")
+  local before = "Failed to create a pipeline version (v1beta1)"
+  local pipeline = pipelines.find(state, id, before)
+  return show_version(pipelines.add_fetched_version(state, request, pipeline, given, before))
 end
 
 function M.delete_version(state, request)
