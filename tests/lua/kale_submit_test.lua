@@ -115,3 +115,20 @@ test("a schedule makes a recurring run; five fields are refused with the reason 
     test.equal(next(state.runs), nil)
   end)
 end)
+
+local REFUSED = { ["@nonsense"] = "is none of @yearly", ["@hourly x"] = "is none of", ["@every 5"] = "no time span",
+  ["@every"] = "is none of", ["@every 0s"] = "no time span", ["@every 5d"] = "no time span",
+  ["a b c d e f"] = "the second cannot be 'a'", ["60 * * * * *"] = "the second cannot be '60'",
+  ["0 0 0 32 1 *"] = "the day of month cannot be '32'", ["0 0 0 * * 7"] = "for KFP Sunday is 0",
+  ["0 0 0 30 2 *"] = "never comes", ["0 0 0 1 1 * 2026"] = "has 7 fields", [""] = "has 0 fields" }
+
+test("a schedule that KFP refuses, or that never comes, is refused with the field that is wrong", function()
+  local check = require "kale.submit".check_cron
+  for cron, reason in pairs(REFUSED) do
+    local problem = test.raises("Usage", function() check(cron) end)
+    assert(problem.message:find(reason, 1, true), problem.message)
+  end
+  for _, cron in ipairs { "0 */5 * * * *", "0 0 3 ? * MON-FRI", "0 0 0 * * */7", "@daily", "@every 1h30m", "@every 1.5h" } do
+    check(cron)
+  end
+end)

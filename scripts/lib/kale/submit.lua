@@ -55,16 +55,50 @@ function M.start(k, compiled, options)
   return k.runs:start(object), uploaded
 end
 
----Refuses a schedule that KFP would take for another.
+local function usage(format, ...)
+  require "errors".raise { code = "Usage", message = format:format(...) }
+end
+
+-- A time span as Go writes it: 1h30m, 90s.
+local function is_span(text)
+  local found = false
+  local rest = text:gsub("%d+%.?%d*%a+", function(part)
+    found = found or part:find "[1-9]"
+    return (part:find "[hms]$" and not part:find "%a[^s]$") and "" or nil
+  end)
+  return rest == "" and found
+end
+
+-- Six fields, of which KFP makes what we do.
+local function check_fields(cron)
+  local ok, times = pcall(require "policy.inside.cron".parse, cron)
+  if not ok then usage("'%s' is no schedule: %s", cron, times) end
+  if cron:match "%S+%s*$":gsub("/%d+", ""):find "7" then
+    usage("'%s' is no schedule: the day of week cannot be '7', for KFP Sunday is 0", cron)
+  end
+  if not times:next(os.time()) then usage("'%s' is a time that never comes", cron) end
+end
+
+local SHORTHANDS = "@yearly @annually @monthly @weekly @daily @midnight @hourly"
+
+---Refuses a schedule that KFP would take for another, or not take.
 ---@param cron string # raises "Usage"
 function M.check_cron(cron)
   local _, fields = cron:gsub("%S+", "")
-  if cron:sub(1, 1) == "@" or fields == 6 then return end
-  local text = fields == 5
-    and ("KFP wants six fields, seconds first: of '%s' it would take the minutes for seconds. Write '0 %s'"):format(
-      cron, cron)
-    or ("'%s' has %d fields; KFP wants six: second minute hour day month weekday"):format(cron, fields)
-  require "errors".raise { code = "Usage", message = text }
+  local span = cron:match "^@every (.*)$"
+  if span then
+    if not is_span(span) then usage("'%s' is no time span, as 1h30m is", span) end
+  elseif cron:sub(1, 1) == "@" then
+    if not (" " .. SHORTHANDS .. " "):find(" " .. cron .. " ", 1, true) then
+      usage("'%s' is none of %s, @every SPAN", cron, (SHORTHANDS:gsub(" ", ", ")))
+    end
+  elseif fields == 5 then
+    usage("KFP wants six fields, seconds first: of '%s' it would take the minutes for seconds. Write '0 %s'", cron, cron)
+  elseif fields ~= 6 then
+    usage("'%s' has %d fields; KFP wants six: second minute hour day month weekday", cron, fields)
+  else
+    check_fields(cron)
+  end
 end
 
 ---Makes a recurring run of the notebook.
