@@ -3,6 +3,7 @@
 --   local view <close> = run_view.watch(k, run, { logs = true }); local done = view:follow()
 
 local errors = require "errors"
+local metrics = require "kfp.client.metrics"
 local task = require "task"
 local term = require "term"
 
@@ -24,7 +25,7 @@ local function lines_of(self, entry, is_end)
   local upto = is_end and #text or (text:match "^.*()\n" or 0)
   if upto <= seen then return end
   for line in text:sub(seen + 1, upto):gmatch "[^\n]+" do
-    if not line:find "^KFHOST%-METRIC " then
+    if not metrics.is_line(line) then
       self.progress:print(("%s %s"):format(style(entry.name .. " |", "cyan"), line))
     end
   end

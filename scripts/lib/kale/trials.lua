@@ -5,6 +5,7 @@
 
 local errors = require "errors"
 local json = require "json"
+local metrics = require "kfp.client.metrics"
 local status = require "katib.status"
 local task = require "task"
 local term = require "term"
@@ -147,7 +148,9 @@ local function print_logs(self, name, id)
     local seen = self.seen[key] or 0
     local whole = text:match "^.*\n" or ""
     for line in whole:sub(seen + 1):gmatch "([^\n]*)\n" do
-      self.progress:print(("%s %s"):format(term.style(key .. " |", "cyan", "stderr"), line))
+      if not metrics.is_line(line) then
+        self.progress:print(("%s %s"):format(term.style(key .. " |", "cyan", "stderr"), line))
+      end
     end
     self.seen[key] = math.max(seen, #whole)
   end

@@ -16,6 +16,11 @@ end
 
 -- --- lines -----------------------------------------------------------------------------------------------------
 
+---Whether a line of a step's log is for programs: it says a metric.
+---@param line string
+---@return boolean
+function M.is_line(line) return line:find "^KFHOST%-METRIC " ~= nil end
+
 local function add_lines(list, name, text)
   for line in text:gmatch "KFHOST%-METRIC (%b{})" do
     local metric = json.try.decode(line)
