@@ -30,7 +30,8 @@ test("a notebook is tuned in the lab", function()
 end)
 
 local COMPILED = { ir = { root = { inputDefinitions = { parameters = { rate = { parameterType = "NUMBER_DOUBLE" },
-  kind = { parameterType = "STRING" } } } } } }
+  kind = { parameterType = "STRING" }, depth = { parameterType = "NUMBER_INTEGER" },
+  loud = { parameterType = "BOOLEAN" } } } } } }
 
 local function experiment(words)
   local settings = tune.settings(COMPILED, { tune = words, objective = "loss", direction = "minimize" })
@@ -67,6 +68,39 @@ end)
 test("equal names in two namespaces differ; one that is too long is refused", function()
   test.equal(tune.name("digits", "team-a") ~= tune.name("digits", "team-b"), true)
   test.raises("Usage", function() tune.name(("n"):rep(40), "team-a") end)
+  test.raises("Usage", function() tune.name("123", "team-a") end)
+end)
+
+test("a value that the pipeline would not take is refused, from the command line and from the notebook", function()
+  for word, reason in pairs { ["loud=maybe,true"] = "'loud' is true or false, not 'maybe'",
+    ["depth=1,2.5"] = "'depth' is an integer, not '2.5'", ["rate=0.1,x"] = "'rate' is a number, not 'x'" } do
+    local problem = test.raises("Usage", function() experiment { word } end)
+    assert(problem.message:find(reason, 1, true), problem.message)
+  end
+  local function written(name, kind, space)
+    return tune.settings({ ir = COMPILED.ir, katib = { objective = { objectiveMetricName = "loss" }, parameters = {
+      { name = name, parameterType = kind, feasibleSpace = space } } } }, {})
+  end
+  for reason, given in pairs {
+    ["'depth' is an integer: its space is of type int"] = { "depth", "double", { min = "1", max = "5" } },
+    ["'loud' is true or false: give a list"] = { "loud", "int", { min = "0", max = "1" } },
+    ["no parameter 'deep'"] = { "deep", "int", { min = "0", max = "1" } },
+  } do
+    local problem = test.raises("Usage", function() written(table.unpack(given)) end)
+    assert(problem.message:find(reason, 1, true), problem.message)
+  end
+  test.equal(written("depth", "double", { min = "1", max = "5", step = "2" }).maxTrialCount, 12)
+  test.equal(#experiment { "loud=true,false", "depth=1..3" }.spec.parameters, 2)
+end)
+
+test("trials look for Pipelines by the service's name, unless another one in the cluster was named", function()
+  for _, mine in ipairs { "http://127.0.0.1:8888", "localhost:8080", "https://kubeflow.example.com/pipeline" } do
+    test.equal(tune.endpoint_of_trials(mine), nil)
+  end
+  for _, theirs in ipairs { "http://ml-pipeline.kfp.svc:8888", "ml-pipeline.kfp.svc.cluster.local:8888" } do
+    test.equal(tune.endpoint_of_trials(theirs), theirs)
+  end
+  test.equal(tune.endpoint_of_trials(nil), nil)
 end)
 
 test("what is not said is a usage error", function()

@@ -177,6 +177,24 @@ test("names that are taken, here or in another namespace, are said before anythi
   end)
 end)
 
+test("the trials' account is a profile's, or the one of a single user; without any nothing begins", function()
+  with_lab({ nodes = 0, profiles = { "team-a" } }, function(at)
+    local function server(several) return { health = function() return { multi_user = several } end } end
+    local function account(name)
+      return { apiVersion = "v1", kind = "ServiceAccount", metadata = { name = name, namespace = "default" } }
+    end
+    test.equal(tune.account(at.client, server(true), "team-a"), "default-editor")
+    test.equal(tune.account(at.client, server(false), "team-a"), "default-editor")
+    local problem = test.raises("Usage", function() tune.account(at.client, server(false), "default") end)
+    test.equal(problem.message:find("no service account pipeline-runner or default-editor", 1, true) ~= nil, true)
+    at.client:create(account "pipeline-runner")
+    test.equal(tune.account(at.client, server(true), "default"), "pipeline-runner")
+    at.client:create(account "default-editor")
+    test.equal(tune.account(at.client, server(false), "default"), "pipeline-runner")
+    test.equal(tune.account(at.client, server(true), "default"), "default-editor")
+  end)
+end)
+
 test("an experiment that runs is gone on with; one that ended may have more trials if it was made for that", function()
   with_lab({ nodes = 0 }, function(at)
     local compiled = submit.compile(write())
@@ -403,6 +421,7 @@ test("with --trial-runner python the pod has the steps' image and the program in
   test.same(tune.check(nil, made), {})
   local container = made.spec.trialTemplate.trialSpec.spec.template.spec.containers[1]
   test.equal(container.image:find "^python" ~= nil, true)
+  test.equal(container.securityContext.runAsUser > 0, true) -- the image's own user is root
   test.same(container.args, { 'python3 -u -c "$KFHOST_RUNNER"' })
   local rendered = require "katib".render(made, { trial = "t-1", namespace = "team-a",
     assignments = { { name = "x", value = "1" } } })

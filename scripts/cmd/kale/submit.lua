@@ -1,9 +1,6 @@
 -- kfhost kale submit: a notebook as a run on Kubeflow Pipelines, followed to its end.
 local cli = require "cli"
-
-local function connect(args)
-  return require "kfp".connect { endpoint = args.endpoint, namespace = args.namespace }
-end
+local server = require "kale.server"
 
 local function say(format, ...) io.stderr:write(format:format(...), "\n") end
 
@@ -66,9 +63,7 @@ return cli.main {
     .. "when it is not there, starts a run and follows it: its states, and what its steps print. Exit code 0 when the "
     .. "run succeeded, 1 when it did not. Ctrl-C leaves the run; with --cancel it ends it.",
   arguments = { { "NOTEBOOK", "an .ipynb file with tagged cells" } },
-  options = {
-    { "--endpoint URL", "of the KFP API; KF_PIPELINES_ENDPOINT, the cluster or a kubeconfig without it" },
-    { "--namespace NAME", "the profile's namespace" },
+  options = server.options {
     { "--experiment NAME", "that the run belongs to; the notebook's without it" },
     { "--name NAME", "of the run" },
     { "--param NAME=VALUE", "a pipeline parameter", repeated = true },
@@ -83,7 +78,7 @@ return cli.main {
     local compiled = submit.compile(args.notebook)
     if not compiled then return 1 end
     if args.cron then submit.check_cron(args.cron) end
-    local k = connect(args)
+    local k = server.connect(args)
     if args.cron then return schedule(k, compiled, args) end
     local run, uploaded = submit.start(k, compiled, { experiment = args.experiment, name = args.name,
       params = args.param })

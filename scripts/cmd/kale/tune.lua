@@ -1,11 +1,13 @@
 -- kfhost kale tune: the best parameters of a notebook, by a Katib experiment whose trials are runs of its pipeline.
 local cli = require "cli"
+local server = require "kale.server"
 
 local function image_of(args)
   local image = args.trial_image or os.getenv "KFHOST_TRIAL_IMAGE"
   if image or args.lab then return image or "kfhost" end
   cli.usage("trials need an image that runs kfhost: --trial-image or KFHOST_TRIAL_IMAGE. To make one:\n"
-    .. "  docker build -t REGISTRY/kfhost:1 . && docker push REGISTRY/kfhost:1\n"
+    .. "  ./dev package && docker build -f packaging/Dockerfile -t REGISTRY/kfhost:1 build/release\n"
+    .. "  docker push REGISTRY/kfhost:1\n"
     .. "Or let them run in the steps' own image: --trial-runner python")
 end
 
@@ -26,8 +28,9 @@ local function place(args)
   end
   -- The table of trials says what happens: each write need not be told beside it.
   local client = require "kube".connect { namespace = args.namespace, log = function() end }
-  return { client = client, kfp = require "kfp".connect { endpoint = args.endpoint, namespace = args.namespace },
-    endpoint = args.endpoint, namespace = args.namespace or client.namespace, close = function() end }
+  return { client = client, kfp = server.connect(args, client.namespace),
+    endpoint = require "kale.tune".endpoint_of_trials(args.endpoint), namespace = args.namespace or client.namespace,
+    close = function() end }
 end
 
 local function say(format, ...) io.stderr:write(format:format(...), "\n") end
@@ -49,28 +52,34 @@ end
 
 -- --- the experiment -------------------------------------------------------------------------------------------
 
-local function build(at, compiled, args, image)
-  local tuning = require "kale.tune"
-  local settings = tuning.settings(compiled, { tune = args.tune, objective = args.objective, goal = args.goal,
+local PLANNED = { pipeline_id = "planned", version_id = "planned" } -- until it is uploaded
+
+local function settings_of(compiled, args)
+  return require "kale.tune".settings(compiled, { tune = args.tune, objective = args.objective, goal = args.goal,
     direction = direction_of(args), algorithm = args.algorithm, trials = args.trials, parallel = args.parallel,
     median_stop = args.median_stop })
-  local uploaded = at.kfp:upload(compiled.text, { name = compiled.name })
-  local inputs = compiled.ir.root.inputDefinitions or {}
-  local experiment = tuning.experiment(settings, uploaded, { name = args.name or compiled.name, image = image,
-    namespace = at.namespace, kfp_experiment = args.name or compiled.name, endpoint = at.endpoint,
-    definitions = inputs.parameters, resumable = args.resumable, runner = args.trial_runner,
-    step_image = require "kale.tune".step_image(compiled.ir) })
-  return experiment, settings, uploaded
 end
 
--- Says what it will cost, and makes the experiment, or goes on with the one there is.
-local function begin(at, compiled, args, image)
+local function build(at, compiled, settings, uploaded, args)
+  local tuning = require "kale.tune"
+  local inputs = compiled.ir.root.inputDefinitions or {}
+  return tuning.experiment(settings, uploaded, { name = args.name or compiled.name, image = at.image,
+    namespace = at.namespace, kfp_experiment = args.name or compiled.name, endpoint = at.endpoint,
+    definitions = inputs.parameters, resumable = args.resumable, runner = args.trial_runner,
+    service_account = at.service_account, step_image = tuning.step_image(compiled.ir) })
+end
+
+-- Says what it will cost, and makes the experiment, or goes on with the one there is. Nothing is uploaded or created
+-- before all of it is found to be right.
+local function begin(at, compiled, args)
   local tuning, cost = require "kale.tune", require "kale.cost"
-  local experiment, settings, uploaded = build(at, compiled, args, image)
-  if args.resume then
-    return tuning.resume(at.client, experiment), settings
-  end
-  for _, warning in ipairs(tuning.check(at.client, experiment)) do say("warning: %s", warning) end
+  local settings = settings_of(compiled, args)
+  local planned = build(at, compiled, settings, PLANNED, args)
+  if args.resume then return tuning.resume(at.client, planned), settings end
+  for _, warning in ipairs(tuning.check(at.client, planned)) do say("warning: %s", warning) end
+  at.service_account = args.service_account or tuning.account(at.client, at.kfp, at.namespace)
+  local uploaded = at.kfp:upload(compiled.text, { name = compiled.name })
+  local experiment = build(at, compiled, settings, uploaded, args)
   say("experiment %s: %s", experiment.metadata.name,
     cost.text(settings, cost.last_run(at.kfp, uploaded, args.notebook)))
   return tuning.create(at.client, experiment), settings
@@ -100,8 +109,8 @@ local function write_report(at, view, args, choices)
   return path
 end
 
-local function tune(at, compiled, args, image)
-  local made, settings = begin(at, compiled, args, image)
+local function tune(at, compiled, args)
+  local made, settings = begin(at, compiled, args)
   local choices = require "kale.tune".choices(settings)
   local view <close> = require "kale.trials".watch(at, made.metadata.name,
     { kfp_experiment = args.name or compiled.name, logs = args.logs, choices = choices })
@@ -151,7 +160,7 @@ return cli.main {
     .. "said here. With --lab all of it happens on this machine: a small Kubeflow that ends with the command. Ctrl-C "
     .. "deletes the experiment and ends its runs.",
   arguments = { { "NOTEBOOK", "an .ipynb file with tagged cells" } },
-  options = {
+  options = server.options {
     { "--tune SPACE", "NAME=MIN..MAX, NAME=MIN..MAX/STEP or NAME=A,B,C", repeated = true },
     { "--objective NAME", "the metric" }, { "--minimize", "smaller is better" }, { "--maximize", "larger is better" },
     { "--goal X", "stop when it is reached", type = "number" },
@@ -166,7 +175,7 @@ return cli.main {
     { "--trial-image NAME", "an image that runs kfhost" },
     { "--trial-runner NAME", "python: trials run in the steps' image, by a client of Python's standard library",
       choices = { "kfhost", "python" } },
-    { "--endpoint URL", "of the KFP API" }, { "--namespace NAME", "the profile's namespace" },
+    { "--service-account NAME", "of the trials' pods; default-editor, in a single-user installation pipeline-runner" },
     { "--name NAME", "of the experiment" }, { "--lab", "in a lab of its own" }, { "--json", "machine output" },
   },
   run = function(args)
@@ -178,7 +187,8 @@ return cli.main {
     if not compiled then return 1 end
     if args.init then return initialise(compiled, args) end
     local at = place(args)
-    local ok, experiment, view, choices, path = pcall(tune, at, compiled, args, image)
+    at.image = image
+    local ok, experiment, view, choices, path = pcall(tune, at, compiled, args)
     at.close()
     if not ok then error(experiment, 0) end
     return report(experiment, view, choices, path, args)

@@ -22,6 +22,7 @@ ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/"
 SYSTEM = "kubeflow"
 ANNOTATION = "kubeflow-kale.org/kfp-run-uuid"
 BUDGET, START = 600.0, 60.0
+FLAGS = {"true": True, "1": True, "false": False, "0": False}
 OBJECTIVE_WAIT = float(os.environ.get("KFHOST_OBJECTIVE_WAIT", "30"))
 
 
@@ -66,10 +67,12 @@ def value_of(parameter, text):
             fail("parameter %s: there is no choice '%s'" % (parameter["name"], text), USAGE)
         return choices[text]
     try:
-        return {"STRING": str, "AUTO": str, "BOOLEAN": lambda word: word.lower() == "true", "NUMBER_INTEGER": int,
+        return {"STRING": str, "AUTO": str, "BOOLEAN": lambda word: FLAGS[word.lower()], "NUMBER_INTEGER": int,
                 "NUMBER_DOUBLE": float}[kind](text)
     except ValueError:
         fail("parameter %s: '%s' is no number" % (parameter["name"], text), USAGE)
+    except KeyError:
+        fail("parameter %s: '%s' is neither true nor false" % (parameter["name"], text), USAGE)
 
 
 def run_id(trial):

@@ -27,6 +27,8 @@ local function usage(format, ...)
   errors.raise { code = "Usage", message = format:format(...) }
 end
 
+local FLAGS = { ["true"] = true, ["1"] = true, ["false"] = false, ["0"] = false }
+
 -- Environment values are texts; the trial says what they stand for. A choice that Katib could not carry is tuned as
 -- c0, c1, …, and its table gives the real value.
 local function value_of(parameter, text)
@@ -37,7 +39,11 @@ local function value_of(parameter, text)
   end
   local kind = parameter.type or "STRING"
   if kind == "STRING" or kind == "AUTO" then return text end
-  if kind == "BOOLEAN" then return text:lower() == "true" end
+  if kind == "BOOLEAN" then
+    local value = FLAGS[text:lower()]
+    if value == nil then usage("parameter %s: '%s' is neither true nor false", parameter.name, text) end
+    return value
+  end
   local number = tonumber(text)
   if not number then usage("parameter %s: '%s' is no number", parameter.name, text) end
   return kind == "NUMBER_INTEGER" and math.tointeger(number) or number

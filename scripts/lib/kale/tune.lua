@@ -13,6 +13,7 @@ local M = {}
 local LONGEST_NAME = 40 -- of an experiment; its trials add to it
 local SAFE_CHOICE = "^[%w ._:/@%%+,=-]*$" -- a choice that survives substitution in JSON text
 local TOKEN_DIRECTORY = "/var/run/secrets/kfhost/kfp"
+local NOBODY = 65532 -- images of steps are root's mostly, whom the kubelet refuses where runAsNonRoot is said
 local KINDS = { NUMBER_INTEGER = "int", NUMBER_DOUBLE = "double", STRING = "categorical", BOOLEAN = "categorical" }
 
 local function usage(format, ...)
@@ -45,6 +46,24 @@ function M.parse_space(word, definitions)
   local list = json.array {}
   for one in (text .. ","):gmatch "([^,]*)," do list[#list + 1] = one end
   return { name = name, parameterType = kind == "categorical" and kind or "discrete", feasibleSpace = { list = list } }
+end
+
+local function is_whole(text) return math.tointeger(tonumber(text)) ~= nil end
+
+-- Each value of a space is one that the pipeline takes: the trials would fail otherwise, one after the other.
+local function check_space(parameter, definitions)
+  local name, space = parameter.name, parameter.feasibleSpace or {}
+  local definition = definitions[name or ""]
+  if not definition then usage("the notebook has no parameter '%s'", tostring(name)) end
+  for _, one in ipairs(space.list or {}) do
+    require "kale.run".parameters({ ("%s=%s"):format(name, one) }, definitions)
+  end
+  if space.list then return end
+  if definition.parameterType == "BOOLEAN" then usage("parameter '%s' is true or false: give a list of these", name) end
+  if definition.parameterType == "NUMBER_INTEGER" and parameter.parameterType == "double"
+    and not (is_whole(space.min) and is_whole(space.step)) then
+    usage("parameter '%s' is an integer: its space is of type int, not double", name)
+  end
 end
 
 -- The objective is one of the notebook's metrics; the others are collected besides it.
@@ -80,6 +99,7 @@ function M.settings(compiled, given)
   if #parameters == 0 then
     usage "nothing is tuned: say --tune NAME=MIN..MAX, or write katib_metadata in the notebook"
   end
+  for _, parameter in ipairs(parameters) do check_space(parameter, definitions) end
   local objective = metadata.objective or {}
   objective.objectiveMetricName = given.objective or objective.objectiveMetricName
   objective.type = given.direction or objective.type or "maximize"
@@ -153,7 +173,7 @@ local function program_of(environment, options)
   end
   local text = require "bundle".text "kale/runtime/trial.py"
   table.insert(environment, { name = "KFHOST_RUNNER", value = text })
-  return { image = options.step_image, run = 'python3 -u -c "$KFHOST_RUNNER"',
+  return { image = options.step_image, user = NOBODY, run = 'python3 -u -c "$KFHOST_RUNNER"',
     stop = 'python3 -c "$KFHOST_RUNNER" --cancel' }
 end
 
@@ -172,7 +192,7 @@ end
 local function pod_of(environment, options)
   local program = program_of(environment, options)
   local restricted = { allowPrivilegeEscalation = false, capabilities = { drop = { "ALL" } }, runAsNonRoot = true,
-    seccompProfile = { type = "RuntimeDefault" } }
+    runAsUser = program.user, seccompProfile = { type = "RuntimeDefault" } }
   return { metadata = { labels = { ["sidecar.istio.io/inject"] = "false" } }, spec = {
     restartPolicy = "Never", serviceAccountName = options.service_account or "default-editor",
     terminationGracePeriodSeconds = 30,
@@ -202,8 +222,9 @@ end
 ---@param namespace string
 ---@return string # raises "Usage" when it is too long
 function M.name(name, namespace)
-  local whole = ("%s-%s"):format(name:lower():gsub("[^a-z0-9-]+", "-"):gsub("^[^a-z]+", ""):gsub("-+$", ""),
-    hash.sha1(namespace):sub(1, 5))
+  local legal = name:lower():gsub("[^a-z0-9-]+", "-"):gsub("^[^a-z]+", ""):gsub("-+$", "")
+  if legal == "" then usage("'%s' has no letter: give the experiment a --name that begins with one", name) end
+  local whole = ("%s-%s"):format(legal, hash.sha1(namespace):sub(1, 5))
   if #whole > LONGEST_NAME then
     usage("the name %s has %d characters, and Katib takes %d: give a shorter one with --name", whole, #whole,
       LONGEST_NAME)
@@ -238,11 +259,55 @@ end
 
 -- --- beginning it -------------------------------------------------------------------------------------------
 
+---Where the trials find Pipelines, if not by the name of its service: an address of the cluster's own network. One
+---that is this machine's, a port-forward's or the gateway's says nothing about where pods should go.
+---@param endpoint string? as given for the command itself
+---@return string? endpoint
+function M.endpoint_of_trials(endpoint)
+  local host = endpoint and endpoint:gsub("^%a+://", ""):match "^[^:/]+"
+  return host and (host:find "%.svc$" or host:find "%.svc%.") and endpoint or nil
+end
+
+local ACCOUNTS = { [true] = { "default-editor", "pipeline-runner" }, [false] = { "pipeline-runner", "default-editor" } }
+
+---The account of the trials' pods: that of a profile, or the one that an installation for a single user has.
+---@param client table of kube.connect
+---@param k table of kfp.connect
+---@param namespace string
+---@return string name # raises "Usage" when there is none, for then no pod would ever start
+function M.account(client, k, namespace)
+  local health = errors.try(k):health()
+  local candidates = ACCOUNTS[not (health and health.multi_user == false)]
+  for _, name in ipairs(candidates) do
+    local _, problem = client.try:get("serviceaccounts", name, { namespace = namespace })
+    if problem and problem.code == "Cancelled" then error(problem, 0) end
+    if not problem then return name end
+    if problem.code ~= "NotFound" then return candidates[1] end -- it may not be looked at
+  end
+  usage("namespace %s has no service account %s: trials' pods would never start; is it a profile's namespace?\n"
+    .. "give another --namespace or --service-account", namespace, table.concat(candidates, " or "))
+end
+
 -- Experiments everywhere, as far as rights reach: Katib tells trials apart by the experiment's name alone.
-local function others(client)
-  local list, problem = client.try:list("experiments.v1beta1.kubeflow.org", { namespace = "*" })
-  if problem and problem.code == "Cancelled" then error(problem, 0) end
-  return list
+local function others(client, namespace)
+  for _, place in ipairs { "*", namespace } do
+    local list, problem = client.try:list("experiments.v1beta1.kubeflow.org", { namespace = place })
+    if list then return list end
+    if problem.code == "Cancelled" then error(problem, 0) end
+  end
+end
+
+local function taken(name)
+  usage("there is an experiment %s already: --resume follows it, --name NAME makes another", name)
+end
+
+local function refuse_taken(experiment, others_there)
+  for _, other in ipairs(others_there or {}) do
+    local theirs = other.metadata
+    if theirs.name == experiment.metadata.name and theirs.namespace == experiment.metadata.namespace then
+      taken(theirs.name)
+    end
+  end
 end
 
 ---Refuses what Katib would refuse, and what could not work.
@@ -251,14 +316,14 @@ end
 ---@return table[] warnings # raises "Usage" with what is wrong
 function M.check(client, experiment)
   local wrong, warnings = {}, {}
-  local settings = require "katib.settings"
-  for _, finding in ipairs(katib.validate(experiment, { others = client and others(client) or nil })) do
+  local there = client and others(client, experiment.metadata.namespace) or nil
+  local namespace = client and client.try:get("namespaces", experiment.metadata.namespace)
+  for _, finding in ipairs(katib.validate(experiment, { others = there, namespace = namespace })) do
     local list = finding.severity == "error" and wrong or warnings
     list[#list + 1] = ("%s: %s"):format(finding.path, finding.message)
   end
-  wrong[#wrong + 1] = settings.problem(experiment)
-  wrong[#wrong + 1] = settings.stopping_problem(experiment)
   if #wrong > 0 then usage("%s", table.concat(wrong, "\n")) end
+  refuse_taken(experiment, there)
   return warnings
 end
 
@@ -269,10 +334,7 @@ end
 function M.create(client, experiment)
   local made, problem = client.try:create(experiment)
   if made then return made end
-  if problem.code == "AlreadyExists" then
-    usage("there is an experiment %s already: --resume follows it, --name NAME makes another",
-      experiment.metadata.name)
-  end
+  if problem.code == "AlreadyExists" then taken(experiment.metadata.name) end
   error(problem, 0)
 end
 
