@@ -128,7 +128,8 @@ test("a schedule that KFP refuses, or that never comes, is refused with the fiel
     local problem = test.raises("Usage", function() check(cron) end)
     assert(problem.message:find(reason, 1, true), problem.message)
   end
-  for _, cron in ipairs { "0 */5 * * * *", "0 0 3 ? * MON-FRI", "0 0 0 * * */7", "@daily", "@every 1h30m", "@every 1.5h" } do
+  for _, cron in ipairs { "0 */5 * * * *", "0 0 3 ? * MON-FRI", "0 0 0 * * */7", "@daily", "@every 1h30m",
+    "@every 1.5h" } do
     check(cron)
   end
 end)

@@ -93,7 +93,8 @@ function M.check_cron(cron)
       usage("'%s' is none of %s, @every SPAN", cron, (SHORTHANDS:gsub(" ", ", ")))
     end
   elseif fields == 5 then
-    usage("KFP wants six fields, seconds first: of '%s' it would take the minutes for seconds. Write '0 %s'", cron, cron)
+    usage("KFP wants six fields, seconds first: of '%s' it would take the minutes for seconds. Write '0 %s'", cron,
+      cron)
   elseif fields ~= 6 then
     usage("'%s' has %d fields; KFP wants six: second minute hour day month weekday", cron, fields)
   else
