@@ -27,7 +27,8 @@ function M.with(options, run)
     M.mesh = require "lab.mesh".start(cluster, authority, options.mesh)
   end
   local ok, problem = xpcall(run, debug.traceback, cluster, function(method, path, body, query)
-    local value, code, failure = cluster:call(method, path, { body = body, query = query })
+    local value, code, failure = cluster:call(method, path, { body = body, query = query,
+      type = method == "PATCH" and "application/merge-patch+json" or nil })
     if not value and failure then error(("%s %s: %d %s"):format(method, path, code, failure.message), 2) end
     return value, code
   end)

@@ -164,7 +164,7 @@ end
 function M.start(cluster)
   return base.new(cluster, {
     name = "cronjobs",
-    on = pods.follow("CronJob", CRON, JOB),
+    on = pods.follow(cluster, "CronJob", CRON, JOB),
     look = function(key, self) look(cluster, key, self) end,
   })
 end

@@ -87,7 +87,7 @@ end
 
 local function by_node(cluster, set)
   local map = {}
-  for _, pod in ipairs(pods.owned(cluster, "pods", set.metadata.namespace, set.metadata.uid)) do
+  for _, pod in ipairs(pods.claim(cluster, "pods", SET, set)) do
     local name = node_of(pod)
     if name and not (map[name] and pods.is_active(map[name])) then map[name] = pod end
   end
@@ -162,7 +162,7 @@ end
 ---@return lab.Controller
 function M.start(cluster)
   local sets = cluster.store:collection(SET)
-  local follow = pods.follow("DaemonSet", SET, "pods")
+  local follow = pods.follow(cluster, "DaemonSet", SET, "pods")
   return base.new(cluster, {
     name = "daemonsets", pause = 0.01,
     on = function(collection, event, add)

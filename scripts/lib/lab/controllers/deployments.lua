@@ -297,7 +297,7 @@ end
 function M.start(cluster)
   return base.new(cluster, {
     name = "deployments", pause = 0.01,
-    on = pods.follow("Deployment", DEPLOYMENT, SET),
+    on = pods.follow(cluster, "Deployment", DEPLOYMENT, SET),
     look = function(key) look(cluster, key) end,
   })
 end

@@ -10,6 +10,16 @@ local M = {}
 
 local SET = "apps/replicasets"
 
+-- How many pods share a node.
+local function beside(list)
+  local count = {}
+  for _, pod in ipairs(list) do
+    local node = pod.spec.nodeName or ""
+    count[node] = (count[node] or 0) + 1
+  end
+  return function(pod) return count[pod.spec.nodeName or ""] end
+end
+
 local function scale(cluster, set, active)
   local wanted = set.spec.replicas or 1
   local about = inside.with_kind(cluster, SET, set)
@@ -25,7 +35,7 @@ local function scale(cluster, set, active)
       "replicaset-controller")
   end
   if #active > wanted then
-    pods.sort_for_removal(active)
+    pods.sort_for_removal(active, beside(active))
     for i = 1, #active - wanted do
       local pod = active[i]
       inside.delete(cluster, "pods", pod.metadata.namespace, pod.metadata.name, { uid = pod.metadata.uid })
@@ -67,7 +77,7 @@ local function look(cluster, key)
   local problem
   if not set.metadata.deletionTimestamp then
     local active = {}
-    for _, pod in ipairs(pods.owned(cluster, "pods", namespace, set.metadata.uid)) do
+    for _, pod in ipairs(pods.claim(cluster, "pods", SET, set)) do
       if pods.is_active(pod) then active[#active + 1] = pod end
     end
     problem = scale(cluster, set, active)
@@ -81,7 +91,7 @@ end
 function M.start(cluster)
   return base.new(cluster, {
     name = "replicasets", pause = 0.01,
-    on = pods.follow("ReplicaSet", SET, "pods"),
+    on = pods.follow(cluster, "ReplicaSet", SET, "pods"),
     look = function(key) look(cluster, key) end,
   })
 end

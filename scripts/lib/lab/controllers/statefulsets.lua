@@ -195,7 +195,7 @@ end
 function M.start(cluster)
   return base.new(cluster, {
     name = "statefulsets", pause = 0.01,
-    on = pods.follow("StatefulSet", SET, "pods"),
+    on = pods.follow(cluster, "StatefulSet", SET, "pods"),
     look = function(key) look(cluster, key) end,
   })
 end

@@ -328,8 +328,12 @@ function jobs.validate_update(object, old, causes, _, subresource)
   if not writes.same(template, before.template) then
     causes:invalid("spec.template", spec.template, "field is immutable")
   end
-  if spec.completionMode ~= "Indexed" and spec.completions ~= before.completions then
-    causes:invalid("spec.completions", spec.completions, "field is immutable")
+  if spec.completions ~= before.completions then
+    if spec.completionMode ~= "Indexed" then
+      causes:invalid("spec.completions", spec.completions, "field is immutable")
+    elseif spec.completions and spec.completions ~= spec.parallelism then
+      causes:invalid("spec.completions", spec.completions, "can only be modified in tandem with spec.parallelism")
+    end
   end
   for _, name in ipairs(FROZEN) do
     if not writes.same(spec[name], before[name]) then
