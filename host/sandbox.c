@@ -1,6 +1,7 @@
 #include "sandbox.h"
 
 #include "error.h"
+#include "pool.h"
 
 #include <lauxlib.h>
 #include <math.h>
@@ -25,6 +26,7 @@ struct kf_sandbox {
   struct host host;  // first, so that kf_host finds the sandbox
   lua_State *L;
   size_t used, limit;
+  struct kf_pool pool;
   timer_t timer;
   struct kf_sandbox *outer;       // the sandbox whose code called this one
   volatile sig_atomic_t expired;  // the deadline is over
@@ -59,16 +61,11 @@ static void find_place(lua_State *L, struct place *place) {
 // is busy with one text for long.
 static void *allocate(void *data, void *block, size_t old_size, size_t size) {
   struct kf_sandbox *sandbox = data;
-  if (!block) old_size = 0;
-  if (size == 0) {
-    free(block);
-    sandbox->used -= old_size;
-    return NULL;
-  }
+  if (!block) old_size = 0;  // Lua says what the block is for
   bool grows = size > old_size;
   bool too_much = size > sandbox->limit / 2 || sandbox->used + (size - old_size) > sandbox->limit;
-  void *fresh = grows && too_much ? NULL : realloc(block, size);
-  if (fresh) sandbox->used += size - old_size;
+  void *fresh = grows && too_much ? NULL : kf_pool_resize(&sandbox->pool, block, old_size, size);
+  if (fresh || size == 0) sandbox->used += size - old_size;
   else if (sandbox->active) find_place(sandbox->host.running, &sandbox->refused);
   return fresh;
 }
@@ -202,6 +199,7 @@ struct kf_sandbox *kf_sandbox_new(size_t memory, bool gc_stress) {
 void kf_sandbox_free(struct kf_sandbox *sandbox) {
   if (!sandbox) return;
   if (sandbox->L) lua_close(sandbox->L);
+  kf_pool_end(&sandbox->pool);
   timer_delete(sandbox->timer);
   free(sandbox);
 }

@@ -8,6 +8,7 @@
 
 #include <lualib.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 struct host *kf_host(lua_State *L) {
@@ -135,7 +136,6 @@ static int open_libraries(lua_State *L) {
   wrap_global(L, "loadfile", l_loadfile);
   lua_register(L, "dofile", l_dofile);
   wrap_exit(L);
-  lua_warning(L, "@on", 0);  // an error in __gc can only be told as a warning
   luaL_requiref(L, "errors", luaopen_kf_errors, 0);
   kf_values_prepare(L);
   kf_task_prepare(L);
@@ -144,9 +144,23 @@ static int open_libraries(lua_State *L) {
   return 0;
 }
 
+static void *allocate(void *data, void *block, size_t old_size, size_t size) {
+  struct host *host = data;
+  return kf_pool_resize(&host->pool, block, block ? old_size : 0, size);
+}
+
+// Warnings come in pieces; those that begin with "@" are for switching them on and off.
+static void warn(void *data, const char *piece, int to_continue) {
+  bool *goes_on = data;
+  if (!*goes_on && !to_continue && piece[0] == '@') return;
+  fprintf(stderr, "%s%s%s", *goes_on ? "" : "Lua warning: ", piece, to_continue ? "" : "\n");
+  *goes_on = to_continue;
+}
+
 lua_State *kf_state_new(struct host *host) {
-  lua_State *L = luaL_newstate();
+  lua_State *L = lua_newstate(allocate, host);
   if (!L) return NULL;
+  lua_setwarnf(L, warn, &host->warning);
   *(struct host **)lua_getextraspace(L) = host;
   host->running = L;
   host->loop = kf_loop_new();
@@ -165,6 +179,7 @@ void kf_state_close(lua_State *L) {
   struct host *host = kf_host(L);
   if (host->loop) kf_loop_forget(host->loop);  // what is started lies in memory that goes now
   lua_close(L);
+  kf_pool_end(&host->pool);
   kf_scheduler_free(host->scheduler);
   kf_loop_free(host->loop);
 }
