@@ -216,11 +216,91 @@ for program, run in pairs(PROGRAMS) do
   end)
 end
 
+-- --- which trial it is ------------------------------------------------------------------------------------------
+
+local UID = "0b6f5a0e-6f7e-4a55-9c8a-2f6f5a0e6f7e"
+
+local function trials_of(answers)
+  local asked = 0
+  return { get = function(_, kind, name, options)
+    test.same({ kind, name, options.namespace }, { "trials.v1beta1.kubeflow.org", "tune-abc", "team-a" })
+    asked = asked + 1
+    local problem = answers[asked] and answers[asked]()
+    if problem then errors.raise(problem) end
+    return { metadata = { uid = UID } }
+  end }
+end
+
+local function identified(kube, memory)
+  local spec = json.decode(json.encode(SPEC))
+  return trial.run_id(memory and trial.recall(spec, kube, memory) or trial.identify(spec, kube))
+end
+
+test("a run is that of a trial's uid, not of its name: Katib makes a deleted trial again under its old name", function()
+  local of_uid = trial.run_id { uid = UID }
+  test.equal(of_uid ~= RUN, true)
+  test.equal(identified(trials_of {}), of_uid)
+  test.equal(identified(nil), RUN)
+  local function refused() return { code = "Forbidden", status = 403, message = "no" } end
+  test.equal(identified(trials_of { refused }), RUN)
+  local looking = task.spawn(identified, trials_of { function() return { code = "Connection", message = "not yet" } end,
+    function() return { code = "ServiceUnavailable", status = 503, message = "not yet" } end })
+  test.advance(2)
+  test.equal(looking:wait(1), of_uid)
+  test.same(trial.run_ids { metadata = { name = "tune-abc", namespace = "team-a", uid = UID } }, { of_uid, RUN })
+end)
+
+test("who ends the run of a trial that is gone knows it by what the pod has kept", function()
+  local memory = test.tmpdir() .. "/kept"
+  local k = kfp.connect { endpoint = "http://pipelines", tries = 1, token = "t", transport = function()
+    errors.raise { code = "Invalid", message = "enough" }
+  end }
+  trial.run(k, json.decode(json.encode(SPEC)), io.stderr, { memory = memory, kube = function() return trials_of {} end })
+  test.equal(identified({ get = function() errors.raise { code = "NotFound", status = 404 } end }, memory),
+    trial.run_id { uid = UID })
+end)
+
+-- Python's program beside a cluster: where it is, and what lies in the pod, is ours.
+local BESIDE = [[
+import json, os, ssl, sys
+program, folder, endpoint = sys.argv[1:]
+module = {"__name__": "trial"}
+exec(compile(program, "trial.py", "exec"), module)
+ssl.create_default_context = lambda **_: None
+module["ACCOUNT"], module["time"].sleep = folder + "/", lambda seconds: None
+made = module["Cluster"].__init__
+def init(self, namespace):
+    made(self, namespace)
+    self.endpoint = endpoint
+module["Cluster"].__init__ = init
+for recalled in (False, False, True):
+    trial = {"trial": "tune-abc", "namespace": "team-a"}
+    module["identify"](trial, recalled)
+    print(module["run_id"](trial))
+]]
+
+test("Python's program asks for the uid as well, bears a late server, and keeps it", function()
+  local folder, asked = test.tmpdir(), 0
+  for _, name in ipairs { "token", "ca.crt" } do require "fs".write(folder .. "/" .. name, "x") end
+  local answers = { answer({}, 403), answer({}, 503), answer { metadata = { uid = UID } }, answer({}, 404) }
+  local listening <close> = server.listen { handler = function(request)
+    test.equal(request.path, "/apis/kubeflow.org/v1beta1/namespaces/team-a/trials/tune-abc")
+    asked = asked + 1
+    return answers[asked]
+  end }
+  local done = proc.run { "/usr/bin/python3", "-c", BESIDE, require "bundle".text "kale/runtime/trial.py", folder,
+    "http://127.0.0.1:" .. listening.port, clear_env = true, env = { PATH = os.getenv "PATH", TMPDIR = folder,
+      KUBERNETES_SERVICE_HOST = "127.0.0.1" } }
+  local of_uid = trial.run_id { uid = UID }
+  test.same({ done.stdout, done.stderr, asked }, { ("%s\n%s\n%s\n"):format(RUN, of_uid, of_uid), "", 3 })
+end)
+
 -- --- the cluster around it --------------------------------------------------------------------------------------
 
 -- A client of the cluster that keeps what it is told.
 local function cluster(workflows, pods)
   local c = { patched = {}, deleted = {} }
+  function c.get() errors.raise { code = "NotFound", status = 404, message = "there is no such trial" } end
   function c.list(_, kind) return kind == "pods" and (pods or {}) or workflows end
   function c.patch(_, kind, name, change)
     c.patched[#c.patched + 1] = kind:match "^%a+" .. " " .. name .. " "

@@ -261,6 +261,40 @@ test("interrupted, an experiment is deleted and its runs are ended", function()
   end)
 end)
 
+test("a trial that is deleted is made again under its name, and has a run of its own", function()
+  with_lab({}, function(at, cluster)
+    local compiled = submit.compile(write(ENDLESS, "endless.py"))
+    local made = tune.create(at.client, experiment_of(at, compiled, { trials = 1 }))
+    local runs = cluster.pipelines.state.runs
+    local function only()
+      local list = at.client:list("trials.v1beta1.kubeflow.org", { namespace = "team-a" })
+      return list[1]
+    end
+    local function state_of(one)
+      local run = runs[trial.run_id { uid = one.metadata.uid }]
+      return run and run.state
+    end
+    wait_until("its run", function() return only() and state_of(only()) == "RUNNING" end)
+    local before = only()
+    at.client:delete("trials.v1beta1.kubeflow.org", before.metadata.name, { namespace = "team-a" })
+    wait_until("the other run", function()
+      local now = only()
+      return now and now.metadata.uid ~= before.metadata.uid and state_of(now) == "RUNNING"
+    end)
+    test.equal(only().metadata.name, before.metadata.name)
+    wait_until("the end of the first run", function() return state_of(before) == "FAILED" end)
+    local view = trials.watch(at, made.metadata.name, { kfp_experiment = compiled.name })
+    view:abandon()
+    view:close()
+    wait_until("the end of the second run", function()
+      for _, run in pairs(runs) do
+        if run.state ~= "FAILED" then return false end
+      end
+      return true
+    end)
+  end)
+end)
+
 test("an experiment that is given more trials is followed through them; all name their runs", function()
   with_lab({}, function(at)
     local compiled = submit.compile(write())
@@ -317,16 +351,27 @@ test("a run whose trial is gone is ended; those of other experiments and of acti
   local uploaded = k:upload(compiled.text, { name = "square" })
   local experiment = k.experiments:ensure "square"
   local ids = {}
-  for _, name in ipairs { "tune-abc-aaaaaaaa", "tune-abc-bbbbbbbb", "other-cccccccc" } do
-    ids[name] = trial.run_id { trial = name, namespace = "team-a" }
-    k.runs:start { run_id = ids[name], display_name = name, experiment_id = experiment.experiment_id,
+  local function run(key, name, uid)
+    ids[key] = trial.run_id { trial = name, namespace = "team-a", uid = uid }
+    k.runs:start { run_id = ids[key], display_name = name, experiment_id = experiment.experiment_id,
       pipeline_version_reference = { pipeline_id = uploaded.pipeline_id, pipeline_version_id = uploaded.version_id } }
   end
+  for _, name in ipairs { "tune-abc-aaaaaaaa", "tune-abc-bbbbbbbb", "other-cccccccc" } do run(name, name) end
+  run("before", "tune-abc-dddddddd", "uid-before") -- the trial was deleted and made again
+  run("now", "tune-abc-dddddddd", "uid-now")
   local view = trials.watch({ kfp = k, namespace = "team-a" }, "tune-abc", { kfp_experiment = "square" })
-  view.list = { { metadata = { name = "tune-abc-aaaaaaaa" }, state = "Running" },
-    { metadata = { name = "tune-abc-bbbbbbbb" }, state = "Failed" } }
+  local function one(name, state, uid)
+    return { metadata = { name = name, namespace = "team-a", uid = uid or name }, state = state }
+  end
+  view.list = { one("tune-abc-aaaaaaaa", "Running"), one("tune-abc-bbbbbbbb", "Failed"),
+    one("tune-abc-dddddddd", "Running", "uid-now") }
   test.same(view:reap(), {}) -- the list may have been older than the run
-  test.same(view:reap(), { ids["tune-abc-bbbbbbbb"] })
+  local ended = view:reap()
+  table.sort(ended)
+  local wanted = { ids["tune-abc-bbbbbbbb"], ids.before }
+  table.sort(wanted)
+  test.same(ended, wanted)
+  test.equal(server.state.runs[ids.now].state, "PENDING")
   test.equal(server.state.runs[ids["tune-abc-bbbbbbbb"]].state, "CANCELING")
   test.equal(server.state.runs[ids["tune-abc-aaaaaaaa"]].state, "PENDING")
   test.equal(server.state.runs[ids["other-cccccccc"]].state, "PENDING")

@@ -127,6 +127,10 @@ end
 
 local UNDER_WAY = { PENDING = true, RUNNING = true, CANCELING = true }
 
+local function run_of(cluster, one)
+  return cluster.pipelines.state.runs[trial.run_id { uid = one.metadata.uid }]
+end
+
 -- Looks for runs that outlive their trial by more than ten seconds, and how long the longest one does.
 local function watch_runs(cluster, view, late)
   local ended = {}
@@ -135,7 +139,7 @@ local function watch_runs(cluster, view, late)
     local now = task.now()
     for _, one in ipairs(view.list) do
       local name, state = one.metadata.name, status.state(one)
-      local run = cluster.pipelines.state.runs[trial.run_id { trial = name, namespace = NAMESPACE }]
+      local run = run_of(cluster, one)
       if state ~= "Running" and state ~= "Pending" then
         ended[name] = ended[name] or now
         local over = run and UNDER_WAY[run.state] and now - ended[name] or 0
@@ -247,7 +251,7 @@ local function stopped_early(count, bad)
   local states = {}
   for _, one in ipairs(view.list) do
     if status.state(one) == "EarlyStopped" then
-      local run = cluster.pipelines.state.runs[trial.run_id { trial = one.metadata.name, namespace = NAMESPACE }]
+      local run = run_of(cluster, one)
       states[#states + 1] = run and run.state ~= "FAILED" and run.state or nil
     end
   end

@@ -35,8 +35,9 @@ return cli.main {
     local token = require "fs".exists(TOKEN) and TOKEN or nil
     local k = require "kfp".connect { endpoint = args.endpoint, namespace = spec.namespace, token_file = token,
       tries = 1 }
-    if args.cancel then return trial.cancel(k, spec) end
-    return trial.run(k, spec, io.stdout, { objective_wait = args.objective_wait, kube = cluster(),
+    local kube, memory = cluster(), ("%s/kfhost-%s.uid"):format(os.getenv "TMPDIR" or "/tmp", spec.trial)
+    if args.cancel then return trial.cancel(k, trial.recall(spec, kube(), memory)) end
+    return trial.run(k, spec, io.stdout, { objective_wait = args.objective_wait, kube = kube, memory = memory,
       metadata = os.getenv "KUBERNETES_SERVICE_HOST" and METADATA or nil })
   end,
 }(...)

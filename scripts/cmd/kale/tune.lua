@@ -86,12 +86,11 @@ local function begin(at, compiled, args)
 end
 
 -- What each trial reported while it went on.
-local function histories(at, trials)
-  local trial, found = require "kale.trial", {}
-  for _, one in ipairs(trials) do
-    local id = trial.run_id { trial = one.metadata.name, namespace = at.namespace }
-    local metrics = require "errors".try(at.kfp.runs):metrics(id)
-    found[one.metadata.name] = metrics
+local function histories(at, view)
+  local found = {}
+  for _, one in ipairs(view.list) do
+    local id = view:run_of(one)
+    found[one.metadata.name] = id and require "errors".try(at.kfp.runs):metrics(id)
   end
   return found
 end
@@ -105,7 +104,7 @@ local function write_report(at, view, args, choices)
     path = fs.join(folder, view.name .. ".html")
   end
   fs.write(path, require "kale.tune_report".render(view.experiment, view.list,
-    { histories = histories(at, view.list), choices = choices, notebook = fs.basename(args.notebook) }))
+    { histories = histories(at, view), choices = choices, notebook = fs.basename(args.notebook) }))
   return path
 end
 

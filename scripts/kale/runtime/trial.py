@@ -9,6 +9,7 @@ import re
 import signal
 import ssl
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -80,6 +81,29 @@ def run_id(trial):
     return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
 
 
+# Katib fills in a trial's name, never its uid, and makes a trial that is deleted again, under its old name. Where the
+# account may not read trials, and where no cluster answers for a minute, the name has to do. The uid is kept for who
+# ends the run: by then the trial itself may be gone.
+def identify(trial, recalled=False):
+    memory = os.path.join(tempfile.gettempdir(), "kfhost-%s.uid" % trial["trial"])
+    if recalled and not trial.get("uid") and os.path.exists(memory):
+        with open(memory) as kept:
+            trial["uid"] = kept.read()
+    cluster, since, found = Cluster(trial.get("namespace") or ""), time.monotonic(), trial.get("uid")
+    while not found:
+        found = cluster.uid(trial["trial"])
+        if found == "" or found is None and time.monotonic() - since > START:
+            return
+        if found is None:
+            time.sleep(FIRST_PAUSE)
+    trial["uid"] = found
+    try:
+        with open(memory, "w") as kept:
+            kept.write(found)
+    except OSError:
+        pass
+
+
 class Pipelines:
     def __init__(self):
         endpoint = os.environ.get("KF_PIPELINES_ENDPOINT") or "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
@@ -117,21 +141,34 @@ class Cluster:
         self.there = bool(host) and os.path.exists(ACCOUNT + "token")
         self.endpoint, self.namespace = "https://%s:%s" % (host, port), namespace
 
-    def call(self, method, path, body=None):
-        if not self.there:
-            return ""
+    def send(self, method, path, body=None):
         request = urllib.request.Request(self.endpoint + path, method=method)
         if body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/merge-patch+json")
+        with open(ACCOUNT + "token") as token:
+            request.add_header("Authorization", "Bearer " + token.read().strip())
+        context = ssl.create_default_context(cafile=ACCOUNT + "ca.crt")
+        with urllib.request.urlopen(request, timeout=10, context=context) as response:
+            return response.read().decode("utf-8", "replace")
+
+    def call(self, method, path, body=None):
         try:
-            with open(ACCOUNT + "token") as token:
-                request.add_header("Authorization", "Bearer " + token.read().strip())
-            context = ssl.create_default_context(cafile=ACCOUNT + "ca.crt")
-            with urllib.request.urlopen(request, timeout=10, context=context) as response:
-                return response.read().decode("utf-8", "replace")
+            return self.send(method, path, body) if self.there else ""
         except (OSError, ValueError, http.client.HTTPException):
             return ""
+
+    # None: an answer may come in a moment. Empty: it is not there, or not to be seen.
+    def uid(self, trial):
+        if not self.there:
+            return ""
+        path = "/apis/kubeflow.org/v1beta1/namespaces/%s/trials/%s" % (self.namespace, trial)
+        try:
+            return json.loads(self.send("GET", path))["metadata"]["uid"]
+        except urllib.error.HTTPError as problem:
+            return None if problem.code == 429 or problem.code >= 500 else ""
+        except (OSError, ValueError, KeyError, http.client.HTTPException):
+            return None
 
     # Where Pipelines knows no users, its workflows are in its own namespace.
     def items(self, group, kind, run):
@@ -374,10 +411,12 @@ def interrupt(*_):
 def main(words):
     trial, k = read_trial(os.environ), Pipelines()
     if "--cancel" in words:
+        identify(trial, recalled=True)
         return cancel(k, trial)
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, interrupt)
     try:
+        identify(trial)
         return run_trial(k, trial)
     except Interrupted:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

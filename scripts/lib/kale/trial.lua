@@ -4,6 +4,7 @@
 --   os.exit(trial.run(kfp.connect {}, trial.read(os.getenv), io.stdout))
 
 local errors = require "errors"
+local fs = require "fs"
 local hash = require "hash"
 local json = require "json"
 local starts = require "kfp.client.start"
@@ -70,11 +71,23 @@ function M.read(environment)
   return trial
 end
 
----The id of a trial's run: the same each time, so that a trial that starts again finds its run.
+---The id of a trial's run: the same each time, so that a trial that starts again finds its run. It is made of the
+---trial's uid, since Katib makes a trial that is deleted again, under its old name; of its name where the uid is not
+---known.
 ---@param trial table
 ---@return string uuid
 function M.run_id(trial)
   return hash.uuid5(NAMESPACE, trial.uid or ("%s/%s"):format(trial.namespace or "", trial.trial))
+end
+
+---The ids that the run of a trial may have: that of its uid, and that of its name.
+---@param object table a Trial
+---@return string[]
+function M.run_ids(object)
+  local metadata, ids = object.metadata, {}
+  if metadata.uid then ids[1] = M.run_id { uid = metadata.uid } end
+  ids[#ids + 1] = M.run_id { trial = metadata.name, namespace = metadata.namespace }
+  return ids
 end
 
 -- --- readiness --------------------------------------------------------------------------------------------
@@ -101,6 +114,41 @@ local function patient(ask, more)
     -- Whoever does not listen is not burdened by being asked: the run is to start as soon as it is back.
     pause = value.code == "Connection" and FIRST_PAUSE or math.min(pause * 2, LONGEST_PAUSE)
   end
+end
+
+-- --- which trial it is --------------------------------------------------------------------------------------
+
+-- Of a server that may answer in a moment.
+local function is_late(problem)
+  return PASSING[problem.code] or (problem.status or 0) >= 500 or problem.status == 429
+end
+
+---Finds the uid of a trial that was only told its name: Katib fills in a trial's name and namespace, never its uid.
+---Where the pod's account may not read trials, and where no cluster answers for a minute, the name has to do.
+---@param trial table gets its uid
+---@param kube table? a client of the cluster
+---@return table trial
+function M.identify(trial, kube)
+  local since = task.now()
+  while kube and not trial.uid do
+    local found, problem = errors.try(kube):get("trials.v1beta1.kubeflow.org", trial.trial,
+      { namespace = trial.namespace, timeout = "10s" })
+    if found then trial.uid = found.metadata.uid end
+    if problem and problem.code == "Cancelled" then error(problem, 0) end
+    if not problem or not is_late(problem) or task.now() - since > START then return trial end
+    task.sleep(FIRST_PAUSE)
+  end
+  return trial
+end
+
+---The same for who ends the run of a trial: by then the trial itself may be gone, and what its pod has kept counts.
+---@param trial table gets its uid
+---@param kube table? a client of the cluster
+---@param memory string the file that `run` wrote
+---@return table trial
+function M.recall(trial, kube, memory)
+  trial.uid = trial.uid or fs.try.read(memory)
+  return M.identify(trial, kube)
 end
 
 -- --- the run ----------------------------------------------------------------------------------------------
@@ -219,15 +267,20 @@ end
 ---@param k table of kfp.connect
 ---@param trial table of read
 ---@param out file metrics go there
----@param options {objective_wait: number|string|nil, kube: (fun(): table?)?, metadata: string|function|nil}?
+---@param options {objective_wait: number|string|nil, kube: (fun(): table?)?, metadata: string|function|nil,
+---  memory: string?}?
 ---  objective_wait: how long after the end the objective may still come, 30 s; kube: a client of the cluster, if there
----  is one; metadata: where the metadata store is
+---  is one; metadata: where the metadata store is; memory: a file that keeps the trial's uid for `recall`
 ---@return integer code of the process
 function M.run(k, trial, out, options)
   options = options or {}
   local wait = task.seconds(options.objective_wait or OBJECTIVE_WAIT)
   local seen = { count = 0, names = {}, places = { namespace = trial.namespace, metadata = options.metadata } }
-  local ok, run = pcall(start, k, trial, options)
+  local ok, run = pcall(function()
+    M.identify(trial, options.kube and options.kube())
+    if options.memory and trial.uid then fs.try.write(options.memory, trial.uid) end
+    return start(k, trial, options)
+  end)
   if ok then
     seen.places.kube = options.kube and options.kube()
     local kube = seen.places.kube

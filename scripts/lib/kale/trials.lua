@@ -6,6 +6,7 @@
 local errors = require "errors"
 local json = require "json"
 local metrics = require "kfp.client.metrics"
+local run_ids = require "kale.trial".run_ids
 local status = require "katib.status"
 local task = require "task"
 local term = require "term"
@@ -78,6 +79,19 @@ local function final(experiment)
   return nil
 end
 
+---The run of a trial.
+---@param trial table
+---@return string? id # nil while it has none
+---@return table? run
+function Trials:run_of(trial)
+  local runs = errors.try(self.at.kfp.runs)
+  for _, id in ipairs(run_ids(trial)) do
+    local run = runs:get(id)
+    if run then return id, run end
+  end
+  return nil
+end
+
 -- --- what is seen -------------------------------------------------------------------------------------------
 
 local COLOURS = { Running = "blue", Succeeded = "green", Failed = "bold red", Killed = "red", EarlyStopped = "yellow",
@@ -144,12 +158,12 @@ end
 local function print_logs(self, name, id)
   for _, entry in ipairs(errors.try(self.at.kfp.runs):tasks(id) or {}) do
     local text = errors.try(self.at.kfp.runs):logs(id, entry.name) or ""
-    local key = name .. "/" .. entry.name
+    local place, key = name .. "/" .. entry.name, id .. "/" .. entry.name
     local seen = self.seen[key] or 0
     local whole = text:match "^.*\n" or ""
     for line in whole:sub(seen + 1):gmatch "([^\n]*)\n" do
       if not metrics.is_line(line) then
-        self.progress:print(("%s %s"):format(term.style(key .. " |", "cyan", "stderr"), line))
+        self.progress:print(("%s %s"):format(term.style(place .. " |", "cyan", "stderr"), line))
       end
     end
     self.seen[key] = math.max(seen, #whole)
@@ -158,10 +172,11 @@ end
 
 local function follow_logs(self)
   for _, trial in ipairs(self.list or {}) do
-    local name, state = trial.metadata.name, status.state(trial)
-    if not self.read[name] and state ~= "Pending" then
-      print_logs(self, name, self.run_id(trial))
-      self.read[name] = not ACTIVE[state] or nil
+    local state, id = status.state(trial), nil
+    if state ~= "Pending" then id = self:run_of(trial) end
+    if id and not self.read[id] then
+      print_logs(self, trial.metadata.name, id)
+      self.read[id] = not ACTIVE[state] or nil
     end
   end
 end
@@ -186,10 +201,13 @@ local function annotate(self, runs)
   local there = {}
   for _, run in ipairs(runs) do there[run.run_id] = true end
   for _, one in ipairs(self.list or {}) do
-    local id, state = self.run_id(one), status.state(one)
-    if (there[id] or state == "Succeeded" or state == "EarlyStopped") and not self.annotated[id] then
-      self.annotated[id] = true
-      require "kale.trial".annotate(self.at.client, self.at.namespace, one.metadata.name, id)
+    local key, state, id = one.metadata.uid or one.metadata.name, status.state(one), nil
+    if not self.annotated[key] then
+      local ended = state == "Succeeded" or state == "EarlyStopped"
+      for _, possible in ipairs(run_ids(one)) do id = id or there[possible] and possible end
+      if ended and not id then id = self:run_of(one) end
+      if id then require "kale.trial".annotate(self.at.client, self.at.namespace, one.metadata.name, id) end
+      self.annotated[key] = ended or id
     end
   end
 end
@@ -199,7 +217,7 @@ end
 function Trials:reap()
   local active, ended = {}, {}
   for _, trial in ipairs(self.list or {}) do
-    if ACTIVE[status.state(trial)] then active[self.run_id(trial)] = true end
+    for _, id in ipairs(ACTIVE[status.state(trial)] and run_ids(trial) or {}) do active[id] = true end
   end
   local ok, runs = pcall(runs_under_way, self)
   for _, run in ipairs(ok and runs or {}) do
@@ -234,9 +252,8 @@ local function settle(self)
   repeat
     local left = 0
     for _, trial in ipairs(self.list or {}) do
-      local id = self.run_id(trial)
-      local active = ACTIVE[status.state(trial)]
-      local run = active and runs:get(id)
+      local active, id, run = ACTIVE[status.state(trial)], nil, nil
+      if active then id, run = self:run_of(trial) end
       if run and UNDER_WAY[run.state] then runs:terminate(id) end
       -- One that has no run yet may ask for it any moment.
       if active and (not run or UNDER_WAY[run.state] or run.state == "CANCELING") then left = left + 1 end
@@ -287,7 +304,7 @@ function Trials:abandon()
   pcall(look, self)
   client:delete(EXPERIMENTS, self.name, { namespace = self.at.namespace, propagation = "Background" })
   for _, trial in ipairs(self.list or {}) do
-    if ACTIVE[status.state(trial)] then kfp:terminate(self.run_id(trial)) end
+    for _, id in ipairs(ACTIVE[status.state(trial)] and run_ids(trial) or {}) do kfp:terminate(id) end
   end
   -- A pod may have asked for its run in the meantime.
   repeat
@@ -316,12 +333,8 @@ Trials.__close = Trials.close
 ---  kfp_experiment: the name under which its runs lie at KFP; choices: real values by parameter and code
 ---@return kale.Trials
 function M.watch(at, name, options)
-  local trial = require "kale.trial"
   local self = setmetatable({ at = at, name = name, logs = options.logs, choices = options.choices,
-    kfp_experiment = options.kfp_experiment, seen = {}, read = {}, suspect = {}, annotated = {}, tasks = {}, list = {},
-    run_id = function(object)
-      return trial.run_id { trial = object.metadata.name, namespace = at.namespace }
-    end }, Trials)
+    kfp_experiment = options.kfp_experiment, seen = {}, read = {}, suspect = {}, annotated = {}, tasks = {}, list = {} }, Trials)
   self.progress = term.progress { draw = function() return draw(self) end }
   return self
 end
