@@ -65,6 +65,25 @@ test("choices that JSON text would break are tuned as codes, and their table tra
   test.same(experiment({ "kind=a,b" }).spec.parameters[1].feasibleSpace.list, { "a", "b" })
 end)
 
+test("choices keep their dollar signs on the way through Katib and the kubelet", function()
+  local choices = { "$$HOME", "$(KFHOST_P_1)", "${trialParameters.rate}", '"trial":""' }
+  local settings = tune.settings(COMPILED, { tune = { "kind=x", "rate=0..1" }, objective = "loss" })
+  settings.parameters[1].feasibleSpace.list = choices
+  local made = tune.experiment(settings, { pipeline_id = "p", version_id = "v" }, { name = "digits",
+    namespace = "team-a", image = "i", kfp_experiment = "digits",
+    definitions = COMPILED.ir.root.inputDefinitions.parameters })
+  test.same(tune.check(nil, made), {})
+  local rendered = require "katib".render(made, { trial = "t-1", assignments = {
+    { name = "kind", value = "c0" }, { name = "rate", value = "0.5" } } })
+  local container, values = rendered.spec.template.spec.containers[1], {}
+  for _, one in ipairs(container.env) do
+    values[one.name] = require "lab.node.environment".expand(one.value, values)
+  end
+  local told = json.decode(values.KFHOST_TRIAL)
+  test.equal(told.trial, "t-1")
+  test.same(told.parameters[1].choices, { c0 = choices[1], c1 = choices[2], c2 = choices[3], c3 = choices[4] })
+end)
+
 test("equal names in two namespaces differ; one that is too long is refused", function()
   test.equal(tune.name("digits", "team-a") ~= tune.name("digits", "team-b"), true)
   test.raises("Usage", function() tune.name(("n"):rep(40), "team-a") end)

@@ -146,6 +146,13 @@ function M.choices(settings)
   return all
 end
 
+-- The kubelet reads $(NAME) and $$ in values of the environment, and Katib ${…}: dollar signs of ours are spelled out.
+-- Only the trial's name is left for Katib to fill in.
+local function told(trial)
+  local text = json.encode(trial, { sort = true }):gsub("%$", "\\u0024")
+  return (text:gsub('"trial":""', '"trial":"${trialParameters.trialName}"'))
+end
+
 local function trial_environment(settings, uploaded, options, definitions)
   local environment, carried, parameters = json.array {}, json.array {}, json.array {}
   for i, given in ipairs(settings.parameters) do
@@ -155,10 +162,9 @@ local function trial_environment(settings, uploaded, options, definitions)
       type = definitions[parameter.name] and definitions[parameter.name].parameterType }
     environment[i] = { name = "KFHOST_P_" .. i, value = ("${trialParameters.%s}"):format(parameter.name) }
   end
-  table.insert(environment, { name = "KFHOST_TRIAL", value = json.encode({ trial = "${trialParameters.trialName}",
-    pipeline_id = uploaded.pipeline_id, pipeline_version_id = uploaded.version_id, experiment = options.kfp_experiment,
-    namespace = options.namespace, objective = settings.objective.objectiveMetricName, parameters = carried },
-    { sort = true }) })
+  table.insert(environment, { name = "KFHOST_TRIAL", value = told { trial = "", pipeline_id = uploaded.pipeline_id,
+    pipeline_version_id = uploaded.version_id, experiment = options.kfp_experiment, namespace = options.namespace,
+    objective = settings.objective.objectiveMetricName, parameters = carried } })
   if options.endpoint then
     table.insert(environment, { name = "KF_PIPELINES_ENDPOINT", value = options.endpoint })
   end
