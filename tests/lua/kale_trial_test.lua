@@ -117,7 +117,8 @@ local function serve_cluster(c, environment)
     local kind, name, rest = request.path:match "^/apis?/.*namespaces/team%-a/(%a+)/?([^/]*)(.*)$"
     local is_asked = name ~= "" or request.query == "labelSelector=pipeline/runid=" .. RUN
     local is_known = request.headers.authorization == "Bearer account"
-    if not kind or not is_asked or not is_known then return said(404, "not here") end
+    local is_sought = kind == "trials" and request.method == "GET"
+    if not kind or not is_asked or not is_known or is_sought then return said(404, "not here") end
     if rest == "/log" then return { status = 200, body = c:logs { name = name } } end
     if request.method == "PATCH" then return answer(c:patch(kind, name, json.decode(request.body))) end
     if request.method == "DELETE" then return answer { name = c:delete(kind, name) } end
@@ -255,7 +256,8 @@ test("who ends the run of a trial that is gone knows it by what the pod has kept
   local k = kfp.connect { endpoint = "http://pipelines", tries = 1, token = "t", transport = function()
     errors.raise { code = "Invalid", message = "enough" }
   end }
-  trial.run(k, json.decode(json.encode(SPEC)), io.stderr, { memory = memory, kube = function() return trials_of {} end })
+  trial.run(k, json.decode(json.encode(SPEC)), io.stderr, { memory = memory,
+    kube = function() return trials_of {} end })
   test.equal(identified({ get = function() errors.raise { code = "NotFound", status = 404 } end }, memory),
     trial.run_id { uid = UID })
 end)

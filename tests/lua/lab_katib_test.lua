@@ -514,44 +514,55 @@ test("experiments whose creation was not recorded come to their recorded ends, a
   end)
 end)
 
--- All that an object was, as watchers saw it.
-local function versions(cluster, kind, name)
-  local seen = {}
-  local looking = task.spawn(function()
+-- All that objects of a kind were, as a watcher saw them.
+local function versions(cluster, kind, seen)
+  return task.spawn(function()
     for event in cluster.client:watch(kind .. ".v1beta1.kubeflow.org", { namespace = NAMESPACE }) do
-      if event.object.metadata and event.object.metadata.name == name then seen[#seen + 1] = event.object end
+      local name = event.object.metadata and event.object.metadata.name or ""
+      seen[kind .. "/" .. name] = seen[kind .. "/" .. name] or {}
+      table.insert(seen[kind .. "/" .. name], event.object)
     end
   end)
-  return seen, looking
+end
+
+local function state_text(object)
+  return json.encode { brief(object.status), counts_of(object.status), object.spec.requests }
 end
 
 test("what was recorded in the middle of something, the lab goes through", function()
   with_katib(function(cluster)
-    for name, kind in pairs { ["097-state-experiment-early-stop"] = "experiments",
-      ["109-state-experiment-primary-demo"] = "experiments", ["117-state-suggestion-early-stop"] = "suggestions",
-      ["104-state-experiment-grid-nomax"] = "experiments" } do
+    local seen = {}
+    local looking = { versions(cluster, "experiments", seen), versions(cluster, "suggestions", seen) }
+    local function passes_through(name, kind)
       local recorded = record(name).response.body
-      local object, seen, looking = recorded.metadata.name, nil, nil
-      seen, looking = versions(cluster, kind, object)
-      make(cluster, object, kind == "experiments" and recorded.spec
-        or record "097-state-experiment-early-stop".response.body.spec)
-      local wanted = json.encode({ brief(recorded.status), counts_of(recorded.status), recorded.spec.requests })
       wait_until("a state as in " .. name, function()
-        for _, one in ipairs(seen) do
-          if json.encode({ brief(one.status), counts_of(one.status), one.spec.requests }) == wanted then return true end
+        for _, one in ipairs(seen[kind .. "/" .. recorded.metadata.name] or {}) do
+          if state_text(one) == state_text(recorded) then return true end
         end
       end)
-      looking:cancel()
-      pcall(looking.wait, looking)
-      if name:find "097" then -- it has no trials yet
-        cluster.client:delete("experiments.v1beta1.kubeflow.org", object, { namespace = NAMESPACE })
-        wait_until("its end", function()
-          return not get(cluster, "experiments", object) and not get(cluster, "suggestions", object)
-        end)
-        local none = record "124-state-trials-early-stop"
-        test.same(json.decode(post(cluster, none).body).items, none.response.body.items)
-      end
     end
+    for _, name in ipairs { "097-state-experiment-early-stop", "109-state-experiment-primary-demo",
+      "104-state-experiment-grid-nomax" } do
+      local recorded = record(name).response.body
+      make(cluster, recorded.metadata.name, recorded.spec)
+      passes_through(name, "experiments")
+    end
+    passes_through("117-state-suggestion-early-stop", "suggestions")
+    for _, one in ipairs(looking) do
+      one:cancel()
+      pcall(one.wait, one)
+    end
+    -- an experiment that is at its beginning, or gone, has no trials
+    cluster.client:delete("experiments.v1beta1.kubeflow.org", "early-stop", { namespace = NAMESPACE })
+    wait_until("its end", function() return not get(cluster, "experiments", "early-stop") end)
+    local none = record "124-state-trials-early-stop"
+    local found
+    wait_until("the end of its trials", function()
+      found = json.decode(post(cluster, none).body)
+      return #found.items == 0
+    end)
+    found.metadata.resourceVersion = none.response.body.metadata.resourceVersion
+    test.same(found, none.response.body)
   end)
 end)
 

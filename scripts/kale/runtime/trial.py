@@ -167,7 +167,9 @@ class Cluster:
             return json.loads(self.send("GET", path))["metadata"]["uid"]
         except urllib.error.HTTPError as problem:
             return None if problem.code == 429 or problem.code >= 500 else ""
-        except (OSError, ValueError, KeyError, http.client.HTTPException):
+        except KeyError:
+            return ""
+        except (OSError, ValueError, http.client.HTTPException):
             return None
 
     # Where Pipelines knows no users, its workflows are in its own namespace.

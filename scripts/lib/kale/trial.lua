@@ -118,11 +118,6 @@ end
 
 -- --- which trial it is --------------------------------------------------------------------------------------
 
--- Of a server that may answer in a moment.
-local function is_late(problem)
-  return PASSING[problem.code] or (problem.status or 0) >= 500 or problem.status == 429
-end
-
 ---Finds the uid of a trial that was only told its name: Katib fills in a trial's name and namespace, never its uid.
 ---Where the pod's account may not read trials, and where no cluster answers for a minute, the name has to do.
 ---@param trial table gets its uid
@@ -135,7 +130,8 @@ function M.identify(trial, kube)
       { namespace = trial.namespace, timeout = "10s" })
     if found then trial.uid = found.metadata.uid end
     if problem and problem.code == "Cancelled" then error(problem, 0) end
-    if not problem or not is_late(problem) or task.now() - since > START then return trial end
+    local is_late = problem and (starts.is_passing(problem, since) or (problem.status or 0) >= 500)
+    if not is_late or task.now() - since > START then return trial end
     task.sleep(FIRST_PAUSE)
   end
   return trial

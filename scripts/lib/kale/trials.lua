@@ -334,7 +334,8 @@ Trials.__close = Trials.close
 ---@return kale.Trials
 function M.watch(at, name, options)
   local self = setmetatable({ at = at, name = name, logs = options.logs, choices = options.choices,
-    kfp_experiment = options.kfp_experiment, seen = {}, read = {}, suspect = {}, annotated = {}, tasks = {}, list = {} }, Trials)
+    kfp_experiment = options.kfp_experiment, seen = {}, read = {}, suspect = {}, annotated = {},
+    tasks = {}, list = {} }, Trials)
   self.progress = term.progress { draw = function() return draw(self) end }
   return self
 end
