@@ -388,6 +388,41 @@ test("steps can be taken from another run by choice, or left out", function()
   test.equal(result.state, "succeeded")
 end)
 
+test("settings that a component hands on are told to it, and its own only where it says so", function()
+  local ir = pipeline_of { { "a", [[printf '%s|%s' "$MODE" "$1" > $0]], args = { "{{$.inputs.parameters['config']}}" },
+    env = json.array { { name = "MODE", value = "fast" } },
+    inputs = { config = { type = "TASK_CONFIG", optional = true } } } }
+  local platform = { platforms = { kubernetes = { deploymentSpec = { executors = { ["exec-a"] = {
+    pvcMount = { { constant = "data", mountPath = "/there" } } } } } } } }
+  local function told(passthroughs)
+    ir.components["comp-a"].taskConfigPassthroughs = passthroughs
+    local mode, config = output_of(run(ir, {}, platform), "a"):match "^(.-)|(.*)$"
+    return mode, json.decode(config)
+  end
+  local mode, config = told(nil)
+  test.equal(mode, "fast")
+  test.equal(config.env, json.null)
+  mode, config = told { { field = "ENV" }, { field = "KUBERNETES_VOLUMES" } }
+  test.equal(mode, "")
+  test.same(config.env, { { name = "MODE", value = "fast" } })
+  test.same(config.volumeMounts, { { name = "data", mountPath = "/there" } })
+  mode, config = told { { field = "ENV", applyToTask = true } }
+  test.same({ mode, config.env[1].value, config.volumes }, { "fast", "fast", json.null })
+end)
+
+test("what a step is told of its settings does not keep it from being taken from an earlier run", function()
+  local ir = pipeline_of { { "a", "echo x > $0", inputs = { config = { type = "TASK_CONFIG", optional = true } } } }
+  local cache, folder = test.tmpdir(), test.tmpdir()
+  local function state(number)
+    local options = { cache = true, cache_root = cache, root = fs.join(folder, number) }
+    return select(2, run(ir, options)).a
+  end
+  test.equal(state "1", "succeeded")
+  ir.deploymentSpec.executors["exec-a"].container.resources = { resourceCpuLimit = "1" }
+  ir.components["comp-a"].taskConfigPassthroughs = { { field = "RESOURCES" } }
+  test.equal(state "2", "cached")
+end)
+
 test("loops run their rounds side by side, as many as allowed, and collect outputs in order", function()
   local ir = pipeline_of { { "inner", "printf \"$1\" > $0", args = { "{{$.inputs.parameters['item']}}" },
     inputs = { item = { from = { componentInputParameter = "item" } } } } }

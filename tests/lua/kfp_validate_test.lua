@@ -148,6 +148,16 @@ local function with(change)
   return ir
 end
 
+test("settings of a step that are values are no inputs of its own, as the SDK writes them", function()
+  test.same(kfp.validate(with(function(ir, t)
+    local config = { { field = "RESOURCES" }, { field = "ENV", applyToTask = true } }
+    ir.components["comp-make"].taskConfigPassthroughs = config
+    t.make.inputs.parameters.cpu_limit = { runtimeValue = {
+      constant = "{{$.inputs.parameters['pipelinechannel--cpu']}}" } }
+    t.make.inputs.parameters["pipelinechannel--cpu"] = { runtimeValue = { constant = "1" } }
+  end)), {})
+end)
+
 test("a pipeline without a fault has no findings", function()
   test.same(kfp.validate(PIPELINE), {})
   test.same(kfp.validate(yaml.decode(PIPELINE)), {})
@@ -302,6 +312,9 @@ test("what the server refuses has its place", function()
     ["root.dag.tasks.make.bogus"] = function(_, t) t.make.bogus = 1 end,
     ["root.dag.tasks.make.cachingOptions.enableCache"] = function(_,
       t) t.make.cachingOptions = { enableCache = "yes" } end,
+    ["components.comp-use.taskConfigPassthroughs[0].field"] = function(ir)
+      ir.components["comp-use"].taskConfigPassthroughs = { { field = "EVERYTHING" } }
+    end,
     ["pipelineInfo.name"] = function(ir) ir.pipelineInfo.name = "Two" end,
     ["schemaVersion"] = function(ir) ir.schemaVersion = "2.0.0" end,
   } do

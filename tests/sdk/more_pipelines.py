@@ -421,6 +421,42 @@ def task_configuration() -> str:
     return nothing_given().output
 
 
+@dsl.component(base_image="python:3.11", install_kfp_package=False, task_config_passthroughs=[
+    dsl.TaskConfigField.RESOURCES, dsl.TaskConfigField.KUBERNETES_TOLERATIONS,
+    dsl.TaskConfigField.KUBERNETES_NODE_SELECTOR, dsl.TaskConfigField.KUBERNETES_AFFINITY,
+    dsl.TaskConfigField.ENV,
+    dsl.TaskConfigPassthrough(field=dsl.TaskConfigField.KUBERNETES_VOLUMES, apply_to_task=True)])
+def handed_on(config: dsl.TaskConfig) -> dict:
+    import os
+
+    return {"env": config.env, "own": os.environ.get("MODE", "none"), "resources": config.resources,
+            "volumes": config.volumes, "mounts": config.volume_mounts, "node": config.node_selector,
+            "tolerations": config.tolerations, "affinity": config.affinity}
+
+
+@case(params={"image": "python:3.11", "size": "1Gi"})
+def settings_that_are_values(image: str, size: str, count: str = "1", kind: str = "nvidia.com/gpu") -> int:
+    task = add(a=1).set_container_image(image).set_cpu_limit(count).set_memory_request(size)
+    task.set_accelerator_type(kind).set_accelerator_limit(count).set_cpu_request(count).set_memory_limit(size)
+    return task.output
+
+
+@case(params={"count": "2"}, differs="the SDK's runner hands nothing on")
+def configuration_of_a_task_that_hands_it_on(count: str) -> dict:
+    task = handed_on()
+    task.set_cpu_limit("1").set_memory_request("20Gi").set_accelerator_type("nvidia.com/gpu")
+    task.set_accelerator_limit(count)
+    task.set_env_variable("MODE", "fast")
+    kubernetes.use_secret_as_env(task, secret_name="db", secret_key_to_env={"password": "PASSWORD"}, optional=True)
+    kubernetes.use_field_path_as_env(task, env_name="POD", field_path="metadata.name")
+    kubernetes.add_node_selector(task, "disk", "ssd")
+    kubernetes.add_toleration(task, key="k", operator="Exists", effect="NoSchedule")
+    kubernetes.add_node_affinity(task, match_expressions=[{"key": "zone", "operator": "In", "values": ["a"]}])
+    kubernetes.add_node_affinity(task, match_expressions=[{"key": "big", "operator": "Exists"}], weight=5)
+    kubernetes.mount_pvc(task, pvc_name="data", mount_path="/data")
+    return task.output
+
+
 # --- containers ----------------------------------------------------------------------------------------------------
 
 
@@ -466,4 +502,20 @@ WANTED = {
     "container_with_a_word_left_out": {"Output": "--first|--no-word|ab|"},
     "container_with_a_word_given": {"Output": "--first|--word|x y|"},
     "artifacts_between_containers": {"Output": "from a container"},
+    "configuration_of_a_task_that_hands_it_on": {"Output": {
+        "env": [{"name": "MODE", "value": "fast"},
+                {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password", "optional": True}}},
+                {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        "own": "none",
+        "resources": {"limits": {"cpu": "1", "nvidia.com/gpu": "2"}, "requests": {"memory": "20Gi"}},
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+        "mounts": [{"name": "data", "mountPath": "/data"}],
+        "node": {"disk": "ssd"},
+        "tolerations": [{"key": "k", "operator": "Exists", "effect": "NoSchedule"}],
+        "affinity": {"nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+                {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]},
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {"weight": 5, "preference": {"matchExpressions": [{"key": "big", "operator": "Exists"}]}}]}},
+    }},
 }

@@ -30,6 +30,16 @@ local function content(path)
   return hash.sha256(table.concat(parts, "\n"))
 end
 
+-- What a step is told of its own settings is for a workload elsewhere, and decides nothing: as on a cluster.
+local function values_that_decide(job)
+  local values = json.object {}
+  local definitions = (job.task.component.inputDefinitions or {}).parameters or {}
+  for name, value in pairs(job.input.inputs.parameterValues) do
+    if (definitions[name] or {}).parameterType ~= "TASK_CONFIG" then values[name] = value end
+  end
+  return values
+end
+
 ---What decides whether a step's outputs would be the same.
 ---@param job table of kfp.executor
 ---@param salt string? what else decides it
@@ -44,7 +54,7 @@ function M.key(job, salt)
     contents[name] = list
   end
   return hash.sha256(json.encode({
-    container = container_key(job.task.container), parameters = job.input.inputs.parameterValues,
+    container = container_key(job.task.container), parameters = values_that_decide(job),
     artifacts = contents, outputs = job.task.component.outputDefinitions or json.object {}, salt = salt,
     start = json.array { job.program or "" }, given = job.given and next(job.given) and job.given or nil,
   }, { sort = true }))

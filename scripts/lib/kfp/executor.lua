@@ -9,6 +9,7 @@ local mounts = require "kfp.mounts"
 local placeholders = require "kfp.placeholders"
 local proc = require "proc"
 local task = require "task"
+local task_config = require "kfp.task_config"
 local tree = require "kfp.tree"
 
 local M = {}
@@ -98,9 +99,10 @@ end
 function M.prepare(t, place, context, scope)
   local directory = place.directory
   fs.mkdir(directory, { parents = true })
+  local names = M.names(place, context)
+  local withheld = task_config.add(t, place, scope, context, names)
   local input = M.input(t, place)
   if next(input.outputs.parameters) then fs.mkdir(fs.join(directory, "parameters"), { parents = true }) end
-  local names = M.names(place, context)
   local words = placeholders.words({ t.container.command or {}, t.container.args or {} }, input, names)
   local workspace = context.names.workspace_path
   for i, word in ipairs(words) do
@@ -113,15 +115,17 @@ function M.prepare(t, place, context, scope)
   if not environment then images.check({ { path = place.path, image = image } }, context.options) end
   local started, env = images.start(environment, words, context.root,
     fs.join(directory, ".packages"))
-  for _, pair in ipairs(t.container.env or {}) do env[pair.name] = placeholders.fill(pair.value or "", input, names) end
+  for _, pair in ipairs(not withheld.ENV and t.container.env or {}) do
+    env[pair.name] = placeholders.fill(pair.value or "", input, names)
+  end
   for name, value in pairs(context.options.env or {}) do env[name] = value end
   local job = {
     task = t, input = input, words = started, env = env, directory = directory, log = fs.join(directory, "log.txt"),
     timeout = tonumber(t.platform.activeDeadlineSeconds), image = image, program = started[1], claims = {},
   }
-  job.mounts, job.notes = mounts.of(t, place, scope, context)
+  job.mounts, job.notes = mounts.of(t, place, scope, context, withheld.KUBERNETES_VOLUMES)
   for _, mount in ipairs(job.mounts) do job.claims[#job.claims + 1] = mount.claim end
-  job.given = add_secrets(t, env, place, scope, context, job.notes)
+  job.given = withheld.ENV and {} or add_secrets(t, env, place, scope, context, job.notes)
   return job
 end
 

@@ -18,15 +18,30 @@ local M = {}
 
 -- --- what is wanted ----------------------------------------------------------------------------------------
 
--- The name of a claim, secret or config map, given in one of the ways of the platform document.
-local function name_of(entry, parameter, old, place, scope)
-  local from = entry[parameter] or entry
-  local constant = (from.runtimeValue or {}).constant or entry[old]
+---What a value of the platform document stands for: a constant, an input of the task, or an output of another.
+---@param from table
+---@param place table
+---@param scope table
+---@return any
+function M.resolve(from, place, scope)
   if from.componentInputParameter then return place.parameters[from.componentInputParameter] end
   local source = from.taskOutputParameter
-  if not source then return constant end
+  if not source then return (from.runtimeValue or {}).constant end
   local results = scope.results[source.producerTask]
   return results and results.parameters[source.outputParameterKey]
+end
+
+---The name of a claim, secret or config map, given in one of the ways of the platform document.
+---@param entry table
+---@param parameter string name of the field that says it
+---@param old string name of the field that said it once
+---@param place table
+---@param scope table
+---@return any
+function M.name_of(entry, parameter, old, place, scope)
+  local value = M.resolve(entry[parameter] or entry, place, scope)
+  if value == nil then return entry[old] end
+  return value
 end
 
 ---@param entry table of secretAsEnv or secretAsVolume
@@ -34,7 +49,7 @@ end
 ---@param scope table
 ---@return string?
 function M.secret_name(entry, place, scope)
-  return name_of(entry, "secretNameParameter", "secretName", place, scope)
+  return M.name_of(entry, "secretNameParameter", "secretName", place, scope)
 end
 
 local function clean(path)
@@ -47,7 +62,7 @@ end
 
 local function add_claims(list, t, place, scope, context)
   for _, entry in ipairs(t.platform.pvcMount or {}) do
-    local name = name_of(entry, "pvcNameParameter", "constant", place, scope)
+    local name = M.name_of(entry, "pvcNameParameter", "constant", place, scope)
     if type(name) == "string" and entry.mountPath then
       local claim = context.claims:find(name)
       local source = claim.folder
@@ -89,12 +104,15 @@ local NOT_HERE = {
 ---@param place table
 ---@param scope kfp.Scope
 ---@param context table claims of kfp.claims, secrets of kfp.secrets
+---@param without_volumes boolean? claims and secrets are mounted elsewhere
 ---@return kfp.Mount[]
 ---@return string[] notes what cannot be had here
-function M.of(t, place, scope, context)
+function M.of(t, place, scope, context, without_volumes)
   local list, notes = {}, {}
-  add_claims(list, t, place, scope, context)
-  add_secrets(list, notes, t, place, scope, context)
+  if not without_volumes then
+    add_claims(list, t, place, scope, context)
+    add_secrets(list, notes, t, place, scope, context)
+  end
   add_empty(list, t, place)
   for group, what in pairs(NOT_HERE) do
     if next(t.platform[group] or {}) then notes[#notes + 1] = what .. " are there on a cluster only" end

@@ -94,12 +94,19 @@ local function declared(component, direction, group)
   return ((component or {})[direction .. "Definitions"] or {})[group] or {}
 end
 
+-- The SDK hands channels on to steps whose texts name them, though these have no such input, and so it does with a
+-- step's settings that come from channels: cpu_limit, base_image and the like.
+local function is_of_the_sdk(name, input)
+  if name:find "^pipelinechannel%-%-" then return true end
+  local constant = type(input) == "table" and (input.runtimeValue or {}).constant
+  return type(constant) == "string" and constant:find "{{%$%.inputs%.parameters%['pipelinechannel%-%-" ~= nil
+end
+
 local function check_given(warn, path, task, component)
   for _, group in ipairs { "parameters", "artifacts" } do
     local inputs, given = declared(component, "input", group), (task.inputs or {})[group] or {}
     for _, name in ipairs(sorted_keys(given)) do
-      -- The SDK hands channels on to steps whose texts name them, though these have no such input.
-      if not inputs[name] and not name:find "^pipelinechannel%-%-" then
+      if not inputs[name] and not is_of_the_sdk(name, given[name]) then
         warn(("%s.inputs.%s.%s"):format(path, group, name), "the component has no such input")
       end
     end

@@ -12,7 +12,8 @@ PipelineSpec pipelineInfo:PipelineInfo deploymentSpec:v schemaVersion:s sdkVersi
   root:Component defaultPipelineRoot:s
 PipelineInfo name:s displayName:s description:s
 Component inputDefinitions:Inputs outputDefinitions:Outputs dag|dag-or-executorLabel:Dag
-  executorLabel|dag-or-executorLabel:s singlePlatformSpecs:[v] taskConfigPassthroughs:[v]
+  executorLabel|dag-or-executorLabel:s singlePlatformSpecs:[v] taskConfigPassthroughs:[TaskConfigPassthrough]
+TaskConfigPassthrough field:TaskConfigField applyToTask:b
 Inputs parameters:{InputParameter} artifacts:{InputArtifact}
 InputParameter type:PrimitiveType parameterType:ParameterType defaultValue:v isOptional:b description:s literals:[v]
 InputArtifact artifactType:ArtifactType isArtifactList:b isOptional:b description:s properties:v customProperties:v
@@ -63,6 +64,8 @@ Importer artifactUri:RuntimeValue typeSchema:ArtifactType reimport:b metadata:v 
 local ENUMERATIONS = {
   ParameterType = "PARAMETER_TYPE_ENUM_UNSPECIFIED NUMBER_DOUBLE NUMBER_INTEGER STRING BOOLEAN LIST STRUCT "
     .. "TASK_FINAL_STATUS TASK_CONFIG",
+  TaskConfigField = "NONE RESOURCES ENV KUBERNETES_AFFINITY KUBERNETES_TOLERATIONS KUBERNETES_NODE_SELECTOR "
+    .. "KUBERNETES_VOLUMES",
   PrimitiveType = "PRIMITIVE_TYPE_UNSPECIFIED INT DOUBLE STRING",
   Strategy = "TRIGGER_STRATEGY_UNSPECIFIED ALL_UPSTREAM_TASKS_SUCCEEDED ALL_UPSTREAM_TASKS_COMPLETED",
 }
