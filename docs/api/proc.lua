@@ -13,6 +13,7 @@ local core = {}
 ---@field stderr "pipe"|"inherit"|"null"|"stdout"|{file: string}|nil default "inherit"
 ---@field grace number|string|nil seconds between TERM and KILL of stop(); default 10
 ---@field ends_group boolean? when it ends, what is left of its group is killed and its streams end
+---@field ends_all boolean? as ends_group, and whatever it has started ends with it, wherever that has gone
 ---@field terminal boolean? it gets the terminal, if we have one: it may read keys, and Ctrl-C is its own
 ---@field rlimits {cpu: integer?, memory: integer?, files: integer?, file_size: integer?, core: integer?, stack: integer?}? seconds, bytes
 

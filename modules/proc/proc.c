@@ -31,7 +31,8 @@ struct stream {
 
 struct process {
   struct kf_loop *loop;
-  pid_t pid;
+  pid_t pid;      // leads its group
+  pid_t awaited;  // itself, or its keeper
   struct stream streams[STREAMS];
   struct kf_watch exit_watch;  // of the pidfd, or of SIGCHLD
   int pidfd;
@@ -130,8 +131,8 @@ static void drain_stream(struct stream *stream) {
 static bool end_group(struct process *process) {
   siginfo_t info = {0};
   int options = WEXITED | WNOHANG | WNOWAIT;
-  if (waitid(P_PID, (id_t)process->pid, &info, options) == 0 && info.si_pid == 0) return false;
-  kill(-process->pid, SIGKILL);
+  if (waitid(P_PID, (id_t)process->awaited, &info, options) == 0 && info.si_pid == 0) return false;
+  if (process->awaited == process->pid) kill(-process->pid, SIGKILL);  // a keeper has done so
   drain_stream(&process->streams[STDOUT]);
   drain_stream(&process->streams[STDERR]);
   return true;
@@ -145,7 +146,7 @@ static void take_terminal(struct process *process) {
 static void take_exit(struct process *process) {
   if (process->exited) return;
   if (process->ends_group && !end_group(process)) return;
-  pid_t pid = wait4(process->pid, &process->status, WNOHANG, &process->usage);
+  pid_t pid = wait4(process->awaited, &process->status, WNOHANG, &process->usage);
   if (pid == 0 || (pid < 0 && errno == EINTR)) return;
   process->exited = true;
   process->ended = kf_loop_now(process->loop);
@@ -167,7 +168,7 @@ static void on_exit_event(struct kf_watch *watch, int events) {
 static bool watch_exit(struct process *process) {
   process->exit_watch.ready = on_exit_event;
   bool refused = getenv("KFHOST_NO_PIDFD") != NULL;  // so that a test can take the other way
-  process->pidfd = refused ? -1 : (int)syscall(SYS_pidfd_open, process->pid, 0);
+  process->pidfd = refused ? -1 : (int)syscall(SYS_pidfd_open, process->awaited, 0);
   bool watched = process->pidfd >= 0
                      ? kf_watch_start(process->loop, &process->exit_watch, process->pidfd, KF_READ)
                      : kf_watch_start(process->loop, &process->exit_watch, SIGCHLD, KF_SIGNAL);
@@ -253,7 +254,7 @@ static void feed(lua_State *L, struct process *process, const struct command *co
 }
 
 // proc.spawn{ word, … | shell=, cwd, env, clear_env, stdin, stdout, stderr, grace, rlimits,
-// ends_group, terminal } -> process
+// ends_group, ends_all, terminal } -> process
 static int l_spawn(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
@@ -261,21 +262,26 @@ static int l_spawn(lua_State *L) {
   struct command command;
   kf_proc_read_command(L, 1, &command);
   process->grace = read_grace(L, 1);
+  lua_getfield(L, 1, "ends_all");
+  command.kept = lua_toboolean(L, -1);
   lua_getfield(L, 1, "ends_group");
-  process->ends_group = lua_toboolean(L, -1);
+  process->ends_group = command.kept || lua_toboolean(L, -1);
   lua_getfield(L, 1, "terminal");
   if (lua_toboolean(L, -1))
     process->terminal = command.terminal = kf_proc_open_terminal(&process->modes);
-  lua_pop(L, 2);
+  lua_pop(L, 3);
   lua_pushvalue(L, 2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, process);
   int fds[STREAMS] = {-1, -1, -1};
-  struct failure failure = kf_proc_start(&command, &process->pid, fds);
+  struct started started = {-1, -1};
+  struct failure failure = kf_proc_start(&command, &started, fds);
   if (failure.number) {
     take_terminal(process);
     let_go(process);
     return fail_to_start(L, &command, &failure);
   }
+  process->pid = started.pid;
+  process->awaited = started.awaited;
   process->exited = false;
   process->started = kf_loop_now(process->loop);
   for (int i = 0; i < STREAMS; i++) process->streams[i].fd = fds[i];
@@ -501,7 +507,7 @@ static int l_gc(lua_State *L) {
   struct process *process = check(L);
   if (!process->exited) {
     signal_group(process, SIGKILL);
-    waitpid(process->pid, NULL, 0);
+    waitpid(process->awaited, NULL, 0);
     process->exited = true;
   }
   kf_watch_stop(process->loop, &process->exit_watch);

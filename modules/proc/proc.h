@@ -33,6 +33,7 @@ struct command {
   } limits[LIMITS];
   size_t limit_count;
   int terminal;  // descriptor of the terminal that the child gets; -1: none
+  bool kept;     // by a keeper, with which all that it starts ends
 };
 
 // [-0, +?, v] reads the options table at index; what is pushed keeps the command's strings alive.
@@ -43,11 +44,25 @@ struct failure {
   int number;
   enum { STEP_START, STEP_STREAM, STEP_LIMIT, STEP_DIRECTORY } step;
   int stream;
+  pid_t pid;  // what a keeper has started, when nothing failed
 };
 
-// Starts it and waits until exec has succeeded or failed. *pid, and our end of each pipe in fds
-// (else -1); or the failure, and then there is no child.
-struct failure kf_proc_start(const struct command *command, pid_t *pid, int fds[STREAMS]);
+// What has been started: the process, which leads its group, and the one that is ours to wait for,
+// which is its keeper if it has one.
+struct started {
+  pid_t pid;
+  pid_t awaited;
+};
+
+// Starts it and waits until exec has succeeded or failed: what has been started, and our end of each
+// pipe in fds (else -1); or the failure, and then there is no child.
+struct failure kf_proc_start(const struct command *command, struct started *started,
+                             int fds[STREAMS]);
+
+// In the keeper, which was forked for one child: false when its parent is gone already.
+bool kf_proc_begin_keeping(pid_t parent);
+// Waits for the child, ends whatever it has started and left behind, and ends as it did.
+_Noreturn void kf_proc_keep(pid_t child);
 
 // The terminal that this program has in the foreground, and its modes; -1 when there is none.
 int kf_proc_open_terminal(struct termios *modes);

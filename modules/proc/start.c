@@ -91,16 +91,40 @@ static void close_all(int pipes[STREAMS][2]) {
 }
 
 // Copies no page of ours, which would cost more than the rest: until it execs, the child lives in our
-// memory while we stand still. All signals are blocked: no handler of ours may run there.
-static pid_t start_child(const struct command *command, int pipes[STREAMS][2], int report) {
-  sigset_t all, before;
-  sigfillset(&all);
-  sigprocmask(SIG_SETMASK, &all, &before);
+// memory while we stand still.
+static pid_t start_directly(const struct command *command, int pipes[STREAMS][2], int report) {
   pid_t parent = getpid();
   // NOLINTBEGIN(clang-analyzer-*): run_child changes nothing of ours, and does not return
   pid_t pid = vfork();
   if (pid == 0) run_child(command, pipes, report, parent);
   // NOLINTEND(clang-analyzer-*)
+  return pid;
+}
+
+// The keeper: says the child's number after it has begun, unless that has said what failed.
+_Noreturn static void run_keeper(const struct command *command, int pipes[STREAMS][2], int report,
+                                 pid_t parent) {
+  if (!kf_proc_begin_keeping(parent)) _exit(127);
+  pid_t pid = start_directly(command, pipes, report);
+  if (pid < 0) fail(report, STEP_START, 0);
+  struct failure none = {.pid = pid};
+  if (write(report, &none, sizeof none) < 0) _exit(127);
+  kf_proc_keep(pid);
+}
+
+static pid_t start_keeper(const struct command *command, int pipes[STREAMS][2], int report) {
+  pid_t parent = getpid();
+  pid_t pid = fork();
+  if (pid == 0) run_keeper(command, pipes, report, parent);
+  return pid;
+}
+
+// All signals are blocked: no handler of ours may run in the child.
+static pid_t start_child(const struct command *command, int pipes[STREAMS][2], int report) {
+  sigset_t all, before;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, &before);
+  pid_t pid = (command->kept ? start_keeper : start_directly)(command, pipes, report);
   int number = errno;
   sigprocmask(SIG_SETMASK, &before, NULL);
   errno = number;
@@ -108,15 +132,19 @@ static pid_t start_child(const struct command *command, int pipes[STREAMS][2], i
 }
 
 // Waits for exec, or for the word of what failed; then the child is reaped.
-static struct failure read_report(int report, pid_t pid) {
-  struct failure failure;
+static struct failure read_report(int report, const struct command *command,
+                                  struct started *started) {
+  struct failure said;
   ssize_t count;
-  do count = read(report, &failure, sizeof failure);
+  do count = read(report, &said, sizeof said);
   while (count < 0 && errno == EINTR);
-  if (count != (ssize_t)sizeof failure) return (struct failure){0};
-  while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+  bool complete = count == (ssize_t)sizeof said;
+  started->pid = complete ? said.pid : started->awaited;
+  if (complete && said.number == 0) return said;
+  if (!complete && !command->kept) return (struct failure){0};
+  while (waitpid(started->awaited, NULL, 0) < 0 && errno == EINTR) {
   }
-  return failure;
+  return complete ? said : (struct failure){.number = ECHILD};  // the keeper is gone
 }
 
 static void keep_our_ends(int pipes[STREAMS][2], int fds[STREAMS]) {
@@ -128,22 +156,23 @@ static void keep_our_ends(int pipes[STREAMS][2], int fds[STREAMS]) {
   }
 }
 
-struct failure kf_proc_start(const struct command *command, pid_t *pid, int fds[STREAMS]) {
+struct failure kf_proc_start(const struct command *command, struct started *started,
+                             int fds[STREAMS]) {
   int pipes[STREAMS][2] = {{-1, -1}, {-1, -1}, {-1, -1}}, report[2] = {-1, -1};
   struct failure failure = {0};
   bool made = make_pipe(report);
   for (int i = 0; i < STREAMS && made; i++)
     if (command->connections[i] == TO_PIPE) made = make_pipe(pipes[i]);
-  *pid = made ? start_child(command, pipes, report[1]) : -1;
-  if (*pid < 0) failure.number = errno;
+  started->awaited = made ? start_child(command, pipes, report[1]) : -1;
+  if (started->awaited < 0) failure.number = errno;
   if (report[1] >= 0) close(report[1]);
-  if (*pid > 0) failure = read_report(report[0], *pid);
+  if (started->awaited > 0) failure = read_report(report[0], command, started);
   if (report[0] >= 0) close(report[0]);
   if (failure.number) {
     close_all(pipes);
     return failure;
   }
-  setpgid(*pid, *pid);  // also here: either side may come first
+  if (!command->kept) setpgid(started->pid, started->pid);  // also here: either side may come first
   keep_our_ends(pipes, fds);
   return failure;
 }

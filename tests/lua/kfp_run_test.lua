@@ -235,6 +235,23 @@ test("what always runs is told how the task before it ended, and of which run", 
   assert(status.pipelineJobResourceName:find "^shell%-%x+$", status.pipelineJobResourceName)
 end)
 
+test("what a step has started ends with it, and when its time is over, wherever that has gone", function()
+  local folder = test.tmpdir()
+  local script = [[cd "$1"; setsid sh -c 'trap "" TERM; echo $$ > x; mv x pid; exec sleep 600' > /dev/null 2>&1 &
+    while ! [ -f pid ]; do sleep 0.01; done; ]]
+  local function left(last, limit)
+    local ir = pipeline_of { { "a", script .. last, args = { folder } } }
+    local result = run(ir, {}, { platforms = { kubernetes = { deploymentSpec = { executors = {
+      ["exec-a"] = { activeDeadlineSeconds = limit } } } } } })
+    local pid = fs.read(folder .. "/pid"):match "%d+"
+    fs.remove(folder .. "/pid")
+    return result.state, fs.exists("/proc/" .. pid)
+  end
+  test.same({ left "echo x > $0" }, { "succeeded", false })
+  test.same({ left "exit 1" }, { "failed", false })
+  test.same({ left("sleep 600", 1) }, { "failed", false })
+end)
+
 test("limits hold for the steps", function()
   local _, states = run(pipeline_of { { "a", "ulimit -n > $0; [ $(ulimit -n) = 64 ]" } }, { rlimits = { files = 64 } })
   test.equal(states.a, "succeeded")

@@ -246,6 +246,69 @@ test("with ends_group, its end is that of its group and its streams", function()
   os.execute("kill " .. left)
 end)
 
+-- A command that leaves processes behind: in its group, in a session of their own, twice removed, without any
+-- variable. Each writes its number into a file of the folder; the command waits for all, then does `last`.
+local function leaving(last)
+  return ([[cd "$0"
+    left() { trap "" TERM INT HUP; echo $$ > "$1.new"; mv "$1.new" "$1"; exec sleep 600; }
+    export -f left
+    bash -c "left group" &
+    setsid bash -c "left session" > /dev/null 2>&1 &
+    (setsid bash -c "setsid bash -c 'left away' &" > /dev/null 2>&1 &)
+    env -i setsid bash -c 'echo $$ > bare.new; mv bare.new bare; exec sleep 600' &
+    for name in group session away bare; do while ! [ -f $name ]; do sleep 0.01; done; done
+    ]]) .. last
+end
+
+local LEFT = { "group", "session", "away", "bare" }
+
+local function pids_in(folder)
+  local pids = {}
+  for i, name in ipairs(LEFT) do pids[i] = tonumber((require("fs").read(folder .. "/" .. name))) end
+  return pids
+end
+
+test("with ends_all, whatever it has started is gone when it has ended", function()
+  for last, wanted in pairs { ["exit 3"] = { code = 3 }, ["kill -SEGV $$"] = { signal = 11 } } do
+    local folder = test.tmpdir()
+    local p <close> = proc.spawn { "bash", "-c", leaving(last), folder, ends_all = true }
+    local exit = p:wait()
+    test.same({ code = exit.code, signal = exit.signal }, wanted)
+    for _, pid in ipairs(pids_in(folder)) do test.equal(require("fs").exists("/proc/" .. pid), false) end
+    test.equal(p:read "stdout", nil)
+  end
+end)
+
+test("with ends_all, a stop ends all, too", function()
+  local folder = test.tmpdir()
+  local p <close> = proc.spawn { "bash", "-c", leaving "echo ready; wait", folder, ends_all = true, grace = 0 }
+  test.equal(p:read_line(), "ready")
+  test.equal(require("fs").exists("/proc/" .. p.pid), true)
+  p:stop()
+  p:wait()
+  for _, pid in ipairs(pids_in(folder)) do test.equal(require("fs").exists("/proc/" .. pid), false) end
+end)
+
+test("with ends_all, all ends when this program is killed", function()
+  local folder = test.tmpdir()
+  local code = ([[
+    local p = require("proc").spawn { "bash", "-c", %q, %q, ends_all = true, stderr = "null" }
+    p:read_line()
+    os.execute("kill -KILL " .. require("host").pid())]]):format(leaving "echo ready; wait", folder)
+  kfhost { "-e", code }
+  for _, pid in ipairs(pids_in(folder)) do test.equal(gone(pid), true) end
+end)
+
+test("with ends_all, what cannot be started is told as ever, and streams, limits and times are its own", function()
+  test.raises("ENOENT", function() proc.spawn { "no-such-program", ends_all = true } end)
+  test.raises("ENOENT", function() proc.spawn { "true", cwd = "/no/such/folder", ends_all = true } end)
+  local script = "cat; ulimit -n; echo err >&2; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"
+  local result = proc.run { "sh", "-c", script,
+    stdin = "in\n", rlimits = { files = 33 }, ends_all = true }
+  test.same({ result.code, result.stdout, result.stderr }, { 0, "in\n33\n", "err\n" })
+  assert(result.cpu_seconds > 0, result.cpu_seconds)
+end)
+
 test("a process that still runs at the end of the program is stopped", function()
   local result = kfhost { "-e", [[print(require("proc").spawn { "sleep", "100", stdout = "null" }.pid)]] }
   test.equal(result.code, 0)

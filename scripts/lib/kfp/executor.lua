@@ -147,7 +147,7 @@ end
 function M.execute(job, options, on_line)
   local started = {
     cwd = options.cwd, env = job.env, stdin = "null", stdout = "pipe", stderr = "pipe", grace = 2,
-    rlimits = options.rlimits, ends_group = true,  -- as a container ends with its first process
+    rlimits = options.rlimits, ends_all = true,  -- as a container ends with its first process
   }
   table.move(job.words, 1, #job.words, 1, started)
   local log <close> = assert(io.open(job.log, job.attempt and job.attempt > 1 and "a" or "w"))
