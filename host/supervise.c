@@ -21,7 +21,9 @@
 
 enum {
   CERTIFICATE_ROOM = 1 << 16,
-  REPORT_ROOM = 1 << 18,
+  REPORT_ROOM = 1 << 21,
+  PATHS_ROOM = 1 << 20,
+  TOTALS_ROOM = 1 << 22,
   CACHE_ROOM = 192 << 20,  // only what is used of it becomes memory
   TICK = 100,            // milliseconds between looks at the processes
   GRACE = 30,            // seconds that processes have to finish
@@ -79,7 +81,8 @@ static size_t place_box(struct kf_box *box, size_t offset, size_t capacity) {
 
 static void share_memory(void) {
   size_t offset = (sizeof *shared + 4095) & ~(size_t)4095;
-  size_t size = offset + 2 * ((size_t)CERTIFICATE_ROOM + CACHE_ROOM + (size_t)KF_SLOTS * REPORT_ROOM);
+  size_t size = offset + 2 * ((size_t)CERTIFICATE_ROOM + CACHE_ROOM + PATHS_ROOM + TOTALS_ROOM +
+                              (size_t)KF_SLOTS * REPORT_ROOM);
   shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (shared == MAP_FAILED) {
     perror("kfhost: shared memory");
@@ -87,6 +90,8 @@ static void share_memory(void) {
   }
   offset = place_box(&shared->certificate, offset, CERTIFICATE_ROOM);
   offset = place_box(&shared->cache, offset, CACHE_ROOM);
+  offset = place_box(&shared->paths, offset, PATHS_ROOM);
+  offset = place_box(&shared->totals, offset, TOTALS_ROOM);
   for (int i = 0; i < KF_SLOTS; i++)
     offset = place_box(&shared->slots[i].report, offset, REPORT_ROOM);
 }
@@ -197,11 +202,20 @@ static void become_child(struct kf_slot *slot, pid_t supervisor, const sigset_t 
   sigprocmask(SIG_UNBLOCK, mask, NULL);
 }
 
+// One whose last report was taken, where there is one.
+static struct kf_slot *free_slot(void) {
+  struct kf_slot *slot = NULL;
+  for (int i = 0; i < KF_SLOTS; i++) {
+    if (shared->slots[i].pid) continue;
+    if (!shared->slots[i].ended) return &shared->slots[i];
+    if (!slot) slot = &shared->slots[i];
+  }
+  return slot;
+}
+
 // True in the new process.
 static bool start(enum kf_role role, unsigned generation, const sigset_t *mask) {
-  struct kf_slot *slot = NULL;
-  for (int i = 0; i < KF_SLOTS && !slot; i++)
-    if (!shared->slots[i].pid) slot = &shared->slots[i];
+  struct kf_slot *slot = free_slot();
   if (!slot) return false;
   pid_t supervisor = getpid();
   slot->role = role;
@@ -211,6 +225,7 @@ static bool start(enum kf_role role, unsigned generation, const sigset_t *mask) 
   slot->busy_until = 0;
   slot->connections = 0;
   slot->report.version = 0;
+  slot->ended = 0;
   pid_t pid = fork();
   if (pid == 0) {
     slot->pid = getpid();
@@ -267,6 +282,7 @@ static void bury(struct kf_slot *slot, int status) {
   if (!told) say_death(slot, status);
   if (!told) note_death(slot);
   bool of_next = slot->generation > state.generation;
+  if (slot->report.version) slot->ended = slot->pid;
   slot->pid = 0;
   if (told || state.stopping) return;
   if (of_next) {  // a reload that fails: the old ones go on

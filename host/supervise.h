@@ -38,11 +38,14 @@ struct kf_slot {
   _Atomic uint64_t busy_until;  // monotonic nanoseconds after which it is hung; 0: idle
   char label[KF_LABEL];      // what it is busy with
   struct kf_box report;
+  // What a worker that has ended counted stays in its slot until the controller has taken it:
+  _Atomic pid_t ended;       // that worker; 0: none, or it was taken
 };
 
 struct kf_shared {
   struct kf_slot slots[KF_SLOTS];
   struct kf_box certificate, cache;
+  struct kf_box paths, totals;  // what was ever answered here; what workers before have counted
   _Atomic uint64_t cache_time;  // monotonic nanoseconds when the cache was last known to be up to date
   _Atomic bool reload;          // a process asks for what SIGHUP asks for
   _Atomic bool leaving;         // told to end: reviews are still taken, while it is told around

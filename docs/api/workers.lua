@@ -4,7 +4,8 @@
 
 local workers = {}
 
----@alias workers.Box "certificate"|"cache"|"report"|integer text that one process publishes; a number: that slot's report
+---@alias workers.Box "certificate"|"cache"|"paths"|"totals"|"report"|integer text that one process publishes; a number:
+---  that slot's report
 
 ---This process becomes the supervisor; never returns. SIGHUP starts new workers and lets the old ones finish when the
 ---new ones are ready; SIGTERM lets all finish.
@@ -65,6 +66,14 @@ function workers.age() end
 
 ---@return { slot: integer, pid: integer, role: string, generation: integer, ready: boolean, draining: boolean, busy: boolean }[]
 function workers.list() end
+
+---Workers that have ended, whose last report was not taken yet: it stays in its slot until then.
+---@return { slot: integer, pid: integer }[]
+function workers.ended() end
+
+---The report of the worker that has ended there was taken.
+---@param slot integer
+function workers.taken(slot) end
 
 ---From now on this process opens no file and makes no connection, starts nothing, and uses no more than this.
 ---@param options { files: integer?, memory: integer? } raises "Unsupported"

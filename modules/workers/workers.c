@@ -117,9 +117,9 @@ static int l_port(lua_State *L) {
 
 // --- what is published --------------------------------------------------------------------------
 
-// "certificate", "cache", or the number of a slot for its report.
+// The name of a box, or the number of a slot for its report.
 static struct kf_box *check_box(lua_State *L, int arg) {
-  static const char *const names[] = {"certificate", "cache", "report", NULL};
+  static const char *const names[] = {"certificate", "cache", "paths", "totals", "report", NULL};
   struct kf_slot *slot = check_own(L);
   struct kf_shared *shared = kf_shared();
   if (lua_isinteger(L, arg)) {
@@ -127,7 +127,8 @@ static struct kf_box *check_box(lua_State *L, int arg) {
     luaL_argcheck(L, number >= 1 && number <= KF_SLOTS, arg, "number of a slot expected");
     return &shared->slots[number - 1].report;
   }
-  struct kf_box *boxes[] = {&shared->certificate, &shared->cache, &slot->report};
+  struct kf_box *boxes[] = {&shared->certificate, &shared->cache, &shared->paths, &shared->totals,
+                            &slot->report};
   return boxes[luaL_checkoption(L, arg, NULL, names)];
 }
 
@@ -217,6 +218,33 @@ static int l_list(lua_State *L) {
   return 1;
 }
 
+// workers.ended() -> list of {slot, pid}: workers that have ended, whose report was not taken yet
+static int l_ended(lua_State *L) {
+  check_own(L);
+  lua_Integer count = 0;
+  lua_newtable(L);
+  for (int i = 0; i < KF_SLOTS; i++) {
+    pid_t pid = kf_shared()->slots[i].ended;
+    if (!pid) continue;
+    lua_createtable(L, 0, 2);
+    lua_pushinteger(L, i + 1);
+    lua_setfield(L, -2, "slot");
+    lua_pushinteger(L, pid);
+    lua_setfield(L, -2, "pid");
+    lua_rawseti(L, -2, ++count);
+  }
+  return 1;
+}
+
+// workers.taken(slot): the report of the worker that has ended there was taken
+static int l_taken(lua_State *L) {
+  check_own(L);
+  lua_Integer number = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, number >= 1 && number <= KF_SLOTS, 1, "number of a slot expected");
+  kf_shared()->slots[number - 1].ended = 0;
+  return 0;
+}
+
 // --- beginning ----------------------------------------------------------------------------------
 
 // The words of this process, with ours after the first.
@@ -273,7 +301,8 @@ static const luaL_Reg functions[] = {
     {"publish", l_publish}, {"read", l_read},           {"list", l_list},
     {"lock", l_lock},       {"supervise", l_supervise}, {"port", l_port},
     {"reload", l_reload},   {"version", l_version},     {"touch", l_touch},
-    {"age", l_age},         {"leaving", l_leaving},     {NULL, NULL}};
+    {"age", l_age},         {"leaving", l_leaving},     {"ended", l_ended},
+    {"taken", l_taken},     {NULL, NULL}};
 
 int luaopen_kf_workers(lua_State *L);
 int luaopen_kf_workers(lua_State *L) {

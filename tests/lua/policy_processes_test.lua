@@ -1,6 +1,5 @@
 -- kfhost policy serve as its processes: what dies, hangs, is reloaded or told to stop.
 local test = require "test"
-local controller = require "policy.serve.controller"
 local certificates = require "policy.serve.certificates"
 local fs = require "fs"
 local hash = require "hash"
@@ -10,6 +9,7 @@ local json = require "json"
 local keepers = require "policy.serve.keeper"
 local proc = require "proc"
 local task = require "task"
+local totals = require "policy.serve.totals"
 local workers = require "workers"
 local x509 = require "x509"
 
@@ -206,6 +206,42 @@ test("under load only what a killed worker had is lost, and nothing is answered 
   test.equal(counts.lost, lost)
   going = false
   for _, client in ipairs(clients) do client:wait(20) end
+  service:stop()
+end)
+
+-- The pid of a process of a service, by what it holds: only workers listen for reviews and are locked.
+local function process_of(service, role)
+  for _, pid in ipairs(children(service.process.pid)) do
+    local locked = (fs.try.read(("/proc/%d/status"):format(pid)) or ""):find "NoNewPrivs:%s+1" ~= nil
+    if locked == (role == "worker") then return pid end
+  end
+end
+
+test("no count goes back when the controller, then a worker without one, is killed", function()
+  local service = start(LABEL:gsub("VALUE", "yes"))
+  local function count(pattern) return tonumber(service:get("/metrics").body:match(pattern)) or 0 end
+  local function kill(pid, signal) test.equal(proc.run { shell = ("kill -%s %d"):format(signal, pid) }.code, 0) end
+  local asked = 0
+  local function ask(times)
+    for _ = 1, times do test.equal(service:value(), "yes") end
+    asked = asked + times
+    while count "\nkfhost_policy_reviews_total (%d+)" ~= asked do task.sleep(0.02) end
+  end
+  ask(5)
+  kill(process_of(service, "worker"), "KILL")
+  service:said "worker %d+ was killed by (signal 9)"
+  ask(5)
+  kill(process_of(service, "controller"), "KILL")
+  service:said "controller %d+ was killed by (signal 9)"
+  ask(5)
+  kill(service.process.pid, "STOP") -- so that nobody replaces whom we kill next
+  kill(process_of(service, "controller"), "KILL")
+  kill(process_of(service, "worker"), "KILL")
+  kill(service.process.pid, "CONT")
+  service:said "controller %d+ was killed by (signal 9)"
+  ask(5)
+  test.equal(count '\nkfhost_policy_verdicts_total{policy="label",verdict="patched"} (%d+)', asked)
+  test.equal(count '\nkfhost_policy_seconds_count{policy="label"} (%d+)', asked)
   service:stop()
 end)
 
@@ -423,26 +459,64 @@ test("metrics of several workers are summed by their samples", function()
   local one = '# HELP a_total of a\n# TYPE a_total counter\na_total{x="1"} 2\n# HELP b of b\n# TYPE b gauge\nb 0.5\n'
   local two = '# HELP a_total of a\n# TYPE a_total counter\na_total{x="2"} 3\na_total{x="1"} 1\n'
     .. '# HELP b of b\n# TYPE b gauge\nb 1\n'
-  test.equal(controller.sum { one, two }, '# HELP a_total of a\n# TYPE a_total counter\na_total{x="1"} 3\n'
+  test.equal(totals.sum { one, two }, '# HELP a_total of a\n# TYPE a_total counter\na_total{x="1"} 3\n'
     .. 'a_total{x="2"} 3\n# HELP b of b\n# TYPE b gauge\nb 1.5\n')
 end)
 
+local function report(count, memory)
+  return ("# HELP a_total of a\n# TYPE a_total counter\na_total %d\n# HELP m of m\n# TYPE m gauge\nm %d\n"):format(
+    count, memory)
+end
+
+-- The memory that processes share: workers by their slots, {pid, text, ended}.
+local function shared(slots)
+  local memory = { slots = slots, boxes = {} }
+  local function pick(ended)
+    local list = {}
+    for slot, one in pairs(memory.slots) do
+      if (one.ended or false) == ended then list[#list + 1] = { slot = slot, pid = one.pid, role = "worker" } end
+    end
+    return list
+  end
+  function memory.list() return pick(false) end
+  function memory.ended() return pick(true) end
+  function memory.taken(slot) memory.slots[slot] = nil end
+  function memory.read(box) return memory.slots[box] and memory.slots[box].text or memory.boxes[box] end
+  function memory.publish(box, text) memory.boxes[box] = text end
+  return memory
+end
+
+local function counted(sums)
+  sums:look()
+  local text = totals.sum(sums:texts())
+  return { tonumber(text:match "a_total (%d+)"), tonumber(text:match "\nm (%d+)") }
+end
+
 test("what a worker has counted stays counted when it ends; what was measured ends with it", function()
-  local function report(count, memory)
-    return ("# HELP a_total of a\n# TYPE a_total counter\na_total %d\n# HELP m of m\n# TYPE m gauge\nm %d\n"):format(
-      count, memory)
-  end
-  local totals = controller.totals()
-  local function look(texts, first_pid)
-    local list = { { slot = 9, pid = 1, role = "controller" } }
-    for slot in ipairs(texts) do list[#list + 1] = { slot = slot, pid = first_pid + slot, role = "worker" } end
-    totals:look(list, function(slot) return texts[slot] end)
-    local text = controller.sum(totals:texts())
-    return tonumber(text:match "a_total (%d+)"), tonumber(text:match "\nm (%d+)")
-  end
-  test.same({ look({ report(5, 10), report(7, 10) }, 100) }, { 12, 20 })
-  test.same({ look({ report(6, 10) }, 100) }, { 13, 10 }) -- the second has ended
-  test.same({ look({ report(1, 3), report(2, 3) }, 200) }, { 16, 6 }) -- others are there
+  local memory = shared { { pid = 1, text = report(5, 10) }, { pid = 2, text = report(7, 10) } }
+  local sums = totals.new(memory)
+  test.same(counted(sums), { 12, 20 })
+  memory.slots[1].text = report(6, 10)
+  memory.slots[2].ended = true
+  test.same(counted(sums), { 13, 10 })
+  memory.slots = { { pid = 3, text = report(1, 3) }, { pid = 4, text = report(2, 3) }, { pid = 1, ended = true,
+    text = report(6, 10) } }
+  test.same(counted(sums), { 16, 6 })
+end)
+
+test("another controller goes on with the sum, also of who ended while there was none, and counts nobody twice", function()
+  local memory = shared { { pid = 1, text = report(5, 10) }, { pid = 2, ended = true, text = report(7, 10) },
+    { pid = 3, text = report(1, 10) } }
+  test.same(counted(totals.new(memory)), { 13, 20 })
+  memory.slots[1].ended = true
+  test.same(counted(totals.new(memory)), { 13, 10 })
+  memory.slots[3].ended = true
+  local taken = memory.taken
+  memory.taken = function() error "ends here" end -- after it has published, before it says so
+  test.equal((pcall(counted, totals.new(memory))), false)
+  memory.taken = taken
+  test.same(counted(totals.new(memory)), { 13 })
+  test.same(counted(totals.new(memory)), { 13 })
 end)
 
 -- --- certificates that replicas share ------------------------------------------------------------------

@@ -8,6 +8,7 @@ local errors = require "errors"
 local json = require "json"
 local keepers = require "policy.serve.keeper"
 local server = require "server"
+local sums = require "policy.serve.totals"
 local task = require "task"
 local workers = require "workers"
 
@@ -18,97 +19,16 @@ local GRACE = 5
 
 -- --- metrics of all workers -----------------------------------------------------------------------
 
--- The samples of a text, by the metric that they belong to; comments stand before the samples of their metric.
-local function add_samples(families, text)
-  local family
-  for line in text:gmatch "[^\n]+" do
-    local named = line:match "^# HELP (%S+)" or line:match "^# TYPE (%S+)"
-    if named and (not family or family.name ~= named) then
-      family = families[named] or { name = named, comments = {}, order = {}, values = {} }
-      if not families[named] then families[#families + 1] = family end
-      families[named] = family
-    end
-    local key, value = line:match "^([^#].*) (%S+)$"
-    if not key then family.comments[line:match "^# %u+"] = line
-    else
-      if not family.values[key] then family.order[#family.order + 1] = key end
-      family.values[key] = (family.values[key] or 0) + (tonumber(value) or 0)
-    end
-  end
-end
-
----The sum of several texts of Prometheus' format.
----@param texts string[]
----@return string
-function M.sum(texts)
-  local families, lines = {}, {}
-  for _, text in ipairs(texts) do add_samples(families, text) end
-  for _, family in ipairs(families) do
-    for _, kind in ipairs { "# HELP", "# TYPE" } do lines[#lines + 1] = family.comments[kind] end
-    for _, key in ipairs(family.order) do lines[#lines + 1] = ("%s %.14g"):format(key, family.values[key]) end
-  end
-  return table.concat(lines, "\n") .. "\n"
-end
-
--- The counters and histograms of a text; what is measured now ends with its process.
-local function lasting(text)
-  local kept, keep = {}, true
-  for line in text:gmatch "[^\n]+" do
-    local name, kind = line:match "^# TYPE (%S+) (%S+)"
-    if name then
-      keep = kind ~= "gauge"
-      if keep then kept[#kept + 1] = line end
-    elseif line:find "^[^#]" and keep then
-      kept[#kept + 1] = line
-    end
-  end
-  return table.concat(kept, "\n") .. "\n"
-end
-
----What all workers have counted, those before as well: a count never falls because a process has ended.
----@class policy.Totals
-local Totals = {}
-Totals.__index = Totals
-
----@return policy.Totals
-function M.totals()
-  return setmetatable({ reports = {}, before = "" }, Totals)
-end
-
----Takes the reports of the processes that there are now.
----@param processes {slot: integer, pid: integer, role: string}[]
----@param read fun(slot: integer): string?
-function Totals:look(processes, read)
-  local now = {}
-  for _, process in ipairs(processes) do
-    if process.role == "worker" then
-      local known = self.reports[process.pid]
-      now[process.pid] = read(process.slot) or known or ""
-    end
-  end
-  for pid, text in pairs(self.reports) do
-    if not now[pid] then self.before = M.sum { self.before, lasting(text) } end
-  end
-  self.reports = now
-end
-
----@return string[] texts
-function Totals:texts()
-  local texts = { self.before }
-  for _, text in pairs(self.reports) do texts[#texts + 1] = text end
-  return texts
-end
-
 local function metrics_text(totals)
   local ready, processes = 0, workers.list()
-  totals:look(processes, workers.read)
+  totals:look()
   for _, process in ipairs(processes) do
     if process.role == "worker" and process.ready then ready = ready + 1 end
   end
   local texts = totals:texts()
   texts[#texts + 1] = ("# HELP kfhost_policy_workers processes that can answer reviews\n"
     .. "# TYPE kfhost_policy_workers gauge\nkfhost_policy_workers %d"):format(ready)
-  return M.sum(texts)
+  return sums.sum(texts)
 end
 
 -- --- health ---------------------------------------------------------------------------------------
@@ -204,7 +124,7 @@ function M.run(options)
     state.keeper = keepers.new { store = options.store or keepers.memory(), names = options.names,
       days = options.days, swap = options.swap, announced = options.announced }
   end
-  local totals = M.totals()
+  local totals = sums.new(workers)
   local health = { metrics = { text = function() return metrics_text(totals) end }, status = options.status,
     ready = function() return is_ready(state) end }
   local service <close> = server.listen { fd = workers.listener "operations", handler = answer.operations(health) }
@@ -219,7 +139,7 @@ function M.run(options)
   workers.ready()
   while not workers.draining() do
     task.sleep(TICK)
-    totals:look(workers.list(), workers.read)
+    totals:look()
     if options.tick then options.tick() end
   end
   keeping:cancel()

@@ -129,6 +129,14 @@ local function tell_handshakes(service, known, log)
   known.handshakes, known.say_again = count, task.now() + HANDSHAKE_PAUSE
 end
 
+-- Of very many policies there is more to tell than has room: then reviews go on, and the metrics stand still.
+local function tell_report(recorded, known, log)
+  local ok, problem = pcall(workers.publish, "report", recorded:text())
+  local text = not ok and "metrics: " .. errors.text(problem) or nil
+  if text and not known.report then log(text) end
+  known.report = text
+end
+
 -- Once in a while, until it is told to finish.
 local function attend(set, service, known, recorded, log)
   make_room(set, known)
@@ -138,7 +146,7 @@ local function attend(set, service, known, recorded, log)
   local mark = recorded:mark()
   if mark == known.mark then return end
   known.mark = mark
-  workers.publish("report", recorded:text())
+  tell_report(recorded, known, log)
 end
 
 ---Serves until it is told to finish. The tests of the policies must pass first.
@@ -162,7 +170,7 @@ function M.run(set, options)
     attend(set, service, known, recorded, log)
   end
   service:drain(GRACE)
-  workers.publish("report", recorded:text())
+  tell_report(recorded, known, log)
   return 0
 end
 
