@@ -9,6 +9,7 @@ local kube = require "kube"
 local proc = require "proc"
 local route = require "lab.route"
 local serve = require "lab.serve"
+local task = require "task"
 local yaml = require "yaml"
 local wait = dofile "tests/lua/support/wait.lua"
 
@@ -90,8 +91,8 @@ local function install(text, more)
     return (deployment.status or {}).readyReplicas == 2
   end)
   wait_until("caBundle", function()
-    local hooks = site.client:get("validatingwebhookconfigurations", "kfhost-policy").webhooks
-    return hooks[1].clientConfig.caBundle
+    local hooks = site.client:get("validatingwebhookconfigurations", "kfhost-policy").webhooks or {}
+    return hooks[1] and hooks[1].clientConfig.caBundle
   end)
   return site
 end
@@ -134,8 +135,8 @@ local function unused(site)
   return table.concat(list, ", ")
 end
 
-test("what manifests writes is all that is needed: pods that answer the API, with rights just enough", function()
-  local site = install(SITE, { "--certificate-days", "0.0005" })
+local function check_installed(webhooks)
+  local site = install(SITE, { "--certificate-days", "0.0005", "--webhooks", webhooks })
   local c = site.client
   test.equal(c:create(pod(), { dry_run = true }).metadata.labels.seen, "yes")
   c:create { apiVersion = "v1", kind = "PersistentVolumeClaim", metadata = { name = "data", namespace = "default" },
@@ -160,6 +161,14 @@ test("what manifests writes is all that is needed: pods that answer the API, wit
   end
   test.equal(c:create(pod(), { dry_run = true }).metadata.labels.seen, "yes")
   site:close()
+end
+
+test("what manifests writes is all that is needed: pods that answer the API, with rights just enough", function()
+  check_installed "at-once"
+end)
+
+test("with webhooks that are registered when they are served nothing else is needed, either", function()
+  check_installed "when-served"
 end)
 
 test("status, the emergency exit, another leader, and an end that restores everything", function()
@@ -217,5 +226,63 @@ test("status, the emergency exit, another leader, and an end that restores every
   test.equal(c.try:get("clusterrolebindings", "kfhost-policy"), nil)
   wait_until("the end of the namespace", function() return not c.try:get("namespaces", "kfhost-system") end)
   test.equal(site:kfhost("uninstall").stdout, "") -- a second time there is nothing to do
+  site:close()
+end)
+
+-- --- another set ----------------------------------------------------------------------------------------------------
+
+local function checks(...)
+  local text = 'local policy = require "policy"\n'
+  for _, name in ipairs { ... } do
+    text = text .. ([[policy.validate { name = "%s", timeout = "5s", match = { resource = "pods" },
+      check = function(req) if req.object.metadata.labels.wrong == "%s" then return req:deny "wrong" end end }
+    ]]):format(name, name)
+  end
+  return text
+end
+
+-- Applies what manifests writes for other files.
+function Site:change(name, text)
+  self.file = ("%s/%s.lua"):format(self.directory, name)
+  fs.write(self.file, text)
+  local written = self:kfhost("manifests", self.file, "--image", "kfhost", "--workers", "1", "--webhooks",
+    "when-served")
+  for _, object in ipairs(yaml.decode_all(written.stdout)) do
+    if object ~= json.null then self.client:apply(object, { manager = "test" }) end
+  end
+end
+
+-- Why the API server refuses a pod, as a dry run.
+function Site:refusal(wrong)
+  local one = pod()
+  one.metadata.labels = { wrong = wrong or "nothing" }
+  local _, problem = self.client.try:create(one, { dry_run = true })
+  return problem and problem.message
+end
+
+test("a Deployment that rolls to another set refuses nobody, and no policy of both sets is skipped", function()
+  local site = install(checks("stays", "goes"), { "--webhooks", "when-served" })
+  local wrong, asked, enough = nil, 0, false
+  local asking = task.spawn(function()
+    while not enough do
+      local refusal, denial = site:refusal(), site:refusal "stays"
+      if refusal or not (denial or ""):find("policy stays: wrong", 1, true) then
+        wrong = wrong or refusal or denial or "allowed"
+      end
+      asked = asked + 1
+      task.sleep(0.02)
+    end
+  end)
+  wait_until("answers", function() return asked > 5 end)
+  test.equal(site:refusal "goes":find("policy goes: wrong", 1, true) ~= nil, true)
+  site:change("other", checks("stays", "comes"))
+  wait_until("the new policy", function()
+    return (site:refusal "comes" or ""):find("policy comes: wrong", 1, true)
+  end)
+  enough = true
+  asking:wait(20)
+  test.equal(wrong, nil)
+  test.equal(site:refusal "goes", nil)
+  test.equal(site:kfhost("status", site.file).code, 0)
   site:close()
 end)

@@ -504,7 +504,7 @@ test("what a worker has counted stays counted when it ends; what was measured en
   test.same(counted(sums), { 16, 6 })
 end)
 
-test("another controller goes on with the sum, also of who ended while there was none, and counts nobody twice", function()
+test("another controller goes on with the sum, also of who ended while there was none, and no one twice", function()
   local memory = shared { { pid = 1, text = report(5, 10) }, { pid = 2, ended = true, text = report(7, 10) },
     { pid = 3, text = report(1, 10) } }
   test.same(counted(totals.new(memory)), { 13, 20 })

@@ -76,10 +76,12 @@ local function identity()
 end
 
 -- What the cluster's part is told; where it runs behind a Service, that is how the webhooks are found.
-local function start_cluster(args, set, service, ports, name)
-  return require "policy.serve.cluster".start(set, connect, { release = args.release, namespace = args.own_namespace,
-    identity = identity(), register = args.register == "true", leader_election = args.leader_election, log = log,
-    url = not args.service and ("https://%s:%d"):format(name, ports.webhook) or nil,
+local function start_cluster(args, set, service, ports, name, first)
+  return require "policy.serve.cluster".start(set, connect, { release = args.release,
+    namespace = args.own_namespace, identity = identity(), register = args.register == "true",
+    leader_election = args.leader_election, log = log, first = first,
+    url = args.url and args.url:gsub("/+$", "") or not args.service and ("https://%s:%d"):format(name, ports.webhook)
+      or nil,
     ready = function() return service:ready() end, registered = function() return service:registered() end,
     note_registered = function(names) service:note_registered(names) end })
 end
@@ -102,6 +104,8 @@ local function run_controller(args)
   local names, set = names_of(args), load(args)
   local clustered = args.cluster ~= "false" and has_cluster(set)
   local cluster
+  local paths = require "policy.serve.paths"
+  local first = paths.publish(paths.of(set.description))
   local changes = require "policy.serve.changes".new(args, set)
   local code = require "policy.serve.controller".run {
     names = names, days = args.certificate_days, store = clustered and store_of(args) or nil, log = log,
@@ -110,7 +114,7 @@ local function run_controller(args)
       log(("webhooks on https://%s:%d, health on http://%s:%d"):format(args.address, ports.webhook, args.address,
         ports.operations))
       if not clustered then return end
-      cluster = start_cluster(args, set, service, ports, names[1])
+      cluster = start_cluster(args, set, service, ports, names[1], first)
       if service.bundle.authorities then cluster:authorities(service.bundle.authorities) end
     end,
     on_authorities = function(text)
@@ -118,7 +122,11 @@ local function run_controller(args)
       if cluster then cluster:authorities(text) end
     end,
     announced = function(text) return not cluster or cluster:holds(text) end,
-    synced = function() return not clustered or (cluster ~= nil and cluster:synced()) end,
+    synced = function()
+      if not clustered then return true end
+      if not cluster then return false end
+      return cluster:is_ready()
+    end,
     status = function() return cluster and cluster:status() or { set = set.hash, version = require "host".version } end,
     tick = function()
       if cluster then cluster:touch() end
@@ -174,6 +182,7 @@ return cli.main {
     { "--cluster WHETHER", "false: answer reviews only, whatever cluster the environment names",
       choices = { "true", "false" }, default = "true" },
     { "--leader-election", "one of several replicas watches and writes" },
+    { "--url URL", "where the API server finds the webhooks, such as a load balancer, instead of this address" },
     { "--service", "the webhooks are found behind the Service of the release: replicas share a certificate" },
     { "--release NAME", "of the configurations, the lease and the Service", default = "kfhost-policy" },
     { "--own-namespace NAME", "where this runs: left out by the webhooks", default = "kfhost-system" },

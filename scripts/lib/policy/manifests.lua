@@ -32,22 +32,31 @@ local function needs_lead(description)
   return #rights.reads(description) + #description.watches + #description.schedules > 0
 end
 
--- What the process itself needs in the cluster: caBundle in its configurations.
+-- The configurations of the release: with all webhooks, or empty, for the leader to fill when every replica can answer.
+local function configurations_of(description, options)
+  local list = {}
+  if options.webhooks == "when-served" then
+    for i, place in ipairs(webhooks.places(options.name)) do list[i] = webhooks.configuration(place) end
+    return list
+  end
+  return webhooks.configurations(description, { name = options.name, namespace = options.namespace,
+    client = function(path)
+      return { service = { name = options.name, namespace = options.namespace, path = path, port = 443 } }
+    end })
+end
+
+-- What the process itself needs in the cluster: caBundle in its configurations, or all that these hold.
 local function own_rules(description, options)
-  local names = { MutatingWebhookConfiguration = {}, ValidatingWebhookConfiguration = {} }
-  local client = function() return {} end
-  for _, one in ipairs(webhooks.configurations(description,
-    { name = options.name, namespace = options.namespace, client = client })) do
+  local names, rules = {}, {}
+  for _, one in ipairs(configurations_of(description, options)) do
+    names[one.kind] = names[one.kind] or {}
     table.insert(names[one.kind], one.metadata.name)
   end
-  local rules = {}
   for kind, list in pairs(names) do
-    if #list > 0 then
-      local resource = kind == "MutatingWebhookConfiguration" and "mutatingwebhookconfigurations"
-        or "validatingwebhookconfigurations"
-      rules[#rules + 1] = { apiGroups = { "admissionregistration.k8s.io" }, resources = { resource },
-        resourceNames = list, verbs = { "get", "patch" } }
-    end
+    local resource = kind == "MutatingWebhookConfiguration" and "mutatingwebhookconfigurations"
+      or "validatingwebhookconfigurations"
+    rules[#rules + 1] = { apiGroups = { "admissionregistration.k8s.io" }, resources = { resource },
+      resourceNames = list, verbs = { "get", "patch" } }
   end
   table.sort(rules, function(a, b) return a.resources[1] < b.resources[1] end)
   return rules
@@ -57,7 +66,7 @@ end
 local function role(description, options)
   local rules = {
     { apiGroups = { "" }, resources = { "configmaps" }, resourceNames = { report.name(options.name) },
-      verbs = { "patch" } },
+      verbs = needs_lead(description) and { "get", "patch" } or { "patch" } },
     { apiGroups = { "" }, resources = { "secrets" }, verbs = { "create" } },
     { apiGroups = { "" }, resources = { "secrets" }, resourceNames = { options.name .. "-certificates" },
       verbs = { "get", "update" } },
@@ -104,6 +113,7 @@ local function command_of(description, options, arguments)
     tostring(OPS_PORT), "--service", "--release", options.name, "--own-namespace", "$(POD_NAMESPACE)", "--workers",
     tostring(options.workers), "--leave", LEAVE }
   if needs_lead(description) then command[#command + 1] = "--leader-election" end
+  if options.webhooks == "when-served" then table.move({ "--register", "true" }, 1, 2, #command + 1, command) end
   for _, group in ipairs(options.bypass_groups or {}) do
     table.move({ "--bypass-group", group }, 1, 2, #command + 1, command)
   end
@@ -156,12 +166,13 @@ end
 
 ---@param set policy.Set
 ---@param options {image: string, name: string?, namespace: string?, replicas: integer?, workers: integer?,
----  configs: table?, bypass_groups: string[]?, certificate_days: number?}
+---  configs: table?, bypass_groups: string[]?, certificate_days: number?, webhooks: "at-once"|"when-served"|nil}
+---  webhooks: when-served: the configurations are empty, and the leader fills them
 ---@return table[] objects in the order in which they can be applied; the webhooks last
 function M.objects(set, options)
   options = { image = options.image, name = options.name or "kfhost-policy", configs = options.configs,
     namespace = options.namespace or "kfhost-system", replicas = options.replicas or 2, workers = options.workers or 2,
-    bypass_groups = options.bypass_groups, certificate_days = options.certificate_days }
+    bypass_groups = options.bypass_groups, certificate_days = options.certificate_days, webhooks = options.webhooks }
   local description = set.description
   local data, arguments = files_of(set)
   if next(options.configs or {}) then data["config.yaml"] = require "yaml".encode(options.configs) end
@@ -183,14 +194,7 @@ function M.objects(set, options)
       { spec = { minAvailable = 1, selector = { matchLabels = labels } } }),
     deployment(set, options, arguments),
   }
-  local function client(path)
-    return { service = { name = options.name, namespace = options.namespace, path = path, port = 443 } }
-  end
-  for _, one in ipairs(webhooks.configurations(description,
-    { name = options.name, namespace = options.namespace, client = client })) do
-    objects[#objects + 1] = one
-  end
-  return objects
+  return table.move(configurations_of(description, options), 1, 3, #objects + 1, objects)
 end
 
 return M

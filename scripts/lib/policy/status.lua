@@ -6,10 +6,11 @@ local json = require "json"
 local registration = require "policy.serve.registration"
 local reports = require "policy.serve.report"
 local time = require "kube.time"
+local webhooks = require "policy.webhooks"
 
 local M = {}
 
-local SILENT = 3 * reports.EVERY -- seconds after which a replica is taken for gone
+local SILENT = require "policy.serve.rollout".SILENT -- seconds after which a replica is taken for gone
 
 local function age_of(text)
   local moment = time.parse(tostring(text))
@@ -72,22 +73,41 @@ local function configurations_of(client, options, replicas)
   return list
 end
 
+---What the replicas that live have written.
+---@param client table of kube.connect
+---@param options {release: string, namespace: string}
+---@return table<string, table> statuses by identity
+function M.living(client, options)
+  local statuses = {}
+  for _, one in ipairs((replicas_of(client, options))) do
+    if not one.gone then statuses[one.identity] = one end
+  end
+  return statuses
+end
+
 ---The webhook configurations of a release.
 ---@param client table of kube.connect
 ---@param options {release: string}
 ---@return table[] objects with their kind
 function M.configurations(client, options)
-  local short, list = options.release:gsub("^kfhost%-", ""), {}
-  for kind, resource in pairs(registration.KINDS) do
-    for _, prefix in ipairs { "a-kfhost-", "zz-kfhost-", "kfhost-" } do
-      local object, problem = client.try:get(resource, prefix .. short)
-      if not object and problem.status ~= 404 then error(problem, 0) end
-      local labels = object and object.metadata.labels or {}
-      if labels["app.kubernetes.io/managed-by"] == "kfhost" then
-        object.kind = kind
-        list[#list + 1] = object
-      end
+  local list = {}
+  for _, place in ipairs(webhooks.places(options.release)) do
+    local object, problem = client.try:get(registration.KINDS[place.kind], place.name)
+    if not object and problem.status ~= 404 then error(problem, 0) end
+    local labels = object and object.metadata.labels or {}
+    if labels["app.kubernetes.io/managed-by"] == "kfhost" then
+      object.kind = place.kind
+      list[#list + 1] = object
     end
+  end
+  return list
+end
+
+-- What the one that registers waits for.
+local function waits_of(replicas)
+  local list = json.array {}
+  for _, one in ipairs(replicas) do
+    for _, text in ipairs(not one.gone and one.leads and one.waits or {}) do list[#list + 1] = text end
   end
   return list
 end
@@ -110,13 +130,14 @@ end
 ---@param client table of kube.connect
 ---@param options {release: string, namespace: string, set: string?} set: the hash that is to be served
 ---@return {release: string, namespace: string, good: boolean, summary: string, leader: string?, ready: integer,
----  replicas: table[], configurations: table[], errors: table[]}
+---  replicas: table[], configurations: table[], waits: string[], errors: table[]}
 function M.read(client, options)
   local holder = holder_of(client, options)
   if holder == "" then holder = nil end
   local status = { release = options.release, namespace = options.namespace, leader = holder }
   status.replicas, status.errors = replicas_of(client, options, holder)
   status.configurations = configurations_of(client, options, status.replicas)
+  status.waits = waits_of(status.replicas)
   status.summary, status.good = summary_of(status, options.set)
   return status
 end

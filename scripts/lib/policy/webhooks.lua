@@ -7,8 +7,9 @@ local resources = require "policy.inside.resources"
 
 local M = {}
 
+M.DOMAIN = ".policy.kfhost.io" -- of the names of webhooks
+
 local NAME_LABEL = "kubernetes.io/metadata.name"
-local PREFIXES = { early = "a-kfhost", late = "zz-kfhost" }
 
 local function rule_of(one)
   local rules = {}
@@ -96,7 +97,7 @@ local function entry_of(policy, list, number, options)
     for _, rule in ipairs(rule_of(one)) do rules[#rules + 1] = rule end
   end
   local entry = {
-    name = (number and number .. "." or "") .. policy.name .. ".policy.kfhost.io",
+    name = (number and number .. "." or "") .. policy.name .. M.DOMAIN,
     clientConfig = options.client(("/%s/%s%s"):format(policy.kind, policy.name, number and "/" .. number or "")),
     rules = rules,
     failurePolicy = policy.on_error == "fail" and "Fail" or "Ignore",
@@ -120,8 +121,28 @@ local function add_entries(entries, policy, options)
   end
 end
 
-local function configuration(kind, name, entries)
-  return { apiVersion = "admissionregistration.k8s.io/v1", kind = kind, metadata = { name = name,
+-- The configurations that a release may have, in their order.
+local PLACES = {
+  { group = "early", kind = "MutatingWebhookConfiguration", prefix = "a-kfhost-" },
+  { group = "late", kind = "MutatingWebhookConfiguration", prefix = "zz-kfhost-" },
+  { group = "validate", kind = "ValidatingWebhookConfiguration", prefix = "kfhost-" },
+}
+
+---@param release string
+---@return {kind: string, name: string, group: string}[] places all the configurations that it may have
+function M.places(release)
+  local short, list = release:gsub("^kfhost%-", ""), {}
+  for i, place in ipairs(PLACES) do
+    list[i] = { kind = place.kind, name = place.prefix .. short, group = place.group }
+  end
+  return list
+end
+
+---@param place {kind: string, name: string}
+---@param entries table[]?
+---@return table configuration
+function M.configuration(place, entries)
+  return { apiVersion = "admissionregistration.k8s.io/v1", kind = place.kind, metadata = { name = place.name,
     labels = { ["app.kubernetes.io/managed-by"] = "kfhost" } }, webhooks = entries }
 end
 
@@ -134,15 +155,10 @@ function M.configurations(description, options)
     local group = policy.kind == "mutate" and policy.position or "validate"
     add_entries(groups[group], policy, options)
   end
-  local list, short = {}, options.name:gsub("^kfhost%-", "")
-  for _, position in ipairs { "early", "late" } do
-    if #groups[position] > 0 then
-      local name = PREFIXES[position] .. "-" .. short
-      list[#list + 1] = configuration("MutatingWebhookConfiguration", name, groups[position])
-    end
-  end
-  if #groups.validate > 0 then
-    list[#list + 1] = configuration("ValidatingWebhookConfiguration", "kfhost-" .. short, groups.validate)
+  local list = {}
+  for _, place in ipairs(M.places(options.name)) do
+    local entries = groups[place.group]
+    if #entries > 0 then list[#list + 1] = M.configuration(place, entries) end
   end
   return list
 end

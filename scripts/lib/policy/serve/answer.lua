@@ -52,6 +52,14 @@ local function time_of(query)
   return math.max(seconds - MARGIN, seconds / 2)
 end
 
+-- What the files had until a moment ago: the API server has not learned yet that they have it no more. Nothing is said
+-- against what such a review is about.
+local function retired_route(state, path)
+  local kind, policy
+  if state.retired then kind, policy = state.retired(path) end
+  return kind and { kind = kind, policy = policy, retired = true }
+end
+
 local function audit_line(records, facts, seconds)
   return { uid = facts.uid, operation = facts.operation, resource = facts.resource, group = facts.group,
     namespace = facts.namespace, name = facts.name, user = facts.user, dry_run = facts.dry_run or nil,
@@ -60,12 +68,13 @@ local function audit_line(records, facts, seconds)
 end
 
 ---@param set policy.Set
----@param state {metrics: table, audit: fun(line: table)}
+---@param state {metrics: table, audit: fun(line: table), retired: (fun(path: string): string?, string?)?} retired: the
+---  kind and policy of a path that was answered here before these files
 ---@return fun(request: server.Request): server.Response
 function M.handler(set, state)
   local routes = routes_of(set)
   return function(request)
-    local asked = routes[request.path]
+    local asked = routes[request.path] or retired_route(state, request.path)
     if not asked then return refuse(state, 404, "no such policy: paths are /mutate[/NAME] and /validate[/NAME]") end
     if request.method ~= "POST" then return refuse(state, 405, "a review is sent by POST") end
     if not is_json(request) then return refuse(state, 415, "a review is application/json") end
@@ -81,6 +90,7 @@ function M.handler(set, state)
       if not errors.is(answer) then error(answer, 0) end
       return refuse(state, 400, ("this is no review: %s"):format(answer.message))
     end
+    if asked.retired then records = { { policy = asked.policy, verdict = "retired" } } end
     state.metrics:review(records, facts)
     if #records > 0 or facts.bypass then state.audit(audit_line(records, facts, task.now() - started)) end
     return { status = 200, headers = JSON, body = answer }

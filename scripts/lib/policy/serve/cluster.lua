@@ -6,10 +6,13 @@
 local controller = require "policy.controller"
 local errors = require "errors"
 local json = require "json"
+local paths = require "policy.serve.paths"
 local registrations = require "policy.serve.registration"
 local reports = require "policy.serve.report"
 local rights = require "policy.rights"
+local rollouts = require "policy.serve.rollout"
 local task = require "task"
+local webhooks = require "policy.webhooks"
 local workers = require "workers"
 
 local M = {}
@@ -17,6 +20,8 @@ local M = {}
 local PUBLISH_PAUSE = 0.2 -- seconds: changes that come together are published together
 local START_PAUSE = 0.05
 local LOOK_PAUSE = 5 -- seconds between two looks at caBundle
+local REGISTER_PAUSE = 2 -- and between two looks at the replicas, for who registers
+local JOIN = 45 -- seconds after which a replica takes reviews although some are for policies that it does not have
 local PUBLISH_BYTES = 20e6 -- in a second: a large cache is published less often
 local LEAVE = 5 -- seconds to give the lease back
 local KEPT_ERRORS = 5
@@ -57,7 +62,7 @@ end
 function Cluster:status()
   local ready, why = self.options.ready()
   return reports.status(self.set, { ready = ready, why = why, leads = self.leads, errors = self.errors,
-    configurations = self.states, cluster = self.client.server })
+    configurations = self.states, waits = self.waits, address = self.address })
 end
 
 -- Written when it has changed, and now and then, so that its time tells that this replica lives.
@@ -80,24 +85,74 @@ end
 -- --- registration ---------------------------------------------------------------------------------------------
 
 -- Makes what was not made before; what was made once and is gone was deleted, and stays deleted.
-local function register(self)
-  local made = {}
-  for _, name in ipairs(self.options.registered()) do made[name] = true end
-  local done = self.registration:register(self.pem, { only = function(configuration)
-    return not made[configuration.metadata.name] or self.registration:get(configuration) ~= nil
+local function register(self, plan, there)
+  local made, names = {}, self.options.registered()
+  for _, name in ipairs(names) do made[name] = true end
+  local done = self.registration:register(plan, self.pem, there, { only = function(configuration)
+    local name = configuration.metadata.name
+    return there[name] ~= nil or not made[name]
   end })
-  local names = {}
-  for _, one in ipairs(self.registration:expected()) do names[#names + 1] = one.metadata.name end
+  for _, one in ipairs(done) do
+    self.log(("registered %s %s"):format(one.kind, one.name))
+    if not made[one.name] then names[#names + 1] = one.name end
+  end
   self.options.note_registered(names)
-  for _, one in ipairs(done) do self.log(("registered %s %s"):format(one.kind, one.name)) end
 end
 
-local function attend(self)
-  if self.options.register and not self.registered then
-    register(self)
-    self.registered = true
+local function same_list(one, other)
+  return table.concat(one, "\n") == table.concat(other, "\n")
+end
+
+-- Registers what all replicas can answer, and takes out what one of them cannot, whenever that has changed.
+local function follow_replicas(self, there)
+  local plan = self.registration:plan(self.pem, there, function(path) return self.rollout:lacking(path) end)
+  if not same_list(plan.waits, self.waits) then
+    for _, text in ipairs(plan.waits) do self.log(text) end
+    if #plan.waits == 0 then self.log "every replica has what is to be registered" end
+    self.waits = plan.waits
   end
-  self.states = self.registration:look(self.pem, function(text)
+  if plan.key == self.registered then return plan, there end
+  register(self, plan, there)
+  self.registered = plan.key
+  return plan, self.registration:there()
+end
+
+-- What the replicas have written, for whoever leads; lines that dead ones have left go after a while.
+local function look_at_replicas(self)
+  self.rollout:look(reports.read(self.client, self.options))
+  for _, identity in ipairs(self.rollout:forgotten()) do
+    reports.remove(self.client, self.options, identity)
+    self.log(("%s is long gone: what it wrote is removed"):format(identity))
+  end
+end
+
+-- Until the API server asks for nothing that these files do not have, reviews are for the others: they are told that we
+-- are there, and the one that leads takes out of the configurations what we lack. It is not waited for for ever.
+local function join(self, there)
+  if self.joined then return end
+  local foreign = self.registration:foreign(there, self.own_paths)
+  if #foreign == 0 then
+    self.joined = true
+    return
+  end
+  self.why = ("%s is still registered, and not in these files"):format(table.concat(foreign, ", "))
+  if self.why ~= self.said_why then self.log(self.why) end
+  self.said_why = self.why
+end
+
+-- The leader's plan; else what should be there, where that is not for a leader to decide.
+local function attend(self)
+  local there, expected = self.registration:there(), {}
+  if self.leads then look_at_replicas(self) end
+  if not self.options.register then
+    expected = self.registration:expected()
+  elseif self.leads then
+    local plan
+    plan, there = follow_replicas(self, there)
+    expected = plan.configurations
+  end
+  join(self, there)
+  self.states = self.registration:look(self.pem, there, expected, function(text)
     self.log(text)
     if not text:find "is right again$" then self:note(text) end
   end)
@@ -111,22 +166,35 @@ local function can_answer()
   return false
 end
 
--- Registers what is to be registered, then keeps caBundle right; what fails is tried again.
+-- One look; what fails is tried again.
+local function try_to_attend(self)
+  if not self.pem then return end
+  local ok, problem = pcall(attend, self)
+  if ok then return end
+  if errors.is(problem, "Cancelled") or not errors.is(problem) then error(problem, 0) end
+  self.log(("not registered yet: %s"):format(errors.text(problem)))
+end
+
+local function is_over(self)
+  if self.joined or task.now() < self.join_until then return end
+  self.joined = true
+  self.log("ready all the same: " .. (self.why or "the configurations cannot be read"))
+end
+
+-- Registers what is to be registered, then keeps caBundle right.
 -- Nothing is registered before a worker can answer: what the API server asks until then would be lost or refused; nor
--- before what reviews look at has been read: what is decided without that would be wrong.
+-- before what reviews look at has been read: what is decided without that would be wrong. But the other replicas are
+-- told at once: what this one does not answer must be gone before it is asked.
 local function keep_attending(self)
+  say_status(self)
   while not (can_answer() and self:synced()) do task.sleep(START_PAUSE) end
+  local pause = self.options.register and REGISTER_PAUSE or LOOK_PAUSE
   while true do
     self.asked:clear()
-    if self.pem then
-      local ok, problem = pcall(attend, self)
-      if not ok then
-        if errors.is(problem, "Cancelled") or not errors.is(problem) then error(problem, 0) end
-        self.log(("not registered yet: %s"):format(errors.text(problem)))
-      end
-    end
+    try_to_attend(self)
+    is_over(self)
     say_status(self)
-    self.asked:wait(LOOK_PAUSE)
+    self.asked:wait(pause)
   end
 end
 
@@ -171,19 +239,39 @@ local function spawn(self, run)
   return one
 end
 
+-- Those that its account may look at: with no right to register, only what the manifests have made.
+local function places_of(description, options)
+  if options.register then return nil end
+  local client, places = function() return {} end, {}
+  for i, one in ipairs(webhooks.configurations(description,
+    { name = options.release, namespace = options.namespace, client = client })) do
+    places[i] = { kind = one.kind, name = one.metadata.name }
+  end
+  return places
+end
+
+local function new(set, client, options)
+  local own = paths.of(set.description)
+  local address = options.url or ("%s.%s.svc"):format(options.release, options.namespace)
+  return setmetatable({ set = set, client = client, options = options, log = options.log, errors = {},
+    published = true, cache_bytes = 0, waits = {}, own_paths = own, address = address,
+    joined = not (options.register and options.first), join_until = task.now() + JOIN,
+    rollout = rollouts.new(options.identity, own, address),
+    changed = task.event(), asked = task.event(), leaving = task.event(), tasks = {}, states = {}, leads = false,
+    registration = registrations.new(client, set.description, { name = options.release, namespace = options.namespace,
+      url = options.url, places = places_of(set.description, options) }) }, Cluster)
+end
+
 ---@param set policy.Set
 ---@param connect fun(): table makes a client
 ---@param options {release: string, namespace: string, identity: string, url: string?, register: boolean,
----  leader_election: boolean, log: fun(message: string), ready: (fun(): boolean, string?),
----  registered: (fun(): string[]), note_registered: fun(names: string[])} url: where the API server finds the webhooks
+---  leader_election: boolean, log: fun(message: string), ready: (fun(): boolean, string?), first: boolean,
+---  registered: (fun(): string[]), note_registered: fun(names: string[])} url: where the API server finds the webhooks;
+---  first: whether no process of this host has answered reviews before
 ---@return policy.Cluster
 function M.start(set, connect, options)
   local client = connect()
-  local self = setmetatable({ set = set, client = client, options = options, log = options.log, errors = {},
-    published = true, cache_bytes = 0,
-    changed = task.event(), asked = task.event(), leaving = task.event(), tasks = {}, states = {}, leads = false,
-    registration = registrations.new(client, set.description,
-      { name = options.release, namespace = options.namespace, url = options.url }) }, Cluster)
+  local self = new(set, client, options)
   if needs_cluster(set.description) then
     self.controller = controller.start(set, client, { log = options.log, wait_for_lead = options.leader_election,
       own_namespace = options.namespace, on_publish = function() self.changed:set() end,
@@ -191,20 +279,19 @@ function M.start(set, connect, options)
     spawn(self, publish_changes)
     if options.leader_election then
       self.leader = connect() -- of its own: the fence of the lease is about the controller's writes only
-      self.leading = spawn(self, lead)
-    else
-      self.leads = true
     end
   end
+  self.leads = not self.leader
+  if self.leader then self.leading = spawn(self, lead) end
   spawn(self, keep_attending)
   return self
 end
 
----Ends all of it; the lease is given back.
+---Ends all of it; the lease is given back. What others know of this replica stays for the controller after this one.
 function Cluster:stop()
   self.leaving:set()
   if self.leading and self.leads then pcall(self.leading.wait, self.leading, LEAVE) end
-  pcall(reports.remove, self.client, self.options)
+  if workers.leaving() then pcall(reports.remove, self.client, self.options) end
   for _, one in ipairs(self.tasks) do one:cancel() end
   if self.controller then self.controller:stop() end
   if self.leader then self.leader:close() end
@@ -214,6 +301,13 @@ end
 ---@return boolean whether what reviews may look at is known
 function Cluster:synced()
   return not self.controller or workers.version "cache" > 0
+end
+
+---@return boolean whether reviews may come
+---@return string? why not
+function Cluster:is_ready()
+  if not self:synced() then return false, "the first look at the cluster is not over" end
+  return self.joined, self.why
 end
 
 ---The cache is as fresh as it can be, if it is: workers are told by its age.

@@ -36,7 +36,8 @@ end
 -- A controller that drains because of a reload is still asked: what counts is whether reviews are answered.
 local function is_ready(state)
   if workers.leaving() then return false, "leaving" end
-  if not state.synced() then return false, "the first look at the cluster is not over" end
+  local synced, why = state.synced()
+  if not synced then return false, why or "the first look at the cluster is not over" end
   for _, process in ipairs(workers.list()) do
     if process.role == "worker" and process.ready and not process.draining then return true end
   end
@@ -111,10 +112,11 @@ end
 ---Runs until it is told to finish.
 ---@param options {names: string[], days: number?, swap: number?, store: table?, clock: (fun(): integer)?,
 ---  read_files: (fun(): string, string)?, announced: (fun(pem: string): boolean)?, log: fun(message: string)?,
----  on_authorities: fun(pem: string)?, synced: (fun(): boolean)?, status: (fun(): table)?, tick: fun()?,
+---  on_authorities: fun(pem: string)?, synced: (fun(): boolean, string?)?, status: (fun(): table)?, tick: fun()?,
 ---  on_start: fun(service: policy.ServeController, ports: table)?}
 ---  store: where the certificate is kept (policy.serve.keeper), else in memory; read_files: a site's own certificate
----  instead; on_authorities: what `caBundle` is to hold from now on; synced: whether the cache is complete
+---  instead; on_authorities: what `caBundle` is to hold from now on; synced: whether reviews may come, for
+---  all that is known of the cluster
 ---@return integer code of the process
 function M.run(options)
   options.clock = options.clock or os.time

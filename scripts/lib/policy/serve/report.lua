@@ -5,11 +5,12 @@
 local errors = require "errors"
 local host = require "host"
 local json = require "json"
+local paths = require "policy.serve.paths"
 
 local M = {}
 
 local MANAGER = "kfhost-policy"
-M.EVERY = 60 -- seconds after which a status is written again although it has not changed
+M.EVERY = 20 -- seconds after which a status is written again although it has not changed
 
 ---@param release string
 ---@return string name of the ConfigMap
@@ -18,7 +19,8 @@ function M.name(release)
 end
 
 ---@param set policy.Set
----@param now {ready: boolean, why: string?, leads: boolean, errors: table[], configurations: table, cluster: string}
+---@param now {ready: boolean, why: string?, leads: boolean, errors: table[], configurations: table, waits: string[],
+---  address: string}
 ---@return table status
 function M.status(set, now)
   local files = json.array {}
@@ -27,6 +29,7 @@ function M.status(set, now)
   return { version = host.version, pid = host.pid(), set = set.hash, files = files, policies = #description.policies,
     watches = #description.watches, schedules = #description.schedules, ready = now.ready, why = now.why,
     leads = now.leads, errors = json.array(now.errors), configurations = json.object(now.configurations),
+    paths = paths.of(description), address = now.address, waits = json.array(now.waits),
     time = os.date "!%Y-%m-%dT%H:%M:%SZ" }
 end
 
@@ -48,9 +51,11 @@ function M.write(client, options, status)
     data = { [options.identity] = text } }, { manager = MANAGER })
 end
 
----This replica ends.
-function M.remove(client, options)
-  patch(client, options, json.null)
+---This replica ends, or another one has.
+---@param identity string? of the other one
+function M.remove(client, options, identity)
+  patch(client, { release = options.release, namespace = options.namespace, identity = identity or options.identity },
+    json.null)
 end
 
 ---@param client table of kube.connect

@@ -7,6 +7,7 @@ local cache = require "policy.serve.cache"
 local errors = require "errors"
 local json = require "json"
 local metrics = require "policy.serve.metrics"
+local paths = require "policy.serve.paths"
 local server = require "server"
 local task = require "task"
 local workers = require "workers"
@@ -156,7 +157,8 @@ end
 ---@return integer code of the process
 function M.run(set, options)
   local recorded, log = metrics.new(), options.log or function() end
-  local state = { metrics = recorded, audit = options.audit, cache_age = workers.age, queue = options.queue or QUEUE }
+  local state = { metrics = recorded, audit = options.audit, cache_age = workers.age, queue = options.queue or QUEUE,
+    retired = paths.retired(set.description) }
   local bundle, version = wait_for_certificate()
   local known = { certificate = version, cache = 0, versions = {}, renewals = 0, handshakes = 0, say_again = 0 }
   announce(set, recorded)
