@@ -149,18 +149,23 @@ static void *allocate(void *data, void *block, size_t old_size, size_t size) {
   return kf_pool_resize(&host->pool, block, block ? old_size : 0, size);
 }
 
-// Warnings come in pieces; those that begin with "@" are for switching them on and off.
+// A warning comes in pieces; one of a single piece that begins with "@" says whether the next are shown.
 static void warn(void *data, const char *piece, int to_continue) {
-  bool *goes_on = data;
-  if (!*goes_on && !to_continue && piece[0] == '@') return;
-  fprintf(stderr, "%s%s%s", *goes_on ? "" : "Lua warning: ", piece, to_continue ? "" : "\n");
-  *goes_on = to_continue;
+  struct host *host = data;
+  bool begins = !host->warning.goes_on;
+  host->warning.goes_on = to_continue;
+  if (begins && !to_continue && piece[0] == '@') {
+    if (strcmp(piece, "@off") == 0 || strcmp(piece, "@on") == 0) host->warning.off = piece[2] == 'f';
+    return;
+  }
+  if (host->warning.off) return;
+  fprintf(stderr, "%s%s%s", begins ? "Lua warning: " : "", piece, to_continue ? "" : "\n");
 }
 
 lua_State *kf_state_new(struct host *host) {
   lua_State *L = lua_newstate(allocate, host);
   if (!L) return NULL;
-  lua_setwarnf(L, warn, &host->warning);
+  lua_setwarnf(L, warn, host);
   *(struct host **)lua_getextraspace(L) = host;
   host->running = L;
   host->loop = kf_loop_new();

@@ -25,7 +25,7 @@ struct host {
   bool orphaned_failure;  // a task failed, and nobody can wait for it any more
   jmp_buf *ending;  // where kf_state_end goes on once the last thing is closed
   struct kf_pool pool;  // the state's memory
-  bool warning;  // a warning goes on
+  struct { bool goes_on, off; } warning;  // more pieces of one come; none is shown
   bool gc_stress;  // collect garbage all the time (kfhost --gc-stress)
 };
 

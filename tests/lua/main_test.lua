@@ -235,6 +235,11 @@ test("an error in __gc is told as a warning", function()
   test.equal(result.stderr:find "late" ~= nil, true)
 end)
 
+test("warnings are shown in whole, and can be switched off", function()
+  local code = [[warn("one, ", "@two") warn "@off" warn "three" warn "@odd" warn "@on" warn "four"]]
+  test.equal(kfhost { "-e", code }.stderr, "Lua warning: one, @two\nLua warning: four\n")
+end)
+
 test("writing to a closed pipe is an error, not a death", function()
   local code = [[
     local refused
