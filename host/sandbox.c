@@ -3,10 +3,11 @@
 #include "error.h"
 #include "pool.h"
 
+#include <errno.h>
 #include <lauxlib.h>
-#include <math.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #define REARM_NANOSECONDS 2000000  // until the code is out, the hook is armed this often
+#define NEVER INT64_MAX
 #define PIECE 1024                 // bytes the compiler gets between two looks at the deadline
 static const char no_memory[] = "not enough memory";  // Lua's own words
 
@@ -28,6 +30,8 @@ struct kf_sandbox {
   size_t used, limit;
   struct kf_pool pool;
   timer_t timer;
+  _Atomic int64_t due;    // when the call is over at the latest (ns of the monotonic clock), or NEVER
+  _Atomic int64_t rings;  // when the timer does next; a time that is over: not at all
   struct kf_sandbox *outer;       // the sandbox whose code called this one
   volatile sig_atomic_t expired;  // the deadline is over
   bool active;
@@ -104,18 +108,40 @@ void kf_sandbox_check(lua_State *L) {
   stop(L, sandbox);
 }
 
-// A signal may come after its timer was deleted: only sandboxes that run are touched.
-static void on_deadline(int signal, siginfo_t *info, void *context) {
-  (void)signal, (void)context;
-  const struct kf_sandbox *over = info->si_value.sival_ptr;
-  struct kf_sandbox *found = innermost;
-  while (found && found != over) found = found->outer;
-  if (!found) return;
+static int64_t now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
+}
+
+static void ring_at(struct kf_sandbox *sandbox, int64_t when) {
+  struct itimerspec setting = {.it_value = {when / 1000000000, when % 1000000000}};
+  sandbox->rings = when;
+  timer_settime(sandbox->timer, TIMER_ABSTIME, &setting, NULL);
+}
+
+static void expire(struct kf_sandbox *found) {
   for (struct kf_sandbox *sandbox = innermost;; sandbox = sandbox->outer) {
     sandbox->expired = 1;
     arm(sandbox->host.running);
     if (sandbox == found) return;
   }
+}
+
+// A timer that was set for a call rings when that is over, too: then nothing runs, or another call whose time has not
+// come. A signal may come after its timer was deleted: only sandboxes that run are touched.
+static void on_deadline(int signal, siginfo_t *info, void *context) {
+  (void)signal, (void)context;
+  int error = errno;
+  const struct kf_sandbox *over = info->si_value.sival_ptr;
+  struct kf_sandbox *found = innermost;
+  while (found && found != over) found = found->outer;
+  if (found && found->due != NEVER) {
+    int64_t time = now();
+    if (time >= found->due) expire(found);
+    ring_at(found, time < found->due ? found->due : time + REARM_NANOSECONDS);
+  }
+  errno = error;
 }
 
 static void install_handler(void) {
@@ -132,14 +158,12 @@ static bool make_timer(struct kf_sandbox *sandbox) {
   return timer_create(CLOCK_MONOTONIC, &event, &sandbox->timer) == 0;
 }
 
-static void set_timer(struct kf_sandbox *sandbox, double seconds) {
-  struct itimerspec setting = {{0, 0}, {0, 0}};
-  if (seconds < 1e9 && seconds > 0) {
-    setting.it_interval.tv_nsec = REARM_NANOSECONDS;
-    setting.it_value.tv_sec = (time_t)seconds;
-    setting.it_value.tv_nsec = (long)((seconds - floor(seconds)) * 1e9) | 1;  // 0 would mean never
-  }
-  timer_settime(sandbox->timer, 0, &setting, NULL);
+// Setting a timer costs more than most calls: one that rings before the deadline is left as it is.
+static void set_deadline(struct kf_sandbox *sandbox, double seconds) {
+  bool limited = seconds > 0 && seconds < 1e9;
+  int64_t time = now(), due = limited ? time + (int64_t)(seconds * 1e9) : NEVER;
+  sandbox->due = due;
+  if (limited && (sandbox->rings <= time || sandbox->rings > due)) ring_at(sandbox, due);
 }
 
 static void enter(struct kf_sandbox *sandbox, double seconds) {
@@ -147,15 +171,15 @@ static void enter(struct kf_sandbox *sandbox, double seconds) {
   memset(&sandbox->refused, 0, sizeof sandbox->refused);
   memset(&sandbox->raised, 0, sizeof sandbox->raised);
   sandbox->expired = 0;
+  sandbox->due = NEVER;
   sandbox->host.running = sandbox->L;
   sandbox->active = true;
   sandbox->outer = innermost;
   innermost = sandbox;
-  set_timer(sandbox, seconds);
+  set_deadline(sandbox, seconds);
 }
 
 static void leave(struct kf_sandbox *sandbox) {
-  set_timer(sandbox, 0);
   innermost = sandbox->outer;
   sandbox->active = false;
   sandbox->expired = 0;

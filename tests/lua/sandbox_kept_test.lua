@@ -28,6 +28,26 @@ test("a call that does not end is stopped and the sandbox goes on", function()
   test.equal(box:call("ok", 1), "still here")
 end)
 
+test("each call has its own deadline, whatever those before it had", function()
+  local box <close> = open [[
+    local exports = ...
+    function exports.work(seconds)
+      local from = os.clock()
+      while os.clock() - from < seconds do end
+      return "done"
+    end]]
+  local function outcome(seconds, limit)
+    local value, problem = box:call("work", limit, seconds)
+    return value or problem.code
+  end
+  local seen = {}
+  for i, call in ipairs { { 0, 500 }, { 0.1, "20ms" }, { 0.1, 600 }, { 0, "30ms" }, { 0.1, 500 }, { 0.1, "50ms" },
+    { 0.1, "20ms" }, { 0.1, 600 } } do
+    seen[i] = outcome(call[1], call[2])
+  end
+  test.same(seen, { "done", "Timeout", "done", "done", "done", "Timeout", "Timeout", "done" })
+end)
+
 test("a call that takes too much memory is stopped and the sandbox goes on", function()
   local box <close> = open [[
     local exports = ...
