@@ -377,6 +377,43 @@ test("the endpoint comes from the argument, the environment, the cluster", funct
   test.equal(at({}, { KF_PIPELINES_ENDPOINT = "http://x:8888" }), "http://x:8888 environment")
 end)
 
+test("in a pod the endpoint is the cluster's service, and namespace and token are the pod's", function()
+  local root, account = test.tmpdir(), "/var/run/secrets/kubernetes.io/serviceaccount"
+  local variables = { KFHOST_ROOT = root, KUBERNETES_SERVICE_HOST = "10.96.0.1" }
+  local seen
+  local function at(options)
+    options.environment = function(name) return variables[name] end
+    options.transport = function(request)
+      seen = request
+      return answer(200, {})
+    end
+    options.kubeconfig = options.kubeconfig or root .. "/none"
+    return client.connect(options)
+  end
+  test.raises("Kubeconfig", function() at {} end) -- nobody's account: this is no pod
+  fs.mkdir(root .. account, { parents = true })
+  fs.write(root .. account .. "/namespace", "team-a\n")
+  local k = at {}
+  test.same({ k.endpoint, k.how, k.namespace }, { "http://ml-pipeline.kubeflow.svc.cluster.local:8888", "cluster",
+    "team-a" })
+  k.runs:page()
+  test.equal(seen.url, k.endpoint .. "/apis/v2beta1/runs?namespace=team-a")
+  test.equal(seen.headers.Authorization, nil)
+  test.equal(at({ system_namespace = "pipelines" }).endpoint, "http://ml-pipeline.pipelines.svc.cluster.local:8888")
+  test.equal(at({ endpoint = "http://x" }).how, "argument")
+  fs.mkdir(root .. "/var/run/secrets/kubeflow/pipelines", { parents = true })
+  for _, token in ipairs { "first", "second" } do -- which is read again for each request
+    fs.write(root .. "/var/run/secrets/kubeflow/pipelines/token", token .. "\n")
+    k = k.options.token_file and k or at {}
+    k.runs:page()
+    test.equal(seen.headers.Authorization, "Bearer " .. token)
+  end
+  variables.KF_PIPELINES_SA_TOKEN_PATH = "/elsewhere/token"
+  test.equal(at({}).options.token_file, nil)
+  variables.KUBERNETES_SERVICE_HOST = nil
+  test.raises("Kubeconfig", function() at {} end)
+end)
+
 test("without an endpoint the way is through the API server's proxy, with the kubeconfig's identity", function()
   local api, server, states = require "lab.kfp.api", require "server", require "lab.kfp.state"
   local prefix = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"

@@ -5,12 +5,15 @@ local TOKEN = "/var/run/secrets/kfhost/kfp/token"
 local ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 local METADATA = "metadata-grpc-service.kubeflow:8080"
 
+-- Where a path of this pod is: plain pods of the lab have theirs below $KFHOST_ROOT.
+local function in_pod(path) return (os.getenv "KFHOST_ROOT" or "") .. path end
+
 -- A client of the cluster that this pod is in, made when it is needed; nil elsewhere.
 local function cluster()
   local made
   return function()
     if made == nil then
-      local is_pod = os.getenv "KUBERNETES_SERVICE_HOST" and require "fs".exists(ACCOUNT)
+      local is_pod = os.getenv "KUBERNETES_SERVICE_HOST" and require "fs".exists(in_pod(ACCOUNT))
       local ok, client = pcall(function() return is_pod and require "kube".connect { log = function() end } end)
       made = ok and client or false
     end
@@ -32,7 +35,7 @@ return cli.main {
   run = function(args)
     local trial = require "kale.trial"
     local spec = trial.read(os.getenv)
-    local token = require "fs".exists(TOKEN) and TOKEN or nil
+    local token = require "fs".exists(in_pod(TOKEN)) and in_pod(TOKEN) or nil
     local k = require "kfp".connect { endpoint = args.endpoint, namespace = spec.namespace, token_file = token,
       tries = 1 }
     local kube, memory = cluster(), ("%s/kfhost-%s.uid"):format(os.getenv "TMPDIR" or "/tmp", spec.trial)

@@ -1,6 +1,7 @@
 -- How a client shows who it is: token file (read again for each request), token, cookie, identity header.
 -- Not for what it may do: see diagnose. Cookies come from dex.
 --   local headers = auth.headers(client)
+local endpoint = require "kfp.client.endpoint"
 local errors = require "errors"
 local fs = require "fs"
 
@@ -29,7 +30,7 @@ end
 ---@param environment fun(name: string): string?
 ---@return string?
 function M.default_token_file(environment)
-  local path = environment "KF_PIPELINES_SA_TOKEN_PATH" or M.TOKEN_FILE
+  local path = endpoint.in_pod(environment "KF_PIPELINES_SA_TOKEN_PATH" or M.TOKEN_FILE, environment)
   return fs.exists(path) and path or nil
 end
 

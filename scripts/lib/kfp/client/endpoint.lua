@@ -22,10 +22,19 @@ function M.context(environment)
   return type(context) == "table" and context or {}
 end
 
+---Where a path of a pod is: plain pods of the lab have theirs below $KFHOST_ROOT.
+---@param path string
+---@param environment fun(name: string): string?
+---@return string
+function M.in_pod(path, environment)
+  return (environment "KFHOST_ROOT" or "") .. path
+end
+
 ---The namespace of the pod that this runs in.
+---@param environment fun(name: string): string?
 ---@return string?
-function M.pod_namespace()
-  local text = fs.try.read(NAMESPACE_FILE)
+function M.pod_namespace(environment)
+  local text = fs.try.read(M.in_pod(NAMESPACE_FILE, environment))
   return text and text:match "^%s*(.-)%s*$"
 end
 
@@ -40,7 +49,7 @@ function M.find(options, environment)
   local from_environment = environment "KF_PIPELINES_ENDPOINT"
   if from_environment and from_environment ~= "" then return normalized(from_environment), "environment" end
   local system = options.system_namespace or "kubeflow"
-  if environment "KUBERNETES_SERVICE_HOST" and fs.exists(NAMESPACE_FILE) then
+  if environment "KUBERNETES_SERVICE_HOST" and fs.exists(M.in_pod(NAMESPACE_FILE, environment)) then
     return ("http://ml-pipeline.%s.svc.cluster.local:8888"):format(system), "cluster"
   end
   return nil, "kubeconfig"

@@ -165,7 +165,7 @@ function M.connect(options)
   local place, how = endpoint.find(given, environment)
   local client = setmetatable({
     endpoint = place, how = how, options = given, transport = given.transport or default_transport(given),
-    namespace = given.namespace or context.namespace or endpoint.pod_namespace(), api = given.api,
+    namespace = given.namespace or context.namespace or endpoint.pod_namespace(environment), api = given.api,
   }, Client)
   if not place then client.transport, client.endpoint = endpoint.through_kubernetes(given) end
   if given.dex then client.jar = require "kfp.client.dex".login(client, given.dex) end
