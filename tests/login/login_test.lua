@@ -1,5 +1,5 @@
--- Logging in by the client at a real Dex behind a real oauth2-proxy, in front of a lab's Pipelines of several users:
--- people of Dex's own and of an LDAP server (slapd). Needs what `./dev login` builds and installs.
+-- Logging in by the client at a real Dex, of two versions, behind a real oauth2-proxy, in front of a lab's Pipelines of
+-- several users: people of Dex's own and of an LDAP server (slapd). Needs what `./dev login` builds and installs.
 local client = require "kfp.client"
 local fs = require "fs"
 local kubeflow = require "lab.kubeflow"
@@ -75,9 +75,9 @@ local function start_slapd(folder)
   return slapd, ("127.0.0.1:%d"):format(port)
 end
 
-local function start_dex(redirect, ldap)
-  local words = { BUILT .. "dex", BUILT .. "web", redirect, EMAIL, PASSWORD, ldap, stdin = "pipe", stderr = "null",
-    grace = 2 }
+local function start_dex(version, redirect, ldap)
+  local words = { BUILT .. "dex-" .. version, BUILT .. "web-" .. version, redirect, EMAIL, PASSWORD, ldap,
+    stdin = "pipe", stderr = "null", grace = 2 }
   local dex = proc.spawn(words)
   return dex, assert(dex:read_line(nil, "20s"), "dex says nothing")
 end
@@ -121,7 +121,7 @@ local function start_proxy(folder, port, issuer, upstream, skip_button)
 end
 
 -- use(address of the gateway, the lab's Pipelines) with everything running.
-local function with_gateway(options, use)
+local function with_gateway(version, options, use)
   local folder = test.tmpdir()
   local cluster = kubeflow.start { root = folder .. "/lab", nodes = 0, multi_user = true, profiles = { "team-a" } }
   cluster.tenants:profile("team-l", LDAP_EMAIL)
@@ -131,7 +131,7 @@ local function with_gateway(options, use)
     if options.ldap then processes[1], ldap = start_slapd(folder) end
     local port = free_port()
     local redirect = ("http://127.0.0.1:%d/oauth2/callback"):format(port)
-    processes[#processes + 1], issuer = start_dex(redirect, ldap)
+    processes[#processes + 1], issuer = start_dex(version, redirect, ldap)
     processes[#processes + 1], address = start_proxy(folder, port, issuer, cluster.pipelines.url, options.skip_button)
     use(address)
   end)
@@ -156,44 +156,48 @@ end
 
 -- --- what is shown --------------------------------------------------------------------------------------------------
 
-test("somebody of Dex's own logs in where Dex has nobody else, and asks with the cookie", function()
-  with_gateway({ skip_button = true }, function(address)
-    local k = connect(address, { user = EMAIL, password = PASSWORD }, "team-a")
-    use_pipelines(k, "one")
-    test.raises("PermissionDenied", function() k.experiments:create { display_name = "x", namespace = "team-l" } end)
-    local err = test.raises("Auth", function() connect(address, { user = EMAIL, password = "wrong" }) end)
-    assert(err.message:find(EMAIL, 1, true), err.message)
-  end)
+-- The version that Kubeflow 1.10 installs, and one of Kubeflow's first years.
+local VERSIONS = { "2.41", "2.13" }
+
+-- A test with each version of Dex: use(address of the gateway).
+local function for_each_dex(sentence, options, use)
+  for _, version in ipairs(VERSIONS) do
+    test(("Dex %s: %s"):format(version, sentence), function() with_gateway(version, options, use) end)
+  end
+end
+
+for_each_dex("somebody of Dex's own logs in where Dex has nobody else", { skip_button = true }, function(address)
+  local k = connect(address, { user = EMAIL, password = PASSWORD }, "team-a")
+  use_pipelines(k, "one")
+  test.raises("PermissionDenied", function() k.experiments:create { display_name = "x", namespace = "team-l" } end)
+  local err = test.raises("Auth", function() connect(address, { user = EMAIL, password = "wrong" }) end)
+  assert(err.message:find(EMAIL, 1, true), err.message)
 end)
 
-test("with two connectors each finds its people, and not the other's", function()
-  with_gateway({ ldap = true, skip_button = true }, function(address)
-    use_pipelines(connect(address, { user = EMAIL, password = PASSWORD, connector = "local" }, "team-a"), "one")
-    local anna = { user = LDAP_USER, password = LDAP_PASSWORD, connector = "ldap" }
-    use_pipelines(connect(address, anna, "team-l"), "two")
-    anna.connector = "local"
-    test.raises("Auth", function() connect(address, anna) end)
-    test.raises("Auth", function() connect(address, { user = EMAIL, password = PASSWORD, connector = "ldap" }) end)
-    local err = test.raises("Auth", function() connect(address, { user = "a", password = "b", connector = "saml" }) end)
-    assert(err.message:find("saml", 1, true), err.message)
-  end)
+local BOTH = { ldap = true, skip_button = true }
+
+for_each_dex("with two connectors each finds its people, and not the other's", BOTH, function(address)
+  use_pipelines(connect(address, { user = EMAIL, password = PASSWORD, connector = "local" }, "team-a"), "one")
+  local anna = { user = LDAP_USER, password = LDAP_PASSWORD, connector = "ldap" }
+  use_pipelines(connect(address, anna, "team-l"), "two")
+  anna.connector = "local"
+  test.raises("Auth", function() connect(address, anna) end)
+  test.raises("Auth", function() connect(address, { user = EMAIL, password = PASSWORD, connector = "ldap" }) end)
+  local err = test.raises("Auth", function() connect(address, { user = "a", password = "b", connector = "saml" }) end)
+  assert(err.message:find("saml", 1, true), err.message)
 end)
 
-test("a page of the proxy's own with a button is passed", function()
-  with_gateway({ skip_button = false }, function(address)
-    use_pipelines(connect(address, { user = EMAIL, password = PASSWORD }, "team-a"), "one")
-  end)
+for_each_dex("a page of the proxy's own with a button is passed", { skip_button = false }, function(address)
+  use_pipelines(connect(address, { user = EMAIL, password = PASSWORD }, "team-a"), "one")
 end)
 
-test("without a login the proxy's page is told as what it is", function()
-  with_gateway({ skip_button = true }, function(address)
-    local k = connect(address, nil, "team-a")
-    test.raises("Login", function() k.runs:get "x" end)
-    local failed
-    for _, entry in ipairs(k:diagnose()) do
-      if not entry.ok then failed = entry break end
-    end
-    test.equal(failed.check, "login")
-    assert(failed.fix:find("dex", 1, true), failed.fix)
-  end)
+for_each_dex("without a login the proxy's page is told as what it is", { skip_button = true }, function(address)
+  local k = connect(address, nil, "team-a")
+  test.raises("Login", function() k.runs:get "x" end)
+  local failed
+  for _, entry in ipairs(k:diagnose()) do
+    if not entry.ok then failed = entry break end
+  end
+  test.equal(failed.check, "login")
+  assert(failed.fix:find("dex", 1, true), failed.fix)
 end)

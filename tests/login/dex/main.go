@@ -1,5 +1,5 @@
 // Dex as Kubeflow has it: people of its own (connector "local") and those of an LDAP server, or the first alone.
-// Prints its issuer when it listens; ends with its standard input.
+// Prints its issuer when it listens; ends with its standard input. With the tag "old" it is built with an older Dex.
 //
 //	dex WEB-FOLDER REDIRECT-URI EMAIL PASSWORD [LDAP-ADDRESS]
 package main
@@ -19,7 +19,6 @@ import (
 	"github.com/dexidp/dex/storage"
 	"github.com/dexidp/dex/storage/memory"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/sirupsen/logrus"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -46,7 +45,7 @@ func main() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
 	issuer := "http://" + listener.Addr().String() + "/dex"
-	logger := logrus.New()
+	logger := newLogger()
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
 	must(err)
 

@@ -1,0 +1,7 @@
+//go:build old
+
+package main
+
+import "github.com/sirupsen/logrus"
+
+func newLogger() *logrus.Logger { return logrus.New() }
