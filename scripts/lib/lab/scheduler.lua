@@ -131,41 +131,70 @@ local function topology_of(nodes, name, key)
   return node and (node.metadata.labels or {})[key]
 end
 
-local function term_meets(term, pod, other, namespace)
+local function term_meets(term, other, namespace)
   local spaces = term.namespaces
   local in_space = other.metadata.namespace == namespace
   if spaces and #spaces > 0 then
     in_space = false
     for _, one in ipairs(spaces) do in_space = in_space or one == other.metadata.namespace end
   end
-  return in_space and match.selects(term.labelSelector, other.metadata.labels), pod
+  return in_space and match.selects(term.labelSelector, other.metadata.labels)
+end
+
+local function meets_all(terms, other, namespace)
+  for _, term in ipairs(terms) do
+    if not term_meets(term, other, namespace) then return false end
+  end
+  return true
+end
+
+local function required_terms(pod, kind)
+  local affinity = pod.spec.affinity and pod.spec.affinity[kind]
+  return affinity and affinity.requiredDuringSchedulingIgnoredDuringExecution or {}
+end
+
+-- The nodes of pods that meet all terms: for the scheduler, one that meets some of them is no company.
+local function nodes_of_company(terms, namespace, loads)
+  local names = {}
+  for name, load in pairs(loads) do
+    for _, other in ipairs(load.pods) do
+      if meets_all(terms, other, namespace) then names[#names + 1] = name end
+    end
+  end
+  return names
+end
+
+-- Where no pod is the company that a pod asks for, it may be the first, if it is such a one itself.
+local function has_company(pod, node, nodes, loads)
+  local terms, namespace = required_terms(pod, "podAffinity"), pod.metadata.namespace
+  if #terms == 0 then return true end
+  local company = nodes_of_company(terms, namespace, loads)
+  local complete = true
+  for _, term in ipairs(terms) do
+    local here, near = (node.metadata.labels or {})[term.topologyKey], false
+    if not here then return false end
+    for _, name in ipairs(company) do near = near or topology_of(nodes, name, term.topologyKey) == here end
+    complete = complete and near
+  end
+  return complete or #company == 0 and meets_all(terms, pod, namespace)
+end
+
+local function is_avoided(pod, node, nodes, loads)
+  for _, term in ipairs(required_terms(pod, "podAntiAffinity")) do
+    local here = (node.metadata.labels or {})[term.topologyKey]
+    for name, load in pairs(loads) do
+      local near = here and topology_of(nodes, name, term.topologyKey) == here
+      for _, other in ipairs(near and load.pods or {}) do
+        if term_meets(term, other, pod.metadata.namespace) then return true end
+      end
+    end
+  end
+  return false
 end
 
 local function check_pods(pod, node, nodes, loads)
-  local affinity = pod.spec.affinity or {}
-  local namespace = pod.metadata.namespace
-  local function near(term)
-    local here = (node.metadata.labels or {})[term.topologyKey]
-    local found, anywhere = false, false
-    for name, load in pairs(loads) do
-      for _, other in ipairs(load.pods) do
-        if term_meets(term, pod, other, namespace) then
-          anywhere = true
-          if here and topology_of(nodes, name, term.topologyKey) == here then found = true end
-        end
-      end
-    end
-    return found, anywhere
-  end
-  local field = "requiredDuringSchedulingIgnoredDuringExecution"
-  for _, term in ipairs(affinity.podAffinity and affinity.podAffinity[field] or {}) do
-    local found, anywhere = near(term)
-    local first = not anywhere and term_meets(term, pod, pod, namespace)
-    if not found and not first then return "node(s) didn't match pod affinity rules" end
-  end
-  for _, term in ipairs(affinity.podAntiAffinity and affinity.podAntiAffinity[field] or {}) do
-    if near(term) then return "node(s) didn't match pod anti-affinity rules" end
-  end
+  if not has_company(pod, node, nodes, loads) then return "node(s) didn't match pod affinity rules" end
+  if is_avoided(pod, node, nodes, loads) then return "node(s) didn't match pod anti-affinity rules" end
 end
 
 -- --- choosing -------------------------------------------------------------------------------------------

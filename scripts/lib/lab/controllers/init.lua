@@ -8,7 +8,7 @@ local ALL = { "namespaces", "collector", "quotas", "disruption", "replicasets", 
               "statefulsets", "daemonsets", "jobs", "cronjobs", "endpoints", "taints" }
 
 -- What only a lab with nodes has.
-local OF_NODES = { "lab.controllers.volumes", "lab.scheduler", "lab.nodes" }
+local OF_NODES = { "lab.controllers.ephemeral", "lab.controllers.volumes", "lab.scheduler", "lab.nodes" }
 
 ---Starts the controllers of a cluster.
 ---@param cluster lab.Cluster

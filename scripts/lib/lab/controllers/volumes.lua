@@ -2,6 +2,7 @@
 -- Not for mounting them (lab.node).
 --   require "lab.controllers.volumes".start(cluster, { profile = "vsphere" })
 
+local attachments = require "lab.controllers.attachments"
 local base = require "lab.controllers.base"
 local bootstrap = require "lab.bootstrap"
 local clock = require "lab.clock"
@@ -9,6 +10,7 @@ local fs = require "fs"
 local inside = require "lab.inside"
 local json = require "json"
 local match = require "lab.match"
+local pod_claims = require "lab.pod_claims"
 local profiles = require "lab.profiles"
 local quantities = require "lab.quantities"
 local store = require "lab.store"
@@ -16,9 +18,7 @@ local store = require "lab.store"
 local M = {}
 
 local CLAIM, VOLUME, CLASS = "persistentvolumeclaims", "persistentvolumes", "storage.k8s.io/storageclasses"
-local ATTACHMENT = "storage.k8s.io/volumeattachments"
 local MANAGER = "kube-controller-manager"
-local FORCE_AFTER = 360 -- seconds after which volumes of a node that is lost are detached by force
 local SELECTED = "volume.kubernetes.io/selected-node"
 
 ---@class lab.Volumes
@@ -30,10 +30,10 @@ volumes.__index = volumes
 local function claims_of(self, pod)
   local list = {}
   for _, volume in ipairs(pod.spec.volumes or {}) do
-    local ref = volume.persistentVolumeClaim
-    if ref then
-      local claim = inside.view(self.cluster, CLAIM, pod.metadata.namespace, ref.claimName)
-      list[#list + 1] = { name = ref.claimName, claim = claim }
+    local name = pod_claims.name(pod, volume)
+    if name then
+      local claim = inside.view(self.cluster, CLAIM, pod.metadata.namespace, name)
+      list[#list + 1] = { name = name, claim = claim, alone = volume.ephemeral ~= nil }
     end
   end
   return list
@@ -51,10 +51,23 @@ local function is_late(self, claim)
   return class and class.volumeBindingMode == "WaitForFirstConsumer"
 end
 
+-- Why a claim will not do that is to be of one pod alone.
+local function not_made_for(pod, one)
+  if not one.claim then
+    return ('waiting for ephemeral volume controller to create the persistentvolumeclaim "%s"'):format(one.name)
+  end
+  local owner = inside.controller_of(one.claim)
+  if owner and owner.uid == pod.metadata.uid then return nil end
+  return ('PVC "%s/%s" was not created for pod "%s/%s" (pod is not owner)'):format(pod.metadata.namespace, one.name,
+    pod.metadata.namespace, pod.metadata.name)
+end
+
 ---Why a pod cannot be scheduled yet because of its claims.
 ---@return string?
 function volumes:missing(pod)
   for _, one in ipairs(claims_of(self, pod)) do
+    local problem = one.alone and not_made_for(pod, one)
+    if problem then return problem end
     if not one.claim then return ('persistentvolumeclaim "%s" not found'):format(one.name) end
     if one.claim.metadata.deletionTimestamp then
       return ('persistentvolumeclaim "%s" is being deleted'):format(one.name)
@@ -65,37 +78,28 @@ function volumes:missing(pod)
   end
 end
 
-local function users_of(self, namespace, claim_name, but)
+---Pods on nodes that use a claim and have not ended.
+---@param but string? uid of one that does not count
+---@return lab.Record[]
+function volumes:users_of(namespace, claim_name, but)
   local list = {}
   for _, record in ipairs(self.cluster.store:collection("pods"):records(namespace)) do
     local phase = record.fields["status.phase"]
-    if record.uid ~= but and phase ~= "Succeeded" and phase ~= "Failed" and record.fields["spec.nodeName"] ~= "" then
-      for _, volume in ipairs(store.view(record).spec.volumes or {}) do
-        if volume.persistentVolumeClaim and volume.persistentVolumeClaim.claimName == claim_name then
-          list[#list + 1] = record
-        end
-      end
+    local runs = phase ~= "Succeeded" and phase ~= "Failed" and record.fields["spec.nodeName"] ~= ""
+    if runs and record.uid ~= but and pod_claims.mounts(store.view(record), claim_name) then
+      list[#list + 1] = record
     end
   end
   return list
 end
 
-local function attached_to(self, node_name)
-  local count = 0
-  for _, record in ipairs(self.cluster.store:collection(ATTACHMENT):records()) do
-    if store.view(record).spec.nodeName == node_name then count = count + 1 end
-  end
-  return count
-end
-
 ---Why a node will not do for a pod's volumes.
 ---@return string?
 function volumes:refuses(pod, node)
-  local fresh = 0
   for _, one in ipairs(claims_of(self, pod)) do
     local claim = one.claim
     for _, mode in ipairs(claim and claim.spec.accessModes or {}) do
-      if mode == "ReadWriteOncePod" and #users_of(self, pod.metadata.namespace, one.name, pod.metadata.uid) > 0 then
+      if mode == "ReadWriteOncePod" and #self:users_of(pod.metadata.namespace, one.name, pod.metadata.uid) > 0 then
         return "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by "
           .. "another pod"
       end
@@ -105,10 +109,8 @@ function volumes:refuses(pod, node)
     if affinity and not require("lab.scheduler").any_term(affinity, node) then
       return "node(s) had volume node affinity conflict"
     end
-    fresh = fresh + 1
   end
-  if self.profile.attaches and fresh > 0
-    and attached_to(self, node.metadata.name) + fresh > self.profile.attach_limit then
+  if self.profile.attaches and attachments.is_full(self, pod, node.metadata.name) then
     return "node(s) exceed max volume count"
   end
 end
@@ -137,66 +139,10 @@ function volumes:directory(claim)
   return path
 end
 
--- --- attaching ------------------------------------------------------------------------------------------
-
--- A pod that is to end on a node that nobody hears of counts as gone after six minutes: its volumes are
--- detached by force.
-local function given_up(self, record)
-  local nodes = self.cluster.nodes
-  if not nodes or not nodes.lost[record.fields["spec.nodeName"]] then return false end
-  if not store.view(record).metadata.deletionTimestamp then return false end
-  local since = self.unmounting[record.uid] or self.cluster:now_exact()
-  self.unmounting[record.uid] = since
-  return self.cluster:now_exact() - since >= FORCE_AFTER * self.scale
-end
-
 ---Attaches the volumes of a pod to its node.
 ---@return string? problem
 function volumes:attach(pod)
-  if not self.profile.attaches then return nil end
-  for _, one in ipairs(claims_of(self, pod)) do
-    local claim = one.claim
-    local shared = false
-    for _, mode in ipairs(claim and claim.spec.accessModes or {}) do
-      shared = shared or mode == "ReadWriteMany" or mode == "ReadOnlyMany"
-    end
-    if claim and claim.spec.volumeName and not shared then
-      local name = "csi-" .. claim.spec.volumeName
-      local there = inside.view(self.cluster, ATTACHMENT, nil, name)
-      if there and there.spec.nodeName ~= pod.spec.nodeName then
-        local users = {}
-        for _, record in ipairs(users_of(self, pod.metadata.namespace, one.name, pod.metadata.uid)) do
-          if record.fields["spec.nodeName"] == there.spec.nodeName and not given_up(self, record) then
-            users[#users + 1] = record.name
-          end
-        end
-        if #users > 0 then
-          return ('Multi-Attach error for volume "%s" Volume is already used by pod(s) %s'):format(
-            claim.spec.volumeName, table.concat(users, ", "))
-        end
-        inside.delete(self.cluster, ATTACHMENT, nil, name)
-        there = nil
-      end
-      if not there then
-        inside.create(self.cluster, ATTACHMENT, { metadata = { name = name }, spec = {
-          attacher = self.profile.provisioner, nodeName = pod.spec.nodeName,
-          source = { persistentVolumeName = claim.spec.volumeName } }, status = { attached = true } }, MANAGER)
-      end
-    end
-  end
-end
-
-local function detach_idle(self)
-  for _, record in ipairs(self.cluster.store:collection(ATTACHMENT):records()) do
-    local attachment = store.view(record)
-    local volume = inside.view(self.cluster, VOLUME, nil, attachment.spec.source.persistentVolumeName)
-    local ref = volume and volume.spec.claimRef
-    local used = false
-    for _, user in ipairs(ref and users_of(self, ref.namespace, ref.name) or {}) do
-      used = used or user.fields["spec.nodeName"] == attachment.spec.nodeName
-    end
-    if not used then inside.delete(self.cluster, ATTACHMENT, nil, record.name) end
-  end
+  return self.profile.attaches and attachments.attach(self, pod) or nil
 end
 
 -- --- binding --------------------------------------------------------------------------------------------
@@ -296,7 +242,7 @@ local function look_claim(self, key, controller)
   local claim = inside.view(self.cluster, CLAIM, namespace, name)
   if not claim then return end
   if claim.metadata.deletionTimestamp then
-    if #users_of(self, namespace, name) > 0 then return controller:later(key, 0.2) end
+    if #self:users_of(namespace, name) > 0 then return controller:later(key, 0.2) end
     inside.change(self.cluster, CLAIM, namespace, name, nil, MANAGER, function(object)
       local list = {}
       for _, one in ipairs(object.metadata.finalizers or {}) do
@@ -377,7 +323,7 @@ local function on(self, collection, event, add)
   elseif collection == CLASS and not event.previous then
     add_waiting(self, add)
   elseif collection == "pods" and self.profile.attaches
-    and record.bytes:find('"persistentVolumeClaim"', 1, true) then
+    and #pod_claims.names(store.view(record)) > 0 then
     add "attachments"
   end
 end
@@ -403,7 +349,7 @@ function M.start(cluster, options)
     name = "volumes",
     on = function(collection, event, add) on(self, collection, event, add) end,
     look = function(key)
-      if key == "attachments" then return detach_idle(self) end
+      if key == "attachments" then return attachments.detach_idle(self) end
       local name = key:match "^volume (.*)$"
       if name then look_volume(self, name) else look_claim(self, key, controller) end
     end,

@@ -6,6 +6,7 @@ local environment = require "lab.node.environment"
 local fs = require "fs"
 local hash = require "hash"
 local inside = require "lab.inside"
+local pod_claims = require "lab.pod_claims"
 
 local M = {}
 
@@ -111,12 +112,10 @@ local function put_projected(cluster, pod, directory, source, mode)
 end
 
 local function make_one(cluster, pod, directory, volume)
-  if volume.persistentVolumeClaim then
-    local claim = inside.view(cluster, "persistentvolumeclaims", pod.metadata.namespace,
-      volume.persistentVolumeClaim.claimName)
-    if not claim then
-      error(('persistentvolumeclaim "%s" not found'):format(volume.persistentVolumeClaim.claimName), 0)
-    end
+  local claim_name = pod_claims.name(pod, volume)
+  if claim_name then
+    local claim = inside.view(cluster, "persistentvolumeclaims", pod.metadata.namespace, claim_name)
+    if not claim then error(('persistentvolumeclaim "%s" not found'):format(claim_name), 0) end
     if not cluster.volumes then error("this lab has no volumes", 0) end
     return cluster.volumes:directory(claim)
   end
@@ -133,7 +132,7 @@ local function make_one(cluster, pod, directory, volume)
     put_fields(pod, directory, volume.downwardAPI, mode(volume.downwardAPI))
   elseif volume.projected then
     put_projected(cluster, pod, directory, volume.projected, mode(volume.projected))
-  elseif not volume.emptyDir and not volume.ephemeral then
+  elseif not volume.emptyDir then
     for name in pairs(volume) do
       if name ~= "name" then error(("the lab has no volumes of the kind %s"):format(name), 0) end
     end

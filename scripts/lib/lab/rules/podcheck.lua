@@ -191,6 +191,9 @@ local function check_volumes(volumes, field, causes)
     end
     local claim = volume.persistentVolumeClaim
     if claim and (claim.claimName or "") == "" then causes:required(at .. ".persistentVolumeClaim.claimName") end
+    if volume.ephemeral and not volume.ephemeral.volumeClaimTemplate then
+      causes:required(at .. ".ephemeral.volumeClaimTemplate")
+    end
     local secret = volume.secret
     if secret and (secret.secretName or "") == "" then causes:required(at .. ".secret.secretName") end
     local map = volume.configMap
