@@ -5,7 +5,7 @@
 --   2. its class can serve ReadWriteMany (rwx_classes): left as it is;
 --   3. a class for such claims is configured (rwx_class) and has room: the claim is moved there;
 --   4. its namespace opted in (label co_schedule_label): it becomes ReadWriteOnce, and the pods that use it
---      are kept on one node;
+--      are kept on one node; so it does where one pod alone uses it, as its ephemeral volume;
 --   5. else it is refused, and the message says what can be done.
 --
 -- In a namespace that opted in, the pods of every ReadWriteOnce claim are kept together (vsphere.placement): a pod
@@ -93,10 +93,10 @@ policy.mutate {
 
 -- Whether the pods of a claim are kept together: it was made ReadWriteOnce here, or can be on one node only. A claim
 -- that is not known yet is taken for one of these: a gate too many is lifted again.
-local function is_shared(claim, in_namespace)
+local function is_shared(claim, in_namespace, config)
   if not claim then return in_namespace end
   if claims.annotations(claim)[claims.ORIGINAL_MODES] then return true end
-  return in_namespace and claims.is_single(claim)
+  return in_namespace and claims.is_single(claim, config)
 end
 
 policy.mutate {
@@ -106,11 +106,11 @@ policy.mutate {
   on_error = "fail",
   apply = function(req)
     local pod, config = req.object, req.config
-    if pod.spec.nodeName then return end -- somebody has chosen its node: the API takes no gate then
+    if (pod.spec.nodeName or "") ~= "" then return end -- somebody has chosen its node: the API takes no gate then
     local in_namespace, joined = req.matched == OPTS_IN, false
     for _, name in ipairs(placement.claim_names(pod)) do
       local claim = req:lookup("persistentvolumeclaims", req.namespace, name)
-      if is_shared(claim, in_namespace) then
+      if is_shared(claim, in_namespace, config) then
         if claim and placement.sharing(claim, config) == "per-step" then
           placement.own_volume(pod, claim)
           req:warn("claim %s: this pod has a volume of its own, as large and of the same class", name)
@@ -314,6 +314,12 @@ policy.test { name = "the legacy annotation, which wins, is moved too", config =
   expect = { object = { spec = { storageClassName = "nfs" },
     metadata = { annotations = { ["volume.beta.kubernetes.io/storage-class"] = "nfs" } } } } }
 
+policy.test { name = "an ephemeral volume's claim, which one pod alone uses, needs no more than ReadWriteOnce",
+  objects = { PROFILE }, object = { apiVersion = "v1", kind = "PersistentVolumeClaim", spec = claim().spec,
+    metadata = { name = "step-scratch", namespace = "team-a", ownerReferences = {
+      { apiVersion = "v1", kind = "Pod", name = "step", uid = "u", controller = true } } } },
+  expect = { allowed = true, object = { spec = { accessModes = { "ReadWriteOnce" } } } } }
+
 policy.test { name = "an update of a claim that has its class is left alone",
   old = claim { storageClassName = "block" }, object = claim { storageClassName = "block" },
   config = { rwx_class = "nfs" }, objects = { PROFILE }, expect = { allowed = true, patch = {} } }
@@ -337,6 +343,11 @@ policy.test { name = "without a class and without the label it is refused with t
 policy.test { name = "in a namespace that opted in it becomes ReadWriteOnce", object = claim(), objects = { OPTED_IN },
   expect = { allowed = true, warnings = "one node", object = { spec = { accessModes = { "ReadWriteOnce" } },
     metadata = { annotations = { ["storage.kfhost.io/original-access-modes"] = "ReadWriteMany" } } } } }
+
+policy.test { name = "what else was asked for is left out: a disk cannot be read by many either",
+  objects = { OPTED_IN }, object = claim { accessModes = { "ReadOnlyMany", "ReadWriteMany" } }, expect = { object = {
+    metadata = { annotations = { ["storage.kfhost.io/original-access-modes"] = "ReadOnlyMany,ReadWriteMany" } },
+    spec = { accessModes = { "ReadWriteOnce" } } } } }
 
 local function pod()
   return { apiVersion = "v1", kind = "Pod", metadata = { name = "step", namespace = "team-a" }, spec = {
@@ -388,6 +399,10 @@ for mode, shown in pairs { ReadWriteMany = "files", ReadOnlyMany = "a snapshot",
   policy.test { name = ("the pods of a %s claim (%s) are left alone"):format(mode, shown), object = pod(),
     objects = { OPTED_IN, claim { accessModes = { mode } } }, expect = { allowed = true, patch = {} } }
 end
+
+policy.test { name = "the pods of a claim of files are left alone, whatever its mode", object = pod(),
+  config = { rwx_class = "nfs" }, expect = { allowed = true, patch = {} },
+  objects = { OPTED_IN, claim { accessModes = { "ReadWriteOnce" }, storageClassName = "nfs" } } }
 
 policy.test { name = "a pod that has passed here is not changed again", object = at_gate "step",
   objects = { OPTED_IN, SHARED }, expect = { allowed = true, patch = {} } }
@@ -528,13 +543,77 @@ gate("what the CSINode says counts", { running("step-1", "node-1"), attachment("
     { name = "csi.vsphere.vmware.com", allocatable = { count = 2 } } } } } }, { writes = pinned "node-1" },
   { object = two, config = { max_volumes = 1 } })
 
+local function with_volume(name, source)
+  return at_gate("step-2", function(p)
+    source.name = name
+    table.insert(p.spec.volumes, source)
+  end)
+end
+local EPHEMERAL = with_volume("scratch", { ephemeral = { volumeClaimTemplate = { spec = {
+  accessModes = { "ReadWriteOnce" } } } } })
+local NO_PLACE = waits("NodeFull", "data by step-1 on node-1, but node-1 cannot take more volumes")
+gate("a volume of its own takes a place, too", { running("step-1", "node-1"), attachment("pv-data", "node-1") },
+  { writes = NO_PLACE }, { object = EPHEMERAL, config = { max_volumes = 1 } })
+gate("as long as it is not there already", { running("step-1", "node-1"), attachment("pv-data", "node-1"),
+  attachment("pv-own", "node-1"), { apiVersion = "v1", kind = "PersistentVolumeClaim", metadata = {
+    name = "step-2-scratch", namespace = "team-a" }, spec = { accessModes = { "ReadWriteOnce" },
+    volumeName = "pv-own" } } },
+  { writes = pinned "node-1" }, { object = EPHEMERAL, config = { max_volumes = 2 } })
+for mode, expected in pairs { ReadWriteOncePod = NO_PLACE, ReadWriteMany = pinned "node-1" } do
+  local more = claim { accessModes = { mode } }
+  more.metadata.name = "more"
+  gate(("what a %s claim takes is counted"):format(mode), { running("step-1", "node-1"), more,
+    attachment("pv-data", "node-1") }, { writes = expected }, { config = { max_volumes = 1 },
+    object = with_volume("more", { persistentVolumeClaim = { claimName = "more" } }) })
+end
+
+-- A node where the pod may not run is no node to be bound to: it would wait there for ever.
+local function elsewhere(why)
+  return waits("ClaimElsewhere", "data by step-1 on node-1, where this pod may not run: " .. why)
+end
+local ON_NODE_1 = { running("step-1", "node-1") }
+gate("its node selector counts", ON_NODE_1, { writes = elsewhere "its node selector asks for gpu=yes" },
+  { object = at_gate("step-2", function(p) p.spec.nodeSelector = { gpu = "yes" } end) })
+gate("its node affinity counts", ON_NODE_1, { writes = elsewhere "its node affinity asks for another node" },
+  { object = at_gate("step-2", function(p)
+    p.spec.affinity.nodeAffinity = { requiredDuringSchedulingIgnoredDuringExecution = { nodeSelectorTerms = {
+      { matchExpressions = { { key = "gpu", operator = "In", values = { "a", "b" } } } },
+      { matchFields = { { key = "metadata.name", operator = "In", values = { "node-2" } } } } } } }
+  end) })
+local TAINTED = node("node-1", function(n)
+  n.spec.taints = { { key = "gpu", value = "yes", effect = "NoSchedule" } }
+end)
+gate("a taint that it does not tolerate counts", { TAINTED, ON_NODE_1[1] },
+  { writes = elsewhere "it does not tolerate the taint gpu" })
+gate("one that it tolerates does not", { TAINTED, ON_NODE_1[1] }, { writes = pinned "node-1" },
+  { object = at_gate("step-2", function(p)
+    p.spec.tolerations = { { key = "gpu", operator = "Equal", value = "yes" } }
+  end) })
+gate("a node as it wants one does", { node("node-1", function(n)
+  n.metadata.labels = { gpu = "yes", memory = "64", zone = "b" }
+end), ON_NODE_1[1] }, { writes = { { patch = { spec = { schedulingGates = {} } } } } },
+  { object = at_gate("step-2", function(p)
+    p.spec.nodeSelector = { gpu = "yes" }
+    p.spec.affinity.nodeAffinity = { requiredDuringSchedulingIgnoredDuringExecution = { nodeSelectorTerms = { {
+      matchExpressions = { { key = "gpu", operator = "Exists" }, { key = "memory", operator = "Gt", values = { "8" } },
+        { key = "memory", operator = "Lt", values = { "128" } }, { key = "zone", operator = "NotIn", values = { "a" } },
+        { key = "spot", operator = "DoesNotExist" } } } } } }
+  end) })
+
+gate("a pod that waited too long is still bound to the node that has its claim", { running("step-1", "node-1") },
+  { writes = { pinned("node-1")[1], { verb = "event", type = "Warning", reason = "GateTooOld",
+    message = "waited longer than 15m for its claims (in use: data by step-1 on node-1); it starts there" } } },
+  { object = at_gate("step-2", function(p) p.metadata.creationTimestamp = "2020-10-23T08:00:00Z" end) })
+
 gate("a pod that waited too long goes, with an event", { running("step-1", "node-1"), MORE, other },
   { writes = { LIFTED[1], { verb = "event", type = "Warning", reason = "GateTooOld" } } },
   { object = at_gate("step-2", function(p)
-    p.spec.volumes, p.metadata.creationTimestamp = two.spec.volumes, "2020-10-23T08:00:00Z"
+    p.spec.volumes, p.spec.affinity, p.metadata.labels = two.spec.volumes, two.spec.affinity, two.metadata.labels
+    p.metadata.creationTimestamp = "2020-10-23T08:00:00Z"
   end) })
 
-gate("only our gate is lifted, and each term of the pod's own affinity is narrowed", { running("step-1", "node-1") },
+gate("only our gate is lifted, and each term of the pod's own affinity is narrowed", { running("step-1", "node-1"),
+  node("node-1", function(n) n.metadata.labels = { gpu = "yes" } end) },
   { writes = { { patch = { spec = { schedulingGates = { { name = "site/other" } }, affinity = { nodeAffinity = {
     requiredDuringSchedulingIgnoredDuringExecution = { nodeSelectorTerms = { {
       matchExpressions = { { key = "gpu", operator = "Exists" } },
@@ -543,6 +622,15 @@ gate("only our gate is lifted, and each term of the pod's own affinity is narrow
     table.insert(p.spec.schedulingGates, { name = "site/other" })
     p.spec.affinity.nodeAffinity = { requiredDuringSchedulingIgnoredDuringExecution = { nodeSelectorTerms = {
       { matchExpressions = { { key = "gpu", operator = "Exists" } } } } } }
+  end) })
+
+gate("a term that is empty fits no node, and stays so", ON_NODE_1, { writes = { { patch = {
+  spec = { affinity = { nodeAffinity = { requiredDuringSchedulingIgnoredDuringExecution = { nodeSelectorTerms = {
+    { matchFields = policy.absent },
+    { matchFields = { { operator = "NotIn" }, { operator = "In" } } } } } } } } } } } },
+  { object = at_gate("step-2", function(p)
+    p.spec.affinity.nodeAffinity = { requiredDuringSchedulingIgnoredDuringExecution = { nodeSelectorTerms = {
+      {}, { matchFields = { { key = "metadata.name", operator = "NotIn", values = { "node-2" } } } } } } }
   end) })
 
 gate("in turn: the earlier one of two that wait goes", { at_gate "step-3" }, { writes = LIFTED },
@@ -593,6 +681,10 @@ pended("one that is unused is written down, to be made anew, where that is allow
     data = { claim = NOTE.data.claim } } } })
 pended("one that a pod uses is not touched", { rwx_class = "nfs", repair_pending = true }, { PROFILE, pod() },
   { { verb = "event", message = "pod step uses it: delete both, and make them anew" } })
+pended("nor is one of a pod's own volume", { repair_pending = true, rwx_class = "nfs" }, { PROFILE,
+  with_volume("scratch", { ephemeral = { volumeClaimTemplate = { spec = { accessModes = { "ReadWriteMany" } } } } }) },
+  { { verb = "event", message = "pod step-2 uses it: delete both, and make them anew" } },
+  pending(function(c) c.metadata.name = "step-2-scratch" end))
 pended("nor is one for which the class has no room", { rwx_class = "nfs", repair_pending = true }, { PROFILE, QUOTA },
   { { verb = "event", message = "ReadWriteMany is served here by class nfs, but quota files leaves no room "
     .. "(nfs.storageclass.storage.k8s.io/requests.storage): ask for less, or have the quota raised" } })

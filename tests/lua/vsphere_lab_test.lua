@@ -7,24 +7,12 @@ local host = require "host"
 local proc = require "proc"
 local replicas = dofile "tests/lua/support/replicas.lua"
 local site_of = dofile "tests/lua/support/site.lua"
+local vsphere = dofile "tests/lua/support/vsphere.lua"
 
 local eventually, event_of = site_of.eventually, site_of.event_of
-local VSPHERE = { profile = "vsphere", nodes = 2, time_scale = 0.002 }
+local profile, claim = vsphere.profile, vsphere.claim
 
-local BLOCK = "vsan-default-storage-policy"
 local SETTINGS = "vsphere-rwo: {look_again: 200ms, repair_pending: true}\n"
-
-local function profile(c, name, labels)
-  labels = labels or {}
-  labels["app.kubernetes.io/part-of"] = "kubeflow-profile"
-  c:create { apiVersion = "v1", kind = "Namespace", metadata = { name = name, labels = labels } }
-end
-
-local function claim(namespace, name)
-  return { apiVersion = "v1", kind = "PersistentVolumeClaim", metadata = { name = name, namespace = namespace },
-    spec = { accessModes = { "ReadWriteMany" }, storageClassName = BLOCK,
-      resources = { requests = { storage = "1Gi" } } } }
-end
 
 -- A step: a Job whose pod writes its name to the disk, and ends when there is a file "go".
 local function step(namespace, name)
@@ -47,7 +35,7 @@ local function running(c, namespace, job)
 end
 
 test("P6: without the policy the claim waits for ever; with it the steps share a disk on one node", function()
-  site_of.with(VSPHERE, function(lab, c)
+  site_of.with(vsphere.LAB, function(lab, c)
     profile(c, "team-a", { ["storage.kfhost.io/co-schedule"] = "true" })
     c:create(claim("team-a", "before"))
     local said = event_of(c, "team-a", "before", "ProvisioningFailed").message
@@ -121,95 +109,5 @@ test("P6: without the policy the claim waits for ever; with it the steps share a
     end
     test.equal(fs.read(path .. "/steps"):find("train", 1, true) ~= nil, true)
     site:stop()
-  end)
-end)
-
--- Makes a pod that uses claims, on a node or wherever.
-local function make_pod(c, name, node, names)
-  local volumes, mounts = {}, {}
-  for i, one in ipairs(names) do
-    volumes[i] = { name = one, persistentVolumeClaim = { claimName = one } }
-    mounts[i] = { name = one, mountPath = "/" .. one }
-  end
-  c:create { apiVersion = "v1", kind = "Pod", metadata = { name = name, namespace = "team-a" }, spec = {
-    restartPolicy = "Never", terminationGracePeriodSeconds = 0, volumes = volumes,
-    nodeSelector = node and { ["kubernetes.io/hostname"] = node } or nil,
-    containers = { { name = "main", image = "busybox", volumeMounts = mounts,
-      command = { "sh", "-c", "sleep 60" } } } } }
-end
-
-local function is_running(c, name)
-  eventually(name .. " runs", function()
-    return c:get("pods", name, { namespace = "team-a" }).status.phase == "Running"
-  end)
-end
-
--- A profile that has opted in, and one host of the policy, with settings.
-local function with_policy(settings, run)
-  site_of.with(VSPHERE, function(lab, c)
-    profile(c, "team-a", { ["storage.kfhost.io/co-schedule"] = "true" })
-    local site <close> = replicas.new(lab, c, { "vsphere-rwo" }, settings, 1)
-    site:register(1)
-    run(c, site)
-  end)
-end
-
-test("two steps whose claims are in use on two nodes: the pod that wants both waits, and says so", function()
-  with_policy(SETTINGS, function(c)
-    for _, name in ipairs { "one", "two" } do c:create(claim("team-a", name)) end
-    make_pod(c, "a", "lab-1", { "one" })
-    make_pod(c, "b", "lab-2", { "two" })
-    is_running(c, "a")
-    is_running(c, "b")
-    make_pod(c, "c", nil, { "one", "two" })
-    local event = event_of(c, "team-a", "c", "ClaimsApart")
-    test.equal(event.message,
-      "its claims are in use on different nodes: one by a on lab-1; two by b on lab-2")
-    test.equal(#c:get("pods", "c", { namespace = "team-a" }).spec.schedulingGates, 1)
-    c:delete("pods", "b", { namespace = "team-a", grace = 0 })
-    is_running(c, "c") -- the other disk comes to it
-    test.equal(c:get("pods", "c", { namespace = "team-a" }).spec.nodeName, "lab-1")
-  end)
-end)
-
-test("a node that takes no more volumes is waited for; whoever waits too long goes: both are told", function()
-  local settings = "vsphere-rwo: {look_again: 200ms, max_volumes: 1, gate_age: %s}\n"
-  with_policy(settings:format "15m", function(c, site)
-    for _, name in ipairs { "one", "two" } do c:create(claim("team-a", name)) end
-    make_pod(c, "a", "lab-1", { "one" })
-    is_running(c, "a")
-    make_pod(c, "b", nil, { "one", "two" })
-    test.equal(event_of(c, "team-a", "b", "NodeFull").message,
-      "one by a on lab-1, but lab-1 cannot take more volumes")
-    fs.write(site.directory .. "/site.yaml", settings:format "1s") -- a live change: loaded, tested, swapped
-    event_of(c, "team-a", "b", "GateTooOld")
-    local pod = c:get("pods", "b", { namespace = "team-a" })
-    test.equal(#(pod.spec.schedulingGates or {}), 0)
-    test.equal((pod.metadata.annotations or {})["storage.kfhost.io/waits"], nil)
-  end)
-end)
-
-test("one pod after the other, where the claim says so, whatever the order in which they come", function()
-  with_policy(SETTINGS, function(c)
-    local one = claim("team-a", "one")
-    one.metadata.annotations = { ["storage.kfhost.io/sharing"] = "sequential" }
-    c:create(one)
-    make_pod(c, "a", nil, { "one" })
-    is_running(c, "a")
-    make_pod(c, "b", nil, { "one" })
-    test.equal(event_of(c, "team-a", "b", "ClaimInTurn").message,
-      "claim one is used by one pod after the other: a comes first")
-    c:delete("pods", "a", { namespace = "team-a", grace = 0 })
-    is_running(c, "b")
-    local own = claim("team-a", "own")
-    own.metadata.annotations = { ["storage.kfhost.io/sharing"] = "per-step" }
-    c:create(own)
-    eventually("a pod has a volume of its own", function()
-      local pod = c:create({ apiVersion = "v1", kind = "Pod", metadata = { name = "c", namespace = "team-a" },
-        spec = { containers = { { name = "main", image = "busybox" } },
-          volumes = { { name = "own", persistentVolumeClaim = { claimName = "own" } } } } }, { dry_run = true })
-      local volume = pod.spec.volumes[1]
-      return volume.ephemeral and volume.ephemeral.volumeClaimTemplate.spec.resources.requests.storage == "1Gi"
-    end)
   end)
 end)

@@ -13,6 +13,13 @@ M.SNAPSHOT = "storage.kfhost.io/snapshot" -- annotation: what each pod's own vol
 M.TO_MAKE = "storage.kfhost.io/claim-to-make" -- label: a ConfigMap that says which claim is to be made anew
 M.LEGACY_CLASS = "volume.beta.kubernetes.io/storage-class" -- still wins over spec.storageClassName
 
+local function contains(list, value)
+  for _, one in ipairs(list) do
+    if one == value then return true end
+  end
+  return false
+end
+
 ---@param object table
 ---@return table annotations, empty where there are none
 function M.annotations(object)
@@ -51,12 +58,41 @@ local function is_tied(claim)
   return spec.volumeMode == "Block" or type(spec.dataSource) == "table" or type(spec.dataSourceRef) == "table"
 end
 
----Whether a claim can be on one node only. Of a ReadWriteOncePod claim the scheduler itself takes care.
+local function serves_many(class, config)
+  return class ~= nil and (class == config.rwx_class or contains(config.rwx_classes, class))
+end
+
+---Whether a claim is of a disk, which one node has at a time: it may not be shared by nodes, nor is it of files.
 ---@param claim table
+---@param config table
 ---@return boolean
-function M.is_single(claim)
-  return M.has_mode(claim, "ReadWriteOnce")
-    and not (M.has_mode(claim, "ReadWriteMany") or M.has_mode(claim, "ReadOnlyMany"))
+function M.is_disk(claim, config)
+  local many = M.has_mode(claim, "ReadWriteMany") or M.has_mode(claim, "ReadOnlyMany")
+  return not many and not serves_many(M.class(claim), config)
+end
+
+---Whether the pods of a claim have to be on one node. Of a ReadWriteOncePod claim the scheduler itself takes care.
+---@param claim table
+---@param config table
+---@return boolean
+function M.is_single(claim, config)
+  return M.has_mode(claim, "ReadWriteOnce") and M.is_disk(claim, config)
+end
+
+-- Whether a claim was made for one pod alone, as its ephemeral volume.
+local function is_of_one_pod(claim)
+  for _, owner in ipairs(claim.metadata and claim.metadata.ownerReferences or {}) do
+    if owner.controller and owner.kind == "Pod" then return true end
+  end
+  return false
+end
+
+---@param pod table
+---@param volume table of its spec
+---@return string? name of the claim that the volume is of; nil: it is of none
+function M.of_volume(pod, volume)
+  if volume.persistentVolumeClaim then return volume.persistentVolumeClaim.claimName end
+  return volume.ephemeral and ("%s-%s"):format(pod.metadata.name or "", volume.name) or nil
 end
 
 -- --- the quota of the class that it is moved to --------------------------------------------------------
@@ -97,13 +133,6 @@ local TIED = "a raw disk, or one that begins as a snapshot, cannot move to anoth
 local NO_ROOM = "ReadWriteMany is served here by class %s, but quota %s leaves no room (%s): ask for less, or have "
   .. "the quota raised"
 
-local function contains(list, value)
-  for _, one in ipairs(list) do
-    if one == value then return true end
-  end
-  return false
-end
-
 ---@class vsphere.Verdict
 ---@field action "leave"|"move"|"single"|"refuse"
 ---@field class string? to move to
@@ -116,12 +145,15 @@ end
 function M.decide(claim, site)
   local config, class, tied = site.config, M.class(claim), is_tied(claim)
   if not M.has_mode(claim, "ReadWriteMany") or M.is_static(claim) then return { action = "leave" } end
-  if class and (class == config.rwx_class or contains(config.rwx_classes, class)) then return { action = "leave" } end
+  if serves_many(class, config) then return { action = "leave" } end
   if config.rwx_class and not tied then
     local quota, key = M.broken_quota(claim, config.rwx_class, site.quotas)
     if quota then return { action = "refuse", message = NO_ROOM:format(config.rwx_class, quota, key) } end
     return { action = "move", class = config.rwx_class,
       message = ("ReadWriteMany is served by class %s"):format(config.rwx_class) }
+  end
+  if is_of_one_pod(claim) then
+    return { action = "single", message = "this claim is ReadWriteOnce here: one pod alone uses it" }
   end
   if site.opted_in then
     return { action = "single", message = "this claim is ReadWriteOnce here: the pods that use it run on one node" }
@@ -133,16 +165,6 @@ function M.decide(claim, site)
 end
 
 -- --- carrying it out --------------------------------------------------------------------------------------
-
-local function single_modes(modes)
-  local kept, seen = {}, {}
-  for _, mode in ipairs(modes) do
-    mode = mode == "ReadWriteMany" and "ReadWriteOnce" or mode
-    if not seen[mode] then kept[#kept + 1] = mode end
-    seen[mode] = true
-  end
-  return kept
-end
 
 ---Changes a claim as was decided ("move" or "single"); nothing else of it is touched.
 ---@param claim table
@@ -156,7 +178,7 @@ function M.mend(claim, verdict)
   end
   claim.metadata.annotations = claim.metadata.annotations or {}
   claim.metadata.annotations[M.ORIGINAL_MODES] = table.concat(claim.spec.accessModes, ",")
-  claim.spec.accessModes = single_modes(claim.spec.accessModes)
+  claim.spec.accessModes = { "ReadWriteOnce" } -- what else was asked for, for many nodes to read, no disk gives either
 end
 
 -- What controllers have written on a claim that a new one must not bring along.

@@ -6,6 +6,7 @@
 
 local claims = require "vsphere.claims"
 local hash = require "hash"
+local nodes = require "vsphere.nodes"
 local time = require "kube.time"
 
 local M = {}
@@ -31,7 +32,7 @@ function M.label(claim_name)
 end
 
 ---@param pod table
----@return string[] names of the claims that it mounts, each once
+---@return string[] names of the claims that it mounts, each once, without those that are made for it alone
 function M.claim_names(pod)
   local names, seen = {}, {}
   for _, volume in ipairs(pod.spec.volumes or {}) do
@@ -46,8 +47,8 @@ end
 ---@param claim_name string
 ---@return boolean
 function M.uses(pod, claim_name)
-  for _, name in ipairs(M.claim_names(pod)) do
-    if name == claim_name then return true end
+  for _, volume in ipairs(pod.spec.volumes or {}) do
+    if claims.of_volume(pod, volume) == claim_name then return true end
   end
   return false
 end
@@ -95,42 +96,6 @@ local function others(pod, claim_name, view)
   return list
 end
 
--- --- nodes --------------------------------------------------------------------------------------------------
-
----Why a node is nothing to be bound to; nil when it is well.
----@param node table?
----@return string?
-function M.trouble(node)
-  if not node then return "is not there" end
-  for _, taint in ipairs(node.spec and node.spec.taints or {}) do
-    if taint.key == "node.kubernetes.io/out-of-service" then return "is out of service" end
-  end
-  for _, condition in ipairs(node.status and node.status.conditions or {}) do
-    if condition.type == "Ready" and condition.status ~= "True" then return "is not ready" end
-  end
-  if node.spec and node.spec.unschedulable then return "is cordoned" end
-  return nil
-end
-
--- Whether one more look at the volumes of a node says that a pod's fit: those that are there already cost nothing.
-local function free_places(pod, node_name, view)
-  local there, count = {}, 0
-  for _, attachment in ipairs(view.attachments) do
-    local spec = attachment.spec
-    if spec.nodeName == node_name and spec.attacher == view.config.driver then
-      there[spec.source.persistentVolumeName or ""] = true
-      count = count + 1
-    end
-  end
-  local more = 0
-  for _, name in ipairs(M.claim_names(pod)) do
-    local claim = view.claims[name]
-    local single = not claim or claims.is_single(claim)
-    if single and not (claim and there[claim.spec.volumeName or ""]) then more = more + 1 end
-  end
-  return (view.limits[node_name] or view.config.max_volumes) - count - more
-end
-
 -- --- in turn: one pod after the other -----------------------------------------------------------------------
 
 ---@param claim table?
@@ -175,21 +140,21 @@ end
 
 -- The nodes where the claims of a pod are in use, and the troubles of those that do not count.
 local function nodes_in_use(pod, names, view)
-  local nodes, by_node, notes = {}, {}, {}
+  local list, by_node, notes = {}, {}, {}
   for _, name in ipairs(names) do
     for _, user in ipairs(others(pod, name, view)) do
       local node = user.spec.nodeName
-      local trouble = node and M.trouble(view.nodes[node])
+      local trouble = node and nodes.trouble(view.nodes[node])
       if trouble then
         notes[#notes + 1] = ("%s is in use by %s on %s, which %s"):format(name, user.metadata.name, node, trouble)
       elseif node and not by_node[node] then
         by_node[node] = ("%s by %s on %s"):format(name, user.metadata.name, node)
-        nodes[#nodes + 1] = node
+        list[#list + 1] = node
       end
     end
   end
-  table.sort(nodes)
-  return nodes, by_node, notes
+  table.sort(list)
+  return list, by_node, notes
 end
 
 local IN_TURN = "claim %s is used by one pod after the other: %s comes first"
@@ -233,39 +198,52 @@ local function on_its_way(pod, names, view)
   return nil
 end
 
----Whether a gated pod may go, and where to. One that waited too long goes, unless another pod has the claim in turn.
----@param pod table
----@param view table
----@return vsphere.Placement
-function M.decide(pod, view)
-  local names, config = shared_names(pod), view.config
-  local first = turn_of(pod, names, view)
-  if first and first.pod.spec.nodeName then return wait("ClaimInTurn", IN_TURN, first.claim, first.name) end
-  if age_of(pod, view) > view.gate_age then
-    return { lift = true, warn = true, reason = "GateTooOld",
-      message = ("waited longer than %s for its claims; it starts where the scheduler finds room"):format(
-        config.gate_age) }
+-- Where a pod may go whose claims are in use on a node: there, if that will do.
+local function beside(pod, node, use, view)
+  local why = nodes.refuses(pod, view.nodes[node])
+  if why then return wait("ClaimElsewhere", "%s, where this pod may not run: %s", use, why) end
+  if nodes.free_places(pod, node, view) < 0 then
+    return wait("NodeFull", "%s, but %s cannot take more volumes", use, node)
   end
-  if first then return wait("ClaimInTurn", IN_TURN, first.claim, first.name) end
+  return { lift = true, node = node, warn = false, reason = "ClaimOnNode", message = "in use: " .. use }
+end
+
+-- The decision but for time.
+local function decided(pod, names, view)
   local claim, other = on_its_way(pod, names, view)
-  if claim then return wait("ClaimOnItsWay", "claim %s goes where %s will be, which has no node yet", claim,
-    other.metadata.name) end
-  local nodes, by_node, notes = nodes_in_use(pod, names, view)
-  if #nodes > 1 then
-    return wait("ClaimsApart", "its claims are in use on different nodes: %s; %s", by_node[nodes[1]], by_node[nodes[2]])
+  if claim then
+    return wait("ClaimOnItsWay", "claim %s goes where %s will be, which has no node yet", claim, other.metadata.name)
   end
-  local node = nodes[1]
-  if node and free_places(pod, node, view) < 0 then
-    return wait("NodeFull", "%s, but %s cannot take more volumes", by_node[node], node)
+  local list, by_node, notes = nodes_in_use(pod, names, view)
+  if #list > 1 then
+    return wait("ClaimsApart", "its claims are in use on different nodes: %s; %s", by_node[list[1]], by_node[list[2]])
   end
-  if node then
-    return { lift = true, node = node, warn = false, reason = "ClaimOnNode", message = "in use: " .. by_node[node] }
-  end
+  if list[1] then return beside(pod, list[1], by_node[list[1]], view) end
   if #notes > 0 then
     return { lift = true, warn = true, reason = "ClaimOnLostNode",
       message = table.concat(notes, "; ") .. ": it starts once that pod has ended and the disk is free" }
   end
   return { lift = true, warn = false, reason = "ClaimFree", message = "no pod has its claims on a node" }
+end
+
+-- A pod that waited too long goes: to its node, where that is known, else anywhere.
+local function gone_at_last(verdict, config)
+  local where = verdict.node and "it starts there" or "it starts where the scheduler finds room"
+  return { lift = true, node = verdict.node, warn = true, reason = "GateTooOld",
+    message = ("waited longer than %s for its claims (%s); %s"):format(config.gate_age, verdict.message, where) }
+end
+
+---Whether a gated pod may go, and where to. One that waited too long goes, unless another pod has the claim in turn.
+---@param pod table
+---@param view table
+---@return vsphere.Placement
+function M.decide(pod, view)
+  local names = shared_names(pod)
+  local first = turn_of(pod, names, view)
+  local verdict = first and wait("ClaimInTurn", IN_TURN, first.claim, first.name) or decided(pod, names, view)
+  local is_old = age_of(pod, view) > view.gate_age
+  if is_old and not (first and first.pod.spec.nodeName) then return gone_at_last(verdict, view.config) end
+  return verdict
 end
 
 -- --- what a pod gets -----------------------------------------------------------------------------------------
@@ -312,14 +290,15 @@ function M.own_volume(pod, claim)
   end
 end
 
--- Each term is narrowed: a node has to fit one of them.
+-- Each term is narrowed, for a node has to fit one of them; one that is empty fits none, and has to stay so.
 local function narrowed(affinity, node)
   local there = affinity and affinity.nodeAffinity and affinity.nodeAffinity[REQUIRED]
   local terms = {}
   for i, term in ipairs(there and there.nodeSelectorTerms or {}) do
     local fields = { table.unpack(term.matchFields or {}) }
-    fields[#fields + 1] = { key = "metadata.name", operator = "In", values = { node } }
-    terms[i] = { matchExpressions = term.matchExpressions, matchFields = fields }
+    local is_empty = #fields + #(term.matchExpressions or {}) == 0
+    if not is_empty then fields[#fields + 1] = { key = "metadata.name", operator = "In", values = { node } } end
+    terms[i] = is_empty and term or { matchExpressions = term.matchExpressions, matchFields = fields }
   end
   if #terms == 0 then
     terms[1] = { matchFields = { { key = "metadata.name", operator = "In", values = { node } } } }

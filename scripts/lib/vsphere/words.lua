@@ -3,13 +3,14 @@
 --   for _, line in ipairs(words.explain(claim, view)) do print(line) end
 
 local claims = require "vsphere.claims"
+local nodes = require "vsphere.nodes"
 local placement = require "vsphere.placement"
 
 local M = {}
 
 -- Where no node is known at all, nothing is said against one.
 local function trouble_of(name, view)
-  local trouble = next(view.nodes) and placement.trouble(view.nodes[name])
+  local trouble = next(view.nodes) and nodes.trouble(view.nodes[name])
   return trouble and ", which " .. trouble or ""
 end
 
@@ -63,7 +64,7 @@ function M.explain(claim, view)
   table.sort(users)
   if #users == 0 then users[1] = "pods: none uses it" end
   table.move(users, 1, #users, #lines + 1, lines)
-  if not claims.is_single(claim) then return lines end
+  if not claims.is_disk(claim, view.config) then return lines end
   if not on_node then
     lines[#lines + 1] = "drain, upgrade: nothing to move; the next pod takes the disk to its node"
     return lines
