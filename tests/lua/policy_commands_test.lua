@@ -198,3 +198,24 @@ test("a host that is to register its webhooks, and has no cluster, says so and e
     test.equal(result.stderr:find("needs a cluster, and none is named", 1, true) ~= nil, true)
   end
 end)
+
+test("objects of an API server's own list are judged by the kind of the list", function()
+  local file = site()
+  local list = json.encode { apiVersion = "v1", kind = "PodList", items = { { metadata = { name = "p" },
+    spec = { containers = { { name = "main", image = "x:latest" } } } } } }
+  local result = run({ "apply", file }, { stdin = list })
+  test.equal(result.code, 1)
+  test.equal(result.stderr, "refused: Pod p: policy no-latest: no x:latest\n")
+  result = run({ "apply", file }, { stdin = '{"apiVersion":"v1","kind":"List","items":[{"metadata":{"name":"p"}}]}' })
+  test.equal(result.code, 1)
+  test.equal(result.stderr:find("an item of document 1 has no apiVersion or kind", 1, true) ~= nil, true)
+end)
+
+test("a name that YAML takes for something else is named, with its object", function()
+  local result = run({ "apply", (site()) }, { stdin = "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: y}}" })
+  test.equal(result.code, 1)
+  test.equal(result.stderr:find("object 1, Pod: metadata.namespace is the boolean true, not a text", 1, true) ~= nil,
+    true)
+  result = run({ "apply", (site()) }, { stdin = "{apiVersion: v1, kind: Pod, metadata: p}" })
+  test.equal(result.stderr:find("object 1, Pod: metadata is no map", 1, true) ~= nil, true)
+end)

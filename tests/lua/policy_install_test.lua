@@ -106,3 +106,33 @@ test("an audit tells who would be refused and what would be changed, without val
   test.equal(reports[2].results[1].resources[1].name, "p")
   test.equal(require "json".encode(reports):find("secret-value", 1, true), nil)
 end)
+
+test("what a ConfigMap cannot hold is refused, not left out", function()
+  local function write(path, name)
+    fs.mkdir(fs.dirname(path), { parents = true })
+    fs.write(path, ('require "policy".validate { name = "%s", match = { resource = "pods" }, check = function() end }')
+      :format(name))
+    return path
+  end
+  local function refusal(...)
+    local set = policy.load { ... }
+    local _, problem = pcall(manifests.objects, set, { image = "x" })
+    set:close()
+    return problem.message
+  end
+  local directory = test.tmpdir()
+  test.equal(refusal(write(directory .. "/a/site.lua", "one"), write(directory .. "/b/site.lua", "two")),
+    "two files are called 'site.lua', and one ConfigMap is to hold them: rename one")
+  test.equal(refusal(write(directory .. "/my site.lua", "one")):match "^the file 'my site.lua'", "the file 'my site.lua'")
+  local large = write(directory .. "/large.lua", "one")
+  fs.write(large, fs.read(large) .. "\n--" .. ("x"):rep(1 << 20))
+  test.equal(refusal(large):match "a ConfigMap holds %d+", "a ConfigMap holds 1048576")
+end)
+
+test("a policy's name is one that a webhook may have", function()
+  for _, name in ipairs { "a-", "-a", "A", "a.b", "a_b", "", ("x"):rep(64) } do
+    local text = [[require "policy".validate { name = "%s", match = { resource = "pods" }, check = function() end }]]
+    test.raises("a policy needs a name", function() load(text:format(name)) end)
+  end
+  load [[require "policy".validate { name = "1", match = { resource = "pods" }, check = function() end }]]
+end)

@@ -86,14 +86,48 @@ function M.connect()
   end }
 end
 
--- Lists stand for their items.
-local function add(objects, document)
+-- Lists stand for their items; those of an API server's own lists know their kind by the list only.
+local function add(objects, document, list)
   if type(document) ~= "table" then return end
   if type(document.kind) == "string" and document.kind:find "List$" and type(document.items) == "table" then
-    for _, item in ipairs(document.items) do add(objects, item) end
+    for _, item in ipairs(document.items) do add(objects, item, document) end
     return
   end
+  if list and list.kind ~= "List" then
+    document.apiVersion = document.apiVersion or list.apiVersion
+    document.kind = document.kind or list.kind:gsub("List$", "")
+  end
   objects[#objects + 1] = document
+end
+
+local function is_object(document)
+  return type(document) == "table" and type(document.apiVersion) == "string" and type(document.kind) == "string"
+end
+
+local function is_none(value)
+  return value == nil or value == json.null
+end
+
+-- What is wrong with an object's metadata; nil when nothing is. YAML reads some words as something else (`y` is true):
+-- that is found here, not later in a policy.
+local function fault_of(metadata)
+  if is_none(metadata) then return nil end
+  if type(metadata) ~= "table" then return "metadata is no map" end
+  for _, field in ipairs { "name", "namespace", "generateName" } do
+    local value = metadata[field]
+    if not is_none(value) and type(value) ~= "string" then
+      return ("metadata.%s is the %s %s, not a text: quote it"):format(field, type(value), tostring(value))
+    end
+  end
+end
+
+local function check(objects, path)
+  for number, object in ipairs(objects) do
+    local fault = fault_of(object.metadata)
+    if fault then
+      errors.raise { code = "Object", path = path, message = ("object %d, %s: %s"):format(number, object.kind, fault) }
+    end
+  end
 end
 
 ---@param text string YAML (JSON is YAML), several documents
@@ -103,13 +137,18 @@ function M.parse(text, path)
   local objects = {}
   for number, document in ipairs(yaml.decode_all(text)) do
     if type(document) == "table" then
-      if type(document.apiVersion) ~= "string" or type(document.kind) ~= "string" then
-        local message = ("document %d has no apiVersion or kind"):format(number)
-        errors.raise { code = "Object", path = path, message = message }
-      end
+      local from = #objects
       add(objects, document)
+      for i = from + 1, #objects do
+        if not is_object(objects[i]) then
+          local message = ("document %d has no apiVersion or kind"):format(number)
+          if objects[i] ~= document then message = ("an item of %s"):format(message) end
+          errors.raise { code = "Object", path = path, message = message }
+        end
+      end
     end
   end
+  check(objects, path)
   return objects
 end
 

@@ -2,6 +2,7 @@
 -- Not for the lab, where `kfhost policy serve` registers itself.
 --   manifests.objects(set, { image = "registry.site/kfhost:1" })
 
+local errors = require "errors"
 local report = require "policy.serve.report"
 local rights = require "policy.rights"
 local webhooks = require "policy.webhooks"
@@ -9,6 +10,7 @@ local webhooks = require "policy.webhooks"
 local M = {}
 
 local PORT, OPS_PORT = 8443, 8081
+local CONFIG_MAP = 1 << 20 -- bytes that one holds
 local LEAVE = "5" -- seconds until no endpoint names a pod that ends
 
 local function labels_of(options)
@@ -86,6 +88,27 @@ local function binding(kind, options)
     subjects = { { kind = "ServiceAccount", name = options.name, namespace = options.namespace } } })
 end
 
+local function refuse(format, ...)
+  errors.raise { code = "Config", message = format:format(...) }
+end
+
+-- What a ConfigMap cannot hold is told here, and not by the API server, or by what is missing in the cluster.
+local function check_key(data, file)
+  local key = file.stem .. ".lua"
+  if not key:find "^[%w._-]+$" then
+    refuse("the file '%s' travels in a ConfigMap, where a name has letters, digits, '-', '_' and '.' only", key)
+  end
+  if data[key] then refuse("two files are called '%s', and one ConfigMap is to hold them: rename one", key) end
+end
+
+local function check_size(data)
+  local bytes = 0
+  for key, text in pairs(data) do bytes = bytes + #key + #text end
+  if bytes <= CONFIG_MAP then return end
+  refuse("the files and settings have %d bytes, a ConfigMap holds %d: serve them as several releases (--name)", bytes,
+    CONFIG_MAP)
+end
+
 -- The policy files travel in a ConfigMap; bundled ones are in the image.
 local function files_of(set)
   local data, arguments = {}, {}
@@ -93,6 +116,7 @@ local function files_of(set)
     if file.name:find "^@kfhost/" then
       arguments[#arguments + 1] = file.stem
     else
+      check_key(data, file)
       data[file.stem .. ".lua"] = file.text
       arguments[#arguments + 1] = "/etc/kfhost/policies/" .. file.stem .. ".lua"
     end
@@ -176,6 +200,7 @@ function M.objects(set, options)
   local description = set.description
   local data, arguments = files_of(set)
   if next(options.configs or {}) then data["config.yaml"] = require "yaml".encode(options.configs) end
+  check_size(data)
   local rules = rights.rules(description)
   for _, rule in ipairs(own_rules(description, options)) do rules[#rules + 1] = rule end
   local labels = labels_of(options)

@@ -16,8 +16,8 @@ local M = {
 ---@param name string
 ---@param level integer of the caller in the sense of error
 function M.claim(name, level)
-  if type(name) ~= "string" or not name:find "^[a-z0-9][a-z0-9-]*$" or #name > 63 then
-    error("a policy needs a name of lower-case letters, digits and dashes", level + 1)
+  if type(name) ~= "string" or #name > 63 or not name:find "^[a-z0-9][a-z0-9-]*$" or name:find "%-$" then
+    error("a policy needs a name of at the most 63 lower-case letters, digits and inner dashes", level + 1)
   end
   if M.names[name] then error(("there is a policy '%s' already"):format(name), level + 1) end
   M.names[name] = true
