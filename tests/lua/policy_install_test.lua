@@ -136,3 +136,20 @@ test("a policy's name is one that a webhook may have", function()
   end
   load [[require "policy".validate { name = "1", match = { resource = "pods" }, check = function() end }]]
 end)
+
+test("releases of one name in two namespaces share no object", function()
+  local function names(namespace)
+    local list = {}
+    for _, object in ipairs(manifests.objects(load(PLAIN), { image = "x", namespace = namespace })) do
+      local metadata = object.metadata
+      list[#list + 1] = ("%s %s/%s"):format(object.kind, metadata.namespace or "", metadata.name)
+    end
+    return list
+  end
+  local there = {}
+  for _, name in ipairs(names "team-a") do there[name] = true end
+  for _, name in ipairs(names "team-b") do test.equal(there[name], nil) end
+  test.equal(there["ClusterRole /kfhost-policy.team-a"], true)
+  test.equal(there["MutatingWebhookConfiguration /a-kfhost-policy.team-a"], true)
+  test.raises("cannot be the name of a release", function() manifests.objects(load(PLAIN), { image = "x", name = "a.b" }) end)
+end)

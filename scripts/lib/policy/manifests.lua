@@ -26,7 +26,7 @@ end
 
 local function cluster_wide(api_version, kind, options, more)
   local result = object(api_version, kind, options, more)
-  result.metadata.namespace = nil
+  result.metadata.name, result.metadata.namespace = webhooks.cluster_name(options.name, options.namespace), nil
   return result
 end
 
@@ -38,7 +38,7 @@ end
 local function configurations_of(description, options)
   local list = {}
   if options.webhooks == "when-served" then
-    for i, place in ipairs(webhooks.places(options.name)) do list[i] = webhooks.configuration(place) end
+    for i, place in ipairs(webhooks.places(options.name, options.namespace)) do list[i] = webhooks.configuration(place) end
     return list
   end
   return webhooks.configurations(description, { name = options.name, namespace = options.namespace,
@@ -84,7 +84,8 @@ end
 local function binding(kind, options)
   local make = kind == "ClusterRole" and cluster_wide or object
   return make("rbac.authorization.k8s.io/v1", kind .. "Binding", options, {
-    roleRef = { apiGroup = "rbac.authorization.k8s.io", kind = kind, name = options.name },
+    roleRef = { apiGroup = "rbac.authorization.k8s.io", kind = kind,
+      name = kind == "ClusterRole" and webhooks.cluster_name(options.name, options.namespace) or options.name },
     subjects = { { kind = "ServiceAccount", name = options.name, namespace = options.namespace } } })
 end
 
@@ -107,6 +108,12 @@ local function check_size(data)
   if bytes <= CONFIG_MAP then return end
   refuse("the files and settings have %d bytes, a ConfigMap holds %d: serve them as several releases (--name)", bytes,
     CONFIG_MAP)
+end
+
+-- That of a Service, and of what is called after it.
+local function check_name(name)
+  if not name or #name <= 40 and name:find "^%l[%l%d-]*$" and not name:find "%-$" then return end
+  refuse("'%s' cannot be the name of a release: at the most 40 lower-case letters, digits and inner dashes", name)
 end
 
 -- The policy files travel in a ConfigMap; bundled ones are in the image.
@@ -194,6 +201,7 @@ end
 ---  webhooks: when-served: the configurations are empty, and the leader fills them
 ---@return table[] objects in the order in which they can be applied; the webhooks last
 function M.objects(set, options)
+  check_name(options.name)
   options = { image = options.image, name = options.name or "kfhost-policy", configs = options.configs,
     namespace = options.namespace or "kfhost-system", replicas = options.replicas or 2, workers = options.workers or 2,
     bypass_groups = options.bypass_groups, certificate_days = options.certificate_days, webhooks = options.webhooks }

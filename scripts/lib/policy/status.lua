@@ -87,11 +87,11 @@ end
 
 ---The webhook configurations of a release.
 ---@param client table of kube.connect
----@param options {release: string}
+---@param options {release: string, namespace: string}
 ---@return table[] objects with their kind
 function M.configurations(client, options)
   local list = {}
-  for _, place in ipairs(webhooks.places(options.release)) do
+  for _, place in ipairs(webhooks.places(options.release, options.namespace)) do
     local object, problem = client.try:get(registration.KINDS[place.kind], place.name)
     if not object and problem.status ~= 404 then error(problem, 0) end
     local labels = object and object.metadata.labels or {}

@@ -6,6 +6,7 @@ local errors = require "errors"
 local json = require "json"
 local status = require "policy.status"
 local registration = require "policy.serve.registration"
+local webhooks = require "policy.webhooks"
 
 local M = {}
 
@@ -128,7 +129,9 @@ function M.run(client, options)
   stop_processes(run)
   restore_all(run)
   for _, one in ipairs(REST) do
-    delete(run, one[1], options.release .. (one[2] or ""), not one.cluster and options.namespace or nil)
+    local name = one.cluster and webhooks.cluster_name(options.release, options.namespace)
+      or options.release .. (one[2] or "")
+    delete(run, one[1], name, not one.cluster and options.namespace or nil)
   end
   local namespace = not options.keep_namespace and client.try:get("namespaces", options.namespace)
   if namespace and (namespace.metadata.labels or {})["app.kubernetes.io/part-of"] == "kfhost" then

@@ -9,6 +9,7 @@ local M = {}
 
 M.DOMAIN = ".policy.kfhost.io" -- of the names of webhooks
 
+local HOME = "kfhost-system" -- where a release runs unless told otherwise
 local NAME_LABEL = "kubernetes.io/metadata.name"
 
 local function rule_of(one)
@@ -128,10 +129,19 @@ local PLACES = {
   { group = "validate", kind = "ValidatingWebhookConfiguration", prefix = "kfhost-" },
 }
 
+---What a release's objects without a namespace are called: two releases of one name may be in two namespaces.
 ---@param release string
+---@param namespace string where it runs
+---@return string
+function M.cluster_name(release, namespace)
+  return namespace == HOME and release or ("%s.%s"):format(release, namespace) -- no release has a dot in its name
+end
+
+---@param release string
+---@param namespace string where it runs
 ---@return {kind: string, name: string, group: string}[] places all the configurations that it may have
-function M.places(release)
-  local short, list = release:gsub("^kfhost%-", ""), {}
+function M.places(release, namespace)
+  local short, list = M.cluster_name(release, namespace):gsub("^kfhost%-", ""), {}
   for i, place in ipairs(PLACES) do
     list[i] = { kind = place.kind, name = place.prefix .. short, group = place.group }
   end
@@ -156,7 +166,7 @@ function M.configurations(description, options)
     add_entries(groups[group], policy, options)
   end
   local list = {}
-  for _, place in ipairs(M.places(options.name)) do
+  for _, place in ipairs(M.places(options.name, options.namespace)) do
     local entries = groups[place.group]
     if #entries > 0 then list[#list + 1] = M.configuration(place, entries) end
   end

@@ -30,7 +30,7 @@ Registration.__index = Registration
 ---@return policy.Registration
 function M.new(client, description, options)
   return setmetatable({ client = client, description = description, options = options, said = {},
-    places = options.places or webhooks.places(options.name) }, Registration)
+    places = options.places or webhooks.places(options.name, options.namespace) }, Registration)
 end
 
 -- --- authorities -------------------------------------------------------------------------------------------------
