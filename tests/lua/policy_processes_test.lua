@@ -411,6 +411,29 @@ test("a site's own certificate is read again when its mounted Secret changes, an
   self:stop()
 end)
 
+test("files of a certificate that are gone change nothing, also not for a controller that comes after that", function()
+  local directory = test.tmpdir()
+  local authority = x509.authority { name = "site" }
+  local leaf = x509.issue(authority, { name = "site", names = { "127.0.0.1" } })
+  local chain, key = directory .. "/tls.crt", directory .. "/tls.key"
+  fs.write(chain, leaf.certificate .. authority.certificate)
+  fs.write(key, leaf.key)
+  fs.write(directory .. "/site.lua", (LABEL:gsub("VALUE", "yes")))
+  local self = setmetatable({ log = {}, ca = directory .. "/ca.pem" }, Service)
+  self.process = proc.spawn { host.executable(), "policy", "serve", directory .. "/site.lua", "--port", "0",
+    "--ops-port", "0", "--cluster", "false", "--ca-out", self.ca, "--cert", chain, "--key", key, stderr = "pipe",
+    stdout = "null", env = NO_LEAK_CHECK }
+  self.webhook, self.operations = self:said "webhooks on https://127.0.0.1:(%d+), health on http://127.0.0.1:(%d+)"
+  self:wait_until_ready()
+  fs.remove(chain)
+  fs.remove(key)
+  proc.run { shell = ("kill -KILL %d"):format(process_of(self, "controller")) }
+  self:said "webhooks on" -- it begins as the one before did
+  test.equal(self:value(), "yes")
+  self:wait_until_ready()
+  self:stop()
+end)
+
 test("settings that stand in a file of their own are read again when that changes", function()
   local directory = test.tmpdir()
   fs.write(directory .. "/site.lua", [[

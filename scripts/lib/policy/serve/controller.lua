@@ -61,7 +61,12 @@ end
 -- does not belong together is not used), others are renewed when it is time.
 local function look(state, options)
   if options.read_files then
-    local bundle, before = certificates.of_files(options.read_files()), state.bundle or keepers.memory().load()
+    local before = state.bundle or keepers.memory().load()
+    local ok, bundle = pcall(function() return certificates.of_files(options.read_files()) end)
+    if not ok then
+      if before then publish(state, before) end -- what a controller before this one has read is in use
+      error(bundle, 0)
+    end
     bundle.registered = before and before.registered
     return publish(state, bundle)
   end
