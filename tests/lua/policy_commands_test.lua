@@ -212,10 +212,27 @@ test("objects of an API server's own list are judged by the kind of the list", f
 end)
 
 test("a name that YAML takes for something else is named, with its object", function()
-  local result = run({ "apply", (site()) }, { stdin = "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: y}}" })
+  local result = run({ "apply", (site()) },
+    { stdin = "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: y}}" })
   test.equal(result.code, 1)
   test.equal(result.stderr:find("object 1, Pod: metadata.namespace is the boolean true, not a text", 1, true) ~= nil,
     true)
   result = run({ "apply", (site()) }, { stdin = "{apiVersion: v1, kind: Pod, metadata: p}" })
   test.equal(result.stderr:find("object 1, Pod: metadata is no map", 1, true) ~= nil, true)
+end)
+
+test("a field that a file leaves empty is not there for policies, and stays as it is", function()
+  local file, directory = site()
+  fs.write(directory .. "/a.yaml", "{apiVersion: v1, kind: Namespace, metadata: {name: a, labels: {team: us}}}")
+  fs.write(directory .. "/p.yaml", [[
+apiVersion: v1
+kind: Pod
+metadata: {name: p, namespace: a, labels: null, creationTimestamp: null}
+spec: {containers: [{name: main, image: "x:1"}]}
+]])
+  local result = run { "apply", file, "-f", directory .. "/a.yaml", "-f", directory .. "/p.yaml" }
+  test.equal(result.stderr, "")
+  local changed = yaml.decode_all(result.stdout)
+  test.same(changed[#changed].metadata, { name = "p", namespace = "a", labels = { owner = "us" },
+    creationTimestamp = json.null })
 end)

@@ -123,7 +123,8 @@ test("what a ConfigMap cannot hold is refused, not left out", function()
   local directory = test.tmpdir()
   test.equal(refusal(write(directory .. "/a/site.lua", "one"), write(directory .. "/b/site.lua", "two")),
     "two files are called 'site.lua', and one ConfigMap is to hold them: rename one")
-  test.equal(refusal(write(directory .. "/my site.lua", "one")):match "^the file 'my site.lua'", "the file 'my site.lua'")
+  local spaced = refusal(write(directory .. "/my site.lua", "one"))
+  test.equal(spaced:match "^the file 'my site.lua'", "the file 'my site.lua'")
   local large = write(directory .. "/large.lua", "one")
   fs.write(large, fs.read(large) .. "\n--" .. ("x"):rep(1 << 20))
   test.equal(refusal(large):match "a ConfigMap holds %d+", "a ConfigMap holds 1048576")
@@ -151,5 +152,41 @@ test("releases of one name in two namespaces share no object", function()
   for _, name in ipairs(names "team-b") do test.equal(there[name], nil) end
   test.equal(there["ClusterRole /kfhost-policy.team-a"], true)
   test.equal(there["MutatingWebhookConfiguration /a-kfhost-policy.team-a"], true)
-  test.raises("cannot be the name of a release", function() manifests.objects(load(PLAIN), { image = "x", name = "a.b" }) end)
+  test.raises("cannot be the name of a release", function()
+    manifests.objects(load(PLAIN), { image = "x", name = "a.b" })
+  end)
+end)
+
+test("what cannot be granted is refused: stars, escalate, bind without names, kinds that are none", function()
+  local function refused(grant)
+    test.raises("policy%.grant: ", function() load('require "policy".grant ' .. grant) end)
+  end
+  refused '{ reads = { "*" } }'
+  refused '{ follows = { "pods/*" } }'
+  refused '{ reads = { "nosuch" } }'
+  refused '{ writes = { { resource = "*", verbs = { "patch" } } } }'
+  refused '{ writes = { { resource = "pods", verbs = { "*" } } } }'
+  refused '{ writes = { { resource = "pods", verbs = {} } } }'
+  local role = "clusterroles.rbac.authorization.k8s.io"
+  refused(('{ writes = { { resource = "%s", verbs = { "escalate" } } } }'):format(role))
+  refused(('{ writes = { { resource = "%s", verbs = { "bind" } } } }'):format(role))
+  local set = load(([[require "policy".grant {
+    writes = { { resource = "%s", verbs = { "bind" }, names = { "edit" } } } }]]):format(role))
+  test.same(rights.rules(set.description), { { apiGroups = { "rbac.authorization.k8s.io" },
+    resources = { "clusterroles" }, resourceNames = { "edit" }, verbs = { "bind" } } })
+end)
+
+test("lists that are empty are lists for the API server; a match that can never hold is refused", function()
+  local json = require "json"
+  test.equal(json.encode(rights.rules((load "return 1").description)), "[]")
+  local set = load [[require "policy".validate { name = "a", match = { resource = "pods", label = "a>1" },
+    check = function() end }]]
+  local webhook = by_kind(manifests.objects(set, { image = "x" })).ValidatingWebhookConfiguration[1].webhooks[1]
+  test.equal(json.encode(webhook.objectSelector), '{"matchExpressions":[]}')
+  for _, match in ipairs { "operations = {}", "namespaces = { names = {} }" } do
+    test.raises("is empty", function()
+      load(('require "policy".validate { name = "a", match = { resource = "pods", %s }, check = function() end }')
+        :format(match))
+    end)
+  end
 end)

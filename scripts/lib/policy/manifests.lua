@@ -38,7 +38,9 @@ end
 local function configurations_of(description, options)
   local list = {}
   if options.webhooks == "when-served" then
-    for i, place in ipairs(webhooks.places(options.name, options.namespace)) do list[i] = webhooks.configuration(place) end
+    for i, place in ipairs(webhooks.places(options.name, options.namespace)) do
+      list[i] = webhooks.configuration(place)
+    end
     return list
   end
   return webhooks.configurations(description, { name = options.name, namespace = options.namespace,

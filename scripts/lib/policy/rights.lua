@@ -2,6 +2,7 @@
 -- Not for checking a call: the sandbox refuses what is not declared.
 --   rights.rules(set.description) -> {{apiGroups=, resources=, verbs=}, …}
 
+local json = require "json"
 local resources = require "policy.inside.resources"
 local sorted_keys = require "kfhost.keys".sorted
 
@@ -59,7 +60,7 @@ function M.rules(description)
     for _, write in ipairs(file.grants.writes) do add(grants, write.resource, write.verbs, write.names) end
   end
   if #description.watches > 0 or #description.schedules > 0 then add(grants, "events", { "create", "patch" }) end
-  local rules = {}
+  local rules = json.array {}
   for _, key in ipairs(sorted_keys(grants)) do
     local grant = grants[key]
     local verbs = sorted_keys(grant.verbs)

@@ -125,12 +125,23 @@ function M.recorded(set, review, name)
   return { name = name, file = "review", problems = problems, response = response }
 end
 
+-- An API server takes a field that is null for one that is not there, before it asks anybody.
+local function without_nulls(value)
+  if type(value) ~= "table" then return value end
+  local copy = setmetatable({}, getmetatable(value))
+  for key, inner in pairs(value) do
+    if inner ~= json.null or math.type(key) then copy[key] = without_nulls(inner) end
+  end
+  return copy
+end
+
 ---@param set policy.Set
 ---@param object table
 ---@param operation "CREATE"|"UPDATE"|"DELETE"|nil
 ---@param user string?
 ---@return table review an AdmissionReview as the API server would send it
 function M.review_of(set, object, operation, user)
+  object = without_nulls(object)
   local spec = { object = object, operation = operation, user = user }
   if operation == "UPDATE" then spec.old = object end
   if operation == "DELETE" then spec = { old = object, operation = operation, user = user } end

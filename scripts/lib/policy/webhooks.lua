@@ -2,6 +2,7 @@
 -- Not for registering them.
 --   webhooks.configurations(set.description, { name = "kfhost-policy", client = function(path) … end })
 
+local json = require "json"
 local match = require "policy.inside.match"
 local resources = require "policy.inside.resources"
 
@@ -35,7 +36,7 @@ local OPERATORS = { ["in"] = "In", ["="] = "In", ["=="] = "In", notin = "NotIn",
 -- The requirements of a selector in kubectl's syntax, as the API has them. It has no < and >: these are
 -- asked by the host alone.
 local function expressions(text)
-  local list = {}
+  local list = json.array {}
   for _, requirement in ipairs(require "kube".selector(text):requirements()) do
     local operator = OPERATORS[requirement.operator]
     local takes_values = operator == "In" or operator == "NotIn"
@@ -65,7 +66,8 @@ end
 local function takes_secrets_unnamed(rules)
   local all, named = false, false
   for _, rule in ipairs(rules) do
-    all = all or rule.resources[1] == "*"
+    local group = rule.apiGroups[1]
+    all = all or rule.resources[1] == "*" and (group == "*" or group == "")
     named = named or rule.resources[1] == "secrets"
   end
   return all and not named

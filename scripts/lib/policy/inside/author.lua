@@ -96,11 +96,7 @@ local GRANT_FIELDS = { reads = "table", follows = "table", writes = "table", hos
 ---reads: what reviews, watches and schedules may look at; follows: what only watches and schedules may.
 function M.grant(spec)
   check_fields("policy.grant", spec, GRANT_FIELDS)
-  for _, one in ipairs(spec.writes or {}) do
-    if type(one) ~= "table" or type(one.resource) ~= "string" or type(one.verbs) ~= "table" then
-      error("policy.grant: each of writes is {resource = \"…\", verbs = {…}}", 2)
-    end
-  end
+  require "policy.inside.grants".check(spec)
   if spec.memory and not bytes_of(spec.memory) then
     error("policy.grant: memory must be a size such as \"16MiB\"", 2)
   end

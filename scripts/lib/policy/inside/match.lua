@@ -156,7 +156,11 @@ local function compile_one(spec)
   check_fields("match", spec, FIELDS)
   if not spec.resource then error("match needs a resource", 0) end
   check_fields("match.namespaces", spec.namespaces or {}, NAMESPACE_FIELDS)
+  if spec.namespaces and spec.namespaces.names and #spec.namespaces.names == 0 then
+    error("match.namespaces.names is empty: no namespace is meant", 0)
+  end
   local operations = spec.operations or { "CREATE", "UPDATE" }
+  if #operations == 0 then error("match.operations is empty", 0) end
   for _, operation in ipairs(operations) do
     if not OPERATIONS[operation] then error(("match.operations: '%s' is none"):format(tostring(operation)), 0) end
   end
