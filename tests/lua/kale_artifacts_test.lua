@@ -34,7 +34,7 @@ test("metrics, tables, images, pages and texts are shown as what they are; other
   shows(artifacts.render("m", { type = { schemaTitle = "system.Metrics" },
     metadata = { accuracy = 0.5, note = "a<b" } }), "a&lt;b")
   local csv = artifacts.render("d", { uri = file 'id,name\n1,"Smith, ""J"""\n2,x\n' })
-  shows(csv, "<th>id</th><th>name</th>")
+  shows(csv, '<th class="number">id</th><th>name</th>')
   shows(csv, "Smith, &quot;J&quot;")
   shows(csv, "2 of 2 rows")
   local png = hash.unbase64("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
@@ -93,6 +93,19 @@ test("artifacts of a pipeline that ran here are found in its outputs", function(
   local html = artifacts.section(result.tasks[1].outputs)
   shows(html, "Confusion matrix")
   shows(html, ">7</td>")
-  shows(html, "<th>a</th><th>b</th>")
+  shows(html, '<th class="number">a</th><th class="number">b</th>')
   test.equal(artifacts.section(result.tasks[1].outputs, { rows = true, scores = true }), "")
+end)
+
+test("Markdown is shown as it is meant; what it must not do is text", function()
+  local html = require "kale.markdown".html
+  test.equal(html "# A\n\nb *c* `d*e*`\n\n1. x\n   * y\n\n> q", "<h3>A</h3><p>b <em>c</em> <code>d*e*</code></p>"
+    .. "<ol><li>x<ul><li>y</li></ul></li></ol><blockquote><p>q</p></blockquote>")
+  test.equal(html "| a | b |\n|---|--:|\n| 1 | 2 |", '<table><tr><th>a</th><th class="number">b</th></tr>'
+    .. '<tr><td>1</td><td class="number">2</td></tr></table>')
+  test.equal(html "```\n<b>\n```\n---\nsnake_case_name 2 * 3 * 4", "<pre>&lt;b&gt;</pre><hr>"
+    .. "<p>snake_case_name 2 * 3 * 4</p>")
+  test.equal(html "<script>x</script> [a](javascript:b)", "<p>&lt;script&gt;x&lt;/script&gt; a</p>")
+  -- as deep or as long as anybody likes, in linear time
+  for _, unit in ipairs { "> ", "[a", "`a", "*a ", "- " } do html(unit:rep(30000)) end
 end)

@@ -172,6 +172,19 @@ test("displayed values are in the report", function()
   assert(report:find("<b>bold</b>", 1, true) and report:find("<pre>2</pre>", 1, true))
 end)
 
+test("Markdown that is displayed is shown as it is meant; of a bundle the richest kind", function()
+  local _, said = run(write_notebook { { "step:a", "class Words:\n    def _repr_markdown_(self):\n"
+    .. "        return '# Head\\n\\n* **1** < 2'\nclass Drawn:\n    def _repr_mimebundle_(self, **_):\n"
+    .. "        return {'text/plain': 'x', 'image/svg+xml': '<svg id=\"drawn\"/>'}\nclass Odd:\n"
+    .. "    def _repr_mimebundle_(self, **_):\n        return {'text/markdown': 5}\n"
+    .. "display(Words(), Drawn(), Odd())" } })
+  test.equal(said.state, "succeeded")
+  local report = fs.read(fs.join(said.directory, "report.html"))
+  for _, text in ipairs { "<h3>Head</h3><ul><li><strong>1</strong> &lt; 2</li></ul>", '<svg id="drawn"/>' } do
+    if not report:find(text, 1, true) then error(report, 0) end
+  end
+end)
+
 test("displayed values are in the log and on the terminal as text, whatever richer form the report has", function()
   local path = write_notebook {
     { "step:frame", "class Frame:\n    def _repr_html_(self):\n        return '<table><td>1</td></table>'\n"

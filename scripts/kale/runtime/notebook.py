@@ -29,10 +29,16 @@ def image_html(data, kind):
     return '<img src="data:image/%s;base64,%s">' % (kind, data)
 
 
-RICH = (("_repr_html_", lambda text: text), ("_repr_svg_", lambda text: text),
-        ("_repr_png_", lambda data: image_html(data, "png")), ("_repr_jpeg_", lambda data: image_html(data, "jpeg")),
-        ("_repr_markdown_", lambda text: "<pre>%s</pre>" % escape(text)),
-        ("_repr_latex_", lambda text: "<pre>%s</pre>" % escape(text)))
+def markdown_html(text):
+    return '<pre class="markdown">%s</pre>' % escape(text)
+
+
+# By the name of a method, and by that of a kind in a bundle.
+RICH = (("_repr_html_", "text/html", lambda text: text), ("_repr_svg_", "image/svg+xml", lambda text: text),
+        ("_repr_png_", "image/png", lambda data: image_html(data, "png")),
+        ("_repr_jpeg_", "image/jpeg", lambda data: image_html(data, "jpeg")),
+        ("_repr_markdown_", "text/markdown", markdown_html),
+        ("_repr_latex_", "text/latex", lambda text: "<pre>%s</pre>" % escape(text)))
 
 
 def method_of(value, name):
@@ -49,23 +55,26 @@ def method_of(value, name):
 
 
 def bundle_html(value):
-    """The richest text of a _repr_mimebundle_."""
+    """The richest of what a _repr_mimebundle_ gives."""
     bundle = method_of(value, "_repr_mimebundle_")
     if bundle is None:
         return None
     try:
         found = bundle()
+        found = found[0] if isinstance(found, tuple) else found
+        for _, kind, wrap in RICH if isinstance(found, dict) else ():
+            if found.get(kind) is not None:
+                return wrap(found[kind])
     except Exception:
-        return None
-    found = found[0] if isinstance(found, tuple) else found
-    return found.get("text/html") if isinstance(found, dict) else None
+        pass
+    return None
 
 
 def rich_html(value):
     html = bundle_html(value)
     if html is not None:
         return html
-    for method, wrap in RICH:
+    for method, _, wrap in RICH:
         function = method_of(value, method)
         if function is None:
             continue

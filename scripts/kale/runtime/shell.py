@@ -152,7 +152,9 @@ class Shell:
             file.write(text if text.endswith("\n") else text + "\n")
 
     def show(self, kind, text):
-        self.notebook.report.add(self.notebook.cell, text if kind in ("html", "svg") else "<pre>%s</pre>" % escape(text))
+        if kind not in ("html", "svg"):
+            text = markdown_html(text) if kind == "markdown" else "<pre>%s</pre>" % escape(text)
+        self.notebook.report.add(self.notebook.cell, text)
 
     def start_capture(self, line=""):
         import io

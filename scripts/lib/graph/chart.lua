@@ -7,6 +7,7 @@ local M = {}
 
 local WIDTH, HEIGHT = 900, 300
 local LEFT, RIGHT, TOP, BOTTOM = 70, 20, 16, 44
+local CHARACTER = 7 -- the width of a letter, at most in the mean
 local COLOURS = { "#2f7bd9", "#d9822f", "#2e9e5b", "#a14fc9", "#c94f6d", "#2a9d9d", "#8a8f2a", "#6b7688" }
 
 local STYLE = [[
@@ -29,9 +30,15 @@ local function open(width, height)
     .. "<style>%s</style>"):format(width, height, width, height, STYLE)
 end
 
-local function text(x, y, words, anchor, class)
-  return ('<text class="%s" x="%s" y="%s" text-anchor="%s">%s</text>'):format(class or "value", round(x), round(y),
-    anchor or "middle", svg.escape(words))
+-- A text; one that is wider than its room ends in dots, and is whole where one points at it.
+local function text(x, y, words, anchor, class, room)
+  local most, shown, more = room and math.max(3, room // CHARACTER) or math.huge, words, ""
+  if (utf8.len(words) or #words) > most then
+    local at = utf8.len(words) and utf8.offset(words, most) or most
+    shown, more = words:sub(1, at - 1) .. "…", ("<title>%s</title>"):format(svg.escape(words))
+  end
+  return ('<text class="%s" x="%s" y="%s" text-anchor="%s">%s%s</text>'):format(class or "value", round(x), round(y),
+    anchor or "middle", svg.escape(shown), more)
 end
 
 local function line(class, x1, y1, x2, y2)
@@ -65,6 +72,7 @@ local function range(values)
 end
 
 local function scale(low, high, from, to)
+  from, to = from or 0, to or 1
   return function(value) return from + (value - low) / (high - low) * (to - from) end
 end
 
@@ -95,7 +103,7 @@ local function draw_series(parts, series, colour, x, y)
   local path = not series.dots and path_of(series, x, y)
   if path then
     parts[#parts + 1] = ('<path fill="none" stroke="%s" stroke-width="2" d="%s"><title>%s</title></path>'):format(
-      colour, path, svg.escape(series.name or ""))
+      colour, path, svg.escape(series.title or series.name or ""))
   end
   for _, point in ipairs((series.dots or #series.points == 1) and series.points or {}) do
     parts[#parts + 1] = ('<circle cx="%s" cy="%s" r="4" fill="%s"><title>%s</title></circle>'):format(
@@ -150,8 +158,19 @@ end
 
 -- --- parallel coordinates -----------------------------------------------------------------------------------
 
+-- An axis of numbers: their ends are marked, or the one that all rows have. By size where they go over many.
+local function number_axis(numbers, by_size)
+  local least, most = math.min(table.unpack(numbers)), math.max(table.unpack(numbers))
+  by_size = by_size and least > 0
+  local function size(value) return by_size and math.log(value) or value end
+  local place = scale(range { size(least), size(most) })
+  local marks = { { least, M.number(least) }, least ~= most and { most, M.number(most) } or nil }
+  local from, to = HEIGHT - BOTTOM, TOP + 24
+  return function(value) return from + place(size(tonumber(value))) * (to - from) end, marks
+end
+
 -- The place of a value on an axis of numbers, or of words.
-local function axis_of(rows, i)
+local function axis_of(rows, i, by_size)
   local numbers, words, seen = {}, {}, {}
   for _, row in ipairs(rows) do
     local value = row.values[i]
@@ -165,11 +184,7 @@ local function axis_of(rows, i)
   end
   local is_number = true
   for value in pairs(seen) do is_number = is_number and tonumber(value) ~= nil end
-  if is_number then
-    local low, high = range(numbers)
-    local place = scale(low, high, HEIGHT - BOTTOM, TOP + 24)
-    return function(value) return place(tonumber(value)) end, { { low, M.number(low) }, { high, M.number(high) } }
-  end
+  if is_number and #numbers > 0 then return number_axis(numbers, by_size) end
   table.sort(words)
   local place, marks = {}, {}
   for k, word in ipairs(words) do
@@ -191,19 +206,22 @@ end
 ---A line for each row over parallel axes; the better rows lie on top.
 ---@param axes_names string[]
 ---@param rows {values: any[], share: number, title: string?}[] share: 0 the worst, 1 the best
+---@param by_size table<string, boolean>? axes whose numbers stand by their size: 0.001, 0.01 and 0.1 as far apart
 ---@return string svg
-function M.parallel(axes_names, rows)
+function M.parallel(axes_names, rows, by_size)
   local parts, places, marked, count = { open(WIDTH, HEIGHT) }, {}, {}, #axes_names
   local function x(i) return count == 1 and WIDTH / 2 or LEFT + (i - 1) / (count - 1) * (WIDTH - 2 * LEFT) end
+  local room = count > 1 and (WIDTH - 2 * LEFT) // (count - 1) or WIDTH
   for i, name in ipairs(axes_names) do
     local marks
-    places[i], marks = axis_of(rows, i)
+    places[i], marks = axis_of(rows, i, by_size and by_size[name])
     parts[#parts + 1] = line("axis", x(i), TOP + 24, x(i), HEIGHT - BOTTOM)
-    parts[#parts + 1] = text(x(i), HEIGHT - BOTTOM + 22, name, "middle", "label")
+    local edge = (i == 1 or i == count) and 2 * LEFT or room
+    parts[#parts + 1] = text(x(i), HEIGHT - BOTTOM + 22, name, "middle", "label", math.min(room, edge) - 8)
     for _, mark in ipairs(marks) do
       local right = i == count and count > 1
       marked[#marked + 1] = text(x(i) + (right and 6 or -6), places[i](mark[1]) + 4, mark[2],
-        right and "start" or "end", "value above")
+        right and "start" or "end", "value above", (i == 1 or right) and LEFT - 6 or room * 0.7)
     end
   end
   table.sort(rows, function(a, b) return a.share < b.share end)
@@ -233,7 +251,7 @@ function M.bars(list)
   parts[1] = open(WIDTH, height)
   for i, one in ipairs(list) do
     local y = (i - 1) * 26 + 4
-    parts[#parts + 1] = text(200, y + 15, one.name, "end", "label")
+    parts[#parts + 1] = text(200, y + 15, one.name, "end", "label", 196)
     parts[#parts + 1] = ('<rect x="212" y="%d" width="%s" height="18" rx="3" fill="%s"/>'):format(y,
       round(math.max(one.share, 0.002) * 600), COLOURS[1])
     parts[#parts + 1] = text(220 + one.share * 600, y + 14, ("%.0f %%"):format(one.share * 100), "start")

@@ -6,6 +6,7 @@
 local chart = require "graph.chart"
 local fs = require "fs"
 local hash = require "hash"
+local markdown = require "kale.markdown"
 local page = require "kale.page"
 
 local M = {}
@@ -24,7 +25,7 @@ local function metrics(artifact)
   end
   if #rows == 0 then return nil end
   table.sort(rows, function(a, b) return a[1] < b[1] end)
-  return page.table({ "metric", "value" }, rows)
+  return page.table({ "name", "value" }, rows)
 end
 
 -- A value as KFP keeps it: by itself, or in a struct.
@@ -72,10 +73,19 @@ end
 
 local function classification(artifact)
   local metadata = artifact.metadata or {}
-  local parts = { confusion_matrix(unwrap(metadata.confusionMatrix)) or false, roc(unwrap(metadata.confidenceMetrics))
-    or false }
-  local html = (parts[1] or "") .. (parts[2] or "")
+  local html = (confusion_matrix(unwrap(metadata.confusionMatrix)) or "")
+    .. (roc(unwrap(metadata.confidenceMetrics)) or "")
   return html ~= "" and html or nil
+end
+
+-- One of each slice of the data.
+local function sliced(artifact)
+  local parts = {}
+  for i, one in ipairs(unwrap((artifact.metadata or {}).evaluationSlices) or {}) do
+    local html = classification { metadata = unwrap(one.sliceClassificationMetrics) }
+    if html then parts[#parts + 1] = ("<h3>%s</h3>%s"):format(escape(tostring(one.slice or i)), html) end
+  end
+  return #parts > 0 and table.concat(parts) or nil
 end
 
 -- --- files ----------------------------------------------------------------------------------------------------
@@ -134,6 +144,7 @@ end
 
 -- A table when the first lines have as many fields as the head, and more than one.
 local function csv(text)
+  if text:find "^%s*[{%[<]" then return nil end -- lines of JSON, a page
   local separator = text:match "^[^\n]*\t" and "\t" or ","
   local lines = {}
   for line in text:gmatch "([^\r\n]+)" do
@@ -150,13 +161,16 @@ local function csv(text)
   end
   local _, count = text:gsub("\n", "\n")
   local shown = table.move(header, 1, math.min(#header, COLUMNS), 1, {})
-  return page.table(shown, rows) .. ('<div class="soft">%d of %d rows</div>'):format(#rows, math.max(count - 1, #rows))
+  local note = ("%d of %d rows"):format(#rows, math.max(count - 1, #rows))
+  if #header > COLUMNS then note = ("%s, %d of %d columns"):format(note, COLUMNS, #header) end
+  return ('<div class="wide">%s</div><div class="soft">%s</div>'):format(page.table(shown, rows), note)
 end
 
 local function is_text(text) return #text > 0 and utf8.len(text) ~= nil and not text:find "[%z\1-\8\14-\31]" end
 
 local BY_TYPE = {
   ["system.Metrics"] = metrics, ["system.ClassificationMetrics"] = classification,
+  ["system.SlicedClassificationMetrics"] = sliced,
   ["system.HTML"] = function(artifact)
     local text = read(artifact, LARGEST_IMAGE)
     return text and ('<iframe sandbox style="width:100%%;height:420px;border:0" srcdoc="%s"></iframe>'):format(
@@ -164,7 +178,7 @@ local BY_TYPE = {
   end,
   ["system.Markdown"] = function(artifact)
     local text = read(artifact, LARGEST_TEXT)
-    return text and ("<pre>%s</pre>"):format(escape(text))
+    return text and is_text(text) and ('<div class="words">%s</div>'):format(markdown.html(text)) or nil
   end,
 }
 
@@ -187,7 +201,8 @@ end
 function M.render(name, artifact)
   local kind = type(artifact.type) == "table" and artifact.type.schemaTitle or artifact.schemaTitle
   local by_type = BY_TYPE[kind or ""]
-  local html = by_type and by_type(artifact) or by_content(artifact, name)
+  -- Of a model and the like at least what was noted of it.
+  local html = by_type and by_type(artifact) or by_content(artifact, name) or metrics(artifact)
   return html and ("<h3>%s</h3>%s"):format(escape(name), html)
 end
 
@@ -201,7 +216,7 @@ function M.section(outputs, skip)
   table.sort(names)
   for _, name in ipairs(names) do
     local value = outputs[name]
-    if type(value) == "table" and value.uri and not (skip and skip[name]) then
+    if type(value) == "table" and (value.uri or value.metadata) and not (skip and skip[name]) then
       parts[#parts + 1] = M.render(name, value)
     end
   end

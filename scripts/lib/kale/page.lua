@@ -27,7 +27,13 @@ table { border-collapse: collapse; }
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: 13px; }
 th, td { padding: 4px 18px 4px 0; }
 td:first-child { white-space: nowrap; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
+.words code { font: 12.5px ui-monospace, monospace; background: var(--paper); border-radius: 4px; padding: 1px 4px; }
+.words blockquote { margin: 8px 0; padding-left: 12px; border-left: 3px solid var(--line); color: var(--soft); }
+.words a { color: var(--bar); }
+.wide { overflow-x: auto; }
+.wide th, .brief td { white-space: nowrap; }
+.brief td, .brief th { max-width: 240px; overflow: hidden; text-overflow: ellipsis; }
 tr.best td { font-weight: 600; }
 .matrix td, .matrix th { border: 1px solid var(--line); padding: 6px 12px; text-align: center; }
 .bar { position: relative; height: 14px; width: 320px; background: var(--paper); border-radius: 4px; }
@@ -42,15 +48,20 @@ summary { cursor: pointer; color: var(--soft); }
 svg { display: block; margin: 0 auto; max-width: 100%; height: auto; }
 ]]
 
+-- What steps displayed may be anybody's HTML: the browser itself keeps the whole page from asking the network.
+local ALLOWED = "default-src 'none'; img-src data: blob:; media-src data: blob:; font-src data:; "
+  .. "style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'; form-action 'none'; base-uri 'none'"
+
 ---@param title string
 ---@param parts string[] HTML
 ---@return string html the whole file
 function M.render(title, parts)
   local all = {
     '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
+    ('<meta http-equiv="Content-Security-Policy" content="%s">'):format(ALLOWED),
     ("<title>%s</title><style>%s</style></head><body><main>"):format(M.escape(title), STYLE),
   }
-  table.move(parts, 1, #parts, 3, all)
+  table.move(parts, 1, #parts, #all + 1, all)
   all[#all + 1] = "</main></body></html>\n"
   return table.concat(all, "\n")
 end
@@ -67,9 +78,15 @@ end
 ---@param rows (string|number)[][] each with an optional class
 ---@return string html
 function M.table(header, rows)
-  local parts = { "<table><tr>" }
-  for _, title in ipairs(header) do parts[#parts + 1] = ("<th>%s</th>"):format(M.escape(title)) end
-  parts[#parts + 1] = "</tr>"
+  local parts = { "<table>" }
+  if table.concat(header) ~= "" then
+    parts[2] = "<tr>"
+    for i, title in ipairs(header) do
+      local first = rows[1] and tostring(rows[1][i])
+      parts[#parts + 1] = ('<th%s>%s</th>'):format(tonumber(first) and ' class="number"' or "", M.escape(title))
+    end
+    parts[#parts + 1] = "</tr>"
+  end
   for _, row in ipairs(rows) do
     parts[#parts + 1] = row.class and ('<tr class="%s">'):format(row.class) or "<tr>"
     for i = 1, #header do

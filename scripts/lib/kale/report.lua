@@ -2,6 +2,7 @@
 -- Not for what is seen while it runs: see kale.follow.
 --   report.write(run, result, names)
 local fs = require "fs"
+local markdown = require "kale.markdown"
 local page = require "kale.page"
 local svg = require "graph.svg"
 
@@ -9,7 +10,14 @@ local M = {}
 
 local escape = page.escape
 
-local function seconds_text(seconds) return seconds and ("%.2f s"):format(seconds) or "" end
+-- "0.42 s", "1 min 5 s", "2 h 3 min".
+local function seconds_text(seconds)
+  if not seconds then return "" end
+  if seconds < 60 then return ("%.2f s"):format(seconds) end
+  local whole = math.floor(seconds + 0.5)
+  if whole < 3600 then return ("%d min %d s"):format(whole // 60, whole % 60) end
+  return ("%d h %d min"):format(whole // 3600, whole % 3600 // 60)
+end
 
 local function graph_section(steps)
   local nodes = {}
@@ -39,7 +47,9 @@ local function pairs_section(title, list)
   if #list == 0 then return "" end
   local rows = {}
   for i, pair in ipairs(list) do
-    rows[i] = ('<tr><td>%s</td><td class="number">%s</td></tr>'):format(escape(pair[1]), escape(tostring(pair[2])))
+    local value = tostring(pair[2])
+    rows[i] = ('<tr><td>%s</td><td%s>%s</td></tr>'):format(escape(pair[1]), tonumber(value) and ' class="number"' or "",
+      escape(value))
   end
   return ("<section><h2>%s</h2><table>%s</table></section>"):format(title, table.concat(rows))
 end
@@ -80,10 +90,18 @@ function M.render(run)
   return page.render(("%s: %s"):format(run.name, run.state), parts)
 end
 
+local LETTERS = { amp = "&", lt = "<", gt = ">", quot = '"', ["#x27"] = "'", ["#39"] = "'" }
+
+local function plain(html) return (html:gsub("&(#?%w+);", LETTERS)) end
+
 -- Displayed values of a step, from the report artifact that its program wrote.
 local function displayed(directory, task_name)
   local html = fs.try.read(fs.join(directory, task_name, "report"))
-  return html and html:gsub('^<!doctype html><meta charset="utf%-8">', "")
+  if not html then return nil end
+  html = html:gsub('^<!doctype html><meta charset="utf%-8">', "")
+  return (html:gsub('<pre class="markdown">(.-)</pre>', function(text)
+    return ('<div class="words">%s</div>'):format(markdown.html(plain(text)))
+  end))
 end
 
 local function sorted_pairs(map, format)

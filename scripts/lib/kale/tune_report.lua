@@ -139,12 +139,15 @@ local function best_section(experiment, best)
     .. page.table({ "", "" }, rows))
 end
 
+local BEST, OTHERS = "#2e9e5b", "#a3acba"
 local STATE_COLOURS = { Failed = "#d33d3d", EarlyStopped = "#d9a22f", MetricsUnavailable = "#d33d3d" }
 
 local function curve_section(experiment, rows)
   local points, bests, best = {}, {}, nil
+  local stopped = false
   for i, row in ipairs(rows) do
     if row.objective then
+      stopped = stopped or row.state == "EarlyStopped"
       if not best or is_better(experiment, row.objective, best) then best = row.objective end
       points[#points + 1] = { i, row.objective, colour = STATE_COLOURS[row.state],
         title = ("%s: %s, %s"):format(row.name, chart.number(row.objective), row.state) }
@@ -154,7 +157,9 @@ local function curve_section(experiment, rows)
   if #points == 0 then return "" end
   local name = experiment.spec.objective.objectiveMetricName
   return page.section("Objective by trial", chart.lines({ { name = "trial", points = points, dots = true },
-    { name = "best so far", points = bests, steps = true } }, { x = "trial", y = name, whole = true }))
+    { name = "best so far", points = bests, steps = true },
+    stopped and { name = "stopped early", points = {}, colour = STATE_COLOURS.EarlyStopped } or nil },
+    { x = "trial", y = name, whole = true }))
 end
 
 local function parallel_section(experiment, rows)
@@ -174,9 +179,12 @@ local function parallel_section(experiment, rows)
     end
   end
   if #lines == 0 then return "" end
-  local axes = table.move(names, 1, #names, 1, {})
+  local axes, by_size = table.move(names, 1, #names, 1, {}), {}
   axes[#axes + 1] = experiment.spec.objective.objectiveMetricName
-  return page.section("Parallel coordinates", chart.parallel(axes, lines))
+  for _, one in ipairs(experiment.spec.parameters) do
+    by_size[one.name] = ((one.feasibleSpace or {}).distribution or ""):find "^log" ~= nil
+  end
+  return page.section("Parallel coordinates", chart.parallel(axes, lines, by_size))
 end
 
 local function importance_section(experiment, rows)
@@ -190,28 +198,32 @@ local function trials_section(experiment, rows, best)
   table.move(names, 1, #names, 4, header)
   header[#header + 1] = "seconds"
   for i, row in ipairs(rows) do
-    local line = { row.name, row.state, row.objective and chart.number(row.objective) or "",
-      class = row == best and "best" or nil }
+    -- All names begin with the experiment's.
+    local line = { (row.name:gsub("^" .. experiment.metadata.name:gsub("%p", "%%%0") .. "%-", "")), row.state,
+      row.objective and chart.number(row.objective) or "",
+      class = row == best and "best" or row.state == "Failed" and "failed" or nil }
     for k, name in ipairs(names) do line[3 + k] = brief(row.values[name]) end
     line[#header] = row.seconds and ("%.0f"):format(row.seconds) or ""
     lines[i] = line
   end
-  return page.section("Trials", page.table(header, lines))
+  return page.section("Trials", ('<div class="wide brief">%s</div>'):format(page.table(header, lines)))
 end
 
--- The objective within each trial, where it was reported more than once.
-local function histories_section(experiment, rows, histories)
-  local name, list = experiment.spec.objective.objectiveMetricName, {}
+-- The objective within each trial, where it was reported more than once; the best trial's stands out.
+local function histories_section(experiment, rows, histories, best)
+  local name, list, top = experiment.spec.objective.objectiveMetricName, {}, nil
   for _, row in ipairs(rows) do
     local points = {}
     for _, metric in ipairs(histories and histories[row.name] or {}) do
       local value = tonumber(metric.value)
       if metric.name == name and value then points[#points + 1] = { #points + 1, value } end
     end
-    if #points > 1 and #list < LONGEST_CURVES then
-      list[#list + 1] = { name = row.name, points = points, unnamed = true }
-    end
+    local curve = { name = row.name, points = points, unnamed = true, colour = STATE_COLOURS[row.state] or OTHERS }
+    if #points > 1 and row == best then
+      curve.title, curve.name, curve.unnamed, curve.colour, top = row.name, "best trial", nil, BEST, curve
+    elseif #points > 1 and #list < LONGEST_CURVES then list[#list + 1] = curve end
   end
+  list[#list + 1] = top
   if #list == 0 then return "" end
   return page.section("Within the trials", chart.lines(list, { x = "report", y = name, whole = true }))
 end
@@ -232,7 +244,7 @@ function M.render(experiment, trials, options)
       page.escape(experiment.spec.objective.type), page.escape(experiment.spec.objective.objectiveMetricName),
       page.escape(experiment.spec.algorithm.algorithmName), page.escape(last.message or "")),
     best_section(experiment, best), curve_section(experiment, rows), parallel_section(experiment, rows),
-    importance_section(experiment, rows), histories_section(experiment, rows, options.histories),
+    importance_section(experiment, rows), histories_section(experiment, rows, options.histories, best),
     trials_section(experiment, rows, best),
   })
 end
