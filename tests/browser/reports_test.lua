@@ -19,7 +19,8 @@ addEventListener("load", () => {
     for (const text of svg.querySelectorAll("text")) {
       const box = text.getBoundingClientRect();
       for (const [name, one] of boxes) {
-        if (box.left < one.right - 1 && one.left < box.right - 1 && box.top < one.bottom - 3 && one.top < box.bottom - 3)
+        const beside = box.left >= one.right - 1 || one.left >= box.right - 1;
+        if (!beside && box.top < one.bottom - 3 && one.top < box.bottom - 3)
           over.push(name + " / " + text.textContent);
       }
       boxes.push([text.textContent, box]);
@@ -93,10 +94,10 @@ test("what steps display may name any address: the page asks none of them", func
     return { status = 200, body = "" }
   end }
   local function page_of(name)
-    return ('<img src="http://127.0.0.1:%d/%s.png"><script src="http://127.0.0.1:%d/%s.js"></script><link rel="stylesheet" '
-      .. 'href="http://127.0.0.1:%d/%s.css"><iframe src="http://127.0.0.1:%d/%s.html"></iframe><script>document.title += '
-      .. '" ran"; fetch("http://127.0.0.1:%d/%s.fetch")</script><style>p { background: url(http://127.0.0.1:%d/%s) }'
-      .. '</style><p>x</p>'):gsub("%%(%a)", { d = listening.port, s = name })
+    local text = '<img src="@.png"><script src="@.js"></script><link rel="stylesheet" href="@.css">'
+      .. '<iframe src="@.html"></iframe><script>fetch("@.fetch")</script>'
+      .. '<style>p { background: url(@.background) }</style><p>x</p>'
+    return (text:gsub("@", ("http://127.0.0.1:%d/%s"):format(listening.port, name)))
   end
   fs.write(folder .. "/page.html", page_of "artifact")
   local outputs = { page = { uri = folder .. "/page.html", type = { schemaTitle = "system.HTML" } } }
@@ -141,7 +142,8 @@ test("the report of a run with all kinds of artifacts is drawn whole, and asks n
     words = { uri = folder .. "/words.md", type = { schemaTitle = "system.Markdown" } },
     numbers = { type = { schemaTitle = "system.Metrics" }, metadata = { accuracy = 0.5 } },
     slices = { type = { schemaTitle = "system.SlicedClassificationMetrics" }, metadata = { evaluationSlices = {
-      { slice = "young", sliceClassificationMetrics = { confidenceMetrics = curve } } } } }, rows = { uri = folder .. "/rows.csv" }, plot = { uri = folder .. "/plot.svg" },
+      { slice = "young", sliceClassificationMetrics = { confidenceMetrics = curve } } } } },
+    rows = { uri = folder .. "/rows.csv" }, plot = { uri = folder .. "/plot.svg" },
     scores = { uri = folder .. "/scores", type = { schemaTitle = "system.ClassificationMetrics" }, metadata = {
       confusionMatrix = { annotationSpecs = { { displayName = "cat" }, { displayName = "dog" } },
         rows = { { row = { 8, 2 } }, { row = { 1, 9 } } } },

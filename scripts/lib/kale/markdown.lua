@@ -106,7 +106,8 @@ end
 
 local function quote_at(lines, at, depth)
   local inner, after = take(lines, at, function(line) return line:match "^%s*>%s?(.*)$" end)
-  if #inner > 0 then return "<blockquote>" .. read_blocks(table.concat(inner, "\n"), depth + 1) .. "</blockquote>", after end
+  if #inner == 0 then return nil end
+  return "<blockquote>" .. read_blocks(table.concat(inner, "\n"), depth + 1) .. "</blockquote>", after
 end
 
 -- The items of a list, with what is indented below them.
