@@ -1,6 +1,6 @@
 -- kale.markdown: Markdown as HTML, for reports: headings, paragraphs, lists, tables, quotes, code, emphasis, links.
 -- Not for HTML inside Markdown, which is shown as text, nor for pictures, which would ask the network.
---   markdown.html "# Results\n\n* **0.9** accuracy" -> "<h3>Results</h3><ul><li><strong>0.9</strong> accuracy</li></ul>"
+--   markdown.html "# Results\n\n* **0.9** right" -> "<h3>Results</h3><ul><li><strong>0.9</strong> right</li></ul>"
 
 local svg = require "graph.svg"
 
