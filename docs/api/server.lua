@@ -53,7 +53,8 @@ function Request:upgrade(options) end
 
 ---@class server.Exchange what a stream writes to, and an upgraded connection
 local Exchange = {}
----@param text string waits while too much is unwritten; raises "Closed" when the client has gone
+---@param text string|string[] a list is written as one text; waits while too much is unwritten; raises "Closed" when
+---  the client has gone
 function Exchange:write(text) end
 ---@param timeout number|string|nil
 ---@return string? bytes of an upgraded connection, nil at the end; raises "Timeout"

@@ -213,12 +213,40 @@ static size_t unwritten(const struct connection *connection) {
   return connection->out.length - connection->written + connection->rest_length;
 }
 
-static void add_chunk(struct kf_buffer *out, const char *text, size_t length) {
+static void begin_chunk(struct kf_buffer *out, size_t length) {
   char size[24];
   int digits = snprintf(size, sizeof size, "%zx\r\n", length);
   kf_buffer_add(out, size, (size_t)digits);
-  kf_buffer_add(out, text, length);
-  kf_buffer_add(out, "\r\n", 2);
+}
+
+// [-0, +0, v] the bytes of a text, or of all texts of a list, at index 2.
+static size_t length_of(lua_State *L) {
+  size_t length = 0;
+  if (lua_type(L, 2) != LUA_TTABLE) {
+    luaL_checklstring(L, 2, &length);
+    return length;
+  }
+  lua_Integer count = luaL_len(L, 2);
+  for (lua_Integer i = 1; i <= count; i++) {
+    if (lua_rawgeti(L, 2, i) != LUA_TSTRING) luaL_error(L, "a list of strings expected");
+    length += lua_rawlen(L, -1);
+    lua_pop(L, 1);
+  }
+  return length;
+}
+
+// Adds what length_of has measured.
+static void add_texts(lua_State *L, struct kf_buffer *out) {
+  bool list = lua_type(L, 2) == LUA_TTABLE;
+  lua_Integer count = list ? luaL_len(L, 2) : 1;
+  for (lua_Integer i = 1; i <= count; i++) {
+    size_t length;
+    if (list) lua_rawgeti(L, 2, i);
+    else lua_pushvalue(L, 2);
+    const char *text = lua_tolstring(L, -1, &length);
+    kf_buffer_add(out, text, length);
+    lua_pop(L, 1);
+  }
 }
 
 static int gone(lua_State *L) {
@@ -234,16 +262,16 @@ static int has_room(lua_State *L, int status, lua_KContext context) {
   return kf_gate_wait(L, &exchange->changes, HUGE_VAL, 0, has_room);
 }
 
-// w:write(text): waits while too much is unwritten; raises "Closed"
+// w:write(text or list of texts): waits while too much is unwritten; raises "Closed"
 static int l_write(lua_State *L) {
   struct exchange *exchange = kf_check_exchange(L, 1);
   struct connection *connection = exchange->connection;
-  size_t length;
-  const char *text = luaL_checklstring(L, 2, &length);
+  size_t length = length_of(L);
   if (!connection || exchange->answer < ANSWER_STREAM) return gone(L);
   if (length == 0 || exchange->head_only) return 0;
-  if (exchange->chunked) add_chunk(&connection->out, text, length);
-  else kf_buffer_add(&connection->out, text, length);
+  if (exchange->chunked) begin_chunk(&connection->out, length);
+  add_texts(L, &connection->out);
+  if (exchange->chunked) kf_buffer_add(&connection->out, "\r\n", 2);
   if (!kf_connection_flush(connection)) return gone(L);
   return has_room(L, LUA_OK, 0);
 }

@@ -174,7 +174,7 @@ for _ = 1, 3 do
 end
 session:close()
 bar("list of 10,000 pods (best of 3)", wall * 1000, 300, "ms", false, spent(processor))
-bar("memory of the lab", memory(lab), 120, "MB")
+bar("memory of the lab", memory(lab), 100, "MB")
 wall, processor = deliver(lab)
 bar("a change seen by 200 watches (best of 5)", wall * 1000, 50, "ms", false, spent(processor))
 stop(lab)

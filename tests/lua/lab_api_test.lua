@@ -509,3 +509,22 @@ test("a typed client's body in Protocol Buffers is read", function()
   local made = json.decode(response.body)
   test.same({ response.status, made.metadata.name, made.metadata.labels.a }, { 201, "x", "b" })
 end)
+
+test("what says who owns the fields of like objects is kept once", function()
+  local cluster, call = lab()
+  local data, count = {}, 100
+  for i = 1, 200 do data[("a-key-that-has-some-length-%03d"):format(i)] = "x" end
+  local function make(i) return call("POST", MAPS, { metadata = { name = "m" .. i }, data = data }) end
+  make(0)
+  collectgarbage()
+  local before, sizes = collectgarbage "count", 0
+  for i = 1, count do make(i) end
+  local _, list = call("GET", MAPS, nil, { query = "limit=" .. count })
+  for _, item in ipairs(list.items) do sizes = sizes + #json.encode(item) end
+  list = nil -- luacheck: ignore
+  collectgarbage()
+  collectgarbage()
+  local kept = (collectgarbage "count" - before) * 1024
+  test.equal(kept < sizes * 0.75, true)
+  cluster.closing = true
+end)

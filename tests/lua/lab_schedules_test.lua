@@ -243,13 +243,13 @@ end)
 
 test("with a recurring run go its object and its workflows, unless they are to be left; its runs stay", function()
   with_lab(function(c, k)
-    for policy, left in pairs { BACKGROUND = 0, ORPHAN = 1 } do
+    for i, policy in ipairs { "BACKGROUND", "ORPHAN" } do
       local made = k.recurring:create(hourly(1.5))
       settled(c, made, "a run", completed(1))
       local run = runs_of(k, made)[1]
       k.recurring:delete(made.recurring_run_id, { propagation_policy = policy })
       wait_until("no object", function() return object_of(c, made) == nil end)
-      wait_until("workflows", function() return #c:list(WORKFLOWS, { namespace = "kubeflow" }) == left end)
+      wait_until("workflows", function() return #c:list(WORKFLOWS, { namespace = "kubeflow" }) == i - 1 end)
       test.equal(k.runs:get(run.run_id).state, "SUCCEEDED")
     end
   end)

@@ -122,6 +122,20 @@ test("requests that come together are answered in their order", function()
   test.same(paths, { "/1", "/2", "/3" })
 end)
 
+test("a list of texts is written as one", function()
+  local s <close> = listen { handler = function()
+    return { stream = function(w)
+      w:write { "a", "", "bc" }
+      w:write {}
+      test.raises("a list of strings expected", function() w:write { "a", 1 } end)
+      w:write "d"
+    end }
+  end }
+  local text = answer(s, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+  test.equal(text:match "\r\n\r\n(.*)$", "3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n")
+  test.equal(answer(s, "GET / HTTP/1.0\r\n\r\n"):match "\r\n\r\n(.*)$", "abcd")
+end)
+
 test("a request that comes byte by byte is understood", function()
   local s <close> = listen {}
   local connection <close> = connect(s)

@@ -120,7 +120,7 @@ function M.object(ctx, code, bytes, resource)
   if as == "Table" then
     local tables = require "lab.tables"
     local meta = json.decode(bytes).metadata
-    return M.json_text(ctx, code, tables.text(ctx, resource, { { bytes = bytes } },
+    return M.json_text(ctx, code, tables.text(ctx, resource, { store.of(bytes) },
       { resourceVersion = meta.resourceVersion }, true))
   elseif as == "PartialObjectMetadata" then
     return M.json_text(ctx, code, M.partial(bytes))
@@ -138,9 +138,9 @@ end
 local function items_text(resource, records)
   local list = {}
   if resource.custom or resource.convert_out then
-    for i, record in ipairs(records) do list[i] = M.whole(resource, record.bytes) end
+    for i, record in ipairs(records) do list[i] = M.whole(resource, store.bytes(record)) end
   else
-    for i, record in ipairs(records) do list[i] = record.bytes end
+    for i, record in ipairs(records) do list[i] = store.bytes(record) end
   end
   return table.concat(list, ",")
 end
@@ -148,7 +148,7 @@ end
 local function partial_items(records)
   local list = {}
   for i, record in ipairs(records) do
-    list[i] = M.partial(record.bytes)
+    list[i] = M.partial(store.bytes(record))
   end
   return table.concat(list, ",")
 end
@@ -157,7 +157,7 @@ local LARGE, PIECE = 1048576, 131072 -- bytes of a list that goes in pieces, and
 
 local function size_of(records)
   local size = 0
-  for _, record in ipairs(records) do size = size + #record.bytes end
+  for _, record in ipairs(records) do size = size + store.size(record) end
   return size
 end
 
@@ -170,17 +170,20 @@ local function in_pieces(ctx, resource, head, records)
     stream = function(writer)
       local parts, size = { head }, 0
       for i, record in ipairs(records) do
-        local text = wraps and M.whole(resource, record.bytes) or record.bytes
-        parts[#parts + 1] = i > 1 and "," or ""
-        parts[#parts + 1] = text
-        size = size + #text
+        if i > 1 then parts[#parts + 1] = "," end
+        if wraps then
+          parts[#parts + 1] = M.whole(resource, store.bytes(record))
+        else
+          store.add_bytes(parts, record)
+        end
+        size = size + store.size(record)
         if size > PIECE then
-          writer:write(table.concat(parts))
+          writer:write(parts)
           parts, size = {}, 0
         end
       end
       parts[#parts + 1] = "]}"
-      writer:write(table.concat(parts))
+      writer:write(parts)
     end,
   }
 end

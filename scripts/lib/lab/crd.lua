@@ -277,7 +277,7 @@ function crds:empty(name)
   local stored = definition.spec.group .. "/" .. definition.spec.names.plural
   local c = cluster.store:collection(stored)
   for _, one in ipairs(c:records()) do
-    if one.bytes:find('"finalizers"', 1, true) then
+    if store.mentions(one, '"finalizers"') then
       require("lab.inside").delete(cluster, stored, one.namespace, one.name)
     else
       cluster.store:remove(c, one)

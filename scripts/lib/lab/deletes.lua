@@ -167,16 +167,16 @@ function M.mark_or_remove(ctx, record, object, options, a)
   object.metadata.finalizers = #finalizers > 0 and finalizers or nil
   if not keeps(resource, object, grace) then
     if resource.stored == "pods" then return remove_pod(ctx, resource, record, object, a) end
-    local bytes = record.bytes
+    local bytes = store.bytes(record)
     if not ctx.dry_run then remove(ctx, resource, record, object) end
     return true, bytes
   end
   local changed = mark(ctx, object, grace)
   if rules.on_delete then rules.on_delete(object, ctx) end
   object.metadata.resourceVersion = ("%d"):format(record.revision)
-  if not changed and store.encode(object) == record.bytes then return false, record.bytes end
+  if not changed and store.same(record, store.encode(object)) then return false, store.bytes(record) end
   if ctx.dry_run then return false, store.encode(object) end
-  local bytes = writes.commit(ctx, resource, record, object).bytes
+  local bytes = store.bytes(writes.commit(ctx, resource, record, object))
   if rules.after_mark then rules.after_mark(object, ctx) end
   return false, bytes
 end

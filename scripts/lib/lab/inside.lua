@@ -62,7 +62,7 @@ function M.change(cluster, stored, namespace, name, subresource, manager, change
   ctx.options = { kind = "UpdateOptions", apiVersion = "meta.k8s.io/v1", fieldManager = manager }
   local kept = {}
   local ok, problem = pcall(writes.update, ctx, { subresource = subresource, make = function(old)
-    local object = store.object { bytes = store.encode(old) }
+    local object = store.copy(old)
     if change(object) == false then error(kept, 0) end
     return object
   end })
@@ -81,7 +81,7 @@ function M.create(cluster, stored, object, manager)
   ctx.options = { kind = "CreateOptions", apiVersion = "meta.k8s.io/v1", fieldManager = manager }
   object.kind, object.apiVersion = ctx.resource.kind, version_of(ctx.resource)
   local ok, bytes = pcall(writes.create, ctx, object)
-  if ok then return store.object { bytes = bytes } end
+  if ok then return store.object(store.of(bytes)) end
   if status.is(bytes) then return nil, bytes end
   error(bytes, 0)
 end

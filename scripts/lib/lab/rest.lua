@@ -33,7 +33,7 @@ function M.get(ctx)
       status.too_large_version(version, ctx.cluster.store.revision)
     end
   end
-  return answer.object(ctx, 200, M.record(ctx).bytes)
+  return answer.object(ctx, 200, store.bytes(M.record(ctx)))
 end
 
 -- --- create ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ local fs = require "fs"
 local hash = require "hash"
 local json = require "json"
 local sqlite = require "sqlite"
+local store = require "lab.store"
 
 local M = {}
 
@@ -58,7 +59,8 @@ function state:keep(event, collection)
     if event.removed then
       self.delete:run(collection, record.namespace or "", record.name)
     else
-      self.put:run(collection, record.namespace or "", record.name, record.revision, record.bytes)
+      self.put:run(collection, record.namespace or "", record.name, record.revision,
+        store.bytes(record))
     end
     self.set_revision:run(event.revision)
   end)

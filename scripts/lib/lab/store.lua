@@ -2,8 +2,9 @@
 -- Not for rules about objects: it stores what it is given.
 --   local s = store.new(); local c = s:collection("pods"); s:write(c, nil, object)
 --
--- A record holds the bytes of an object without kind and apiVersion, so that lists are copies of
--- bytes; labels and the fields that selectors may ask for are kept beside them.
+-- A record holds the text of an object without kind and apiVersion, so that lists are copies of
+-- bytes; labels and the fields that selectors may ask for are kept beside it. The text is cut where
+-- it says who owns which fields: half of a pod is that, and it is the same for many.
 
 local json = require "json"
 local task = require "task"
@@ -18,7 +19,9 @@ local KEPT_BYTES = 12 * 1048576 -- of superseded objects, of a collection
 ---@field namespace string? nil for what belongs to the cluster
 ---@field name string
 ---@field uid string
----@field bytes string JSON without kind and apiVersion
+---@field [1] string JSON without kind and apiVersion, or its beginning
+---@field [2] string? what follows: managedFields
+---@field [3] string? the rest
 ---@field revision integer
 ---@field labels table<string, string>?
 ---@field fields table<string, string>? for field selectors
@@ -40,6 +43,73 @@ local function sorted_keys(space)
   space.keys, space.fresh, space.stale = keys, false, false
   return keys
 end
+
+-- --- texts -----------------------------------------------------------------------------------------
+
+local FEWEST = 256 -- bytes of managedFields that are worth a cut
+local KNOWN = 64 -- texts of managedFields that are remembered, and as many that were before
+
+local recent, before, recent_count = {}, {}, 0
+
+-- The same string for the same text, when it was met not long ago.
+local function shared_text(text)
+  local known = recent[text]
+  if known then return known end
+  known = before[text] or text
+  if recent_count >= KNOWN then recent, before, recent_count = {}, recent, 0 end
+  recent[text] = known
+  recent_count = recent_count + 1
+  return known
+end
+
+-- Where it is cut is told by what only stands there: keys are sorted, and quotes in texts are escaped.
+local function cut(text)
+  local _, first = text:find('"managedFields":[', 1, true)
+  local last = first and text:find('],"name":', first, true)
+  if not last or last - first < FEWEST then return text end
+  return text:sub(1, first), shared_text(text:sub(first + 1, last)), text:sub(last + 1)
+end
+
+---The text of a record's object.
+---@param record lab.Record
+---@return string JSON without kind and apiVersion
+function M.bytes(record)
+  if not record[2] then return record[1] end
+  return record[1] .. record[2] .. record[3]
+end
+
+---Adds the text of a record's object to a list of texts.
+---@param list string[]
+---@param record lab.Record
+function M.add_bytes(list, record)
+  local n = #list
+  list[n + 1], list[n + 2], list[n + 3] = record[1], record[2], record[3]
+end
+
+---@param record lab.Record
+---@return integer bytes of the text
+function M.size(record)
+  return record[2] and #record[1] + #record[2] + #record[3] or #record[1]
+end
+
+---Whether a word, with its quotes, stands in the text of a record's object.
+---@param record lab.Record
+---@param word string
+---@return boolean
+function M.mentions(record, word)
+  if record[1]:find(word, 1, true) then return true end
+  return record[2] ~= nil and (record[3]:find(word, 1, true) or record[2]:find(word, 1, true)) ~= nil
+end
+
+---@param record lab.Record
+---@param bytes string
+---@return boolean
+function M.same(record, bytes) return #bytes == M.size(record) and bytes == M.bytes(record) end
+
+---What is only a text, as a record.
+---@param bytes string
+---@return lab.Record
+function M.of(bytes) return { bytes } end
 
 -- --- collections ----------------------------------------------------------------------------------
 
@@ -142,14 +212,14 @@ local function drop_first(self)
   self.log[self.first] = nil
   self.first = self.first + 1
   self.compacted = event.revision
-  if event.previous then self.dead_bytes = self.dead_bytes - #event.previous.bytes end
+  if event.previous then self.dead_bytes = self.dead_bytes - M.size(event.previous) end
 end
 
 local function append(self, event)
   self.last = self.last + 1
   self.log[self.last] = event
   self.revision = event.revision
-  if event.previous then self.dead_bytes = self.dead_bytes + #event.previous.bytes end
+  if event.previous then self.dead_bytes = self.dead_bytes + M.size(event.previous) end
   while self.last - self.first >= KEPT_EVENTS or (self.dead_bytes > KEPT_BYTES and self.last > self.first) do
     drop_first(self)
   end
@@ -239,10 +309,10 @@ local function record_of(object, revision, bytes, fields)
   local labels = meta.labels
   labels = labels and next(labels) ~= nil and share(labels) or nil
   local namespace = meta.namespace
+  local head, owners, tail = cut(bytes)
   return {
-    key = namespace and namespace .. "/" .. meta.name or meta.name,
-    namespace = namespace, name = meta.name, uid = meta.uid, bytes = bytes, revision = revision,
-    labels = labels, fields = fields,
+    head, owners, tail, key = namespace and namespace .. "/" .. meta.name or meta.name, namespace = namespace,
+    name = meta.name, uid = meta.uid, revision = revision, labels = labels, fields = fields,
   }
 end
 
@@ -320,7 +390,12 @@ local decoded = setmetatable({}, { __mode = "kv" })
 ---A record's object, to be changed by the caller. It has no kind and apiVersion.
 ---@param record lab.Record
 ---@return table
-function M.object(record) return json.decode(record.bytes) end
+function M.object(record) return json.decode(M.bytes(record)) end
+
+---A copy of an object, without kind and apiVersion.
+---@param object table
+---@return table
+function M.copy(object) return json.decode(M.encode(object)) end
 
 ---A record's object, decoded once and shared: only for reading.
 ---@param record lab.Record
@@ -328,7 +403,7 @@ function M.object(record) return json.decode(record.bytes) end
 function M.view(record)
   local object = decoded[record]
   if not object then
-    object = json.decode(record.bytes)
+    object = M.object(record)
     decoded[record] = object
   end
   return object

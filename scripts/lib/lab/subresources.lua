@@ -115,7 +115,7 @@ local function scale(ctx)
       local asked = wanted(scale_of(resource, old))
       local replicas = check_scale(ctx.route.name, asked)
       local version = asked.metadata and asked.metadata.resourceVersion
-      local object = store.object { bytes = store.encode(old) }
+      local object = store.copy(old)
       object.metadata.resourceVersion = version
       set_path(object, path, replicas)
       return object
@@ -156,7 +156,7 @@ local function bind(ctx, name, target, metadata)
         status.conflict({ group = "", plural = "pods/binding" }, name,
           ('pod %s is already assigned to node "%s"'):format(name, old.spec.nodeName))
       end
-      local object = store.object { bytes = store.encode(old) }
+      local object = store.copy(old)
       object.spec.nodeName = node
       for _, field in ipairs { "labels", "annotations" } do
         for key, value in pairs(metadata and metadata[field] or {}) do
@@ -228,7 +228,7 @@ local function eviction(ctx)
   check_budgets(ctx, store.view(record))
   if not ctx.dry_run then
     writes.update(ctx, { subresource = "eviction", make = function(old)
-      local object = store.object { bytes = store.encode(old) }
+      local object = store.copy(old)
       object.status.conditions = set_condition(object.status.conditions or json.array {}, {
         type = "DisruptionTarget", status = "True", reason = "EvictionByEvictionAPI",
         message = "Eviction API: evicting", lastProbeTime = json.null, lastTransitionTime = ctx.cluster:time(),
@@ -314,7 +314,7 @@ local function finalize(ctx)
   local body = decode.object(ctx, ctx.resource)
   local finalizers = body.spec and body.spec.finalizers or json.array {}
   local bytes = writes.update(ctx, { subresource = "finalize", make = function(old)
-    local object = store.object { bytes = store.encode(old) }
+    local object = store.copy(old)
     object.spec = object.spec or {}
     object.spec.finalizers = #finalizers > 0 and finalizers or nil
     return object

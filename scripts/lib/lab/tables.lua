@@ -7,6 +7,7 @@ local clock = require "lab.clock"
 local hash = require "hash"
 local json = require "json"
 local status = require "lab.status"
+local store = require "lab.store"
 
 local M = {}
 
@@ -51,7 +52,7 @@ end
 local function kept_row(kind, record, now)
   local row = kept[record]
   if not row then
-    row = row_of(kind, json.decode(record.bytes), LATER)
+    row = row_of(kind, store.object(record), LATER)
     kept[record] = row
   end
   return (row:gsub(MARK .. "(%-?%d+)" .. MARK, function(time) return clock.age(now - tonumber(time)) end))
@@ -143,7 +144,7 @@ end
 
 local function object_text(include, resource, record, object)
   if include == "None" then return "null" end
-  if include == "Object" then return answer.whole(resource, record.bytes) end
+  if include == "Object" then return answer.whole(resource, store.bytes(record)) end
   return json.encode({ kind = "PartialObjectMetadata", apiVersion = "meta.k8s.io/v1", metadata = object.metadata },
     { sort = true })
 end
@@ -151,7 +152,7 @@ end
 ---A Table of records.
 ---@param ctx lab.Context
 ---@param resource lab.Resource
----@param records {bytes: string}[]
+---@param records lab.Record[]
 ---@param meta table
 ---@param with_columns boolean
 ---@return string JSON
@@ -162,7 +163,7 @@ function M.text(ctx, resource, records, meta, with_columns)
   local rows = {}
   local keeps = KEPT[resource.stored] and include ~= "Metadata"
   for i, record in ipairs(records) do
-    local object = not keeps and json.decode(record.bytes) or nil
+    local object = not keeps and store.object(record) or nil
     local row = keeps and kept_row(kind, record, now) or row_of(kind, object, now)
     rows[i] = row .. object_text(include, resource, record, object) .. "}"
   end

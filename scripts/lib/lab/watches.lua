@@ -51,7 +51,7 @@ local function line(stream, kind, event, bytes)
   local ctx = stream.ctx
   local as = ctx.form.as
   if as == "Table" then
-    local text = require("lab.tables").text(ctx, ctx.resource, { { bytes = bytes } },
+    local text = require("lab.tables").text(ctx, ctx.resource, { store.of(bytes) },
       { resourceVersion = ("%d"):format(event.revision) }, not stream.columns_sent)
     stream.columns_sent = true
     return ('{"type":"%s","object":%s}\n'):format(kind, text)
@@ -93,9 +93,9 @@ local function seen(stream, event)
   local selection = stream.selection
   local was = previous ~= nil and (selection.all or selection.matches(previous))
   local is = not event.removed and (selection.all or selection.matches(record))
-  if is then return was and "MODIFIED" or "ADDED", record.bytes end
+  if is then return was and "MODIFIED" or "ADDED", store.bytes(record) end
   if not was then return nil end
-  return "DELETED", event.removed and record.bytes or as_it_was(event)
+  return "DELETED", event.removed and store.bytes(record) or as_it_was(event)
 end
 
 local AT_ONCE = 256 -- events go in texts of so many at most
@@ -127,7 +127,7 @@ end
 local function write_initial(stream, writer)
   local lines = {}
   for _, record in ipairs(stream.initial) do
-    lines[#lines + 1] = line(stream, "ADDED", { revision = record.revision, record = record }, record.bytes)
+    lines[#lines + 1] = line(stream, "ADDED", { revision = record.revision, record = record }, store.bytes(record))
     if #lines == AT_ONCE then
       writer:write(table.concat(lines))
       lines = {}

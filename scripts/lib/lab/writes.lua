@@ -165,7 +165,7 @@ function M.insert(ctx, resource, object)
   ctx.cluster.admission:charge(ctx, resource, object)
   local record = M.commit(ctx, resource, nil, object)
   if rules.after then rules.after(ctx, object, nil) end
-  return record.bytes
+  return store.bytes(record)
 end
 
 -- --- update ---------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ local function prepare_update(ctx, resource, object, old, subresource)
       end
       if resource.custom then
         local fields = m.managedFields
-        object.metadata = store.object { bytes = store.encode(old) }.metadata
+        object.metadata = store.copy(old).metadata
         object.metadata.managedFields = fields
       end
     elseif not subresource then
@@ -280,11 +280,11 @@ end
 
 -- Whether an update changes nothing; that somebody owns the same again does not count.
 local function is_same(object, old, record)
-  if store.encode(object) == record.bytes then return true end
+  if store.same(record, store.encode(object)) then return true end
   local owners = object.metadata.managedFields
   if not managed.same_but_times(owners, old.metadata.managedFields) then return false end
   object.metadata.managedFields = old.metadata.managedFields
-  if store.encode(object) == record.bytes then return true end
+  if store.same(record, store.encode(object)) then return true end
   object.metadata.managedFields = owners
   return false
 end
@@ -314,7 +314,7 @@ function M.update(ctx, options)
     local object, old = attempt(ctx, resource, record, options)
     if c:get(namespace, name) == record then
       object.metadata.resourceVersion = old.metadata.resourceVersion
-      if is_same(object, old, record) then return record.bytes end
+      if is_same(object, old, record) then return store.bytes(record) end
       if ctx.dry_run then return store.encode(object) end
       ctx.cluster.admission:charge(ctx, resource, object, old)
       local rules = rules_of(ctx, resource)
@@ -322,7 +322,7 @@ function M.update(ctx, options)
       if removed then return removed end
       local written = M.commit(ctx, resource, record, object)
       if rules.after then rules.after(ctx, object, old) end
-      return written.bytes
+      return store.bytes(written)
     end
   end
   status.conflict(resource, name)

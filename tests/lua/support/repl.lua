@@ -48,7 +48,9 @@ local function transport_of(cluster)
     local response = ask(options)
     if response.stream then
       local pieces = {}
-      response.stream { write = function(_, text) pieces[#pieces + 1] = text end }
+      response.stream { write = function(_, text)
+        pieces[#pieces + 1] = type(text) == "table" and table.concat(text) or text
+      end }
       response.body = table.concat(pieces)
     end
     return { status = response.status, headers = response.headers or {}, body = response.body or "" }

@@ -12,7 +12,7 @@ local M = {}
 local function new_graph() return { live = {}, dependents = {} } end
 
 local function owners_of(record)
-  if not record.bytes:find('"ownerReferences"', 1, true) then return nil end
+  if not store.mentions(record, '"ownerReferences"') then return nil end
   return store.view(record).metadata.ownerReferences
 end
 
@@ -41,8 +41,8 @@ local function note(graph, collection, event, add)
     list[uid] = true
     if not graph.live[owner.uid] then add("object " .. uid) end
   end
-  if record.bytes:find('"deletionTimestamp"', 1, true)
-    and (record.bytes:find('"foregroundDeletion"', 1, true) or record.bytes:find('"orphan"', 1, true)) then
+  if store.mentions(record, '"deletionTimestamp"')
+    and (store.mentions(record, '"foregroundDeletion"') or store.mentions(record, '"orphan"')) then
     add("owner " .. uid)
   end
 end

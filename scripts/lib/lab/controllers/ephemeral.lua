@@ -6,6 +6,7 @@ local base = require "lab.controllers.base"
 local inside = require "lab.inside"
 local json = require "json"
 local pod_claims = require "lab.pod_claims"
+local store = require "lab.store"
 
 local M = {}
 
@@ -38,7 +39,7 @@ function M.start(cluster)
     name = "ephemeral",
     on = function(collection, event, add)
       local is_new = collection == "pods" and not event.removed and not event.previous
-      if is_new and event.record.bytes:find('"ephemeral"', 1, true) then add(event.record.key) end
+      if is_new and store.mentions(event.record, '"ephemeral"') then add(event.record.key) end
     end,
     look = function(key) look(cluster, key) end,
   })

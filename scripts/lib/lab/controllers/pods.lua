@@ -15,7 +15,7 @@ local MANAGER = "kube-controller-manager"
 ---@return string? uid of it
 ---@return boolean controlled whether there is an owner of any kind
 function M.owner_key(record, kind)
-  if not record.bytes:find('"ownerReferences"', 1, true) then return nil, nil, false end
+  if not store.mentions(record, '"ownerReferences"') then return nil, nil, false end
   local owner = inside.controller_of(store.view(record))
   if owner and owner.kind == kind then return record.namespace .. "/" .. owner.name, owner.uid, true end
   return nil, nil, owner ~= nil
@@ -56,7 +56,7 @@ end
 function M.owned(cluster, collection, namespace, uid)
   local list = {}
   for _, record in ipairs(cluster.store:collection(collection):records(namespace)) do
-    if record.bytes:find(uid, 1, true) then
+    if store.mentions(record, uid) then
       local object = store.view(record)
       local owner = inside.controller_of(object)
       if owner and owner.uid == uid then list[#list + 1] = object end
@@ -113,7 +113,7 @@ end
 function M.claim(cluster, collection, stored, owner, change)
   local list, uid = {}, owner.metadata.uid
   for _, record in ipairs(cluster.store:collection(collection):records(owner.metadata.namespace)) do
-    local mine = record.bytes:find(uid, 1, true)
+    local mine = store.mentions(record, uid)
     if mine or record.labels and match.selects(owner.spec.selector, record.labels) then
       if is_claimed(cluster, collection, stored, owner, store.view(record), change) then
         local object = inside.view(cluster, collection, record.namespace, record.name)

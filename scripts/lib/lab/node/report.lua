@@ -137,7 +137,7 @@ function M.publish(worker)
   local m = worker.pod.metadata
   inside.change(worker.cluster, "pods", m.namespace, m.name, "status", "kubelet", function(pod)
     if pod.metadata.uid ~= m.uid then return false end
-    local before = store.object { bytes = store.encode(pod) }.status
+    local before = store.copy(pod).status
     local s = pod.status or {}
     pod.status = s
     local phase = phase_of(worker)

@@ -4,6 +4,7 @@
 
 local escalation = require "lab.escalation"
 local json = require "json"
+local store = require "lab.store"
 local writes = require "lab.writes"
 
 local GROUP = "rbac.authorization.k8s.io"
@@ -102,8 +103,8 @@ function cluster_roles.after(ctx)
   local c = cluster.store:collection(GROUP .. "/clusterroles")
   local resource = cluster.registry:find(GROUP, "v1", "clusterroles")
   for _, record in ipairs(c:records()) do
-    if record.bytes:find('"aggregationRule"', 1, true) then
-      local role = require("lab.store").object(record)
+    if store.mentions(record, '"aggregationRule"') then
+      local role = store.object(record)
       local rules = json.array(cluster.rbac:aggregate(role))
       if not writes.same(rules, role.rules) then
         role.rules = rules

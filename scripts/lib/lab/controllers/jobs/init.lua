@@ -225,7 +225,7 @@ end
 -- Nobody counts the pods of a job that is gone: they are let go.
 local function release_orphans(cluster, namespace)
   for _, record in ipairs(cluster.store:collection "pods":records(namespace)) do
-    if record.bytes:find(TRACKING, 1, true) then
+    if store.mentions(record, TRACKING) then
       local pod = store.view(record)
       local owner = inside.controller_of(pod)
       local job = owner and owner.kind == "Job" and inside.view(cluster, JOB, namespace, owner.name)
@@ -270,7 +270,7 @@ function M.start(cluster, options)
     on = function(collection, event, add_key)
       follow(collection, event, add_key)
       if collection == JOB and event.removed then add_key(event.record.key) end
-      if collection == "pods" and event.record.bytes:find(TRACKING, 1, true) then
+      if collection == "pods" and store.mentions(event.record, TRACKING) then
         add_key(event.record.namespace .. "/")
       end
     end,
