@@ -22,6 +22,7 @@
 ---| "Denied" # a policy of the mesh lets nobody through who asks like this
 ---| "Exit" # a command of the shell ended with an error: see the field exit
 ---| "Experiment" # something is wrong with an experiment
+---| "Experiment" # an experiment that lacks a part, or has another thing in its place
 ---| "Expired" # a version of the cluster's state is too old (410)
 ---| "Expression" # a condition or selector of a pipeline that cannot be read or evaluated
 ---| "FailedPrecondition" # not as things stand

@@ -5,7 +5,7 @@ local task = require "task"
 local test = require "test"
 
 -- A pipeline of shell steps. steps: {name, script, after=, inputs=, outputs=, …}; a script writes its output
--- parameter to $1. Whatever else an entry has is put into its task.
+-- parameter to $0. Whatever else an entry has is put into its task.
 local function pipeline_of(steps, root)
   local ir = {
     pipelineInfo = { name = "shell" }, schemaVersion = "2.1.0", components = {},
@@ -518,4 +518,25 @@ test("documents of both kinds are found in one text, and letters are names", fun
   test.equal(ir.pipelineInfo.name, "n")
   test.equal(ir.root.y, 1)
   assert(platform.platforms.kubernetes)
+end)
+
+test("a parameter that cannot be handed on is refused before any step starts", function()
+  local ir = pipeline_of({ { "a", "printf x >$0" } }, { inputDefinitions = { parameters = {
+    word = { parameterType = "STRING", isOptional = true }, list = { parameterType = "LIST", isOptional = true } } } })
+  local itself = json.array {}
+  itself[1] = itself
+  for _, params in ipairs { { word = "\xff" }, { list = json.array { "\xff" } }, { list = itself } } do
+    local problem = test.raises("Parameter", function() run(ir, { params = params }) end)
+    assert(problem.message:find("cannot be handed on", 1, true), problem.message)
+  end
+  ir.root.inputDefinitions.parameters.word.defaultValue = "\xff"
+  test.raises("Parameter", function() run(ir) end)
+end)
+
+test("what fails while it listens ends the run with its error; nothing waits for ever", function()
+  local ir = pipeline_of { { "a", "printf x >$0" }, { "b", "printf x >$0", after = { "a" } }, { "c", "sleep 600" } }
+  local ok, problem = pcall(run, ir, { on_event = function(event)
+    if event.type == "task" and event.state == "succeeded" then error("mine", 0) end
+  end })
+  test.same({ ok, problem }, { false, "mine" })
 end)

@@ -47,8 +47,8 @@ function M.of(ir)
     local ok, name = pcall(executor_of, ir, path)
     if not ok or type(name) ~= "string" then return nil end
     if known[name] == nil then
-      local executors = type(ir.deploymentSpec) == "table" and ir.deploymentSpec.executors or {}
-      local spec = specification(executors[name])
+      local executors = type(ir.deploymentSpec) == "table" and ir.deploymentSpec.executors
+      local spec = specification(type(executors) == "table" and executors[name] or nil)
       known[name] = spec and place_of(spec) or false
     end
     return known[name] or nil

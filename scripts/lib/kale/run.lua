@@ -23,7 +23,7 @@ local readers = {
     local number = tonumber(text)
     return number and number - number == 0 and number + 0.0 or nil  -- JSON has no infinity
   end,
-  STRING = function(text) return text end,
+  STRING = function(text) return utf8.len(text) and text or nil end,
   BOOLEAN = function(text)
     local lower = text:lower()
     if lower == "true" or lower == "1" then return true end
@@ -33,7 +33,7 @@ local readers = {
 }
 
 local WANTED = {
-  NUMBER_INTEGER = "an integer", NUMBER_DOUBLE = "a number", BOOLEAN = "true or false", STRING = "a text",
+  NUMBER_INTEGER = "an integer", NUMBER_DOUBLE = "a number", BOOLEAN = "true or false", STRING = "a text in UTF-8",
 }
 
 ---Reads "name=value" words by the types that a pipeline declares.

@@ -1,7 +1,45 @@
 -- Katib: judges experiments, fills trial templates in, reads metrics, suggests, decides; and the client of one.
 -- All but the client are pure functions: the same arguments, the same answer.
 --   for _, finding in ipairs(katib.validate(experiment)) do print(finding.path, finding.message) end
+local argument = require "kfhost.argument"
+local errors = require "errors"
+
 local M = {}
+
+local function wrong(path, message)
+  errors.raise { code = "Experiment", path = path, message = message }
+end
+
+local function check_shape(kind, value, place)
+  local path, message = require "katib.types".misshapen(kind, value, place)
+  if path then wrong(path, message) end
+end
+
+local function check_metadata(experiment)
+  local metadata = experiment.metadata
+  if type(metadata or {}) ~= "table" then wrong("metadata", "an object is expected here") end
+  for _, field in ipairs { "name", "namespace" } do
+    if metadata and type(metadata[field] or "") ~= "string" then
+      wrong("metadata." .. field, "a text is expected here")
+    end
+  end
+end
+
+-- The experiment that a function was given: a table that has the shape of one, and the parts that are needed.
+local function check_experiment(name, experiment, ...)
+  if type(experiment) ~= "table" then argument.refuse(name, 1, "table", experiment, 3) end
+  if type(experiment.spec) ~= "table" then wrong("spec", "an experiment has a spec") end
+  check_metadata(experiment)
+  check_shape("ExperimentSpec", experiment.spec, "spec")
+  for _, part in ipairs { ... } do
+    if not experiment.spec[part] then wrong("spec." .. part, "the experiment has none") end
+  end
+end
+
+local function check_trials(name, trials)
+  if type(trials) ~= "table" then argument.refuse(name, 2, "table", trials, 3) end
+  check_shape("[TrialGiven]", trials, "trials")
+end
 
 ---@class katib.Finding
 ---@field path string
@@ -13,6 +51,7 @@ local M = {}
 ---@param experiment table
 ---@return table
 function M.default(experiment)
+  argument.check("katib.default", 1, experiment, "table")
   return (require "katib.defaults".experiment(experiment))
 end
 
@@ -37,6 +76,9 @@ end
 ---  old: before an update; config: what katib-config names; others: experiments of the cluster
 ---@return katib.Finding[]
 function M.validate(experiment, options)
+  argument.check("katib.validate", 1, experiment, "table")
+  argument.check("katib.validate", 2, options, "table", "nil")
+  check_metadata(experiment)
   options = options or {}
   local complete, found = require "katib.defaults".experiment(experiment)
   local findings = refused_early(complete, found)
@@ -55,14 +97,14 @@ end
 ---@param findings katib.Finding[] of katib.validate
 ---@return string?
 function M.denial(findings)
-  local errors, by = {}, "validator"
+  local refused, by = {}, "validator"
   for _, finding in ipairs(findings) do
-    if finding.stage == "webhook" then errors[#errors + 1] = finding end
+    if finding.stage == "webhook" then refused[#refused + 1] = finding end
     by = finding.webhook or by
   end
-  if #errors == 0 then return nil end
+  if #refused == 0 then return nil end
   return ('admission webhook "%s.experiment.katib.kubeflow.org" denied the request: %s'):format(by,
-    require "katib.webhook".denial(errors))
+    require "katib.webhook".denial(refused))
 end
 
 ---Fills the experiment's trial template in.
@@ -70,6 +112,9 @@ end
 ---@param options {trial: string, assignments: {name: string, value: string}[], namespace: string?, config_maps: table?}
 ---@return table object # raises "Template"
 function M.render(experiment, options)
+  check_experiment("katib.render", experiment, "trialTemplate")
+  argument.check("katib.render", 2, options, "table")
+  check_shape("[Assignment]", options.assignments or {}, "assignments")
   return require "katib.render".render(experiment, options)
 end
 
@@ -78,6 +123,7 @@ end
 ---@param object table
 ---@return boolean holds, table? first what made it hold # raises "Condition" for what is not understood
 function M.condition(expression, object)
+  argument.check("katib.condition", 1, expression, "string")
   return require "katib.gjson".condition(expression, object)
 end
 
@@ -87,6 +133,12 @@ end
 ---@param options {filters: string[]?, format: "TEXT"|"JSON"|nil}?
 ---@return {name: string, value: string, timestamp: string}[] metrics, boolean unavailable # raises "Metrics", "Regex"
 function M.metrics(text, names, options)
+  argument.check("katib.metrics", 1, text, "string")
+  argument.check("katib.metrics", 2, names, "table")
+  argument.check("katib.metrics", 3, options, "table", "nil")
+  if options and type(options.filters or {}) ~= "table" then
+    argument.refuse("katib.metrics", 3, "list of filters", options.filters, 2)
+  end
   return require "katib.metrics".parse(text, names, options)
 end
 
@@ -96,6 +148,8 @@ end
 ---@param on_problem fun(text: string)? hears of each file that cannot be read to its end
 ---@return {name: string, value: string, timestamp: string}[] metrics, boolean unavailable
 function M.events(directory, names, on_problem)
+  argument.check("katib.events", 1, directory, "string")
+  argument.check("katib.events", 2, names, "table")
   return require "katib.events".metrics(directory, names, on_problem)
 end
 
@@ -112,6 +166,8 @@ end
 ---@param trials table[]
 ---@return {name: string, value: number?, assignments: table[], metrics: table[]}? # nil when none has a value
 function M.best(experiment, trials)
+  check_experiment("katib.best", experiment, "objective")
+  check_trials("katib.best", trials)
   return require "katib.status".best(experiment, trials)
 end
 
@@ -120,6 +176,8 @@ end
 ---@param trials table[]
 ---@return {condition: string, reason: string, message: string, create: integer, delete: integer, counts: table}
 function M.next(experiment, trials)
+  check_experiment("katib.next", experiment, "objective")
+  check_trials("katib.next", trials)
   return require "katib.status".next(experiment, trials)
 end
 
@@ -131,6 +189,10 @@ end
 ---@param options {seed: integer?, state: table?}?
 ---@return {name: string, value: string}[][] suggestions, table state # raises "Space", "Unsupported"
 function M.suggest(experiment, trials, n, options)
+  check_experiment("katib.suggest", experiment)
+  check_trials("katib.suggest", trials)
+  if not math.tointeger(n) or n < 0 then argument.refuse("katib.suggest", 3, "count", n, 2) end
+  argument.check("katib.suggest", 4, options, "table", "nil")
   return require "katib.suggest".suggest(experiment, trials, n, options)
 end
 
@@ -139,6 +201,8 @@ end
 ---@param trials table[] each with history = {{name, value, timestamp}…}
 ---@return {name: string, value: string, comparison: string, startStep: integer}[]
 function M.stop_rules(experiment, trials)
+  check_experiment("katib.stop_rules", experiment)
+  check_trials("katib.stop_rules", trials)
   return require "katib.status".stop_rules(experiment, trials)
 end
 
@@ -150,6 +214,6 @@ function M.connect(options)
   return require "katib.client".connect(options)
 end
 
-M.try = require "errors".try(M)
+M.try = errors.try(M)
 
 return M

@@ -48,6 +48,7 @@ local function distance(a, b)
 end
 
 local function nearest(name, struct)
+  name = tostring(name)
   local best, least = nil, math.max(2, #name // 4) + 1
   for _, field in ipairs(types.fields(struct) or {}) do
     local a, b = name:lower(), field.name:lower()
@@ -130,14 +131,18 @@ local function check_step(lint, path, dimension)
   end
 end
 
+-- Whether the bounds of an int are whole numbers.
 local function check_bounds(lint, path, parameter)
-  if parameter.parameterType ~= "int" then return end
+  if parameter.parameterType ~= "int" then return true end
+  local fits = true
   for _, field in ipairs { "min", "max" } do
     local text = parameter.feasibleSpace[field]
     if text and tonumber(text) and not text:find "^[+-]?%d+$" then
       lint:error(("%s.feasibleSpace.%s"):format(path, field), "%q is no int", text)
+      fits = false
     end
   end
+  return fits
 end
 
 local function check_bayesian(lint, path, dimension)
@@ -155,11 +160,11 @@ local function check_parameters(lint)
     if seen[parameter.name] then lint:error(path .. ".name", "%q is there twice", tostring(parameter.name)) end
     seen[parameter.name or ""] = true
     check_list(lint, path, parameter)
+    local bounded = check_bounds(lint, path, parameter)
     local ok, dimension = pcall(space.dimension, parameter)
-    if not ok then
+    if not ok and bounded then
       lint:error(path .. ".feasibleSpace", errors.is(dimension) and dimension.message or tostring(dimension))
-    else
-      check_bounds(lint, path, parameter)
+    elseif ok then
       check_step(lint, path, dimension)
       check_bayesian(lint, path, dimension)
     end

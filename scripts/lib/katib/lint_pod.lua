@@ -58,8 +58,11 @@ local function primary(lint, pods)
   local first
   for _, pod in ipairs(pods) do
     local found
-    for i, container in ipairs(at(pod.template, "spec", "containers") or {}) do
-      if container.name == name then found = { pod = pod, index = i - 1, container = container } end
+    local containers = at(pod.template, "spec", "containers")
+    for i, container in ipairs(type(containers) == "table" and containers or {}) do
+      if type(container) == "table" and container.name == name then
+        found = { pod = pod, index = i - 1, container = container }
+      end
     end
     if not found then
       lint:error(("spec.trialTemplate.trialSpec.%s.spec.containers"):format(pod.path),

@@ -38,8 +38,11 @@ end
 -- The value of each trial parameter, and how many of them are assignments.
 local function values_of(experiment, object, options)
   local assigned, values, count = {}, {}, 0
-  for _, assignment in ipairs(options.assignments) do assigned[assignment.name] = assignment.value end
+  for _, assignment in ipairs(options.assignments) do assigned[assignment.name or ""] = assignment.value end
   for _, parameter in ipairs(experiment.spec.trialTemplate.trialParameters or {}) do
+    if type(parameter.name) ~= "string" or type(parameter.reference) ~= "string" then
+      fail("a trial parameter has no name, or no reference", "spec.trialTemplate.trialParameters")
+    end
     local value = assigned[parameter.reference]
     if template.meta(parameter.reference) then
       value = meta_value(parameter.reference, object, options)

@@ -25,9 +25,10 @@ local function number(parameter, field)
   if text == nil or text == "" then return nil end
   local value = tonumber(text)
   if not value or value ~= value or math.abs(value) == math.huge then
-    fail(parameter, ("has no number as %s: %q"):format(field, text))
+    fail(parameter, ("has no number as %s: '%s'"):format(field, text))
   end
-  return parameter.parameterType == "int" and math.tointeger(value) or value
+  if parameter.parameterType ~= "int" then return value end
+  return math.tointeger(value) or fail(parameter, ("has no whole number as %s: '%s'"):format(field, text))
 end
 
 local function list_dimension(parameter)
@@ -43,6 +44,7 @@ local NORMAL = { normal = true, logNormal = true }
 ---@param parameter table of an Experiment
 ---@return katib.Dimension # raises "Space" when nothing can be chosen
 function M.dimension(parameter)
+  if type(parameter.name) ~= "string" then fail(parameter, "has no name") end
   local kind = parameter.parameterType
   if kind == "categorical" or kind == "discrete" then return list_dimension(parameter) end
   if kind ~= "int" and kind ~= "double" then fail(parameter, ("is of type %s"):format(tostring(kind))) end
@@ -77,24 +79,28 @@ local function double_grid(low, high, step)
   return values
 end
 
----The values of a parameter on a grid, as numbers or texts.
+local MOST = 1000000 -- values of one parameter
+
+---The values of a parameter on a grid, as numbers or texts; not those of one that has more than a million.
 ---@param parameter table
 ---@return any[]? values, string? problem
 function M.grid(parameter)
   local ok, dimension = pcall(M.dimension, parameter)
   if not ok then return nil, errors.text(dimension) end
   if dimension.kind == "list" then return dimension.choices end
-  if dimension.kind == "double" then
-    if not dimension.step then
-      return nil, ("Param %s step is nil; For discrete search space, all parameters must include step")
-        :format(parameter.name)
-    end
-    return double_grid(dimension.low, dimension.high, dimension.step)
+  if dimension.kind == "double" and not dimension.step then
+    return nil, ("Param %s step is nil; For discrete search space, all parameters must include step")
+      :format(parameter.name)
   end
+  local low, high, step = dimension.low, dimension.high, dimension.step or 1
+  if (high + 0.0 - low) / step >= MOST then
+    return nil, ("parameter '%s' has more than %d values"):format(parameter.name, MOST)
+  end
+  if dimension.kind == "double" then return double_grid(low, high, step) end
   local values = {}
-  for value = math.tointeger(dimension.low), math.tointeger(dimension.high), math.tointeger(dimension.step or 1) do
-    values[#values + 1] = value
-  end
+  low, high, step = math.tointeger(low), math.tointeger(high), math.tointeger(step)
+  if not (low and high and step) then return nil, ("parameter '%s' has no whole bounds"):format(parameter.name) end
+  for value = low, high, step do values[#values + 1] = value end
   return values
 end
 

@@ -16,7 +16,7 @@ function M.state(trial)
   if trial.state then return trial.state end
   local holds = {}
   for _, condition in ipairs((trial.status or {}).conditions or {}) do
-    if condition.status == "True" then holds[condition.type] = true end
+    if condition.status == "True" then holds[condition.type or ""] = true end
   end
   for _, state in ipairs(STATES) do
     if holds[state] then return state end
@@ -49,7 +49,7 @@ end
 ---@return string
 function M.objective(experiment, trial)
   if trial.value ~= nil then return tostring(trial.value) end
-  local objective = experiment.spec.objective
+  local objective = experiment.spec.objective or {}
   for _, metric in ipairs(((trial.status or {}).observation or {}).metrics or {}) do
     if metric.name == objective.objectiveMetricName then
       local value = metric[strategy_of(objective)]
@@ -154,7 +154,7 @@ end
 -- The mean of a trial's first values of the objective.
 local function early_mean(experiment, trial, steps)
   local sum, used = 0.0, 0
-  local name = experiment.spec.objective.objectiveMetricName
+  local name = (experiment.spec.objective or {}).objectiveMetricName
   for _, entry in ipairs(trial.history or {}) do
     if entry.name == name and used < steps and tonumber(entry.value) then
       sum, used = sum + tonumber(entry.value), used + 1
@@ -171,7 +171,8 @@ function M.stop_rules(experiment, trials)
   local stopping = experiment.spec.earlyStopping
   if not stopping or stopping.algorithmName ~= "medianstop" then return {} end
   local settings = require "katib.settings".by_name(stopping.algorithmSettings)
-  local least, start = tonumber(settings.min_trials_required or 3), math.tointeger(settings.start_step or 4)
+  local least = tonumber(settings.min_trials_required) or 3
+  local start = math.tointeger(tonumber(settings.start_step)) or 4
   local sum, seen = 0.0, 0
   for _, trial in ipairs(trials) do
     local mean = M.state(trial) == "Succeeded" and early_mean(experiment, trial, start)

@@ -47,6 +47,7 @@ end
 function M.text(trial_template, config_maps)
   if trial_template.trialSpec then return go.json(trial_template.trialSpec) end
   local source = trial_template.configMap
+  if not source then return nil, "the trial template has neither a trialSpec nor a configMap" end
   local data = (config_maps or {})[key_of(source)]
   if not data then return nil, ("ConfigMap %q not found"):format(source.configMapName) end
   if not data[source.templatePath] then return nil, "NotFound" end

@@ -34,6 +34,19 @@ GraphConfig numLayers?:i inputSizes?:[i] outputSizes?:[i]
 Operation operationType?:s parameters?:[ParameterSpec]
 ]]
 
+-- Of a trial, as far as anything here goes by it: the API's object, or the short form.
+local TRIAL = [[
+TrialGiven name?:s state?:s value?:f assignments?:[Assignment] history?:[Measured] metadata?:object spec?:TrialPart
+  status?:TrialStatus
+TrialPart parameterAssignments?:[Assignment]
+Assignment name?:s value?:s
+Measured name?:s value?:s timestamp?:s
+TrialStatus conditions?:[TrialCondition] observation?:Observation
+TrialCondition type?:s status?:s reason?:s message?:s
+Observation metrics?:[ObservedMetric]
+ObservedMetric name?:s min?:s max?:s latest?:s
+]]
+
 local NAMED_TEXTS = {
   ParameterType = true, Distribution = true, ObjectiveType = true, MetricStrategyType = true,
   ResumePolicyType = true, FileSystemKind = true, FileFormat = true, CollectorKind = true,
@@ -71,6 +84,7 @@ function M.fields(name)
   if not structs then
     structs = {}
     read(EXPERIMENT)
+    read(TRIAL)
     read(require "katib.job_types")
   end
   return structs[name]
@@ -105,6 +119,7 @@ end
 
 local WANTED = {
   s = "string", i = "number", f = "number", b = "bool", list = "array", map = "object", struct = "object",
+  object = "object",
 }
 
 -- An empty table that nothing marked may be either.
@@ -114,6 +129,39 @@ local function fits(form, value)
   local kind = kind_of(value)
   if kind == "object" and wanted == "array" and next(value) == nil then return true end
   return kind == wanted and (form ~= "i" or math.tointeger(value) ~= nil)
+end
+
+local SHAPES = {
+  s = { "a text", string = true, number = true }, i = { "a number", number = true }, f = { "a number", number = true },
+  b = { "true or false", boolean = true }, list = { "a list", table = true }, map = { "an object", table = true },
+  struct = { "an object", table = true }, object = { "an object", table = true },
+}
+
+---The first place where another thing stands than is expected. A number may stand for a text: the values of an
+---experiment are often written without their quotes.
+---@param kind string
+---@param value any
+---@param path string
+---@return string? path
+---@return string? message
+function M.misshapen(kind, value, path)
+  local form, element = M.form(kind)
+  local shape = SHAPES[form]
+  if shape and (not shape[type(value)] or value ~= value) then return path, shape[1] .. " is expected here" end
+  if form == "struct" then
+    for _, field in ipairs(M.fields(kind)) do
+      local member = value[field.name]
+      local at, message = nil, nil
+      if member ~= nil then at, message = M.misshapen(field.type, member, path .. "." .. field.name) end
+      if at then return at, message end
+    end
+  elseif form == "list" then
+    for i, item in ipairs(value) do
+      local at, message = M.misshapen(element, item, ("%s[%d]"):format(path, i - 1))
+      if at then return at, message end
+    end
+  end
+  return nil
 end
 
 local decode

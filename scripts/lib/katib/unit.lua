@@ -149,7 +149,7 @@ end
 ---@return number[]? point # nil when a value is missing or foreign
 function M.point(dimensions, assignments)
   local texts, point = {}, {}
-  for _, assignment in ipairs(assignments) do texts[assignment.name] = assignment.value end
+  for _, assignment in ipairs(assignments) do texts[assignment.name or ""] = assignment.value end
   for i, d in ipairs(dimensions) do
     point[i] = texts[d.name] ~= nil and M.place(d, texts[d.name]) or nil
     if not point[i] then return nil end

@@ -13,6 +13,19 @@ local function fail(path, message, ...)
   errors.raise { code = "Pipeline", message = message:format(...), path = path }
 end
 
+---Refuses what has another type than a pipeline has in that place. Names that nobody knows are left alone: other
+---compilers write more than is read here.
+---@param ir table
+function M.types(ir)
+  for _, problem in ipairs(spec.check("PipelineSpec", ir)) do
+    if problem.type then fail("$." .. problem.path, "%s", problem.message) end
+  end
+  for _, problem in ipairs(spec.check("Deployment", ir.deploymentSpec or {}, "$.deploymentSpec")) do
+    -- Servers read texts of containers leniently.
+    if problem.type and #problem.type > 1 then fail(problem.path, "%s", problem.message) end
+  end
+end
+
 -- --- parameters ----------------------------------------------------------------------------------------
 
 local fits = {
@@ -26,12 +39,15 @@ local fits = {
 
 local function check_parameter(name, definition, value)
   local fit = fits[definition.parameterType]
+  local text, problem = json.try.encode(value)
   if fit and not fit(value) then
     errors.raise {
       code = "Parameter",
-      message = ("parameter '%s' is %s, not %s"):format(name, definition.parameterType,
-        json.try.encode(value) or tostring(value)),
+      message = ("parameter '%s' is %s, not %s"):format(name, definition.parameterType, text or tostring(value)),
     }
+  end
+  if not text then -- bytes that are no text, a list that holds itself
+    errors.raise { code = "Parameter", message = ("parameter '%s' cannot be handed on"):format(name), cause = problem }
   end
   local literals = definition.literals
   for _, literal in ipairs(literals or {}) do
@@ -79,7 +95,7 @@ local function producers(entry)
   for _, group in pairs { "parameters", "artifacts" } do
     for _, input in pairs((entry.inputs or {})[group] or {}) do
       local source = input.taskOutputParameter or input.taskOutputArtifact or input.taskFinalStatus
-      if source then set[source.producerTask] = true end
+      if source then set[source.producerTask or ""] = true end
     end
   end
   for _, name in ipairs(entry.dependentTasks or {}) do set[name] = true end
@@ -138,8 +154,8 @@ Compiler.__index = Compiler
 -- What the task's inputs ask for: selectors, and sources that are there.
 local function check_inputs(t, path)
   t.selectors = {}
-  for group, list in pairs(t.entry.inputs or {}) do
-    for name, input in pairs(list) do
+  for _, group in ipairs { "artifacts", "parameters" } do
+    for name, input in pairs((t.entry.inputs or {})[group] or {}) do
       local place = ("%s.inputs.%s.%s"):format(path, group, name)
       if type(input) ~= "table" then fail(place, "this is no input") end
       if input.parameterExpressionSelector then
@@ -182,7 +198,7 @@ function Compiler:read_executor(t, path)
   end
   t.container = executor.container
   local image = t.container.image
-  if not image then fail(path, "the container has no image") end
+  if type(image) ~= "string" then fail(path, "the container has no image") end
   t.kind, t.volume = VOLUMES[image] and "volume" or "container", VOLUMES[image]
   if t.kind == "container" and not image:find("{{", 1, true) then
     self.containers[#self.containers + 1] = { path = path, image = image }

@@ -1,6 +1,7 @@
 -- Kubeflow Pipelines: what an IR says, and running one on this machine.
 -- Not for notebooks: those become an IR in kale.ir.
 --   local result = kfp.run(fs.read "pipeline.yaml", { params = { rate = 0.1 }, root = "out" })
+local argument = require "kfhost.argument"
 local json = require "json"
 
 local M = {}
@@ -10,6 +11,7 @@ local M = {}
 ---@return table ir # raises "YAML", "JSON", or "Pipeline" when there is no pipeline in it
 ---@return table? platform
 function M.decode(text)
+  argument.check("kfp.decode", 1, text, "string")
   local documents = text:find "^%s*{" and { json.decode(text) }
     or require "yaml".decode_all(text, { plain_booleans = true })
   local ir, platform
@@ -26,6 +28,8 @@ end
 ---@param options table? params, root, jobs, images, python, cache, cwd, on_event and others: see kfp.run
 ---@return {state: "succeeded"|"failed"|"cancelled", outputs: table, metrics: table, tasks: table[], error: any} result
 function M.run(ir, options)
+  argument.check("kfp.run", 1, ir, "string", "table")
+  argument.check("kfp.run", 2, options, "table", "nil")
   local platform
   if type(ir) == "string" then ir, platform = M.decode(ir) else ir = require "kfp.validate.spec".normal(ir) end
   return require "kfp.run".run(ir, options or {}, platform)
@@ -37,6 +41,7 @@ end
 ---@param options {parameters: table<string, any>?, platform: table?}? parameters: those of a run to be created
 ---@return {path: string, message: string, severity: "error"|"warning", stage: "upload"|"create"|"run"}[]
 function M.validate(ir, options)
+  argument.check("kfp.validate", 2, options, "table", "nil")
   return require "kfp.validate".validate(ir, options)
 end
 
@@ -52,6 +57,7 @@ end
 ---@param options table? endpoint, namespace, token_file | token | cookie | user | dex, context, timeout
 ---@return table client # raises "Auth"
 function M.connect(options)
+  argument.check("kfp.connect", 1, options, "table", "nil")
   return require "kfp.client".connect(options)
 end
 

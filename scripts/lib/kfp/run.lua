@@ -310,8 +310,10 @@ function Run:start(job, fn, ended)
       job.error = errors.text(state)
       state = errors.is(state, "Cancelled") and "cancelled" or "failed"
     end
-    self:set_state(job, state)
-    if state == "failed" and self.options.fail_fast then self:stop(job) end
+    -- Whoever listens may fail, and so may the record: the others must not wait for this one for ever.
+    local told, problem = pcall(self.set_state, self, job, state)
+    if not told then self.broken = self.broken or problem end
+    if not told or state == "failed" and self.options.fail_fast then self:stop(job) end
     ended(job)
   end)
 end
@@ -458,6 +460,7 @@ end
 function M.run(ir, options, platform)
   platform = platform or options.platform
   if options.jobs and options.jobs < 1 then error("jobs: at least 1 expected", 2) end
+  check.types(ir)
   local params = check.parameters(ir, options.params or {})
   local dag, containers = check.compile(ir, platform)
   images.check(containers, options)
@@ -480,6 +483,7 @@ function M.run(ir, options, platform)
     pcall(watch.wait, watch)
   end
   if run.late then state, problem = "failed", run.late end
+  if run.broken then ok, state = false, run.broken end
   if not ok then
     run:cancel()
     if errors.is(state, "Cancelled") then

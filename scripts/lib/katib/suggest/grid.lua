@@ -22,8 +22,10 @@ local function sorted_axes(experiment)
     if not values then errors.raise { code = "Space", message = problem, path = parameter.name } end
     axes[i] = { name = parameter.name, values = values, place = i }
     count = count * #values
+    if count > MOST then
+      errors.raise { code = "Space", message = ("the grid has more than %d combinations"):format(MOST) }
+    end
   end
-  if count > MOST then errors.raise { code = "Space", message = ("a grid of %d combinations"):format(count) } end
   table.sort(axes, function(a, b) return a.name < b.name end)
   return axes, count
 end

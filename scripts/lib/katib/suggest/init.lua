@@ -33,7 +33,7 @@ end
 
 -- Sorts the trials by what is known of them. A trial whose values are not in the space teaches nothing.
 local function sort_trials(context)
-  local sign = context.experiment.spec.objective.type == "maximize" and -1 or 1
+  local sign = (context.experiment.spec.objective or {}).type == "maximize" and -1 or 1
   for _, trial in ipairs(context.trials) do
     local point = unit.point(context.dimensions, status.assignments(trial))
     local value = tonumber(status.objective(context.experiment, trial))

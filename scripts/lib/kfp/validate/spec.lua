@@ -153,7 +153,7 @@ function check(kind, value, path, found)
   elseif not SIMPLE[kind](value) then
     message = "must be " .. NAMES[kind]
   end
-  if message then found[#found + 1] = { path = path, message = message } end
+  if message then found[#found + 1] = { path = path, message = message, type = kind } end
 end
 
 local normal
@@ -203,7 +203,7 @@ end
 ---@param kind string
 ---@param value any
 ---@param path string? of the message itself
----@return {path: string, message: string}[]
+---@return {path: string, message: string, type: string?}[] # type: what was expected there, of what has another type
 function M.check(kind, value, path)
   if not messages then load_messages() end
   local found = {}
