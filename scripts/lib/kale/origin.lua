@@ -8,13 +8,12 @@ local json = require "json"
 
 local M = {}
 
--- What a step's program knows of itself: the words after its point.
-local function specification(executor)
-  local container = type(executor) == "table" and executor.container
-  local words = type(container) == "table" and container.args
-  if type(words) ~= "table" then return nil end
-  local text = table.concat(words, "", 2):match "%.(.*)$"
-  local ok, spec = pcall(function() return json.decode(inflate.zlib(hash.unbase64(text))) end)
+-- What a step's program knows of itself: the words after its point. A pipeline may be broken anywhere.
+local function specification(ir, name)
+  local ok, spec = pcall(function()
+    local words = ir.deploymentSpec.executors[name].container.args
+    return json.decode(inflate.zlib(hash.unbase64(table.concat(words, "", 2):match "%.(.*)$")))
+  end)
   return ok and type(spec) == "table" and spec.step and spec or nil
 end
 
@@ -47,8 +46,7 @@ function M.of(ir)
     local ok, name = pcall(executor_of, ir, path)
     if not ok or type(name) ~= "string" then return nil end
     if known[name] == nil then
-      local executors = type(ir.deploymentSpec) == "table" and ir.deploymentSpec.executors
-      local spec = specification(type(executors) == "table" and executors[name] or nil)
+      local spec = specification(ir, name)
       known[name] = spec and place_of(spec) or false
     end
     return known[name] or nil

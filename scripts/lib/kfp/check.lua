@@ -4,6 +4,7 @@
 local errors = require "errors"
 local expression = require "kfp.expression"
 local json = require "json"
+local lint = require "kfp.validate.lint"
 local sorted_keys = require "kfhost.keys".sorted
 local spec = require "kfp.validate.spec"
 
@@ -14,15 +15,20 @@ local function fail(path, message, ...)
 end
 
 ---Refuses what has another type than a pipeline has in that place. Names that nobody knows are left alone: other
----compilers write more than is read here.
+---compilers write more than is read here; and seconds may have fractions.
 ---@param ir table
-function M.types(ir)
+---@param platform any
+function M.types(ir, platform)
   for _, problem in ipairs(spec.check("PipelineSpec", ir)) do
     if problem.type then fail("$." .. problem.path, "%s", problem.message) end
   end
   for _, problem in ipairs(spec.check("Deployment", ir.deploymentSpec or {}, "$.deploymentSpec")) do
     -- Servers read texts of containers leniently.
     if problem.type and #problem.type > 1 then fail(problem.path, "%s", problem.message) end
+  end
+  for _, problem in ipairs(platform ~= nil and spec.check("Platform", platform, "$") or {}) do
+    local fraction = problem.type == "i" and tonumber(problem.value)
+    if problem.type and not fraction then fail(problem.path, "%s", problem.message) end
   end
 end
 
@@ -56,7 +62,7 @@ local function check_parameter(name, definition, value)
   if literals and #literals > 0 then
     errors.raise {
       code = "Parameter",
-      message = ("parameter '%s' is one of %s, not %s"):format(name, json.encode(literals), json.encode(value)),
+      message = ("parameter '%s' is one of %s, not %s"):format(name, lint.shown(literals), lint.shown(value)),
     }
   end
 end
@@ -157,7 +163,8 @@ local function check_inputs(t, path)
   for _, group in ipairs { "artifacts", "parameters" } do
     for name, input in pairs((t.entry.inputs or {})[group] or {}) do
       local place = ("%s.inputs.%s.%s"):format(path, group, name)
-      if type(input) ~= "table" then fail(place, "this is no input") end
+      local source = input.taskOutputParameter or input.taskOutputArtifact or input.taskFinalStatus
+      if source and not source.producerTask then fail(place, "the input names no task that makes it") end
       if input.parameterExpressionSelector then
         t.selectors[name] = compile_at(place, input.parameterExpressionSelector)
       end

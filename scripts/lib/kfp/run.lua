@@ -15,6 +15,7 @@ local kfp_claims = require "kfp.claims"
 local kfp_record = require "kfp.record"
 local mounts = require "kfp.mounts"
 local secrets = require "kfp.secrets"
+local spec = require "kfp.validate.spec"
 local task = require "task"
 
 local M = {}
@@ -460,7 +461,8 @@ end
 function M.run(ir, options, platform)
   platform = platform or options.platform
   if options.jobs and options.jobs < 1 then error("jobs: at least 1 expected", 2) end
-  check.types(ir)
+  check.types(ir, platform)
+  platform = platform and spec.normal_platform(platform)
   local params = check.parameters(ir, options.params or {})
   local dag, containers = check.compile(ir, platform)
   images.check(containers, options)

@@ -140,7 +140,19 @@ end
 local NEWER = { podResourceClaims = true, pod_resource_claims = true }
 
 local function check_platform(state, platform)
-  local executors = ((((platform or {}).platforms or {}).kubernetes or {}).deploymentSpec or {}).executors or {}
+  local faults = 0
+  for _, problem in ipairs(platform ~= nil and spec.check("Platform", platform) or {}) do
+    local within = problem.path:find "^platforms%.kubernetes%.deploymentSpec%.executors%."
+    if not within and problem.type then
+      faults = faults + 1
+      state.add("error", problem.path, "create", problem.message)
+    end
+  end
+  if faults > 0 then return end
+  local executors = platform
+  for _, name in ipairs { "platforms", "kubernetes", "deploymentSpec", "executors" } do
+    executors = is_map(executors) and executors[name] or nil
+  end
   for _, label in ipairs(sorted_keys(executors)) do
     local path = "platforms.kubernetes.deploymentSpec.executors." .. label
     for _, problem in ipairs(spec.check("KubernetesExecutor", executors[label], path)) do

@@ -124,7 +124,7 @@ end
 local WRITTEN = { string = 'string_value:%s', number = "number_value:%s", boolean = "bool_value:%s" }
 
 local function written(value)
-  return (WRITTEN[type(value)] or "%s"):format(json.encode(value))
+  return (WRITTEN[type(value)] or "%s"):format(lint.shown(value))
 end
 
 local function literal_problem(name, value, literals)
@@ -161,7 +161,7 @@ local function check_values(ir, values, add)
     elseif value ~= nil and fits and not fits(value) then
       add("error", path, "create", unfit(name, kind))
     elseif value ~= nil and kind ~= definition.parameterType and not lint.FITS.NUMBER_INTEGER(value) then
-      add("warning", path, "run", ("%s is no NUMBER_INTEGER"):format(json.encode(value)))
+      add("warning", path, "run", ("%s is no NUMBER_INTEGER"):format(lint.shown(value)))
     elseif value ~= nil and #(definition.literals or {}) > 0 and not has(definition.literals, value) then
       add("error", path, "create", literal_problem(name, value, definition.literals))
     end

@@ -3,6 +3,14 @@
 --   spec.check("KubernetesExecutor", executor)
 
 return [[
+Platform platforms:Platforms
+Platforms kubernetes:Kubernetes
+Kubernetes deploymentSpec:KubernetesDeployment pipelineConfig:PipelineConfig
+KubernetesDeployment executors:{KubernetesExecutor}
+PipelineConfig resourceTtlOnCompletion:i resourceTtlOnSuccess:i resourceTtlOnFailure:i activeDeadlineSeconds:i
+  workspace:Workspace
+Workspace size:s kubernetes:WorkspaceClaim
+WorkspaceClaim pvcSpecPatch:v
 KubernetesExecutor secretAsVolume:[SecretAsVolume] secretAsEnv:[SecretAsEnv] pvcMount:[PvcMount]
   nodeSelector:NodeSelector podMetadata:PodMetadata imagePullSecret:[ImagePullSecret] imagePullPolicy:s
   configMapAsVolume:[ConfigMapAsVolume] configMapAsEnv:[ConfigMapAsEnv] activeDeadlineSeconds:i

@@ -22,6 +22,11 @@ local FITS = {
 
 M.FITS = FITS
 
+---A value as it is shown: JSON, where it can be said in JSON.
+---@param value any
+---@return string
+function M.shown(value) return json.try.encode(value) or tostring(value) end
+
 -- --- definitions ---------------------------------------------------------------------------------------------
 
 local function check_parameters(warn, parameters, path)
@@ -30,7 +35,7 @@ local function check_parameters(warn, parameters, path)
     local fits = FITS[parameter.parameterType]
     local default = parameter.defaultValue
     if fits and default ~= nil and default ~= json.null and not fits(default) then
-      warn(place .. ".defaultValue", ("%s is no %s"):format(json.encode(default), parameter.parameterType))
+      warn(place .. ".defaultValue", ("%s is no %s"):format(M.shown(default), parameter.parameterType))
     end
     if not parameter.parameterType and parameter.type then
       warn(place .. ".type", "the old `type` alone gives the parameter no type: write parameterType")
@@ -146,7 +151,7 @@ local function check_constants(warn, path, task, component)
     local placeholder = type(value) == "string" and value:find("{{$", 1, true)
     if fits and value ~= nil and value ~= json.null and not placeholder and not fits(value) then
       warn(("%s.inputs.parameters.%s"):format(path, name),
-        ("%s is no %s"):format(json.encode(value), input.parameterType))
+        ("%s is no %s"):format(M.shown(value), input.parameterType))
     end
   end
 end

@@ -100,7 +100,7 @@ local function is_list(value)
 end
 
 local SIMPLE = {
-  s = function(value) return type(value) == "string" end,
+  s = function(value) return type(value) == "string" and utf8.len(value) ~= nil end,
   b = function(value) return type(value) == "boolean" end,
   i = function(value) return math.tointeger(tonumber(value)) ~= nil end,
   f = function(value) return tonumber(value) ~= nil end,
@@ -153,7 +153,7 @@ function check(kind, value, path, found)
   elseif not SIMPLE[kind](value) then
     message = "must be " .. NAMES[kind]
   end
-  if message then found[#found + 1] = { path = path, message = message, type = kind } end
+  if message then found[#found + 1] = { path = path, message = message, type = kind, value = value } end
 end
 
 local normal
@@ -191,6 +191,14 @@ function M.normal(ir)
   return copy
 end
 
+---The Kubernetes platform's document, likewise.
+---@param platform table
+---@return table
+function M.normal_platform(platform)
+  if not messages then load_messages() end
+  return normal("Platform", platform)
+end
+
 ---An executor's part of the Kubernetes platform's document, likewise.
 ---@param executor table
 ---@return table
@@ -203,7 +211,8 @@ end
 ---@param kind string
 ---@param value any
 ---@param path string? of the message itself
----@return {path: string, message: string, type: string?}[] # type: what was expected there, of what has another type
+---@return {path: string, message: string, type: string?, value: any}[] # type: what was expected there, of what has
+---  another type
 function M.check(kind, value, path)
   if not messages then load_messages() end
   local found = {}
