@@ -21,6 +21,7 @@ policy.mutate { name = "label", match = { resource = "pods" }, apply = function(
   req.object.metadata.labels = req.object.metadata.labels or {}
   req.object.metadata.labels.seen = "yes"
 end }
+policy.mutate { name = "last", position = "late", match = { resource = "pods" }, apply = function() end }
 policy.validate { name = "no-latest", match = { resource = "pods" }, check = function(req)
   local claim = req:lookup("persistentvolumeclaims", req.namespace, "data")
   if claim and req.object.spec.containers[1].image == "latest" then return req:deny "a version is needed" end
@@ -205,6 +206,7 @@ test("status, the emergency exit, another leader, and an end that restores every
   test.equal(c.try:get("validatingwebhookconfigurations", "kfhost-policy"), nil)
   local registered = site:kfhost("register", site.file)
   test.equal(registered.stdout, "mutatingwebhookconfiguration/a-kfhost-policy unchanged\n"
+    .. "mutatingwebhookconfiguration/zz-kfhost-policy unchanged\n"
     .. "validatingwebhookconfiguration/kfhost-policy created\n")
   test.equal(c:get("validatingwebhookconfigurations", "kfhost-policy").webhooks[1].clientConfig.caBundle,
     c:get("mutatingwebhookconfigurations", "a-kfhost-policy").webhooks[1].clientConfig.caBundle)

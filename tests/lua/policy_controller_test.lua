@@ -93,13 +93,20 @@ test("a handler that fails is called again, and others of the resource go on", f
         if not (ns.metadata.labels or {}).on then mark(ns, ctx, "on") end
       end }
       policy.watch { name = "first", resource = "configmaps", initial = function() error "no beginning" end }]])
-    local running = controller.start(set, c, { on_failure = function(text) failures[#failures + 1] = text end })
+    local recorded = require "policy.serve.metrics".new()
+    local running = controller.start(set, c, { metrics = recorded,
+      on_failure = function(text) failures[#failures + 1] = text end })
     wait_until("the other watch", function() return label_of(c, "a", "on") end)
     wait_until("a failure", function() return (running.failures.breaks or 0) >= 2 end)
     test.equal(running.failures.first, 1)
     c:create { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "ready", namespace = "a" } }
     wait_until("the watch that failed", function() return label_of(c, "a", "breaks") end)
     test.equal(table.concat(failures, "\n"):find("not ready yet (", 1, true) ~= nil, true)
+    local function count(of) return tonumber(recorded:text():match("\nkfhost_policy_" .. of .. " (%d+)")) end
+    test.equal(count 'calls_total{policy="first",result="failed"}', 1)
+    test.equal(count 'errors_total{policy="breaks"}', running.failures.breaks)
+    test.equal(count 'calls_total{policy="goes%-on",result="done"}' >= 1, true)
+    test.equal(count 'seconds_count{policy="goes%-on"}' >= 1, true)
     running:stop()
     set:close()
   end)

@@ -138,6 +138,17 @@ test("a policy's name is one that a webhook may have", function()
   load [[require "policy".validate { name = "1", match = { resource = "pods" }, check = function() end }]]
 end)
 
+test("a configuration for which a set has nothing is written empty: an older set may have had something", function()
+  local set = load [[require "policy".validate { name = "a", match = { resource = "pods" }, check = function() end }]]
+  local map = by_kind(manifests.objects(set, { image = "x" }))
+  local mutating = map.MutatingWebhookConfiguration
+  for i, name in ipairs { "a-kfhost-policy", "zz-kfhost-policy" } do
+    test.equal(mutating[i].metadata.name, name)
+    test.equal(require "json".encode(mutating[i].webhooks), "[]")
+  end
+  for _, rule in ipairs(map.ClusterRole[1].rules) do test.equal(rule.resources[1]:find "^mutating", nil) end
+end)
+
 test("releases of one name in two namespaces share no object", function()
   local function names(namespace)
     local list = {}

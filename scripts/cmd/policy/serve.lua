@@ -76,10 +76,10 @@ local function identity()
 end
 
 -- What the cluster's part is told; where it runs behind a Service, that is how the webhooks are found.
-local function start_cluster(args, set, service, ports, name, first)
+local function start_cluster(args, set, service, ports, name, first, recorded)
   return require "policy.serve.cluster".start(set, connect, { release = args.release,
     namespace = args.own_namespace, identity = identity(), register = args.register == "true",
-    leader_election = args.leader_election, log = log, first = first,
+    leader_election = args.leader_election, log = log, first = first, metrics = recorded,
     url = args.url and args.url:gsub("/+$", "") or not args.service and ("https://%s:%d"):format(name, ports.webhook)
       or nil,
     ready = function() return service:ready() end, registered = function() return service:registered() end,
@@ -106,6 +106,7 @@ local function run_controller(args)
   local cluster
   local paths = require "policy.serve.paths"
   local first = paths.publish(paths.of(set.description))
+  local recorded = require "policy.serve.metrics".new()
   local changes = require "policy.serve.changes".new(args, set)
   local code = require "policy.serve.controller".run {
     names = names, days = args.certificate_days, store = clustered and store_of(args) or nil, log = log,
@@ -114,7 +115,7 @@ local function run_controller(args)
       log(("webhooks on https://%s:%d, health on http://%s:%d"):format(args.address, ports.webhook, args.address,
         ports.operations))
       if not clustered then return end
-      cluster = start_cluster(args, set, service, ports, names[1], first)
+      cluster = start_cluster(args, set, service, ports, names[1], first, recorded)
       if service.bundle.authorities then cluster:authorities(service.bundle.authorities) end
     end,
     on_authorities = function(text)
@@ -122,6 +123,7 @@ local function run_controller(args)
       if cluster then cluster:authorities(text) end
     end,
     announced = function(text) return not cluster or cluster:holds(text) end,
+    metrics = recorded, leads = clustered and function() return cluster ~= nil and cluster.leads end or nil,
     synced = function()
       if not clustered then return true end
       if not cluster then return false end

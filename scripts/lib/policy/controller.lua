@@ -50,9 +50,7 @@ local function show_own_write(self, object)
   self.set.box:call("publish", STEP_SECONDS, { change })
 end
 
--- Runs a handler to its end, doing what it asks for on the way; gives the time after which it wants to be called
--- again.
-local function run_handler(self, list, number, handler, argument)
+local function run_steps(self, list, number, handler, argument)
   local box = self.set.box
   self.calls = self.calls + 1
   local id = self.calls
@@ -65,6 +63,22 @@ local function run_handler(self, list, number, handler, argument)
   if step then return step.requeue end
   box:call("drop", STEP_SECONDS, id)
   raise(problem)
+end
+
+local LISTS = { watch = "watches", schedule = "schedules" }
+
+-- Runs a handler to its end, doing what it asks for on the way; gives the time after which it wants to be called
+-- again.
+local function run_handler(self, list, number, handler, argument)
+  local started, metrics = task.now(), self.metrics
+  local ok, result = pcall(run_steps, self, list, number, handler, argument)
+  if metrics and (ok or not errors.is(result, "Cancelled")) then
+    local problem
+    if not ok then problem = result end
+    metrics:call(self.set.description[LISTS[list]][number].name, task.now() - started, problem)
+  end
+  if not ok then error(result, 0) end
+  return result
 end
 
 -- --- watches ----------------------------------------------------------------------------------------------
@@ -356,7 +370,7 @@ end
 ---@param client table of kube.connect
 ---@param options {log: fun(message: string)?, wait_for_lead: boolean?, sync_timeout: number|string|nil,
 ---  on_publish: fun()?, on_failure: fun(text: string)?, clock: (fun(): integer)?, own_namespace: string?,
----  look_seconds: number?}?
+---  look_seconds: number?, metrics: table?}?
 ---  look_seconds: between two looks for a kind that the cluster has not yet; on_publish: what reviews may look at has
 ---  changed
 ---@return policy.Controller
@@ -364,7 +378,7 @@ function M.start(set, client, options)
   options = options or {}
   local self = setmetatable({ set = set, client = client, log = options.log or function() end, tasks = {}, calls = 0,
     failures = {}, leads = false, sync_timeout = options.sync_timeout or "60s", on_publish = options.on_publish,
-    on_failure = options.on_failure, look_seconds = options.look_seconds, clock = options.clock or os.time,
+    on_failure = options.on_failure, metrics = options.metrics, look_seconds = options.look_seconds, clock = options.clock or os.time,
     protected = as_set { "kube-system", options.own_namespace }, followed = followed_of(set.description) }, Controller)
   self.namespaces = self.followed["namespaces."]
   discover(client)

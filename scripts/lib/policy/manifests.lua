@@ -3,6 +3,7 @@
 --   manifests.objects(set, { image = "registry.site/kfhost:1" })
 
 local errors = require "errors"
+local json = require "json"
 local report = require "policy.serve.report"
 local rights = require "policy.rights"
 local webhooks = require "policy.webhooks"
@@ -36,17 +37,27 @@ end
 
 -- The configurations of the release: with all webhooks, or empty, for the leader to fill when every replica can answer.
 local function configurations_of(description, options)
-  local list = {}
-  if options.webhooks == "when-served" then
-    for i, place in ipairs(webhooks.places(options.name, options.namespace)) do
-      list[i] = webhooks.configuration(place)
-    end
-    return list
+  if options.webhooks ~= "when-served" then
+    return webhooks.configurations(description, { name = options.name, namespace = options.namespace,
+      client = function(path)
+        return { service = { name = options.name, namespace = options.namespace, path = path, port = 443 } }
+      end })
   end
-  return webhooks.configurations(description, { name = options.name, namespace = options.namespace,
-    client = function(path)
-      return { service = { name = options.name, namespace = options.namespace, path = path, port = 443 } }
-    end })
+  local list = {}
+  for i, place in ipairs(webhooks.places(options.name, options.namespace)) do
+    list[i] = webhooks.configuration(place)
+  end
+  return list
+end
+
+-- With those that this set has nothing for: the set before it may have had.
+local function all_configurations(description, options)
+  local list, there = configurations_of(description, options), {}
+  for _, one in ipairs(list) do there[one.metadata.name] = one end
+  for i, place in ipairs(webhooks.places(options.name, options.namespace)) do
+    list[i] = there[place.name] or webhooks.configuration(place, json.array {})
+  end
+  return list
 end
 
 -- What the process itself needs in the cluster: caBundle in its configurations, or all that these hold.
@@ -220,7 +231,7 @@ function M.objects(set, options)
     object("v1", "ServiceAccount", options),
     cluster_wide("rbac.authorization.k8s.io/v1", "ClusterRole", options, { rules = rules }),
     binding("ClusterRole", options), role(description, options), binding("Role", options),
-    object("v1", "ConfigMap", options, { data = require "json".object(data) }),
+    object("v1", "ConfigMap", options, { data = json.object(data) }),
     status_map(options),
     object("v1", "Service", options, { spec = { selector = labels,
       ports = { { name = "webhook", port = 443, targetPort = "webhook" } } } }),
@@ -229,7 +240,7 @@ function M.objects(set, options)
       { spec = { minAvailable = 1, selector = { matchLabels = labels } } }),
     deployment(set, options, arguments),
   }
-  return table.move(configurations_of(description, options), 1, 3, #objects + 1, objects)
+  return table.move(all_configurations(description, options), 1, 3, #objects + 1, objects)
 end
 
 return M

@@ -92,9 +92,14 @@ local function register(self, plan, there)
     local name = configuration.metadata.name
     return there[name] ~= nil or not made[name]
   end })
+  local now = {}
   for _, one in ipairs(done) do
     self.log(("registered %s %s"):format(one.kind, one.name))
-    if not made[one.name] then names[#names + 1] = one.name end
+    now[one.name] = true
+  end
+  for name in pairs(there) do now[name] = true end
+  for name in pairs(now) do
+    if not made[name] then names[#names + 1] = name end
   end
   self.options.note_registered(names)
 end
@@ -266,8 +271,8 @@ end
 ---@param connect fun(): table makes a client
 ---@param options {release: string, namespace: string, identity: string, url: string?, register: boolean,
 ---  leader_election: boolean, log: fun(message: string), ready: (fun(): boolean, string?), first: boolean,
----  registered: (fun(): string[]), note_registered: fun(names: string[])} url: where the API server finds the webhooks;
----  first: whether no process of this host has answered reviews before
+---  metrics: table, registered: (fun(): string[]), note_registered: fun(names: string[])}
+---  url: where the API server finds the webhooks; first: whether no process of this host has answered reviews before
 ---@return policy.Cluster
 function M.start(set, connect, options)
   local client = connect()
@@ -275,7 +280,7 @@ function M.start(set, connect, options)
   if needs_cluster(set.description) then
     self.controller = controller.start(set, client, { log = options.log, wait_for_lead = options.leader_election,
       own_namespace = options.namespace, on_publish = function() self.changed:set() end,
-      on_failure = function(text) self:note(text) end })
+      on_failure = function(text) self:note(text) end, metrics = options.metrics })
     spawn(self, publish_changes)
     if options.leader_election then
       self.leader = connect() -- of its own: the fence of the lease is about the controller's writes only

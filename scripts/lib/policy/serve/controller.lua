@@ -11,6 +11,7 @@ local server = require "server"
 local sums = require "policy.serve.totals"
 local task = require "task"
 local workers = require "workers"
+local x509 = require "x509"
 
 local M = {}
 
@@ -19,16 +20,37 @@ local GRACE = 5
 
 -- --- metrics of all workers -----------------------------------------------------------------------
 
-local function metrics_text(totals)
-  local ready, processes = 0, workers.list()
-  totals:look()
-  for _, process in ipairs(processes) do
+local function ready_workers()
+  local ready = 0
+  for _, process in ipairs(workers.list()) do
     if process.role == "worker" and process.ready then ready = ready + 1 end
   end
-  local texts = totals:texts()
-  texts[#texts + 1] = ("# HELP kfhost_policy_workers processes that can answer reviews\n"
-    .. "# TYPE kfhost_policy_workers gauge\nkfhost_policy_workers %d"):format(ready)
+  return ready
+end
+
+local function gauge(name, help, value)
+  return ("# HELP %s %s\n# TYPE %s gauge\n%s %d"):format(name, help, name, name, value)
+end
+
+local function metrics_text(state, options)
+  state.totals:look()
+  local texts = state.totals:texts()
+  local function add(...) texts[#texts + 1] = gauge(...) end
+  add("kfhost_policy_workers", "processes that can answer reviews", ready_workers())
+  if options.leads then add("kfhost_policy_leads", "whether this replica leads", options.leads() and 1 or 0) end
+  if state.bundle then
+    local ends = x509.parse(state.bundle.certificate).not_after
+    add("kfhost_policy_certificate_expires", "when the certificate in use ends, in seconds since 1970", ends)
+  end
   return sums.sum(texts)
+end
+
+-- What this process itself has counted, where the others are: it stays when this one ends.
+local function tell_report(state, recorded)
+  local mark = recorded and recorded:mark()
+  if mark == state.mark then return end
+  state.mark = mark
+  workers.try.publish("report", recorded:text())
 end
 
 -- --- health ---------------------------------------------------------------------------------------
@@ -118,7 +140,7 @@ end
 ---@param options {names: string[], days: number?, swap: number?, store: table?, clock: (fun(): integer)?,
 ---  read_files: (fun(): string, string)?, announced: (fun(pem: string): boolean)?, log: fun(message: string)?,
 ---  on_authorities: fun(pem: string)?, synced: (fun(): boolean, string?)?, status: (fun(): table)?, tick: fun()?,
----  on_start: fun(service: policy.ServeController, ports: table)?}
+---  on_start: fun(service: policy.ServeController, ports: table)?, metrics: table?, leads: (fun(): boolean)?}
 ---  store: where the certificate is kept (policy.serve.keeper), else in memory; read_files: a site's own certificate
 ---  instead; on_authorities: what `caBundle` is to hold from now on; synced: whether reviews may come, for
 ---  all that is known of the cluster
@@ -131,8 +153,8 @@ function M.run(options)
     state.keeper = keepers.new { store = options.store or keepers.memory(), names = options.names,
       days = options.days, swap = options.swap, announced = options.announced }
   end
-  local totals = sums.new(workers)
-  local health = { metrics = { text = function() return metrics_text(totals) end }, status = options.status,
+  state.totals = sums.new(workers)
+  local health = { metrics = { text = function() return metrics_text(state, options) end }, status = options.status,
     ready = function() return is_ready(state) end }
   local service <close> = server.listen { fd = workers.listener "operations", handler = answer.operations(health) }
   local keeping = task.spawn(keep_certificate, state, options)
@@ -146,9 +168,11 @@ function M.run(options)
   workers.ready()
   while not workers.draining() do
     task.sleep(TICK)
-    totals:look()
+    tell_report(state, options.metrics)
+    state.totals:look()
     if options.tick then options.tick() end
   end
+  tell_report(state, options.metrics)
   keeping:cancel()
   service:drain(GRACE)
   return 0

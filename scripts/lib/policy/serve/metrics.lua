@@ -8,13 +8,15 @@ local M = {}
 
 local BUCKETS = { 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5 }
 
+local STOPS = { Timeout = true, Memory = true } -- of a handler that the sandbox has stopped
+
 local Metrics = {}
 Metrics.__index = Metrics
 
 ---@return table metrics
 function M.new()
   return setmetatable({ verdicts = {}, times = {}, stops = {}, reviews = 0, errors = {}, refused = {}, bypasses = {},
-    bytes = {}, gauges = {} }, Metrics)
+    bytes = {}, gauges = {}, calls = {}, called = 0 }, Metrics)
 end
 
 local function bump(map, key)
@@ -30,7 +32,7 @@ function Metrics:review(records, facts)
   for _, record in ipairs(records) do
     bump(self.verdicts, ('policy="%s",verdict="%s"'):format(record.policy, record.verdict))
     if record.verdict == "error" then bump(self.errors, record.policy) end
-    if record.code == "Timeout" or record.code == "Memory" then
+    if STOPS[record.code] then
       bump(self.stops, ('policy="%s",reason="%s"'):format(record.policy, record.code:lower()))
     end
   end
@@ -72,6 +74,20 @@ function Metrics:refusals_of(server)
   self.server = server
 end
 
+---A watch or a schedule was called.
+---@param policy string
+---@param seconds number with the writes that it asked for
+---@param problem any what it failed with; nil when it did not
+function Metrics:call(policy, seconds, problem)
+  self.called = self.called + 1
+  bump(self.calls, ('policy="%s",result="%s"'):format(policy, problem == nil and "done" or "failed"))
+  self:time(policy, seconds)
+  if problem == nil then return end
+  bump(self.errors, policy)
+  local code = type(problem) == "table" and problem.code
+  if STOPS[code] then bump(self.stops, ('policy="%s",reason="%s"'):format(policy, code:lower())) end
+end
+
 -- Refusals by their labels: those of the handler and those of the server.
 local function refusals(self)
   local map = {}
@@ -86,7 +102,7 @@ end
 ---A number that changes when there is something new to tell.
 ---@return integer
 function Metrics:mark()
-  local sum = self.reviews
+  local sum = self.reviews + self.called
   for _, count in pairs(refusals(self)) do sum = sum + count end
   return sum + (self.server and select(2, self.server:refused()) or 0)
 end
@@ -129,6 +145,7 @@ function Metrics:text()
   local lines = { "# HELP kfhost_policy_reviews_total reviews answered\n# TYPE kfhost_policy_reviews_total counter",
     ("kfhost_policy_reviews_total %d"):format(self.reviews) }
   counter(lines, "kfhost_policy_verdicts_total", "verdicts by policy", self.verdicts)
+  counter(lines, "kfhost_policy_calls_total", "calls of watches and schedules", self.calls)
   counter(lines, "kfhost_policy_stops_total", "handlers that were stopped", self.stops)
   counter(lines, "kfhost_policy_refused_total", "requests that were no reviews", refusals(self))
   local bypasses = {}

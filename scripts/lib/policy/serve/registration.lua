@@ -164,12 +164,11 @@ function Registration:plan(pem, there, lacking)
     local configuration, old = expected[place.name], there[place.name]
     if configuration and lacking then
       configuration.webhooks = plan_one(self, configuration, old, lacking, waits)
-    elseif not configuration and old then
-      configuration = webhooks.configuration(place, {}) -- it had some once
     end
-    local none = configuration and #configuration.webhooks == 0
+    configuration = configuration or webhooks.configuration(place, {})
+    local none = #configuration.webhooks == 0
     if none then configuration.webhooks = json.array {} end
-    if configuration and (old or not none) then list[#list + 1] = configuration end
+    if not none or old and #(old.webhooks or {}) > 0 then list[#list + 1] = configuration end
   end
   return { configurations = list, waits = waits, key = key_of(list) }
 end

@@ -1,5 +1,5 @@
--- policy.serve.totals: what all workers have counted, those before as well: a count never falls because a process has
--- ended, be it a worker or the controller that keeps the sum.
+-- policy.serve.totals: what all processes have counted, those before as well: a count never falls because a process
+-- has ended, be it a worker or the controller that keeps the sum.
 -- Not for counting (policy.serve.metrics).
 --   local totals = totals.new(require "workers"); totals:look(); print(totals.sum(totals:texts()))
 
@@ -97,9 +97,7 @@ end
 function Totals:look()
   local now = {}
   for _, process in ipairs(self.memory.list()) do
-    if process.role == "worker" then
-      now[process.pid] = self.memory.read(process.slot) or self.reports[process.pid] or ""
-    end
+    now[process.pid] = self.memory.read(process.slot) or self.reports[process.pid] or ""
   end
   local left = self.memory.ended() -- after the list: who ends meanwhile is in both, rather than in none
   for _, ended in ipairs(left) do now[ended.pid] = nil end
