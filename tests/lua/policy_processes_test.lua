@@ -78,14 +78,14 @@ function Service:value()
   return hash.unbase64(response.patch):match '"seen":"(%w+)"'
 end
 
-local function start(text)
+local function start(text, ...)
   local directory = test.tmpdir()
   local self = setmetatable({ file = directory .. "/site.lua", ca = directory .. "/ca.pem", log = {} }, Service)
   fs.write(self.file, text)
-  self.process = proc.spawn {
-    host.executable(), "policy", "serve", self.file, "--port", "0", "--ops-port", "0", "--ca-out", self.ca,
-    stderr = "pipe", stdout = "null", env = NO_LEAK_CHECK,
-  }
+  local words = { host.executable(), "policy", "serve", self.file, "--port", "0", "--ops-port", "0", "--ca-out",
+    self.ca, ... }
+  words.stderr, words.stdout, words.env = "pipe", "null", NO_LEAK_CHECK
+  self.process = proc.spawn(words)
   self.webhook, self.operations = self:said "webhooks on https://127.0.0.1:(%d+), health on http://127.0.0.1:(%d+)"
   self:wait_until_ready()
   return self
@@ -97,7 +97,7 @@ function Service:stop()
 end
 
 test("a review is answered, counted by all workers, and TERM ends it in order", function()
-  local service = start(LABEL:gsub("VALUE", "yes"))
+  local service = start((LABEL:gsub("VALUE", "yes")))
   for _ = 1, 4 do test.equal(service:value(), "yes") end
   local text
   repeat
@@ -124,7 +124,7 @@ test("a worker that is killed is named with its policy and review, and replaced"
 end)
 
 test("a reload replaces the policies without a refused connection; a broken one changes nothing", function()
-  local service = start(LABEL:gsub("VALUE", "old"))
+  local service = start((LABEL:gsub("VALUE", "old")))
   local answers, going = {}, true
   local load = task.spawn(function()
     while going do answers[#answers + 1] = service:value() end
@@ -156,7 +156,7 @@ local function children(parent)
 end
 
 test("under load only what a killed worker had is lost, and nothing is answered wrongly", function()
-  local service = start(LABEL:gsub("VALUE", "old"))
+  local service = start((LABEL:gsub("VALUE", "old")))
   local allowed = { old = true }
   local counts, going = { answered = 0, lost = 0 }, true
   local clients = {}
@@ -218,7 +218,7 @@ local function process_of(service, role)
 end
 
 test("no count goes back when the controller, then a worker without one, is killed", function()
-  local service = start(LABEL:gsub("VALUE", "yes"))
+  local service = start((LABEL:gsub("VALUE", "yes")))
   local function count(pattern) return tonumber(service:get("/metrics").body:match(pattern)) or 0 end
   local function kill(pid, signal) test.equal(proc.run { shell = ("kill -%s %d"):format(signal, pid) }.code, 0) end
   local asked = 0
@@ -243,6 +243,19 @@ test("no count goes back when the controller, then a worker without one, is kill
   test.equal(count '\nkfhost_policy_verdicts_total{policy="label",verdict="patched"} (%d+)', asked)
   test.equal(count '\nkfhost_policy_seconds_count{policy="label"} (%d+)', asked)
   service:stop()
+end)
+
+test("one that leaves still answers, and ends the connections that are kept with their next answer", function()
+  local service = start((LABEL:gsub("VALUE", "yes")), "--leave", "30")
+  local kept <close> = http.session { url = ("https://127.0.0.1:%s/mutate"):format(service.webhook),
+    ca = fs.read(service.ca), method = "POST", headers = { ["Content-Type"] = "application/json" }, body = REVIEW,
+    timeout = 20 }
+  test.equal(kept:request({}).headers.connection, nil)
+  service.process:kill "TERM"
+  while service:get("/readyz").status == 200 do task.sleep(0.02) end
+  test.equal(kept:request({}).headers.connection, "close")
+  test.equal(service:value(), "yes")
+  service:stop() -- a second time: at once
 end)
 
 test("policies whose own tests fail are not served", function()

@@ -378,7 +378,8 @@ function M.start(set, client, options)
   options = options or {}
   local self = setmetatable({ set = set, client = client, log = options.log or function() end, tasks = {}, calls = 0,
     failures = {}, leads = false, sync_timeout = options.sync_timeout or "60s", on_publish = options.on_publish,
-    on_failure = options.on_failure, metrics = options.metrics, look_seconds = options.look_seconds, clock = options.clock or os.time,
+    on_failure = options.on_failure, metrics = options.metrics, look_seconds = options.look_seconds,
+    clock = options.clock or os.time,
     protected = as_set { "kube-system", options.own_namespace }, followed = followed_of(set.description) }, Controller)
   self.namespaces = self.followed["namespaces."]
   discover(client)

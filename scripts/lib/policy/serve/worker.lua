@@ -88,13 +88,22 @@ local function follow_certificate(service, known, log)
   known.certificate = version
 end
 
+-- Who keeps a connection is to come back on another one, to another replica, before this one ends.
+local function last_of_its_connection(response)
+  if not workers.leaving() then return response end
+  local headers = { connection = "close" }
+  for name, value in pairs(response.headers or {}) do headers[name] = value end
+  response.headers = headers
+  return response
+end
+
 -- What reviews may look at is taken over before each of them: registration waits for it to be published, not for us.
 local function with_care(set, known, handler)
   return function(request)
     follow_cache(set, known)
     local used = set.box:used()
     set.uid = uid_of(request.body)
-    local response = handler(request)
+    local response = last_of_its_connection(handler(request))
     local bytes = set.box:used() - used
     if bytes > 0 then task.spawn(tidy, set, bytes) end
     return response
