@@ -68,7 +68,6 @@ local function new_site(text)
   site.authority = authority.certificate
   fs.write(site.directory .. "/tls.crt", pair.certificate .. authority.certificate)
   fs.write(site.directory .. "/tls.key", pair.key)
-  site.client:create { apiVersion = "v1", kind = "Namespace", metadata = { name = "kfhost-system" } }
   site.front = server.listen { certificate = pair.certificate, key = pair.key, handler = pass_on(site) }
   site.prober = task.spawn(probe, site)
   site:write(text)
@@ -192,6 +191,20 @@ test("replicas that are replaced one after another by those of another set refus
   site:ask_more()
   test.equal(site:refusal "comes":find "policy comes: wrong" ~= nil, true)
   test.equal(site:refusal "goes", nil)
+  site:close()
+end)
+
+test("who registers from elsewhere makes the place where it says how it is, and says what stays", function()
+  local site = new_site(BEFORE)
+  local replica = site:start_ready()
+  site:wait_for_paths "goes stays"
+  local namespace = site.client:get("namespaces", "kfhost-system")
+  test.equal(namespace.metadata.labels["app.kubernetes.io/part-of"], "kfhost") -- so it goes with the rest
+  local status = require "policy.status".read(site.client, { release = "kfhost-policy", namespace = "kfhost-system" })
+  test.equal(status.summary:match "^1 of 1 replicas ready", "1 of 1 replicas ready")
+  stop(replica)
+  replica.reader:wait(20)
+  test.equal(table.concat(replica.log, "\n"):find("the webhooks stay registered", 1, true) ~= nil, true)
   site:close()
 end)
 

@@ -71,15 +71,14 @@ local function say_status(self)
   local time = status.time
   status.time = nil
   local text = json.encode(status, { sort = true })
-  if text == self.said and task.now() < self.say_again then return end
+  if task.now() < self.say_again and (text == self.said or text == self.failed) then return end
   status.time = time
   local ok, problem = pcall(reports.write, self.client, self.options, status)
-  if ok then
-    self.said, self.say_again = text, task.now() + reports.EVERY
-    return
-  end
-  if errors.is(problem, "Cancelled") or not errors.is(problem) then error(problem, 0) end
-  self.log("status: " .. errors.text(problem))
+  if not ok and (errors.is(problem, "Cancelled") or not errors.is(problem)) then error(problem, 0) end
+  self.said, self.failed, self.say_again = ok and text, not ok and text, task.now() + reports.EVERY
+  local trouble = not ok and "status: " .. errors.text(problem)
+  if trouble and trouble ~= self.trouble then self.log(trouble) end
+  self.trouble = trouble
 end
 
 -- --- registration ---------------------------------------------------------------------------------------------
@@ -259,7 +258,7 @@ local function new(set, client, options)
   local own = paths.of(set.description)
   local address = options.url or ("%s.%s.svc"):format(options.release, options.namespace)
   return setmetatable({ set = set, client = client, options = options, log = options.log, errors = {},
-    published = true, cache_bytes = 0, waits = {}, own_paths = own, address = address,
+    published = true, cache_bytes = 0, say_again = 0, waits = {}, own_paths = own, address = address,
     joined = not (options.register and options.first), join_until = task.now() + JOIN,
     rollout = rollouts.new(options.identity, own, address),
     changed = task.event(), asked = task.event(), leaving = task.event(), tasks = {}, states = {}, leads = false,
@@ -296,7 +295,12 @@ end
 function Cluster:stop()
   self.leaving:set()
   if self.leading and self.leads then pcall(self.leading.wait, self.leading, LEAVE) end
-  if workers.leaving() then pcall(reports.remove, self.client, self.options) end
+  if workers.leaving() then
+    pcall(reports.remove, self.client, self.options)
+    if self.registered and self.options.url then
+      self.log "the webhooks stay registered: `kfhost policy uninstall` takes them out"
+    end
+  end
   for _, one in ipairs(self.tasks) do one:cancel() end
   if self.controller then self.controller:stop() end
   if self.leader then self.leader:close() end

@@ -277,7 +277,8 @@ function Registration:look(pem, there, configurations, log)
       if state == "repaired" then log(("caBundle of %s is right again"):format(name)) end
       if edit then state = "was changed by somebody: " .. edit end
     end
-    local telling = state ~= "right" and state ~= "repaired" and ("%s: %s"):format(name, state)
+    local telling = state ~= "right" and state ~= "repaired" and ("%s: %s"):format(name,
+      state == "deleted" and "is not registered; `kfhost policy register` does it" or state)
     if telling and self.said[name] ~= state then log(telling) end
     self.said[name], states[name] = state, state
   end

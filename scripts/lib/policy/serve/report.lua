@@ -38,14 +38,25 @@ local function patch(client, options, value)
     { namespace = options.namespace, type = "merge", manager = MANAGER })
 end
 
+-- Where webhooks are registered from elsewhere, the namespace is of the same hand.
+local function make_namespace(client, name)
+  local made, problem = client.try:create({ apiVersion = "v1", kind = "Namespace", metadata = { name = name,
+    labels = { ["app.kubernetes.io/part-of"] = "kfhost" } } }, { manager = MANAGER })
+  if not made and problem.code ~= "AlreadyExists" then error(problem, 0) end
+end
+
 ---@param client table of kube.connect
----@param options {release: string, namespace: string, identity: string}
+---@param options {release: string, namespace: string, identity: string, register: boolean?} register: the namespace
+---  may be made
 ---@param status table
 function M.write(client, options, status)
   local text = json.encode(status, { sort = true })
   local ok, problem = pcall(patch, client, options, text)
   if ok then return end
   if not errors.is(problem, "NotFound") then error(problem, 0) end
+  if options.register and not client.try:get("namespaces", options.namespace) then
+    make_namespace(client, options.namespace)
+  end
   client:create({ apiVersion = "v1", kind = "ConfigMap", metadata = { name = M.name(options.release),
     namespace = options.namespace, labels = { ["app.kubernetes.io/part-of"] = "kfhost" } },
     data = { [options.identity] = text } }, { manager = MANAGER })
