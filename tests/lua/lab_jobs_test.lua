@@ -13,32 +13,7 @@ local function job(name, spec, template)
   return { metadata = { name = name }, spec = spec }
 end
 
--- --- a kubelet's part ---------------------------------------------------------------------------------
-
-local function bind(call, name)
-  call("POST", pods.PODS .. "/" .. name .. "/binding", { metadata = { name = name }, target = { kind = "Node",
-    name = "n1" } })
-end
-
-local function set_status(call, name, status)
-  local pod = call("GET", pods.PODS .. "/" .. name)
-  for key, value in pairs(status) do pod.status[key] = value end
-  call("PUT", pods.PODS .. "/" .. name .. "/status", pod)
-end
-
-local function ended(code, more)
-  local state = { terminated = { exitCode = code, finishedAt = time.text(os.time()) } }
-  local status = { phase = code == 0 and "Succeeded" or "Failed", containerStatuses = { { name = "main", image = "x:1",
-    imageID = "", ready = false, restartCount = 0, state = state } } }
-  for key, value in pairs(more or {}) do status[key] = value end
-  return status
-end
-
-local function running(restarts)
-  return { phase = "Running", conditions = { { type = "Ready", status = "True" } }, containerStatuses = { {
-    name = "main", image = "x:1", imageID = "", ready = true, restartCount = restarts or 0, state = {
-      running = { startedAt = time.text(os.time()) } } } } }
-end
+local bind, set_status, ended, running = pods.bind, pods.set_status, pods.ended, pods.running
 
 -- --- what there is ------------------------------------------------------------------------------------
 
@@ -92,17 +67,7 @@ local function over(call, name, kind)
   return wait_status(call, name, name .. " is " .. kind, function(s) return condition(s, kind) end)
 end
 
--- Nothing more happens for a while of the lab's time.
-local function settled(call)
-  local before = ""
-  for _ = 1, 200 do
-    local pause = require "task".event()
-    pcall(pause.wait, pause, 0.02)
-    local now = call("GET", JOBS).metadata.resourceVersion .. call("GET", pods.PODS).metadata.resourceVersion
-    if now == before then return end
-    before = now
-  end
-end
+local function settled(call) pods.settled(call, JOBS) end
 
 local function case(name, run) test(name, function() pods.with({ nodes = 0 }, run) end) end
 

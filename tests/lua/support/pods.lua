@@ -2,9 +2,11 @@
 --   local pods = dofile "tests/lua/support/pods.lua"; pods.with({ plain = true }, function(cluster, call) … end)
 local api = require "lab.api"
 local controllers = require "lab.controllers"
+local json = require "json"
 local proc = require "proc"
 local task = require "task"
 local test = require "test"
+local time = require "kube.time"
 
 local M = {}
 
@@ -108,6 +110,51 @@ function M.run(cluster, call, name, container, path)
   end)
   return M.log(cluster, name, nil, path)
 end
+
+-- --- a kubelet's part, where there are no nodes -----------------------------------------------------------------
+
+function M.bind(call, name, node)
+  call("POST", M.PODS .. "/" .. name .. "/binding", { metadata = { name = name }, target = { kind = "Node",
+    name = node or "n1" } })
+end
+
+---Changes fields of a pod's status.
+function M.set_status(call, name, status)
+  local pod = call("GET", M.PODS .. "/" .. name)
+  for key, value in pairs(status) do pod.status[key] = value end
+  call("PUT", M.PODS .. "/" .. name .. "/status", pod)
+end
+
+---The status of a pod that runs and is ready.
+function M.running(restarts)
+  local now = time.text(os.time())
+  return { phase = "Running", conditions = { { type = "Ready", status = "True", lastTransitionTime = now } },
+    containerStatuses = { { name = "main", image = "x:1", imageID = "", ready = true, restartCount = restarts or 0,
+      state = { running = { startedAt = now } } } } }
+end
+
+---The status of a pod that has ended.
+function M.ended(code, more)
+  local state = { terminated = { exitCode = code, finishedAt = time.text(os.time()) } }
+  local status = { phase = code == 0 and "Succeeded" or "Failed", containerStatuses = { { name = "main", image = "x:1",
+    imageID = "", ready = false, restartCount = 0, state = state } } }
+  for key, value in pairs(more or {}) do status[key] = value end
+  return status
+end
+
+---Nothing more happens to pods and to what makes them, for a while.
+function M.settled(call, path)
+  local before = ""
+  for _ = 1, 200 do
+    local pause = task.event()
+    pcall(pause.wait, pause, 0.03)
+    local now = json.encode(call("GET", path).items) .. json.encode(call("GET", M.PODS).items)
+    if now == before then return end
+    before = now
+  end
+end
+
+-- ---------------------------------------------------------------------------------------------------------------
 
 ---The messages of events with a reason.
 function M.events(call, reason, namespace)

@@ -87,6 +87,7 @@ end
 ---@param key string
 ---@param seconds number
 function controller:later(key, seconds)
+  if self.stopped then return end
   if self.timers[key] then self.timers[key]:cancel() end
   local timer
   timer = task.spawn(function()

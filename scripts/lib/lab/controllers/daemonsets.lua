@@ -3,16 +3,16 @@
 --   require "lab.controllers.daemonsets".start(cluster)
 
 local base = require "lab.controllers.base"
-local hash = require "hash"
 local inside = require "lab.inside"
 local json = require "json"
 local pods = require "lab.controllers.pods"
+local revisions = require "lab.controllers.revisions"
 local scheduler = require "lab.scheduler"
 local store = require "lab.store"
 
 local M = {}
 
-local SET, MANAGER, REVISION = "apps/daemonsets", "daemonset-controller", "controller-revision-hash"
+local SET, MANAGER, REVISION = "apps/daemonsets", "daemonset-controller", revisions.LABEL
 
 -- What a daemon's pod stays through.
 local TOLERATED = {
@@ -116,35 +116,58 @@ local function report(cluster, set, wanted, revision)
     end)
 end
 
--- An older pod goes when no more than maxUnavailable are missing.
+local function bound(value, total)
+  if type(value) == "string" then return math.ceil((tonumber(value:match "^(%d+)%%$") or 0) * total / 100) end
+  return value or 1
+end
+
+-- An older pod goes when no more than maxUnavailable are missing; those that serve nobody go at once.
 local function update(cluster, set, map, wanted, revision)
   local strategy = set.spec.updateStrategy or {}
   if strategy.type == "OnDelete" then return end
-  local missing, older = 0, {}
+  local missing, total, older = 0, 0, {}
   for name in pairs(wanted) do
     local pod = map[name]
-    if not pod or pod.metadata.deletionTimestamp or not pods.is_ready(pod) then missing = missing + 1 end
-    if pod and pods.is_active(pod) and (pod.metadata.labels or {})[REVISION] ~= revision then
+    local old = pod and pods.is_active(pod) and (pod.metadata.labels or {})[REVISION] ~= revision
+    total = total + 1
+    if not pod or pod.metadata.deletionTimestamp or not pods.is_ready(pod) then
+      missing = missing + 1
+      if old then delete(cluster, set, pod) end
+    elseif old then
       older[#older + 1] = pod
     end
   end
-  local most = math.tointeger((strategy.rollingUpdate or {}).maxUnavailable) or 1
+  local most = bound((strategy.rollingUpdate or {}).maxUnavailable, total)
   table.sort(older, function(a, b) return a.metadata.name < b.metadata.name end)
   for i = 1, math.min(#older, most - missing) do delete(cluster, set, older[i]) end
+end
+
+-- The mark of the template's revision; what nobody uses is forgotten.
+local function sync_revisions(cluster, set, map)
+  local latest, list = revisions.sync(cluster, SET, set)
+  local used = { [latest.metadata.name] = true }
+  for _, pod in pairs(map) do
+    used[set.metadata.name .. "-" .. ((pod.metadata.labels or {})[REVISION] or "")] = true
+  end
+  revisions.forget(cluster, set, list, used)
+  return revisions.mark(latest)
 end
 
 local function look(cluster, key)
   local namespace, name = key:match "^(.-)/(.*)$"
   local set = inside.view(cluster, SET, namespace, name)
   if not set or set.metadata.deletionTimestamp then return end
-  local revision = hash.sha256(json.encode(set.spec.template, { sort = true })):sub(1, 10)
   local wanted, map, problem = {}, by_node(cluster, set), nil
+  local revision = sync_revisions(cluster, set, map)
   for _, record in ipairs(cluster.store:collection("nodes"):records()) do
     if is_for(set, store.view(record)) then wanted[record.name] = true end
   end
   for node in pairs(wanted) do
     local pod = map[node]
     if pod and pods.is_finished(pod) and not pod.metadata.deletionTimestamp then
+      base.event(cluster, inside.with_kind(cluster, SET, set), "Warning", "FailedDaemonPod",
+        ("Found failed daemon pod %s/%s on node %s, will try to kill it"):format(namespace, pod.metadata.name, node),
+        MANAGER)
       delete(cluster, set, pod)
     elseif not pod then
       problem = make(cluster, set, node, revision) or problem

@@ -46,12 +46,15 @@ end
 
 local function endpoints_of(service, list)
   local ready, waiting = json.array {}, json.array {}
+  local all = service.spec.publishNotReadyAddresses
   for _, pod in ipairs(list) do
-    local into = pods.is_ready(pod) and not pod.metadata.deletionTimestamp and ready or waiting
-    into[#into + 1] = { ip = pod.status.podIP, nodeName = pod.spec.nodeName, hostname = hostname(service, pod),
-                        targetRef = target(pod, service.metadata.namespace) }
+    if all or not pod.metadata.deletionTimestamp then
+      local into = (all or pods.is_ready(pod)) and ready or waiting
+      into[#into + 1] = { ip = pod.status.podIP, nodeName = pod.spec.nodeName, hostname = hostname(service, pod),
+                          targetRef = target(pod, service.metadata.namespace) }
+    end
   end
-  if #list == 0 then return nil end
+  if #ready + #waiting == 0 then return nil end
   local ports = json.array {}
   for i, port in ipairs(service.spec.ports or {}) do
     ports[i] = { name = port.name, port = number_of(port, list[1]) or port.port, protocol = port.protocol }
@@ -72,9 +75,18 @@ local function slice_of(service, list)
     endpoints[i] = { addresses = json.array { pod.status.podIP }, nodeName = pod.spec.nodeName,
                      hostname = hostname(service, pod),
                      targetRef = target(pod, service.metadata.namespace),
-                     conditions = { ready = ready and not leaving, serving = ready, terminating = leaving } }
+                     conditions = { serving = ready, terminating = leaving,
+                       ready = service.spec.publishNotReadyAddresses or ready and not leaving } }
   end
   return ports, endpoints
+end
+
+-- A service's labels, by whom the object is kept, and whether the service has no address.
+local function labels_of(service, manager, value)
+  local labels = { [manager] = value }
+  for name, text in pairs(service.metadata.labels or {}) do labels[name] = text end
+  if service.spec.clusterIP == "None" then labels["service.kubernetes.io/headless"] = "" end
+  return labels
 end
 
 local function put(cluster, stored, object, fill)
@@ -91,17 +103,17 @@ local function look(cluster, key)
   local service = inside.view(cluster, "services", namespace, name)
   if not service or not service.spec.selector then return end
   local list = members(cluster, service)
-  local labels = { ["endpoints.kubernetes.io/managed-by"] = "endpoint-controller" }
-  put(cluster, "endpoints", { metadata = { name = name, namespace = namespace, labels = labels } }, function(object)
+  put(cluster, "endpoints", { metadata = { name = name, namespace = namespace } }, function(object)
+    object.metadata.labels = labels_of(service, "endpoints.kubernetes.io/managed-by", "endpoint-controller")
     object.subsets = endpoints_of(service, list)
   end)
   local ports, endpoints = slice_of(service, list)
   put(cluster, SLICE, { metadata = { name = name .. "-lab", namespace = namespace,
-    labels = { ["kubernetes.io/service-name"] = name,
-               ["endpointslice.kubernetes.io/managed-by"] = "endpointslice-controller.k8s.io" },
     ownerReferences = json.array { inside.owner(cluster, "services", service) } }, addressType = "IPv4" },
     function(object)
-      object.ports, object.endpoints = ports, endpoints
+      local labels = labels_of(service, "endpointslice.kubernetes.io/managed-by", "endpointslice-controller.k8s.io")
+      labels["kubernetes.io/service-name"] = name
+      object.metadata.labels, object.ports, object.endpoints = labels, ports, endpoints
     end)
 end
 

@@ -2,6 +2,7 @@
 -- Not a controller.
 --   pods.owned(cluster, namespace, uid) -> pods
 
+local clock = require "lab.clock"
 local inside = require "lab.inside"
 local json = require "json"
 local match = require "lab.match"
@@ -63,6 +64,23 @@ function M.owned(cluster, collection, namespace, uid)
     end
   end
   return list
+end
+
+---Whether a pod has been ready for as long as is asked.
+---@param pod table
+---@param seconds number
+---@param now number
+---@return boolean
+---@return number? left seconds until it will have been
+function M.is_available(pod, seconds, now)
+  if not M.is_ready(pod) then return false end
+  if seconds <= 0 then return true end
+  for _, condition in ipairs(pod.status.conditions) do
+    if condition.type == "Ready" then
+      local left = (clock.parse(condition.lastTransitionTime) or now) + seconds - now
+      return left <= 0, left > 0 and left or nil
+    end
+  end
 end
 
 -- Takes an object that nobody controls; whether it was there to be taken.

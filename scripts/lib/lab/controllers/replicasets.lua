@@ -4,6 +4,7 @@
 
 local base = require "lab.controllers.base"
 local inside = require "lab.inside"
+local match = require "lab.match"
 local pods = require "lab.controllers.pods"
 
 local M = {}
@@ -20,7 +21,7 @@ local function beside(list)
   return function(pod) return count[pod.spec.nodeName or ""] end
 end
 
-local function scale(cluster, set, active)
+local function resize(cluster, set, active)
   local wanted = set.spec.replicas or 1
   local about = inside.with_kind(cluster, SET, set)
   for _ = #active + 1, wanted do
@@ -45,32 +46,49 @@ local function scale(cluster, set, active)
   end
 end
 
-local function report(cluster, set, problem)
-  local active, ready, leaving = 0, 0, 0
+-- What there is of a set's pods, and seconds until one more may be available.
+local function count(cluster, set, scale)
+  local n, wait = { active = 0, labelled = 0, ready = 0, available = 0, leaving = 0 }, nil
+  local labels = set.spec.template.metadata and set.spec.template.metadata.labels
   for _, pod in ipairs(pods.owned(cluster, "pods", set.metadata.namespace, set.metadata.uid)) do
     if pods.is_active(pod) then
-      active = active + 1
-      if pods.is_ready(pod) then ready = ready + 1 end
-    elseif pod.metadata.deletionTimestamp then
-      leaving = leaving + 1
+      local available, left = pods.is_available(pod, (set.spec.minReadySeconds or 0) * scale, cluster:now())
+      n.active = n.active + 1
+      if match.equal(labels, pod.metadata.labels) then n.labelled = n.labelled + 1 end
+      if pods.is_ready(pod) then n.ready = n.ready + 1 end
+      if available then n.available = n.available + 1 end
+      if left then wait = math.min(wait or left, left) end
+    elseif pod.metadata.deletionTimestamp and not pods.is_finished(pod) then
+      n.leaving = n.leaving + 1
     end
   end
-  inside.change(cluster, SET, set.metadata.namespace, set.metadata.name, "status", "kube-controller-manager",
-    function(new)
-      local conditions
-      if problem then
-        conditions = { { type = "ReplicaFailure", status = "True", reason = "FailedCreate",
-                         message = problem.body.message, lastTransitionTime = cluster:time() } }
-      end
-      new.status = {
-        replicas = active, fullyLabeledReplicas = active > 0 and active or nil,
-        readyReplicas = ready > 0 and ready or nil, availableReplicas = ready > 0 and ready or nil,
-        terminatingReplicas = leaving, observedGeneration = set.metadata.generation, conditions = conditions,
-      }
-    end)
+  return n, wait
 end
 
-local function look(cluster, key)
+local function failure_of(cluster, before, problem)
+  if not problem then return nil end
+  local known = before and before.conditions and before.conditions[1]
+  if known and known.message == problem.body.message then return before.conditions end
+  return { { type = "ReplicaFailure", status = "True", reason = "FailedCreate", message = problem.body.message,
+             lastTransitionTime = cluster:time() } }
+end
+
+local function some(value) return value > 0 and value or nil end
+
+local function report(cluster, set, problem, scale)
+  local n, wait = count(cluster, set, scale)
+  inside.change(cluster, SET, set.metadata.namespace, set.metadata.name, "status", "kube-controller-manager",
+    function(new)
+      new.status = {
+        replicas = n.active, fullyLabeledReplicas = some(n.labelled), readyReplicas = some(n.ready),
+        availableReplicas = some(n.available), terminatingReplicas = n.leaving,
+        observedGeneration = set.metadata.generation, conditions = failure_of(cluster, new.status, problem),
+      }
+    end)
+  return wait
+end
+
+local function look(cluster, key, self, scale)
   local namespace, name = key:match "^(.-)/(.*)$"
   local set = inside.view(cluster, SET, namespace, name)
   if not set then return end
@@ -80,19 +98,22 @@ local function look(cluster, key)
     for _, pod in ipairs(pods.claim(cluster, "pods", SET, set)) do
       if pods.is_active(pod) then active[#active + 1] = pod end
     end
-    problem = scale(cluster, set, active)
+    problem = resize(cluster, set, active)
   end
-  report(cluster, set, problem)
+  local wait = report(cluster, set, problem, scale)
+  if wait then self:later(key, math.max(wait, 0.01)) end
   if problem then error(problem, 0) end
 end
 
 ---@param cluster lab.Cluster
+---@param options {time_scale: number?}
 ---@return lab.Controller
-function M.start(cluster)
+function M.start(cluster, options)
+  local scale = options.time_scale or 1
   return base.new(cluster, {
     name = "replicasets", pause = 0.01,
     on = pods.follow(cluster, "ReplicaSet", SET, "pods"),
-    look = function(key) look(cluster, key) end,
+    look = function(key, self) look(cluster, key, self, scale) end,
   })
 end
 

@@ -1,22 +1,18 @@
 -- lab.controllers.statefulsets: pods with numbers, in order, each with its own claims.
--- Not for partitioned or parallel updates beyond `partition` and podManagementPolicy.
+-- Not for the templates that it has had (lab.controllers.revisions).
 --   require "lab.controllers.statefulsets".start(cluster)
 
 local base = require "lab.controllers.base"
-local hash = require "hash"
 local inside = require "lab.inside"
 local json = require "json"
 local pods = require "lab.controllers.pods"
+local revisions = require "lab.controllers.revisions"
 
 local M = {}
 
-local SET, MANAGER = "apps/statefulsets", "statefulset-controller"
-local REVISION, INDEX, NAME = "controller-revision-hash", "apps.kubernetes.io/pod-index",
+local SET, CLAIM, MANAGER = "apps/statefulsets", "persistentvolumeclaims", "statefulset-controller"
+local REVISION, INDEX, NAME = revisions.LABEL, "apps.kubernetes.io/pod-index",
   "statefulset.kubernetes.io/pod-name"
-
-local function revision_of(set)
-  return ("%s-%s"):format(set.metadata.name, hash.sha256(json.encode(set.spec.template, { sort = true })):sub(1, 10))
-end
 
 local function first_of(set) return (set.spec.ordinals or {}).start or 0 end
 
@@ -26,16 +22,53 @@ local function pod_name(set, i) return ("%s-%d"):format(set.metadata.name, i) en
 
 local function claim_name(template, set, i) return ("%s-%s"):format(template.metadata.name, pod_name(set, i)) end
 
+-- Whether a claim goes with its set, or when the set gets smaller.
+local function goes(set, field)
+  return (set.spec.persistentVolumeClaimRetentionPolicy or {})[field] == "Delete"
+end
+
+-- The owners of a claim when it goes with `owner` (its set, its pod, or nobody); nil when it has them. Others stay.
+local function owners_of_claim(set, i, claim, owner)
+  local list, changes, found = json.array {}, false, owner == nil
+  for _, one in ipairs(claim.metadata.ownerReferences or {}) do
+    local ours = one.kind == "StatefulSet" and one.name == set.metadata.name
+      or one.kind == "Pod" and one.name == pod_name(set, i)
+    if owner and one.uid == owner.uid then found = true end
+    if ours and not (owner and one.uid == owner.uid) then changes = true else list[#list + 1] = one end
+  end
+  if not found then list[#list + 1] = owner end
+  return (changes or not found) and list or nil
+end
+
+local function own_claims(cluster, set, i, owner)
+  for _, template in ipairs(set.spec.volumeClaimTemplates or {}) do
+    local namespace, name = set.metadata.namespace, claim_name(template, set, i)
+    local claim = inside.view(cluster, CLAIM, namespace, name)
+    if claim and owners_of_claim(set, i, claim, owner) then
+      inside.change(cluster, CLAIM, namespace, name, nil, "kube-controller-manager", function(object)
+        local list = owners_of_claim(set, i, object, owner)
+        if not list then return false end
+        object.metadata.ownerReferences = #list > 0 and list or nil
+      end)
+    end
+  end
+end
+
+local function owner_of_claims(cluster, set)
+  return goes(set, "whenDeleted") and inside.owner(cluster, SET, set) or nil
+end
+
 local function ensure_claims(cluster, set, i)
   local namespace = set.metadata.namespace
   for _, template in ipairs(set.spec.volumeClaimTemplates or {}) do
     local name = claim_name(template, set, i)
-    if not inside.view(cluster, "persistentvolumeclaims", namespace, name) then
+    if not inside.view(cluster, CLAIM, namespace, name) then
       local labels = {}
       for key, value in pairs((set.spec.selector or {}).matchLabels or {}) do labels[key] = value end
       for key, value in pairs(template.metadata.labels or {}) do labels[key] = value end
-      local made, problem = inside.create(cluster, "persistentvolumeclaims", { metadata = { name = name,
-        namespace = namespace, labels = labels, annotations = template.metadata.annotations },
+      local made, problem = inside.create(cluster, CLAIM, { metadata = { name = name,
+        namespace = namespace, labels = labels, annotations = template.metadata.annotations,
+        ownerReferences = goes(set, "whenDeleted") and json.array { inside.owner(cluster, SET, set) } or nil },
         spec = json.decode(json.encode(template.spec)) }, "kube-controller-manager")
       if not made then return problem end
     end
@@ -57,16 +90,17 @@ local function add_claims(set, pod, i)
 end
 
 local function make(cluster, set, i, revision)
+  local mark = revision.metadata.name
   local name = pod_name(set, i)
   local problem = ensure_claims(cluster, set, i)
   if problem then return problem end
   local made
-  made, problem = pods.create(cluster, set.metadata.namespace, set.spec.template,
+  made, problem = pods.create(cluster, set.metadata.namespace, revisions.template(revision),
     inside.owner(cluster, SET, set), nil, function(pod)
       local m = pod.metadata
       m.name, m.generateName = name, nil
       m.labels = m.labels or {}
-      m.labels[NAME], m.labels[INDEX], m.labels[REVISION] = name, tostring(i), revision
+      m.labels[NAME], m.labels[INDEX], m.labels[REVISION] = name, tostring(i), mark
       pod.spec.hostname, pod.spec.subdomain = name, (set.spec.serviceName or "") ~= "" and set.spec.serviceName or nil
       add_claims(set, pod, i)
     end)
@@ -107,8 +141,15 @@ local function sort(cluster, set)
   return by_number, beyond
 end
 
+-- Below the partition a pod that is made anew has the template that it had.
+local function revision_for(set, i, update, current)
+  local strategy = set.spec.updateStrategy or {}
+  local partition = strategy.type == "RollingUpdate" and (strategy.rollingUpdate or {}).partition or 0
+  return i < first_of(set) + partition and current or update
+end
+
 -- One after the other: the first that is missing or not ready stops the rest.
-local function scale_up(cluster, set, by_number, revision, in_order)
+local function scale_up(cluster, set, by_number, update, current, in_order)
   local first = first_of(set)
   for i = first, first + (set.spec.replicas or 1) - 1 do
     local pod = by_number[i]
@@ -119,7 +160,7 @@ local function scale_up(cluster, set, by_number, revision, in_order)
       delete(cluster, set, pod)
       return false
     elseif not pod then
-      local problem = make(cluster, set, i, revision)
+      local problem = make(cluster, set, i, revision_for(set, i, update, current))
       if problem then return false, problem end
       if in_order then return false end
     elseif in_order and (pod.metadata.deletionTimestamp or not pods.is_ready(pod)) then
@@ -131,7 +172,12 @@ end
 
 local function scale_down(cluster, set, beyond, in_order)
   for _, pod in ipairs(beyond) do
-    if not pod.metadata.deletionTimestamp then delete(cluster, set, pod) end
+    if not pod.metadata.deletionTimestamp then
+      if goes(set, "whenScaled") then
+        own_claims(cluster, set, tonumber(pod.metadata.name:match "%d+$"), inside.owner(cluster, "pods", pod))
+      end
+      delete(cluster, set, pod)
+    end
     if in_order then return false end
   end
   return #beyond == 0
@@ -154,13 +200,18 @@ local function update(cluster, set, by_number, revision)
   end
 end
 
-local function report(cluster, set, revision)
+local function report(cluster, set, revision, scale)
   local list = pods.owned(cluster, "pods", set.metadata.namespace, set.metadata.uid)
-  local count, ready, updated = 0, 0, 0
+  local count, ready, available, updated, wait = 0, 0, 0, 0, nil
   for _, pod in ipairs(list) do
     if not pods.is_finished(pod) then
       count = count + 1
-      if pods.is_ready(pod) and not pod.metadata.deletionTimestamp then ready = ready + 1 end
+      if pods.is_ready(pod) and not pod.metadata.deletionTimestamp then
+        local long_enough, left = pods.is_available(pod, (set.spec.minReadySeconds or 0) * scale, cluster:now())
+        ready = ready + 1
+        if long_enough then available = available + 1 end
+        if left then wait = math.min(wait or left, left) end
+      end
       if (pod.metadata.labels or {})[REVISION] == revision then updated = updated + 1 end
     end
   end
@@ -168,35 +219,58 @@ local function report(cluster, set, revision)
     function(object)
       local before = object.status or {}
       local all_new = updated == count and count == (set.spec.replicas or 1)
-      object.status = { replicas = count, readyReplicas = ready > 0 and ready or nil, availableReplicas = ready,
+      object.status = { replicas = count, readyReplicas = ready > 0 and ready or nil, availableReplicas = available,
         currentReplicas = all_new and count or count - updated > 0 and count - updated or nil,
         updatedReplicas = updated > 0 and updated or nil, observedGeneration = set.metadata.generation,
         updateRevision = revision, collisionCount = 0,
         currentRevision = (all_new or not before.currentRevision) and revision or before.currentRevision }
     end)
+  return wait
 end
 
-local function look(cluster, key)
+-- The revisions of the template and of the pods that have not changed yet; what nobody uses is forgotten.
+local function sync_revisions(cluster, set)
+  local latest, list = revisions.sync(cluster, SET, set)
+  local name = (set.status or {}).currentRevision
+  local current, used = latest, { [latest.metadata.name] = true }
+  for _, revision in ipairs(list) do
+    if revision.metadata.name == name then current = revision end
+  end
+  used[current.metadata.name] = true
+  for _, pod in ipairs(pods.owned(cluster, "pods", set.metadata.namespace, set.metadata.uid)) do
+    used[(pod.metadata.labels or {})[REVISION] or ""] = true
+  end
+  revisions.forget(cluster, set, list, used)
+  return latest, current
+end
+
+local function look(cluster, key, self, scale)
   local namespace, name = key:match "^(.-)/(.*)$"
   local set = inside.view(cluster, SET, namespace, name)
   if not set or set.metadata.deletionTimestamp then return end
-  local revision, in_order = revision_of(set), set.spec.podManagementPolicy ~= "Parallel"
+  pods.claim(cluster, "pods", SET, set)
+  local latest, current = sync_revisions(cluster, set)
+  local revision, in_order = latest.metadata.name, set.spec.podManagementPolicy ~= "Parallel"
   local by_number, beyond = sort(cluster, set)
-  local whole, problem = scale_up(cluster, set, by_number, revision, in_order)
+  for i in pairs(by_number) do own_claims(cluster, set, i, owner_of_claims(cluster, set)) end
+  local whole, problem = scale_up(cluster, set, by_number, latest, current, in_order)
   if (whole or not in_order) and scale_down(cluster, set, beyond, in_order) and whole then
     update(cluster, set, by_number, revision)
   end
-  report(cluster, set, revision)
+  local wait = report(cluster, set, revision, scale)
+  if wait then self:later(key, math.max(wait, 0.01)) end
   if problem then error(problem, 0) end
 end
 
 ---@param cluster lab.Cluster
+---@param options {time_scale: number?}
 ---@return lab.Controller
-function M.start(cluster)
+function M.start(cluster, options)
+  local scale = options.time_scale or 1
   return base.new(cluster, {
     name = "statefulsets", pause = 0.01,
     on = pods.follow(cluster, "StatefulSet", SET, "pods"),
-    look = function(key) look(cluster, key) end,
+    look = function(key, self) look(cluster, key, self, scale) end,
   })
 end
 
