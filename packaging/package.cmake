@@ -18,6 +18,8 @@ set(CPACK_DEBIAN_PACKAGE_SECTION utils)
 # libcurl is loaded when it is first used, so no tool that reads the binary can find it.
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "libc6 (>= 2.36), libssl3, libcurl4, ca-certificates")
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "python3, uidmap")
+set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${CMAKE_SOURCE_DIR}/packaging/prerm)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "less, kubernetes-client")
 include(CPack)
 

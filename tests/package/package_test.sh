@@ -31,10 +31,13 @@ result "dpkg knows that it is" $?
 result "the installed program runs" $?
 (cd / && "$root/usr/bin/kfhost" kale compile "$root/usr/share/doc/kfhost/examples/notebooks/digits.ipynb" -o "$folder/p.yaml") >/dev/null
 result "it compiles the notebook that comes with it" $?
-(cd / && PYTHONPATH=$root/usr/lib/python3/dist-packages /usr/bin/python3 -c 'import kfhost; kfhost.load_ipython_extension')
+(cd / && PYTHONDONTWRITEBYTECODE= PYTHONPATH=$root/usr/lib/python3/dist-packages /usr/bin/python3 -c 'import kfhost; kfhost.load_ipython_extension')
 result "the extension for Jupyter comes with it" $?
-dpkg --root="$root" --log=/dev/null --force-not-root --force-bad-path -P kfhost >>"$folder/log" 2>&1 && [ ! -e "$root/usr/bin/kfhost" ]
-result "it goes without a trace" $?
+# Its script is run here, since the root has no shell.
+dpkg --root="$root" --log=/dev/null --force-not-root --force-bad-path --force-script-chrootless -P kfhost \
+  >>"$folder/log" 2>&1
+[ $? -eq 0 ] && [ -z "$(find "$root" -name '*kfhost*')" ] && [ ! -e "$root/usr/lib/python3" ]
+result "it goes without a trace, what Python has compiled included" $?
 
 # --- the bundle ------------------------------------------------------------------------------------
 
