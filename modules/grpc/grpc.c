@@ -28,7 +28,7 @@ static struct h2_server *check(lua_State *L) {
 
 // --- requests -----------------------------------------------------------------------------------
 
-// [-0, +1, m] pushes {path, method, headers, body}; names with a colon are no headers.
+// [-0, +1, m] pushes {path, method, headers, body, too_large}; names with a colon are no headers.
 static void push_request(lua_State *L, const struct h2_stream *stream) {
   const struct kf_buffer *headers = &stream->headers;
   lua_createtable(L, 0, 4);
@@ -44,6 +44,8 @@ static void push_request(lua_State *L, const struct h2_stream *stream) {
   lua_setfield(L, -2, "headers");
   lua_pushlstring(L, stream->body.data ? stream->body.data : "", stream->body.length);
   lua_setfield(L, -2, "body");
+  lua_pushboolean(L, stream->too_large);
+  lua_setfield(L, -2, "too_large");
 }
 
 // --- answers ------------------------------------------------------------------------------------

@@ -65,10 +65,13 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
   struct h2_connection *connection = data;
   struct h2_stream *stream = stream_of(session, id);
   if (!stream) return 0;
-  if (stream->body.length + length <= connection->server->max_body)
+  if (stream->too_large) return 0;
+  if (stream->body.length + length <= connection->server->max_body) {
     kf_buffer_add(&stream->body, bytes, length);
-  else
-    nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);
+  } else {
+    stream->too_large = true;
+    kf_buffer_free(&stream->body);
+  }
   return 0;
 }
 

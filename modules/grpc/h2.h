@@ -34,6 +34,7 @@ struct h2_stream {
   struct h2_stream *next, **link;  // all of the connection
   int32_t id;
   bool answered;
+  bool too_large;             // the body was longer than max_body, and is thrown away
   struct kf_buffer headers;   // name '\0' value '\0' …
   struct kf_buffer body;
   struct kf_buffer answer;    // the body of the answer

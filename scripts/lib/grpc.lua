@@ -147,6 +147,7 @@ local function handle(methods, on_error, request)
   if request.method ~= "POST" or not (request.headers["content-type"] or ""):find("^application/grpc") then
     return { status = 415 }
   end
+  if request.too_large then return answer("RESOURCE_EXHAUSTED", "the message is larger than this server takes") end
   local method = methods[request.path]
   if not method then return answer("UNIMPLEMENTED", "no method " .. request.path) end
   local ok, result = pcall(function() return method(unframe(request.body), request) end)

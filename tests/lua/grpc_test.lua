@@ -241,3 +241,12 @@ test("a value of the wrong type, a field that is none", function()
   test.raises("message.inner.text: text expected", function() All:encode { inner = { text = 1 } } end)
   test.raises("no field 'z'", function() All:encode { z = 1 } end)
 end)
+
+test("a message that is too large is refused by its status, and the connection goes on", function()
+  local s <close> = grpc.serve { methods = { [ECHO] = function(bytes) return bytes end }, max_message = 100000 }
+  local c <close> = grpc.connect { address = "127.0.0.1:" .. s.port }
+  test.equal(#c:call(ECHO, ("x"):rep(100000)), 100000)
+  local problem = test.raises("GRPC", function() c:call(ECHO, ("x"):rep(1000000)) end)
+  test.equal(problem.status, "RESOURCE_EXHAUSTED")
+  test.equal(c:call(ECHO, "again"), "again")
+end)

@@ -85,6 +85,9 @@ local function put_database(controller, cluster, port)
   controller.database_address = ("127.0.0.1:%d"):format(port)
 end
 
+local MOST = 256 << 20 -- bytes of a message; the real one takes what there is
+local CHECKED = { [""] = true, ["grpc.health.v1.Health"] = true, ["manager.v1beta1.Suggestion"] = true } -- services
+
 -- What was reported from outside makes the controller look, too.
 local function methods_of(controller)
   local methods = controller.database:methods()
@@ -97,7 +100,13 @@ local function methods_of(controller)
     if trial then controller:reported(trial) end
     return answer
   end
-  local function serving() return "\8\1" end -- status: SERVING
+  local function serving(bytes)
+    local service = bytes:match "^\n.(.*)$" or ""
+    if not CHECKED[service] then
+      grpc.fail("UNKNOWN", "grpc.health.v1.Health can only be accepted if you specify service name.")
+    end
+    return "\8\1" -- status: SERVING
+  end
   methods["/grpc.health.v1.Health/Check"], methods["/manager.v1beta1.Suggestion/Check"] = serving, serving
   return methods
 end
@@ -107,7 +116,7 @@ end
 ---@param options {authority: table?, cluster: lab.Cluster?} without an authority there are no webhooks
 ---@return table[] servers
 function M.serve(controller, options)
-  local wire = grpc.serve { methods = methods_of(controller), address = "127.0.0.1" }
+  local wire = grpc.serve { methods = methods_of(controller), address = "127.0.0.1", max_message = MOST }
   put_database(controller, options.cluster, wire.port)
   local list = { wire }
   if options.authority then list[2] = serve_webhooks(controller, options.authority) end
