@@ -144,6 +144,8 @@ local function experiment_of(at, compiled, changes, options)
   return tune.experiment(settings_of(compiled, changes), uploaded, given)
 end
 
+local function wait_until(what, holds) return wait(what, holds, 30) end
+
 local function with_lab(options, use)
   options.root = options.root or test.tmpdir()
   local cluster = kubeflow.start(options)
@@ -195,6 +197,32 @@ test("the trials' account is a profile's, or the one of a single user; without a
   end)
 end)
 
+-- A client whose lists are these.
+local function lists(pods, events)
+  return { list = function(_, kind) return kind == "pods" and pods or events or {} end }
+end
+
+test("why the pod of a trial does not start is known from pod or Job", function()
+  local reason = require "kale.waiting".reason
+  local function waits(what, message)
+    return { status = { containerStatuses = { { name = "main", state = { waiting = { reason = what,
+      message = message } } } } } }
+  end
+  test.equal(reason(lists { waits("ErrImagePull", "no such image") }, "n", "t"), "main: ErrImagePull: no such image")
+  test.equal(reason(lists { waits "ContainerCreating" }, "n", "t"), nil)
+  test.equal(reason(lists { { status = { conditions = { { type = "PodScheduled", status = "False",
+    reason = "Unschedulable", message = "0/3 nodes" } } } } }, "n", "t"), "Unschedulable: 0/3 nodes")
+  local function refuses() require "errors".raise { code = "Forbidden", message = "may not" } end
+  test.equal(reason({ list = refuses }, "n", "t"), nil)
+  with_lab({ profiles = { "team-a" } }, function(at)
+    at.client:create { apiVersion = "batch/v1", kind = "Job", metadata = { name = "t", namespace = "team-a" },
+      spec = { template = { spec = { restartPolicy = "Never", serviceAccountName = "nobody",
+        containers = { { name = "main", image = "kfhost" } } } } } }
+    local said = wait_until("the reason", function() return reason(at.client, "team-a", "t") end)
+    test.equal(said:find('serviceaccount "nobody" not found', 1, true) ~= nil, true)
+  end)
+end)
+
 test("an experiment that runs is gone on with; one that ended may have more trials if it was made for that", function()
   with_lab({ nodes = 0 }, function(at)
     local compiled = submit.compile(write())
@@ -227,7 +255,6 @@ end)
 local ENDLESS = "# %% [pipeline-parameters]\nx = 2.0\n# %% [step:wait]\nimport time\ntime.sleep(3600)\nloss = x\n"
   .. "# %% [pipeline-metrics]\nprint(loss)\n"
 
-local function wait_until(what, holds) return wait(what, holds, 30) end
 
 test("interrupted, an experiment is deleted and its runs are ended", function()
   with_lab({}, function(at, cluster)

@@ -78,6 +78,9 @@ return cli.main {
     local compiled = submit.compile(args.notebook)
     if not compiled then return 1 end
     if args.cron then submit.check_cron(args.cron) end
+    if os.getenv "KFHOST_LAB" and (args.cron or args.no_wait) then
+      say "this lab ends with the command, and with it all that was begun here: kfhost lab up starts one that stays"
+    end
     local k = server.connect(args)
     if args.cron then return schedule(k, compiled, args) end
     local run, uploaded = submit.start(k, compiled, { experiment = args.experiment, name = args.name,

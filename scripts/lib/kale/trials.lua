@@ -10,6 +10,7 @@ local run_ids = require "kale.trial".run_ids
 local status = require "katib.status"
 local task = require "task"
 local term = require "term"
+local waiting = require "kale.waiting"
 
 local M = {}
 
@@ -17,6 +18,7 @@ local EXPERIMENTS, TRIALS = "experiments.v1beta1.kubeflow.org", "trials.v1beta1.
 local EXPERIMENT_LABEL = "katib.kubeflow.org/experiment="
 local PAUSE = 0.5 -- between looks
 local LOG_PAUSE = 1 -- between looks at logs
+local WAITING_PAUSE = 5 -- between looks at pods that do not start
 local SETTLING = 10 -- seconds for runs that outlive their experiment
 local GONE = 8 -- seconds to end an experiment that is interrupted
 
@@ -181,6 +183,20 @@ local function follow_logs(self)
   end
 end
 
+-- --- pods that do not start -----------------------------------------------------------------------------------
+
+-- Katib waits for a pod whose image cannot be pulled, or whose Job may make none, without an end and without a word.
+local function tell_waiting(self)
+  for _, trial in ipairs(self.list or {}) do
+    local name = trial.metadata.name
+    local reason = ACTIVE[status.state(trial)] and waiting.reason(self.at.client, self.at.namespace, name)
+    if reason and not self.told_waiting[reason] then
+      self.told_waiting[reason] = true
+      self.progress:print(("trial %s does not start: %s"):format(name, reason))
+    end
+  end
+end
+
 -- --- runs without a trial -----------------------------------------------------------------------------------
 
 local function runs_under_way(self)
@@ -269,6 +285,7 @@ end
 function Trials:follow()
   local ok, problem = pcall(function()
     in_background(self, 2, self.reap)
+    in_background(self, WAITING_PAUSE, tell_waiting)
     if self.logs then in_background(self, LOG_PAUSE, follow_logs) end
     local shown
     while true do
@@ -334,7 +351,7 @@ Trials.__close = Trials.close
 ---@return kale.Trials
 function M.watch(at, name, options)
   local self = setmetatable({ at = at, name = name, logs = options.logs, choices = options.choices,
-    kfp_experiment = options.kfp_experiment, seen = {}, read = {}, suspect = {}, annotated = {},
+    kfp_experiment = options.kfp_experiment, seen = {}, read = {}, suspect = {}, told_waiting = {}, annotated = {},
     tasks = {}, list = {} }, Trials)
   self.progress = term.progress { draw = function() return draw(self) end }
   return self

@@ -184,6 +184,7 @@ function M.run(words, options)
     running.namespace = PROFILE
     env.KF_PIPELINES_ENDPOINT = kubeflow.pipelines.url
     env.KFHOST_TRIAL_IMAGE = os.getenv "KFHOST_TRIAL_IMAGE" or "kfhost"
+    env.KFHOST_LAB = "own" -- it ends with the command
   end
   running:write_kubeconfig(path)
   io.stderr:write("kfhost: in a lab of its own, which is not Kubernetes: ", running.url, "\n")
