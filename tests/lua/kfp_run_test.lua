@@ -283,6 +283,33 @@ test("constants may name other inputs; what a user gives is never looked into", 
   test.equal(output_of(result, "a"), "hello {{$}} of shell")
 end)
 
+test("constants name other inputs within lists and records, too", function()
+  local ir = pipeline_of { { "a", "printf \"$1\" > $0", args = { "{{$.inputs.parameters['xs']}}" }, inputs = {
+    xs = { type = "LIST", from = constant(json.array { "n={{$.inputs.parameters['n']}}", json.array { 1,
+      { k = "{{$.pipeline_task_name}}" } } }) },
+    n = { type = "NUMBER_INTEGER", from = constant(3) } } } }
+  test.equal(output_of(run(ir), "a"), '["n=3",[1,{"k":"a"}]]')
+end)
+
+test("a text that names an input which the task cannot have fails its step; one that was left out is empty", function()
+  local function words(name)
+    local ir = pipeline_of { { "a", "printf \"<$1>\" > $0", args = { ("{{$.inputs.parameters['%s']}}"):format(name) },
+      inputs = { free = { optional = true } } } }
+    return run(ir)
+  end
+  test.equal(output_of(words "free", "a"), "<>")
+  local result = words "nothing"
+  test.equal(result.state, "failed")
+  assert(result.error:find("{{$.inputs.parameters['nothing']}}", 1, true), result.error)
+end)
+
+test("what a task takes from the pipeline around it has to be there", function()
+  local ir = pipeline_of { { "a", "true", inputs = { x = { from = { componentInputParameter = "y" } } } } }
+  local err = test.raises("Pipeline", function() run(ir) end)
+  test.same({ err.path, err.message }, { "$.root.dag.tasks.a.inputs.parameters.x",
+    "the pipeline around it has no input 'y'" })
+end)
+
 test("constants name the run and the task, each by itself", function()
   local names = { job = "pipeline_job_name", resource = "pipeline_job_resource_name", uuid = "pipeline_job_uuid",
     task = "pipeline_task_name", task_uuid = "pipeline_task_uuid" }

@@ -262,6 +262,9 @@ test("what the server takes although it cannot work is a warning with its place"
     ["an input that the component has not"] = { function(_, t)
       t.make.inputs.parameters.x = { runtimeValue = { constant = 1 } }
     end, "root.dag.tasks.make.inputs.parameters.x" },
+    ["an input that the pipeline around has not"] = { function(_, t)
+      t.make.inputs.parameters.rate = { componentInputParameter = "speed" }
+    end, "root.dag.tasks.make.inputs.parameters.rate" },
     ["an input without a value"] = { function(_, t) t.use.inputs = nil end, "root.dag.tasks.use.inputs.artifacts" },
     ["an output that the producer has not"] = { function(_, t)
       t.use.inputs.artifacts.data.taskOutputArtifact.outputArtifactKey = "nothing"

@@ -386,6 +386,12 @@ def texts_that_look_like_formats(name: str, other: str) -> str:
     return shout(text=f"{name} and {other}", mark="{0}").output
 
 
+@case(params={"name": "it's"})
+def outputs_within_lists_and_records(name: str) -> str:
+    task = shout(text=name)
+    return describe_all(a=1, text="t", xs=[name, [task.output], "x"], d={"n": {"m": task.output}}, ok=True).output
+
+
 @case(differs="the SDK's runner knows the names in steps only")
 def names_of_run_and_task() -> str:
     return names_of_the_run(

@@ -172,6 +172,18 @@ local function check_inputs(t, path)
   end
 end
 
+-- What a task takes from the pipeline around it has to be an input of that.
+local function check_around(t, around, path)
+  for group, field in pairs { parameters = "componentInputParameter", artifacts = "componentInputArtifact" } do
+    for name, input in pairs((t.entry.inputs or {})[group] or {}) do
+      local wanted = input[field]
+      if wanted and not ((around.inputDefinitions or {})[group] or {})[wanted] then
+        fail(("%s.inputs.%s.%s"):format(path, group, name), "the pipeline around it has no input '%s'", wanted)
+      end
+    end
+  end
+end
+
 local function read_iterator(entry, path)
   local parameter, artifact = entry.parameterIterator, entry.artifactIterator
   if parameter and artifact then fail(path, "a task has one iterator, not two") end
@@ -258,6 +270,7 @@ function Compiler:dag(component, place)
   local keys, tasks = sorted_keys(entries), {}
   for _, key in ipairs(keys) do
     tasks[key] = self:task(key, entries[key], path .. "." .. key)
+    check_around(tasks[key], component, path .. "." .. key)
     tasks[key].after = producers(entries[key])
     tasks[key].after_list = sorted_keys(tasks[key].after)
     for _, name in ipairs(tasks[key].after_list) do

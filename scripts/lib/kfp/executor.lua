@@ -100,6 +100,7 @@ function M.prepare(t, place, context, scope)
   local directory = place.directory
   fs.mkdir(directory, { parents = true })
   local names = M.names(place, context)
+  names[1] = t
   local withheld = task_config.add(t, place, scope, context, names)
   local input = M.input(t, place)
   if next(input.outputs.parameters) then fs.mkdir(fs.join(directory, "parameters"), { parents = true }) end

@@ -30,6 +30,23 @@ local function final_status(name, scope, context)
   return status
 end
 
+local function has_placeholders(value)
+  if type(value) == "string" then return value:find("{{$", 1, true) ~= nil end
+  for _, inner in pairs(type(value) == "table" and value or {}) do
+    if has_placeholders(inner) then return true end
+  end
+  return false
+end
+
+-- A constant with its placeholders replaced, those in lists and records too.
+local function filled(value, input, names)
+  if type(value) == "string" then return placeholders.fill(value, input, names) end
+  if type(value) ~= "table" then return value end
+  local copy = setmetatable({}, getmetatable(value))
+  for key, inner in pairs(value) do copy[key] = filled(inner, input, names) end
+  return copy
+end
+
 -- The output of a task beside this one; nil when the task did not run or did not make it.
 local function output(scope, producer, group, key)
   local results = scope.results[producer]
@@ -40,7 +57,7 @@ local function parameter(input, scope, context)
   if input.runtimeValue then
     local value, name = input.runtimeValue.constant, input.runtimeValue.runtimeParameter
     if value == nil and name then value = scope.parameters[name] end
-    return value, type(value) == "string" and value:find("{{$", 1, true) ~= nil
+    return value, has_placeholders(value)
   end
   if input.componentInputParameter then return scope.parameters[input.componentInputParameter] end
   if input.taskFinalStatus then return final_status(input.taskFinalStatus.producerTask, scope, context) end
@@ -72,13 +89,13 @@ local function read_parameters(t, scope, context)
   local values, texts = json.object {}, {}
   local definitions = (t.component.inputDefinitions or {}).parameters or {}
   for name, input in pairs((t.entry.inputs or {}).parameters or {}) do
-    local value, has_placeholders = parameter(input, scope, context)
+    local value, has_names = parameter(input, scope, context)
     if value ~= nil and value ~= json.null and t.selectors[name] then value = select(t.selectors[name], value) end
     if value == nil or value == json.null then
       check_missing(t, name, input, definitions[name] or { isOptional = true })
     else
       values[name] = value
-      if has_placeholders then texts[#texts + 1] = name end
+      if has_names then texts[#texts + 1] = name end
     end
   end
   for name, definition in pairs(definitions) do
@@ -106,14 +123,15 @@ end
 ---@param t table a task of kfp.check
 ---@param scope kfp.Scope
 ---@param context table of the run
----@param names table<string, string> what placeholders stand for
+---@param names table<string, string> what placeholders stand for; [1] will be the task
 ---@return table<string, any> parameters
 ---@return table<string, table[]> artifacts # raises "Pipeline" or "Expression"
 function M.read(t, scope, context, names)
   local values, texts = read_parameters(t, scope, context)
   -- Constants may name other inputs of the same task; what users give is never looked into.
   local input = { inputs = { parameterValues = values, artifacts = {} }, outputs = { parameters = {}, artifacts = {} } }
-  for _, name in ipairs(texts) do values[name] = placeholders.fill(values[name], input, names) end
+  names[1] = t
+  for _, name in ipairs(texts) do values[name] = filled(values[name], input, names) end
   return values, read_artifacts(t, scope)
 end
 

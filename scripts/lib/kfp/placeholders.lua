@@ -36,11 +36,21 @@ local function of_artifact(entry, rest)
   return key and as_text((artifact.metadata or {})[key]) or nil
 end
 
+-- Whether a task has such an input, given or left out. Where the task is not known, it may.
+local function may_have(t, name)
+  if not t then return true end
+  local declared = (t.component.inputDefinitions or {}).parameters or {}
+  return declared[name] ~= nil or ((t.entry.inputs or {}).parameters or {})[name] ~= nil
+end
+
 local function value_of(path, input, names)
   if path == "" then return json.encode(input, { sort = true }) end
   local direction, group, name, rest = path:match "^%.(%a+)%.(%a+)%[['\"](.-)['\"]%]%.?(.*)$"
   if not direction then return names[path:sub(2)] end
-  if direction == "inputs" and group == "parameters" then return as_text(input.inputs.parameterValues[name]) end
+  if direction == "inputs" and group == "parameters" then
+    local value = input.inputs.parameterValues[name]
+    return (value ~= nil or may_have(names[1], name)) and as_text(value) or nil
+  end
   if direction == "outputs" and group == "parameters" then
     local parameter = input.outputs.parameters[name]
     return parameter and parameter.outputFile
@@ -54,7 +64,7 @@ end
 ---A text with its placeholders replaced.
 ---@param word string
 ---@param input table the executor input
----@param names table<string, string> what {{$.name}} stands for
+---@param names table<string, string> what {{$.name}} stands for; [1]: the task, whose inputs may be left out
 ---@return string # raises "Pipeline" for a placeholder that means nothing
 function M.fill(word, input, names)
   if not word:find("{{$", 1, true) then return word end

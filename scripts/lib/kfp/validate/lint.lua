@@ -126,6 +126,18 @@ local function check_given(warn, path, task, component)
   end
 end
 
+-- Whether the pipeline around a task has the input that the task asks for.
+local function check_around(warn, path, task, around)
+  for group, field in pairs { parameters = "componentInputParameter", artifacts = "componentInputArtifact" } do
+    for _, name in ipairs(sorted_keys((task.inputs or {})[group])) do
+      local wanted = task.inputs[group][name][field]
+      if wanted and not declared(around, "input", group)[wanted] then
+        warn(("%s.inputs.%s.%s"):format(path, group, name), ("the pipeline around it has no input %q"):format(wanted))
+      end
+    end
+  end
+end
+
 -- Whether the producer has the output that a task asks for.
 local function check_outputs(warn, ir, path, task, tasks)
   for _, group in ipairs { "parameters", "artifacts" } do
@@ -175,8 +187,8 @@ local function check_iterator(warn, path, task)
   end
 end
 
-local function check_tasks(warn, ir, dag, path)
-  local tasks = dag.tasks or {}
+local function check_tasks(warn, ir, around, path)
+  local tasks = around.dag.tasks or {}
   for _, name in ipairs(sorted_keys(tasks)) do
     local task, place = tasks[name], ("%s.tasks.%s"):format(path, name)
     local component = (ir.components or {})[(task.componentRef or {}).name]
@@ -187,6 +199,7 @@ local function check_tasks(warn, ir, dag, path)
       check_given(warn, place, task, component)
       check_constants(warn, place, task, component)
     end
+    check_around(warn, place, task, around)
     check_outputs(warn, ir, place, task, tasks)
     check_condition(warn, place, task)
     check_iterator(warn, place, task)
@@ -215,12 +228,12 @@ function M.check(ir, add)
   check_component_names(warn, ir)
   check_executors(warn, ir)
   check_parameters(warn, declared(ir.root, "input", "parameters"), "root.inputDefinitions.parameters")
-  if ir.root.dag then check_tasks(warn, ir, ir.root.dag, "root.dag") end
+  if ir.root.dag then check_tasks(warn, ir, ir.root, "root.dag") end
   local used = used_components(ir)
   for _, name in ipairs(sorted_keys(ir.components)) do
     local component, path = ir.components[name], "components." .. name
     check_parameters(warn, declared(component, "input", "parameters"), path .. ".inputDefinitions.parameters")
-    if component.dag then check_tasks(warn, ir, component.dag, path .. ".dag") end
+    if component.dag then check_tasks(warn, ir, component, path .. ".dag") end
     if not used[name] then warn(path, "no task uses the component") end
   end
 end
