@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define GRACE 10.0  // seconds between a task's cancellation and its end by force
@@ -290,6 +291,7 @@ void kf_task_forget_failure(lua_State *L, struct kf_task *task) {
 
 static volatile sig_atomic_t interrupted;
 static volatile sig_atomic_t foreground_interrupted;
+enum { SAME_PRESS = 100 };  // milliseconds
 static struct host *interrupted_host;  // signals carry no argument
 static int wake_pipe[2] = {-1, -1};
 
@@ -321,10 +323,22 @@ static bool interrupt_foreground(int signal) {
   return true;
 }
 
+// Milliseconds since the signal before this one.
+static int64_t since_interrupt(void) {
+  static int64_t last;
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  int64_t at = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, past = at - last;
+  last = at;
+  return past;
+}
+
 void kf_interrupt(int signal) {
   int saved = errno;
   if (!interrupt_foreground(signal)) {
-    if (interrupted) _exit(128 + signal);  // the second time: at once
+    // The second time: at once. One press may come twice, to the program and to its group, as by timeout(1).
+    bool is_echo = since_interrupt() < SAME_PRESS && signal == interrupted;
+    if (interrupted && !is_echo) _exit(128 + signal);
     interrupted = signal;
     interrupt_running();
   }

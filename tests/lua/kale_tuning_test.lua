@@ -288,6 +288,26 @@ test("interrupted, an experiment is deleted and its runs are ended", function()
   end)
 end)
 
+test("an experiment whose creation is cut off is known again, and another's of its name is not", function()
+  with_lab({ nodes = 0 }, function(at)
+    local compiled = submit.compile(write())
+    local ours, other = experiment_of(at, compiled), experiment_of(at, compiled)
+    local late = { get = at.client.get, create = function(_, object) -- the server hears of it after we have gone
+      task.spawn(function()
+        task.sleep(0.3)
+        at.client:create(object)
+      end)
+      require "errors".raise { code = "Cancelled", message = "interrupted" }
+    end }
+    local client = { try = require "errors".try(late) }
+    late.get = function(_, ...) return at.client:get(...) end
+    test.raises("Cancelled", function() tune.create(client, ours) end)
+    test.equal(tune.was_made(client, ours), true)
+    test.raises("Usage", function() tune.create(at.client, other) end)
+    test.equal(tune.was_made(at.client, other), false)
+  end)
+end)
+
 test("a trial that is deleted is made again under its name, and has a run of its own", function()
   with_lab({}, function(at, cluster)
     local compiled = submit.compile(write(ENDLESS, "endless.py"))

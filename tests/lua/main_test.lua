@@ -275,7 +275,6 @@ end)
 test("a second SIGINT ends the program at once", function()
   local p = proc.spawn { host.executable(), "-e", [[
     print "ready" io.stdout:flush()
-    local n = 0
     while true do
       pcall(function() while true do end end)
       print "again" io.stdout:flush()
@@ -283,9 +282,29 @@ test("a second SIGINT ends the program at once", function()
   p:read_line "stdout"
   p:kill "INT"
   p:read_line "stdout"
+  local ended, exit
+  for _ = 1, 500 do -- those that come at once are one
+    pcall(p.kill, p, "INT")
+    ended, exit = pcall(p.wait, p, 0.1)
+    if ended then break end
+  end
+  test.equal(ended and exit.code, 130)
+end)
+
+test("a SIGINT that comes twice at once, to the program and to its group, is one", function()
+  local p = proc.spawn { host.executable(), "-e", [[
+    local task = require "task"
+    print "ready" io.stdout:flush()
+    pcall(task.sleep, 40)
+    task.last(function()
+      task.sleep(0.3)
+      print "cleared" io.stdout:flush()
+    end)]] }
+  p:read_line "stdout"
   p:kill "INT"
+  p:kill "INT"
+  test.equal(p:read_line "stdout", "cleared")
   test.equal(p:wait(50).code, 130)
-  test.equal(p:read "stdout", nil)
 end)
 
 test("SIGINT stops the children that the main task waits on", function()

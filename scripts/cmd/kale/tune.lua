@@ -69,6 +69,21 @@ local function build(at, compiled, settings, uploaded, args)
     service_account = at.service_account, step_image = tuning.step_image(compiled.ir) })
 end
 
+-- An experiment that was asked for as the interruption came may be there, or come yet. A lab of our own ends with it.
+local function clear(at, experiment, kfp_experiment)
+  if at.lab or not require "kale.tune".was_made(at.client, experiment) then return end
+  local view <close> = require "kale.trials".watch(at, experiment.metadata.name, { kfp_experiment = kfp_experiment })
+  view:abandon()
+end
+
+local function create(at, experiment, kfp_experiment)
+  local errors = require "errors"
+  local ok, made = pcall(require "kale.tune".create, at.client, experiment)
+  if ok then return made end
+  if errors.is(made, "Cancelled") then require "task".last(clear, at, experiment, kfp_experiment) end
+  error(made, 0)
+end
+
 -- Says what it will cost, and makes the experiment, or goes on with the one there is. Nothing is uploaded or created
 -- before all of it is found to be right.
 local function begin(at, compiled, args)
@@ -82,7 +97,7 @@ local function begin(at, compiled, args)
   local experiment = build(at, compiled, settings, uploaded, args)
   say("experiment %s: %s", experiment.metadata.name,
     cost.text(settings, cost.last_run(at.kfp, uploaded, args.notebook)))
-  return tuning.create(at.client, experiment), settings
+  return create(at, experiment, args.name or compiled.name), settings
 end
 
 -- What each trial reported while it went on.

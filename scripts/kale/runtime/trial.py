@@ -403,7 +403,10 @@ def run_trial(k, trial):
     run = follow(k, run, seen)
     if run["state"] != "SUCCEEDED":
         fail("run %s ended %s" % (run["run_id"], run["state"]), FAILED)
-    return DONE if has_objective(k, trial, run, seen) else NO_OBJECTIVE
+    if not has_objective(k, trial, run, seen):
+        fail("run %s succeeded, but told no finite number for the objective %s" % (run["run_id"], trial["objective"]),
+             NO_OBJECTIVE)
+    return DONE
 
 
 def interrupt(*_):

@@ -300,7 +300,10 @@ function M.run(k, trial, out, options)
     io.stderr:write(("kale trial: run %s ended %s\n"):format(run.run_id, run.state))
     return M.CODES.failed
   end
-  return has_objective(k, trial, run, seen, out, wait) and M.CODES.succeeded or M.CODES.no_objective
+  if has_objective(k, trial, run, seen, out, wait) then return M.CODES.succeeded end
+  io.stderr:write(("kale trial: run %s succeeded, but told no finite number for the objective %s\n"):format(run.run_id,
+    trial.objective))
+  return M.CODES.no_objective
 end
 
 -- What the server answers when there is nothing to end: no such run, one that ends already, one that is over.

@@ -302,7 +302,7 @@ function Trials:follow()
   for _, one in ipairs(self.tasks) do one:cancel() end
   if not ok then
     if errors.is(problem, "Cancelled") and not self.at.lab then -- a lab of our own ends with all that is in it
-      io.stderr:write(("interrupted: experiment %s is deleted, and its runs are ended\n"):format(self.name))
+      io.stderr:write(("interrupted: experiment %s is being deleted, and its runs are being ended\n"):format(self.name))
       self.clearing = task.last(self.abandon, self)
     end
     error(problem, 0)

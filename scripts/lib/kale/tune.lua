@@ -6,10 +6,13 @@ local errors = require "errors"
 local hash = require "hash"
 local json = require "json"
 local katib = require "katib"
+local task = require "task"
 local sorted_keys = require "kfhost.keys".sorted
 
 local M = {}
 
+local MARK = "kubeflow-kale.org/asked-for" -- tells an experiment of ours from others of its name
+local LATE = 2 -- seconds in which a request that was cut off may still be heard
 local LONGEST_NAME = 40 -- of an experiment; its trials add to it
 local SAFE_CHOICE = "^[%w ._:/@%%+,=-]*$" -- a choice that survives substitution in JSON text
 local TOKEN_DIRECTORY = "/var/run/secrets/kfhost/kfp"
@@ -335,13 +338,29 @@ end
 
 ---Creates the experiment.
 ---@param client table of kube.connect
----@param experiment table
+---@param experiment table gets a mark, by which it is known again
 ---@return table experiment # raises "Usage" when there is one of that name
 function M.create(client, experiment)
+  experiment.metadata.annotations = { [MARK] = hash.random_hex(8) }
   local made, problem = client.try:create(experiment)
   if made then return made end
   if problem.code == "AlreadyExists" then taken(experiment.metadata.name) end
   error(problem, 0)
+end
+
+---Whether an experiment was made although the request for it was cut off: the server may be at it still.
+---@param client table of kube.connect
+---@param experiment table as it was given to `create`
+---@return boolean
+function M.was_made(client, experiment)
+  local deadline = task.now() + LATE
+  repeat
+    local found = client.try:get("experiments.v1beta1.kubeflow.org", experiment.metadata.name,
+      { namespace = experiment.metadata.namespace })
+    if found then return (found.metadata.annotations or {})[MARK] == experiment.metadata.annotations[MARK] end
+    task.sleep(0.2)
+  until task.now() > deadline
+  return false
 end
 
 ---Goes on with an experiment that is there: it is followed, or lets more trials come.
