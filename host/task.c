@@ -338,7 +338,9 @@ void kf_interrupt(int signal) {
   if (!interrupt_foreground(signal)) {
     // The second time: at once. One press may come twice, to the program and to its group, as by timeout(1).
     bool is_echo = since_interrupt() < SAME_PRESS && signal == interrupted;
-    if (interrupted && !is_echo) _exit(128 + signal);
+    errno = saved;
+    if (is_echo) return;
+    if (interrupted) _exit(128 + signal);
     interrupted = signal;
     interrupt_running();
   }

@@ -273,7 +273,7 @@ test("SIGTERM ends a script that never waits, with 143", function()
 end)
 
 test("a second SIGINT ends the program at once", function()
-  local p = proc.spawn { host.executable(), "-e", [[
+  local p <close> = proc.spawn { host.executable(), "-e", [[
     print "ready" io.stdout:flush()
     while true do
       pcall(function() while true do end end)
@@ -292,14 +292,16 @@ test("a second SIGINT ends the program at once", function()
 end)
 
 test("a SIGINT that comes twice at once, to the program and to its group, is one", function()
-  local p = proc.spawn { host.executable(), "-e", [[
+  local p <close> = proc.spawn { host.executable(), "-e", [[
     local task = require "task"
+    local _ <close> = setmetatable({}, { __close = function()
+      task.last(function()
+        task.sleep(0.3)
+        print "cleared" io.stdout:flush()
+      end)
+    end })
     print "ready" io.stdout:flush()
-    pcall(task.sleep, 40)
-    task.last(function()
-      task.sleep(0.3)
-      print "cleared" io.stdout:flush()
-    end)]] }
+    task.sleep(40)]] }
   p:read_line "stdout"
   p:kill "INT"
   p:kill "INT"
