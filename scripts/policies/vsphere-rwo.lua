@@ -292,7 +292,8 @@ policy.test { name = "a claim of class \"\" is left alone", object = claim { sto
   config = { rwx_class = "nfs" }, objects = { PROFILE }, expect = { allowed = true, patch = {} } }
 
 local SNAPSHOT = { apiGroup = "snapshot.storage.k8s.io", kind = "VolumeSnapshot", name = "monday" }
-for what, spec in pairs { ["a raw disk"] = { volumeMode = "Block" }, ["a snapshot"] = { dataSource = SNAPSHOT } } do
+for what, spec in pairs { ["a raw disk"] = { volumeMode = "Block" }, ["a snapshot"] = { dataSource = SNAPSHOT },
+  ["another claim"] = { dataSourceRef = { kind = "PersistentVolumeClaim", name = "other" } } } do
   policy.test { name = ("a claim of %s is not moved to a class of files"):format(what), object = claim(spec),
     config = { rwx_class = "nfs" }, objects = { PROFILE },
     expect = { allowed = false, message = "cannot move to another class" } }
@@ -336,6 +337,19 @@ policy.test { name = "the quota of the class it is moved to is asked first", obj
   config = { rwx_class = "nfs" },
   objects = { PROFILE, QUOTA },
   expect = { allowed = false, message = "quota files leaves no room" } }
+
+local COUNTED = { apiVersion = "v1", kind = "ResourceQuota", metadata = { name = "files", namespace = "team-a" },
+  status = { hard = { ["nfs.storageclass.storage.k8s.io/persistentvolumeclaims"] = "2" },
+    used = { ["nfs.storageclass.storage.k8s.io/persistentvolumeclaims"] = "2" } } }
+
+policy.test { name = "a quota of so many claims counts as well", object = claim(), config = { rwx_class = "nfs" },
+  objects = { PROFILE, COUNTED }, expect = { allowed = false, message = "leaves no room %(nfs.*/persistentv" } }
+
+policy.test { name = "a claim that many may write, as it is there, is not made another one by an update",
+  old = claim(), object = claim(), objects = { OPTED_IN }, expect = { allowed = true, patch = {} } }
+
+policy.test { name = "where the namespace is not known yet, the refusal says so", object = claim(),
+  expect = { allowed = false, message = "the namespace is not known yet, try again soon; else: vSphere block" } }
 
 policy.test { name = "without a class and without the label it is refused with the fix", object = claim(),
   objects = { PROFILE }, expect = { allowed = false, code = 403, message = "label the namespace" } }
@@ -388,6 +402,14 @@ policy.test { name = "a pod whose claim is not known yet waits as well", object 
 policy.test { name = "the pods of an ordinary claim stay together as well: Kale mounts one in every step",
   object = pod(), objects = { OPTED_IN, claim { accessModes = { "ReadWriteOnce" } } },
   expect = { object = { metadata = { labels = { [LABEL] = "true" } }, spec = { schedulingGates = { GATE } } } } }
+
+local LONG = ("a-claim-with-a-long-name-"):rep(3) .. "x"
+local LONG_LABEL = "claim.storage.kfhost.io/a-claim-with-a-long-name-a-claim-with-a-long-n-27cc78142636bb63"
+policy.test { name = "a claim's name that is too long for a label is cut, and stays its own", objects = { OPTED_IN },
+  object = { apiVersion = "v1", kind = "Pod", metadata = { name = "step", namespace = "team-a" }, spec = {
+    containers = { { name = "main", image = "busybox" } },
+    volumes = { { name = "data", persistentVolumeClaim = { claimName = LONG } } } } },
+  expect = { object = { metadata = { labels = { [LONG_LABEL] = "true" } } } } }
 
 policy.test { name = "a pod in a namespace that did not opt in is left alone", object = pod(),
   objects = { PROFILE, claim { accessModes = { "ReadWriteOnce" } } }, expect = { allowed = true, patch = {} } }
@@ -507,6 +529,11 @@ gate("a cordoned node is no pin", { running("step-1", "node-3"),
 gate("a node that is not ready is no pin", { running("step-1", "node-3"),
   node("node-3", function(n) n.status.conditions[1].status = "Unknown" end) },
   { writes = { LIFTED[1], { verb = "event", reason = "ClaimOnLostNode" } } })
+gate("a node that is out of service is no pin", { running("step-1", "node-3"),
+  node("node-3", function(n)
+    n.spec.taints = { { key = "node.kubernetes.io/out-of-service", value = "nodeshutdown", effect = "NoExecute" } }
+  end) }, { writes = { LIFTED[1], { verb = "event", reason = "ClaimOnLostNode", message = "data is in use by step-1 on "
+    .. "node-3, which is out of service: it starts once that pod has ended and the disk is free" } } })
 gate("a node that is gone is no pin", { running("step-1", "node-9") },
   { writes = { LIFTED[1], { verb = "event", reason = "ClaimOnLostNode" } } })
 
@@ -538,10 +565,15 @@ gate("a node that takes no more volumes is waited for",
   { running("step-1", "node-1"), attachment("pv-data", "node-1"), attachment("pv-x", "node-1"), MORE },
   { writes = waits("NodeFull", "data by step-1 on node-1, but node-1 cannot take more volumes") },
   { object = two, config = { max_volumes = 2 } })
-gate("what the CSINode says counts", { running("step-1", "node-1"), attachment("pv-data", "node-1"), MORE,
-  { apiVersion = "storage.k8s.io/v1", kind = "CSINode", metadata = { name = "node-1" }, spec = { drivers = {
-    { name = "csi.vsphere.vmware.com", allocatable = { count = 2 } } } } } }, { writes = pinned "node-1" },
+gate("what the CSINode says counts, of this driver", { running("step-1", "node-1"), attachment("pv-data", "node-1"),
+  MORE, { apiVersion = "storage.k8s.io/v1", kind = "CSINode", metadata = { name = "node-1" }, spec = { drivers = {
+    { name = "csi.vsphere.vmware.com", allocatable = { count = 2 } },
+    { name = "other.csi", allocatable = { count = 0 } } } } } }, { writes = pinned "node-1" },
   { object = two, config = { max_volumes = 1 } })
+local OTHERS = attachment("pv-x", "node-1")
+OTHERS.spec.attacher = "other.csi"
+gate("what other drivers attach takes no place", { running("step-1", "node-1"), attachment("pv-data", "node-1"), MORE,
+  OTHERS }, { writes = pinned "node-1" }, { object = two, config = { max_volumes = 2 } })
 
 local function with_volume(name, source)
   return at_gate("step-2", function(p)
@@ -679,6 +711,12 @@ local NOTE = claims.note(NEW, "u-1", "it is served now")
 pended("one that is unused is written down, to be made anew, where that is allowed", REPAIR, { PROFILE },
   { { verb = "create", object = { kind = "ConfigMap", metadata = { name = "claim-u-1", namespace = "team-a" },
     data = { claim = NOTE.data.claim } } } })
+local OWNED = { { apiVersion = "kubeflow.org/v1", kind = "Notebook", name = "n", uid = "u" } }
+local SAME_OWNER = claim { storageClassName = "nfs" }
+SAME_OWNER.metadata.annotations, SAME_OWNER.metadata.ownerReferences = { note = "kept" }, OWNED
+pended("whose it was, it is", REPAIR, { PROFILE }, { { verb = "create",
+  object = { data = { claim = claims.note(SAME_OWNER, "u-1", "").data.claim } } } },
+  pending(function(c) c.metadata.ownerReferences = OWNED end))
 pended("one that a pod uses is not touched", { rwx_class = "nfs", repair_pending = true }, { PROFILE, pod() },
   { { verb = "event", message = "pod step uses it: delete both, and make them anew" } })
 pended("nor is one of a pod's own volume", { repair_pending = true, rwx_class = "nfs" }, { PROFILE,

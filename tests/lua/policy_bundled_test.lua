@@ -88,6 +88,24 @@ policy.test { name = "the change is there", object = { apiVersion = "v1", kind =
   end
 end)
 
+-- The failure policies of a webhook by its policy.
+local function failure_policies(...)
+  local words = { host.executable(), "policy", "manifests", "--image", "kfhost", ... }
+  local found = {}
+  for _, object in ipairs(require "yaml".decode_all(output(words))) do
+    for _, webhook in ipairs(object.kind == "MutatingWebhookConfiguration" and object.webhooks or {}) do
+      local path = webhook.clientConfig.service.path
+      found[path:match "^/mutate/([^/]+)"] = webhook.failurePolicy
+    end
+  end
+  return found
+end
+
+test("while the host is away no claim, pod or trial of a profile passes by what it depends on", function()
+  test.same(failure_policies("vsphere-rwo", "trial-sidecar"), { ["claims-on-vsphere"] = "Fail",
+    ["pods-beside-their-claim"] = "Fail", ["trial-labels"] = "Fail" })
+end)
+
 -- The answer to a review of the site: allowed, and the patch by path.
 local function answer(name, config, review)
   local set = policy.load(name, { config = config })

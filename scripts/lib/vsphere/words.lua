@@ -22,7 +22,15 @@ local function attachment_of(claim, view)
   return nil
 end
 
-local function say_user(pod, view)
+-- Whether the disk of a claim is where a pod of it is to start.
+local function has_arrived(claim, node, view)
+  if not claims.is_disk(claim, view.config) then return true end
+  local attachment = attachment_of(claim, view)
+  return attachment ~= nil and attachment.spec.nodeName == node and not attachment.metadata.deletionTimestamp
+    and attachment.status ~= nil and attachment.status.attached == true
+end
+
+local function say_user(pod, claim, view)
   local name, node = pod.metadata.name, pod.spec.nodeName
   if placement.is_finished(pod) then return ("%s has ended, and holds nothing"):format(name) end
   if placement.is_gated(pod) then
@@ -30,18 +38,20 @@ local function say_user(pod, view)
     return ("%s waits at the gate: %s"):format(name, verdict.lift and "it is about to go" or verdict.message)
   end
   if not node then return ("%s waits for the scheduler"):format(name) end
-  return ("%s runs on %s%s"):format(name, node, trouble_of(node, view))
+  local waits = pod.status and pod.status.phase == "Pending" and not has_arrived(claim, node, view)
+  return (waits and "%s waits for the disk on %s%s" or "%s runs on %s%s"):format(name, node, trouble_of(node, view))
 end
 
 local function say_disk(claim, view)
   if (claim.spec.volumeName or "") == "" then return "disk: none yet, it is made when the claim binds" end
   local attachment = attachment_of(claim, view)
   if not attachment then return ("disk: %s, attached to no node"):format(claim.spec.volumeName) end
-  local node = attachment.spec.nodeName
-  local problem = attachment.status and attachment.status.attachError
-  return ("disk: %s, %s %s%s%s"):format(claim.spec.volumeName,
-    attachment.status and attachment.status.attached and "attached to" or "on its way to", node,
-    trouble_of(node, view), problem and ": " .. tostring(problem.message) or "")
+  local node, status = attachment.spec.nodeName, attachment.status or {}
+  local where = attachment.metadata.deletionTimestamp and "being detached from"
+    or status.attached and "attached to" or "on its way to"
+  local problem = status.detachError or status.attachError
+  return ("disk: %s, %s %s%s%s"):format(claim.spec.volumeName, where, node, trouble_of(node, view),
+    problem and ": " .. tostring(problem.message) or "")
 end
 
 ---What there is to say of a claim: who uses it, where the disk is, and what becomes of it when a node goes.
@@ -51,13 +61,14 @@ end
 function M.explain(claim, view)
   local metadata, lines = claim.metadata, {}
   local asked = claims.annotations(claim)[claims.ORIGINAL_MODES]
-  lines[1] = ("modes: %s%s, shared %s"):format(table.concat(claim.spec.accessModes or {}, ","),
-    asked and (" (asked for: %s)"):format(asked) or "", placement.sharing(claim, view.config))
+  lines[1] = ("modes: %s%s%s"):format(table.concat(claim.spec.accessModes or {}, ","),
+    asked and (" (asked for: %s)"):format(asked) or "",
+    claims.is_single(claim, view.config) and ", shared " .. placement.sharing(claim, view.config) or "")
   lines[2] = say_disk(claim, view)
   local users, on_node = {}, nil
   for _, pod in ipairs(view.pods) do
     if placement.uses(pod, metadata.name) then
-      users[#users + 1] = "pod " .. say_user(pod, view)
+      users[#users + 1] = "pod " .. say_user(pod, claim, view)
       if pod.spec.nodeName and not placement.is_finished(pod) then on_node = pod.spec.nodeName end
     end
   end
