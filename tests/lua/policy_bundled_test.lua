@@ -103,7 +103,7 @@ end
 
 test("while the host is away no claim, pod or trial of a profile passes by what it depends on", function()
   test.same(failure_policies("vsphere-rwo", "trial-sidecar"), { ["claims-on-vsphere"] = "Fail",
-    ["pods-beside-their-claim"] = "Fail", ["trial-labels"] = "Fail" })
+    ["pods-beside-their-claim"] = "Fail", ["trial-labels"] = "Fail", ["trial-collector"] = "Fail" })
 end)
 
 -- The answer to a review of the site: allowed, and the patch by path.
