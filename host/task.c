@@ -291,7 +291,7 @@ void kf_task_forget_failure(lua_State *L, struct kf_task *task) {
 
 static volatile sig_atomic_t interrupted;
 static volatile sig_atomic_t foreground_interrupted;
-enum { SAME_PRESS = 100 };  // milliseconds
+enum { SAME_PRESS = 400 };  // milliseconds
 static struct host *interrupted_host;  // signals carry no argument
 static int wake_pipe[2] = {-1, -1};
 
@@ -323,24 +323,25 @@ static bool interrupt_foreground(int signal) {
   return true;
 }
 
-// Milliseconds since the signal before this one.
-static int64_t since_interrupt(void) {
-  static int64_t last;
+// Whether a signal is one with that before it: a press may come twice, to the program and to its group, as by
+// timeout(1).
+static bool is_echo(int signal) {
+  static int64_t first;
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  int64_t at = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, past = at - last;
-  last = at;
-  return past;
+  int64_t at = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+  if (signal == interrupted && at - first < SAME_PRESS) return true;
+  first = at;
+  return false;
 }
 
 void kf_interrupt(int signal) {
   int saved = errno;
   if (!interrupt_foreground(signal)) {
-    // The second time: at once. One press may come twice, to the program and to its group, as by timeout(1).
-    bool is_echo = since_interrupt() < SAME_PRESS && signal == interrupted;
+    bool comes_twice = is_echo(signal);
     errno = saved;
-    if (is_echo) return;
-    if (interrupted) _exit(128 + signal);
+    if (comes_twice) return;
+    if (interrupted) _exit(128 + signal);  // the second time: at once
     interrupted = signal;
     interrupt_running();
   }

@@ -273,12 +273,12 @@ test("SIGTERM ends a script that never waits, with 143", function()
 end)
 
 test("a second SIGINT ends the program at once", function()
-  local p <close> = proc.spawn { host.executable(), "-e", [[
+  local p = proc.spawn { host.executable(), "-e", [[
     print "ready" io.stdout:flush()
     while true do
       pcall(function() while true do end end)
       print "again" io.stdout:flush()
-    end]] }
+    end]], stderr = "null" }
   p:read_line "stdout"
   p:kill "INT"
   p:read_line "stdout"
@@ -289,10 +289,11 @@ test("a second SIGINT ends the program at once", function()
     if ended then break end
   end
   test.equal(ended and exit.code, 130)
+  while p:read "stdout" do end
 end)
 
 test("a SIGINT that comes twice at once, to the program and to its group, is one", function()
-  local p <close> = proc.spawn { host.executable(), "-e", [[
+  local p = proc.spawn { host.executable(), "-e", [[
     local task = require "task"
     local _ <close> = setmetatable({}, { __close = function()
       task.last(function()
@@ -301,12 +302,13 @@ test("a SIGINT that comes twice at once, to the program and to its group, is one
       end)
     end })
     print "ready" io.stdout:flush()
-    task.sleep(40)]] }
+    task.sleep(40)]], stderr = "null" }
   p:read_line "stdout"
   p:kill "INT"
   p:kill "INT"
   test.equal(p:read_line "stdout", "cleared")
   test.equal(p:wait(50).code, 130)
+  test.equal(p:read "stdout", nil)
 end)
 
 test("SIGINT stops the children that the main task waits on", function()
