@@ -75,6 +75,12 @@ for _, form in ipairs(FORMS) do
       local paths = {}
       for path in printed:gmatch "web%-0 saw %S+ ask for (%S+)\n" do paths[#paths + 1] = path end
       test.equal(table.concat(paths, " "), "/a /b /c /d /e")
+      for _, name in ipairs { "site", "site:web", "site:80", "http:site:http" } do
+        local answer = cluster:handle { method = "GET", path = ("%s/%s/proxy/f"):format(SERVICES, name), query = "g=1",
+          headers = { authorization = "Bearer " .. cluster.auth.admin_token } }
+        if name == "site:web" then test.equal(answer.status, 503) -- it has no port of that name
+        else test.same({ answer.status, answer.body:match "ask for (%S+)\n" }, { 200, "/f?g=1" }) end
+      end
     end)
   end)
 end

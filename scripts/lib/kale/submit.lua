@@ -117,13 +117,17 @@ function M.schedule(k, compiled, options)
   return k.recurring:create(object), uploaded
 end
 
----Where a run is seen in the browser. KFP's pages are served beside its API, behind the dashboard by its own path.
+local DASHBOARD = "/_/pipeline" -- of Kubeflow's own pages
+
+---Where a run is seen in the browser. KFP's pages are served beside its API; when that is reached by the service's name
+---or through the API server, no browser gets there, and it is a path on Kubeflow's dashboard.
 ---@param k table of kfp.connect
 ---@param run table a run or a recurring run
----@return string url
+---@return string url or path
 function M.link(k, run)
   local kind = run.recurring_run_id and "recurringrun" or "runs"
-  local base = (k.endpoint or ""):gsub("/+$", ""):gsub("/apis.*$", "")
+  local is_inside = k.how == "cluster" or k.how == "kubeconfig"
+  local base = is_inside and DASHBOARD or (k.endpoint or ""):gsub("/+$", ""):gsub("/apis.*$", "")
   return ("%s/#/%s/details/%s"):format(base, kind, run.recurring_run_id or run.run_id)
 end
 

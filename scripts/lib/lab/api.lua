@@ -104,13 +104,15 @@ local function run_resource(ctx)
     status.no_resource()
   end
   if not r.verb then status.method_not_allowed() end
-  if r.rest then status.no_resource() end
+  local is_proxy = r.subresource == "proxy" and r.group == ""
+  if r.rest and not is_proxy then status.no_resource() end
   if resource.namespaced ~= (r.namespace ~= nil) and (resource.namespaced and (r.name or r.verb == "create")
     or not resource.namespaced and r.plural ~= "namespaces") then
     status.no_resource()
   end
   ctx.resource = resource
   ctx.form = negotiate.accept(ctx.headers, ctx.query)
+  if is_proxy then return require("lab.service_proxy").run(ctx) end
   if r.subresource then return require("lab.subresources").run(ctx) end
   if not resource.may[r.verb] then status.method_not_allowed() end
   if r.verb == "create" and r.name or (r.verb == "update" or r.verb == "patch") and not r.name then
