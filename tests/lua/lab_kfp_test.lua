@@ -42,6 +42,17 @@ test("a run is pending, runs, and succeeds with its tasks", function()
   test.equal(run.run_details.task_details[1].display_name, "say")
 end)
 
+test("a step's image means what it means to a pod", function()
+  local state = states.new { engine = engines.new { root = test.tmpdir() } }
+  local spec = pipeline "true"
+  for image, wanted in pairs { ["alpine:3.20"] = "SUCCEEDED", busybox = "SUCCEEDED", ["docker.io/bash:5"] = "SUCCEEDED",
+    ["registry.test/own:1"] = "FAILED" } do
+    spec.deploymentSpec.executors["exec-say"].container.image = image
+    local run = call(state, "POST", "/runs", { display_name = image, pipeline_spec = spec })
+    test.equal(settle(state, run.run_id).state, wanted)
+  end
+end)
+
 test("a step that fails fails its run; a retry runs it again", function()
   local state = new_state()
   local run = call(state, "POST", "/runs", { display_name = "one", pipeline_spec = pipeline "exit 3" })

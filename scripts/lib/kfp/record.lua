@@ -31,12 +31,13 @@ local function state_of(run)
   return record
 end
 
--- A disk that is full is no reason to stop what runs: the record is then that of before. The first one has to be there.
+-- A disk that is full is no reason to stop what runs: the record is then that of before. The first one has to be there,
+-- unless the run is over before it began: whoever cancelled it may have taken its folder away.
 local function save(self)
   local run = self.run
   local path = fs.join(run.context.root, "run.json")
   local text = json.encode(state_of(run), { sort = true, indent = 2 }) .. "\n"
-  if not self.saved then fs.write(path, text)
+  if not self.saved and not self.closed then fs.write(path, text)
   else
     local _, problem = fs.try.write(path, text)
     if problem and not self.failing then

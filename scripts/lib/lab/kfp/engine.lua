@@ -49,9 +49,10 @@ end
 -- Runs the pipeline in a task of its own, so that one that is stopped can be waited for to its very end.
 local function run_pipeline(self, run)
   local root = fs.join(self.root, run.run_id)
-  local result
+  local made, result
   run.pipeline = task.spawn(function()
-    result = kfp.run(run.spec, { root = root, jobs = self.jobs, images = self.images, cwd = self.cwd,
+    -- What goes wrong is told by the run: nobody may be waiting any more.
+    made, result = pcall(kfp.run, run.spec, { root = root, jobs = self.jobs, images = self.images, cwd = self.cwd,
       params = run.runtime_config and run.runtime_config.parameters or {}, platform = run.platform,
       on_event = function(event)
         if event.type == "task" then
@@ -63,8 +64,9 @@ local function run_pipeline(self, run)
   end)
   local ok, problem = pcall(run.pipeline.wait, run.pipeline)
   -- One that was cancelled has its steps yet to end.
-  for _, step in ipairs(result and result.ending or {}) do pcall(step.wait, step) end
-  return ok, ok and result or problem
+  for _, step in ipairs(made and result.ending or {}) do pcall(step.wait, step) end
+  if not ok then return false, problem end
+  return made, result
 end
 
 ---Runs a pipeline; its state moves by itself.
@@ -97,11 +99,24 @@ function Engine:read_log(run, name)
   return fs.exists(path) and fs.read(path) or ""
 end
 
+-- A step's image means what a pod's means: where that is a shell or the like, its command is found on this machine.
+local function images_of(given)
+  local images = {}
+  for _, line in ipairs(require "lab.images") do
+    if line.program and not line.program[1]:find "^python" then
+      images[line[1]] = { command = {} }
+      images["docker.io/" .. line[1]], images["docker.io/library/" .. line[1]] = images[line[1]], images[line[1]]
+    end
+  end
+  for pattern, environment in pairs(given or {}) do images[pattern] = environment end
+  return images
+end
+
 ---@param options {root: string, jobs: integer?, images: table?, cwd: string?, log: fun(text: string)?,
 ---  on_event: fun(run: table, event: table)?}
 function M.new(options)
-  return setmetatable({ root = options.root, jobs = options.jobs or 2, images = options.images, cwd = options.cwd,
-    on_event = options.on_event, log = options.log or function() end }, Engine)
+  return setmetatable({ root = options.root, jobs = options.jobs or 2, images = images_of(options.images),
+    cwd = options.cwd, on_event = options.on_event, log = options.log or function() end }, Engine)
 end
 
 return M

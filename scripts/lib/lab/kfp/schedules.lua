@@ -72,8 +72,10 @@ end
 ---@param row table
 ---@param enabled boolean
 function Schedules:set_enabled(row, enabled)
-  errors.try(self.client):patch(KIND, row.object_name, { spec = { enabled = enabled } }, { type = "merge",
+  row.writing = true
+  local made = errors.try(self.client):patch(KIND, row.object_name, { spec = { enabled = enabled } }, { type = "merge",
     namespace = row.namespace })
+  row.writing, row.version = false, made and tonumber(made.metadata.resourceVersion) or row.version
 end
 
 ---@param row table
@@ -86,10 +88,17 @@ end
 
 -- --- what is said of it elsewhere ------------------------------------------------------------------------------------
 
+-- Whether the recurring run knows better: the object was read before the API itself changed it.
+local function is_old(row, object)
+  local version = tonumber(object.metadata.resourceVersion)
+  return row.writing or row.version and version and version < row.version
+end
+
 ---What was changed in the object holds for the recurring run, as when the persistence agent reports it.
 ---@param row table
 ---@param object table
 function M.take_over(row, object)
+  if is_old(row, object) then return end
   local spec = object.spec or {}
   local mode = spec.enabled and "ENABLE" or "DISABLE"
   if mode ~= row.mode then row.mode, row.status, row.updated_at = mode, mode .. "D", states.now() end
@@ -148,6 +157,7 @@ local function submit(self, object, at, now)
   local experiment = state.experiments[object.spec.experimentId or state.default_experiment or ""]
     or { experiment_id = object.spec.experimentId, namespace = object.metadata.namespace }
   local ok, problem = pcall(runs.add, state, given, experiment, options)
+  if errors.is(problem, "Cancelled") then error(problem, 0) end
   if not ok then self.log(("schedule %s: %s"):format(object.metadata.name, errors.text(problem))) end
   return ok
 end
@@ -188,8 +198,9 @@ local function look_at_all(self)
   local wait
   for _, object in ipairs(self.client:list(KIND, { namespace = "*" })) do
     local ok, seconds = pcall(look, self, object)
-    if not ok and not self.stopped then
-      self.log(errors.text(seconds))
+    if not ok then
+      if errors.is(seconds, "Cancelled") then error(seconds, 0) end
+      if not self.stopped then self.log(errors.text(seconds)) end
       seconds = LONGEST
     end
     if seconds then wait = math.min(wait or LONGEST, seconds) end
@@ -201,6 +212,7 @@ local function watch(self)
   while not self.stopped do
     self.changed:clear()
     local ok, wait = pcall(look_at_all, self)
+    if not ok and errors.is(wait, "Cancelled") then return end
     if not ok then wait = LONGEST end
     if not self.stopped and wait ~= 0 then self.changed:wait(wait) end
   end

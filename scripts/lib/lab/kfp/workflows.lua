@@ -85,7 +85,8 @@ local function write(self, run)
       spec = { activeDeadlineSeconds = run.state == "CANCELING" and 0 or nil } }
     local made, problem = errors.try(self.client):patch(KIND, run.workflow, patch, { type = "merge",
       namespace = run.namespace })
-    if not made and not errors.is(problem, "NotFound") then self.log(errors.text(problem)) end
+    local quiet = made or errors.is(problem, "NotFound") or errors.is(problem, "Cancelled")
+    if not quiet then self.log(errors.text(problem)) end
   end
   run.workflow_writer = nil
 end
