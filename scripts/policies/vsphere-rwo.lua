@@ -552,6 +552,12 @@ gate("two claims on two nodes: it stays at the gate, with an event", { running("
 gate("a pod that one of its claims goes with has no node yet: where that is, is waited for",
   { MORE, running("other", nil, "Pending") }, { writes = waits("ClaimOnItsWay",
     "claim data goes where other will be, which has no node yet") }, { object = two })
+gate("of two nodes where one claim is wanted, the one that has the disk counts: the others wait for it",
+  { running("step-0", "node-2"), running("step-1", "node-1"), attachment("pv-data", "node-1") },
+  { writes = pinned "node-1" })
+gate("but for one that is no pin", { running("step-0", "node-2"), running("step-1", "node-3"),
+  attachment("pv-data", "node-3"), node("node-3", function(n) n.spec.unschedulable = true end) },
+  { writes = pinned "node-2" })
 gate("one for which the scheduler finds no node is not waited for", { MORE, running("other", nil, "Pending", {
   { type = "PodScheduled", status = "False", reason = "Unschedulable" } }) }, { writes = LIFTED }, { object = two })
 gate("one with the same claims is followed by affinity", { running("other", nil, "Pending") }, { writes = LIFTED })

@@ -108,6 +108,19 @@ test("a node where a pod may not run is not chosen for it: it waits until the cl
   end)
 end)
 
+test("a pod that somebody has put on another node waits for the disk there; the next one goes where the disk is",
+  function()
+    with_policy(SETTINGS, function(c)
+      make_claims(c, "data")
+      make_pod(c, "notebook", "lab-1", { "data" })
+      is_running(c, "notebook")
+      make_pod(c, "forced", nil, { "data" }, { nodeName = "lab-2" })
+      event_of(c, "team-a", "forced", "FailedAttachVolume")
+      make_pod(c, "step", nil, { "data" })
+      test.equal(is_running(c, "step").spec.nodeName, "lab-1")
+    end)
+  end)
+
 test("two steps whose claims are in use on two nodes: the pod that wants both waits, and says so", function()
   with_policy(SETTINGS, function(c)
     make_claims(c, "one", "two")

@@ -138,19 +138,40 @@ local function age_of(pod, view)
   return made and view.now - made or 0
 end
 
+local function node_of_disk(claim, view)
+  for _, attachment in ipairs(claim and view.attachments or {}) do
+    local volume = attachment.spec.source.persistentVolumeName
+    local is_its = volume ~= nil and volume == claim.spec.volumeName and not attachment.metadata.deletionTimestamp
+    if is_its then return attachment.spec.nodeName end
+  end
+  return nil
+end
+
+-- Where a claim is in use, on nodes that are well: where one of these has the disk, the others only wait for it.
+local function uses_of(pod, name, view, notes)
+  local disk, uses = node_of_disk(view.claims[name], view), {}
+  for _, user in ipairs(others(pod, name, view)) do
+    local node = user.spec.nodeName
+    local use = node and ("%s by %s on %s"):format(name, user.metadata.name, node)
+    local trouble = node and nodes.trouble(view.nodes[node])
+    if trouble then
+      notes[#notes + 1] = ("%s is in use by %s on %s, which %s"):format(name, user.metadata.name, node, trouble)
+    elseif node == disk and disk then
+      return { { node = node, text = use } }
+    elseif node then
+      uses[#uses + 1] = { node = node, text = use }
+    end
+  end
+  return uses
+end
+
 -- The nodes where the claims of a pod are in use, and the troubles of those that do not count.
 local function nodes_in_use(pod, names, view)
   local list, by_node, notes = {}, {}, {}
   for _, name in ipairs(names) do
-    for _, user in ipairs(others(pod, name, view)) do
-      local node = user.spec.nodeName
-      local trouble = node and nodes.trouble(view.nodes[node])
-      if trouble then
-        notes[#notes + 1] = ("%s is in use by %s on %s, which %s"):format(name, user.metadata.name, node, trouble)
-      elseif node and not by_node[node] then
-        by_node[node] = ("%s by %s on %s"):format(name, user.metadata.name, node)
-        list[#list + 1] = node
-      end
+    for _, use in ipairs(uses_of(pod, name, view, notes)) do
+      if not by_node[use.node] then list[#list + 1] = use.node end
+      by_node[use.node] = by_node[use.node] or use.text
     end
   end
   table.sort(list)
