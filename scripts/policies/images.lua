@@ -35,11 +35,16 @@ local function whole(image)
   return (image:gsub("^docker%.io/([^/]+)$", "docker.io/library/%1"))
 end
 
+-- A registry alone is that registry, and not another one whose name begins like it.
+local function begins_with(name, prefix)
+  if prefix == "" or name:sub(1, #prefix) ~= prefix then return false end
+  return prefix:find("/", 1, true) ~= nil or name:sub(#prefix + 1, #prefix + 1) == "/"
+end
+
 local function longest_prefix(prefixes, name)
   local found
   for _, prefix in ipairs(prefixes) do
-    local fits = prefix ~= "" and name:sub(1, #prefix) == prefix
-    if fits and (not found or #prefix > #found) then found = prefix end
+    if begins_with(name, prefix) and (not found or #prefix > #found) then found = prefix end
   end
   return found
 end
@@ -64,24 +69,31 @@ end
 
 -- --- pods ---------------------------------------------------------------------------------------------------------
 
--- All containers of a pod.
-local function containers_of(pod)
+-- What a pod pulls: its containers, and its volumes that are images. {what =, name = of a container, of =, field =}
+local function pulls_of(pod)
   local all = {}
-  for _, name in ipairs(LISTS) do
-    local list = pod.spec[name] or {}
-    table.move(list, 1, #list, #all + 1, all)
+  for _, list in ipairs(LISTS) do
+    for _, container in ipairs(pod.spec[list] or {}) do
+      all[#all + 1] = { what = "container " .. container.name, name = container.name, of = container, field = "image" }
+    end
+  end
+  for _, volume in ipairs(pod.spec.volumes or {}) do
+    if volume.image then
+      all[#all + 1] = { what = "volume " .. volume.name, of = volume.image, field = "reference" }
+    end
   end
   return all
 end
 
--- The containers that are new or get another image. A pod that runs is changed by many (a Job takes its finalizer
--- off): what it has, it keeps, or its containers would be started anew, and its change be refused.
-local function judged_containers(req)
+-- Those that are new or get another image. A pod that runs is changed by many (a Job takes its finalizer off): what it
+-- has, it keeps, or its containers would be started anew, and its change be refused.
+local function judged_pulls(req)
   local before, judged = {}, {}
-  for _, container in ipairs(req.old and containers_of(req.old) or {}) do before[container.name] = container.image end
-  for _, container in ipairs(containers_of(req.object)) do
-    local kept = container.image ~= nil and container.image == before[container.name]
-    if not kept then judged[#judged + 1] = container end
+  for _, pull in ipairs(req.old and pulls_of(req.old) or {}) do before[pull.what] = pull.of[pull.field] end
+  for _, pull in ipairs(pulls_of(req.object)) do
+    local image = pull.of[pull.field]
+    local kept = image ~= nil and image == before[pull.what]
+    if not kept then judged[#judged + 1] = pull end
   end
   return judged
 end
@@ -121,10 +133,11 @@ policy.mutate {
   apply = function(req)
     local pod, config = req.object, req.config
     local default = config.defaults[role_of(pod) or ""]
-    for _, container in ipairs(judged_containers(req)) do
-      local image = container.image
-      if not image or image == "" or image == "default" then image = default or image end
-      if image then container.image = mapped(config, image) end
+    for _, pull in ipairs(judged_pulls(req)) do
+      local image = pull.of[pull.field]
+      local is_open = pull.name and (not image or image == "" or image == "default")
+      if is_open then image = default or image end
+      if image then pull.of[pull.field] = mapped(config, image) end
     end
     if req.operation == "CREATE" then add_pull_secrets(pod, config.pull_secrets) end
   end,
@@ -143,15 +156,15 @@ policy.validate {
   check = function(req)
     local config, role = req.config, role_of(req.object)
     local for_role = config.allowed_for[role or ""]
-    for _, container in ipairs(judged_containers(req)) do
-      local image = container.image or ""
+    for _, pull in ipairs(judged_pulls(req)) do
+      local image = pull.of[pull.field] or ""
       if not is_allowed(image, config.allowed) then
-        return req:deny("container %s: images come from %s here, not from %s", container.name,
-          table.concat(config.allowed, ", "), image)
+        return req:deny("%s: images come from %s here, not from %s", pull.what, table.concat(config.allowed, ", "),
+          image)
       end
-      if not req.contains(config.helpers, container.name) and not is_allowed(image, for_role) then
-        return req:deny("container %s: a %s may use %s here, not %s", container.name, role,
-          table.concat(for_role, ", "), image)
+      local is_own = pull.name and not req.contains(config.helpers, pull.name)
+      if is_own and not is_allowed(image, for_role) then
+        return req:deny("%s: a %s may use %s here, not %s", pull.what, role, table.concat(for_role, ", "), image)
       end
     end
   end,
@@ -189,6 +202,27 @@ policy.test { name = "every list of containers is looked at", config = SITE,
   expect = { object = { spec = { initContainers = { { image = "registry.site/official/a" } },
     containers = { { image = "registry.site/official/b" } },
     ephemeralContainers = { { image = "registry.site/official/c" } } } } } }
+
+local function with_volume(reference)
+  local object = pod "registry.site/x"
+  object.spec.volumes = { { name = "model", image = { reference = reference, pullPolicy = "IfNotPresent" } },
+    { name = "scratch", emptyDir = {} } }
+  return object
+end
+policy.test { name = "a volume that is an image is pulled from the site's registry as well", config = SITE,
+  object = with_volume "kubeflow/model:1", expect = { object = { spec = { volumes = {
+    { image = { reference = "registry.site/hub/kubeflow/model:1", pullPolicy = "IfNotPresent" } }, {} } } } } }
+policy.test { name = "and has to be allowed", config = { allowed = { "registry.site/" } },
+  object = with_volume "quay.io/x/model:1",
+  expect = { allowed = false, message = "volume model: images come from registry.site/ here, not from quay.io/x/m" } }
+
+for image, allowed in pairs { ["registry.site/x"] = true, ["registry.site.evil/x"] = false,
+  ["registry.site:5000/x"] = false } do
+  policy.test { name = ("a registry alone is that registry: %s"):format(image), object = pod(image),
+    config = { allowed = { "registry.site" } }, expect = { allowed = allowed } }
+end
+policy.test { name = "a mapping of a registry alone as well", object = pod "gcr.io.evil/a/b",
+  config = { mapping = { ["gcr.io"] = "registry.site/gcr" } }, expect = { patch = {} } }
 
 policy.test { name = "secrets to pull with are added once", config = { pull_secrets = { "site", "more" } },
   object = { apiVersion = "v1", kind = "Pod", metadata = { name = "p" }, spec = { containers = {},

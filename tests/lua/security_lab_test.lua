@@ -82,6 +82,10 @@ test("P7: the pods of a profile are refused without the policy; with it they run
       { dry_run = true })
     test.equal(tried.metadata.labels[ENFORCE], "baseline")
     test.equal(c.try:get("namespaces", "team-b"), nil)
+    local volumes = { { name = "model", image = { reference = "registry.example/model:1" } } }
+    local made = c:create({ apiVersion = "v1", kind = "Pod", metadata = { name = "p", namespace = "team-a" },
+      spec = { volumes = volumes, containers = { { name = "main", image = "busybox" } } } }, { dry_run = true })
+    test.equal(made.spec.volumes[1].image.reference, "model:1")
     local _, problem = c.try:create { apiVersion = "v1", kind = "Pod", metadata = { name = "p", namespace = "team-a" },
       spec = { containers = { { name = "main", image = "quay.io/x/y:1" } } } }
     test.equal(problem.message:find("images come from docker.io/, registry.example/ here", 1, true) ~= nil, true)
