@@ -138,6 +138,19 @@ test("a zone that is not known fails the load, and says what to do", function()
   end
 end)
 
+test("moments are written as the C library writes them, on days of all kinds", function()
+  local time = require "kube.time"
+  for seconds = time_of "1899-12-30T23:59:59Z", time_of "2101-03-02T00:00:00Z", 86399 * 7 do
+    test.equal(time.text(seconds), os.date("!%Y-%m-%dT%H:%M:%SZ", seconds))
+    test.equal(time_of(time.text(seconds)), seconds)
+  end
+  for _, text in ipairs { "1970-01-01T00:00:00Z", "2000-02-29T12:00:00Z", "2024-02-29T00:00:00Z",
+    "2024-03-01T00:00:00Z", "2100-02-28T23:59:59Z", "2100-03-01T00:00:00Z", "2023-12-31T23:59:59Z" } do
+    test.equal(time.text(time_of(text)), text)
+  end
+  test.equal(time.micro(1591869602.25), "2020-06-11T10:00:02.250000Z")
+end)
+
 test("a schedule waits until it is due, and until the clock says so", function()
   local now = time_of "2024-03-31T00:59:00Z"
   local start = task.now()

@@ -47,6 +47,10 @@ test("the policies of the examples are served together, and each does what it sa
 
     refused("name a version of busybox:latest", c.create, c, pod("bad", "busybox:latest"))
     refused("2 GPUs are more", c.create, c, pod("bad", nil, { ["nvidia.com/gpu"] = "2" }))
+    local hungry = pod "bad"
+    hungry.spec.initContainers = { { name = "first", image = "busybox:1", resources = { limits = {
+      ["nvidia.com/gpu"] = "1k" } } } }
+    refused("1000 GPUs are more", c.create, c, hungry)
     local made = c:create(pod "good")
     test.same(made.spec.containers[1].resources.requests, { cpu = "100m", memory = "256Mi" })
     test.equal(made.metadata.labels["cost-center"], "4711")

@@ -35,10 +35,29 @@ function M.parse(text)
   return math.tointeger(value) or value
 end
 
+-- Year, month and day of a day since 1970-01-01.
+local function date_of(days)
+  local shifted = days + 719468 -- since 0000-03-01: a year ends with its leap day
+  local era = shifted // 146097
+  local of_era = shifted - era * 146097
+  local year = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
+  local of_year = of_era - (365 * year + year // 4 - year // 100)
+  local shifted_month = (5 * of_year + 2) // 153
+  local month = shifted_month < 10 and shifted_month + 3 or shifted_month - 9
+  return year + era * 400 + (month <= 2 and 1 or 0), month, of_year - (153 * shifted_month + 2) // 5 + 1
+end
+
+-- Policies have no os.date.
+local function whole_text(seconds)
+  local days, rest = seconds // 86400, seconds % 86400
+  local year, month, day = date_of(days)
+  return ("%04d-%02d-%02dT%02d:%02d:%02d"):format(year, month, day, rest // 3600, rest % 3600 // 60, rest % 60)
+end
+
 ---@param seconds number since 1970
 ---@return string # as Kubernetes' Time: whole seconds, UTC
 function M.text(seconds)
-  return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds)) --[[@as string]]
+  return whole_text(math.floor(seconds)) .. "Z"
 end
 
 ---@param seconds number since 1970
@@ -46,7 +65,7 @@ end
 function M.micro(seconds)
   local whole = math.floor(seconds)
   local micro = math.floor((seconds - whole) * 1e6)
-  return os.date("!%Y-%m-%dT%H:%M:%S", whole) .. (".%06dZ"):format(micro)
+  return whole_text(whole) .. (".%06dZ"):format(micro)
 end
 
 -- Largest unit first: up to which age it is used, and the units that are shown.
