@@ -288,6 +288,20 @@ test("interrupted, an experiment is deleted and its runs are ended", function()
   end)
 end)
 
+test("where Pipelines know no users, their namespace has an account for trials, and collectors", function()
+  with_lab({ nodes = 0 }, function(at)
+    local compiled = submit.compile(write())
+    test.equal(tune.account(at.client, at.kfp, "kubeflow"), "pipeline-runner")
+    test.same(tune.check(at.client, experiment_of(at, compiled, nil, { namespace = "kubeflow" })), {})
+    local review = at.client:request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", {
+      headers = { ["Content-Type"] = "application/json" }, body = json.encode {
+        apiVersion = "authorization.k8s.io/v1", kind = "SubjectAccessReview", spec = {
+          user = "system:serviceaccount:kubeflow:pipeline-runner", resourceAttributes = { namespace = "kubeflow",
+            group = "kubeflow.org", resource = "trials", verb = "get", name = "t" } } } })
+    test.equal(json.decode(review.body).status.allowed, true)
+  end)
+end)
+
 test("an experiment whose creation is cut off is known again, and another's of its name is not", function()
   with_lab({ nodes = 0 }, function(at)
     local compiled = submit.compile(write())

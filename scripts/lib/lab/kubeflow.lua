@@ -61,6 +61,29 @@ local function end_with_workflow(own)
   end
 end
 
+-- What an installation for one user has: Pipelines, their account, Katib's experiments and trials in one namespace.
+local function single_user(client)
+  local where = { name = "pipeline-runner", namespace = "kubeflow" }
+  local rbac = "rbac.authorization.k8s.io"
+  for _, object in ipairs {
+    { apiVersion = "v1", kind = "Namespace", metadata = { name = "kubeflow", labels = {
+      ["katib.kubeflow.org/metrics-collector-injection"] = "enabled" } } },
+    { apiVersion = "v1", kind = "ServiceAccount", metadata = where },
+    { apiVersion = rbac .. "/v1", kind = "Role", metadata = where, rules = {
+      { apiGroups = { "" }, resources = { "pods", "pods/exec", "pods/log", "services" }, verbs = { "*" } },
+      { apiGroups = { "" }, resources = { "configmaps", "secrets" }, verbs = { "get", "list", "watch" } },
+      { apiGroups = { "" }, resources = { "persistentvolumeclaims" }, verbs = { "*" } },
+      { apiGroups = { "argoproj.io" }, resources = { "workflows" },
+        verbs = { "get", "list", "watch", "update", "patch" } },
+      { apiGroups = { "apps" }, resources = { "deployments", "replicasets" }, verbs = { "*" } },
+      { apiGroups = { "kubeflow.org" }, resources = { "*" }, verbs = { "*" } },
+      { apiGroups = { "batch" }, resources = { "jobs" }, verbs = { "*" } } } },
+    { apiVersion = rbac .. "/v1", kind = "RoleBinding", metadata = where,
+      roleRef = { apiGroup = rbac, kind = "Role", name = where.name },
+      subjects = { { kind = "ServiceAccount", name = where.name, namespace = where.namespace } } },
+  } do client:apply(object, { force = true }) end
+end
+
 ---Adds Pipelines and Katib to a lab that runs.
 ---@param lab lab.Running
 ---@param options {root: string, multi_user: boolean?, engine: "local"|"none"|nil, jobs: integer?, images: table?,
@@ -76,6 +99,7 @@ function M.attach(lab, options)
     engine = options.engine, multi_user = options.multi_user, log = options.log }
   if options.multi_user then ask_cluster(client, own.state) end
   client:apply({ apiVersion = "v1", kind = "Namespace", metadata = { name = "kubeflow" } }, { force = true })
+  if not options.multi_user then single_user(client) end
   install_policies(client, lab)
   hosted.put(lab.cluster, { namespace = "kubeflow", name = "ml-pipeline", labels = { app = "ml-pipeline" },
     account = "ml-pipeline", sidecar = true,
