@@ -22,6 +22,7 @@
 enum {
   CERTIFICATE_ROOM = 1 << 16,
   REPORT_ROOM = 1 << 21,
+  SOURCES_ROOM = 1 << 24,
   PATHS_ROOM = 1 << 20,
   TOTALS_ROOM = 1 << 22,
   CACHE_ROOM = 192 << 20,  // only what is used of it becomes memory
@@ -35,6 +36,8 @@ static struct kf_slot *own;
 static struct {
   int workers;
   unsigned generation;   // of the processes that serve
+  unsigned load, loads;  // what they have loaded; the last one that was begun
+  int place;             // of its sources
   bool wanted;           // a reload, as soon as nothing else is being started
   bool reloading;        // workers of the next generation are being started
   bool serving;          // the first generation was ready
@@ -81,8 +84,8 @@ static size_t place_box(struct kf_box *box, size_t offset, size_t capacity) {
 
 static void share_memory(void) {
   size_t offset = (sizeof *shared + 4095) & ~(size_t)4095;
-  size_t size = offset + 2 * ((size_t)CERTIFICATE_ROOM + CACHE_ROOM + PATHS_ROOM + TOTALS_ROOM +
-                              (size_t)KF_SLOTS * REPORT_ROOM);
+  size_t size = offset + 2 * ((size_t)CERTIFICATE_ROOM + CACHE_ROOM + 2 * SOURCES_ROOM + PATHS_ROOM +
+                              TOTALS_ROOM + (size_t)KF_SLOTS * REPORT_ROOM);
   shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (shared == MAP_FAILED) {
     perror("kfhost: shared memory");
@@ -90,6 +93,7 @@ static void share_memory(void) {
   }
   offset = place_box(&shared->certificate, offset, CERTIFICATE_ROOM);
   offset = place_box(&shared->cache, offset, CACHE_ROOM);
+  for (int i = 0; i < 2; i++) offset = place_box(&shared->sources[i], offset, SOURCES_ROOM);
   offset = place_box(&shared->paths, offset, PATHS_ROOM);
   offset = place_box(&shared->totals, offset, TOTALS_ROOM);
   for (int i = 0; i < KF_SLOTS; i++)
@@ -220,6 +224,8 @@ static bool start(enum kf_role role, unsigned generation, const sigset_t *mask) 
   pid_t supervisor = getpid();
   slot->role = role;
   slot->generation = generation;
+  slot->load = generation == state.generation ? state.load : state.loads;
+  slot->place = generation == state.generation ? state.place : 1 - state.place;
   slot->started = now();
   slot->ready = slot->drain = false;
   slot->busy_until = 0;
@@ -318,6 +324,8 @@ static void finish_reload(void) {
   if (!state.reloading || count_of(KF_ROLE_WORKER, next, true) < state.workers) return;
   drain(state.generation);
   state.generation = next;
+  state.load = state.loads;
+  state.place = 1 - state.place;
   state.reloading = false;
   say("info", "reloaded: generation %u", next);
 }
@@ -348,6 +356,8 @@ static bool complete(const sigset_t *mask) {
   if (state.wanted && state.serving && !state.reloading) {
     state.wanted = false;
     state.reloading = true;
+    state.loads++;
+    shared->sources[1 - state.place].version = 0;
   }
   return state.reloading && start_workers(state.generation + 1, mask);
 }
@@ -416,7 +426,7 @@ void kf_supervise(const char *specification) {
   share_memory();
   read_specification(specification);
   watch_signals(&mask);
-  state.generation = 1;
+  state.generation = state.load = state.loads = 1;
   for (;;) {
     take_signals();
     reap();

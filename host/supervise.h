@@ -30,6 +30,8 @@ struct kf_slot {
   pid_t pid;                 // 0: free
   enum kf_role role;
   unsigned generation;
+  unsigned load;             // what it has loaded, by number: a reload that fails has one, too
+  int place;                 // of its sources
   double started;            // monotonic seconds
   _Atomic bool drain;        // the process is to finish and end
   // The process writes:
@@ -45,6 +47,8 @@ struct kf_slot {
 struct kf_shared {
   struct kf_slot slots[KF_SLOTS];
   struct kf_box certificate, cache;
+  struct kf_box sources[2];     // what was loaded: of the processes that serve, and of a reload
+  _Atomic unsigned claimed[2];  // the load whose sources one process reads, for all that come after it
   struct kf_box paths, totals;  // what was ever answered here; what workers before have counted
   _Atomic uint64_t cache_time;  // monotonic nanoseconds when the cache was last known to be up to date
   _Atomic bool reload;          // a process asks for what SIGHUP asks for

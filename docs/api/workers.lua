@@ -4,7 +4,7 @@
 
 local workers = {}
 
----@alias workers.Box "certificate"|"cache"|"paths"|"totals"|"report"|integer text that one process publishes; a number:
+---@alias workers.Box "certificate"|"cache"|"sources"|"paths"|"totals"|"report"|integer text that one process publishes; a number:
 ---  that slot's report
 
 ---This process becomes the supervisor; never returns. SIGHUP starts new workers and lets the old ones finish when the
@@ -54,6 +54,11 @@ function workers.leaving() end
 ---@param box workers.Box
 ---@return integer version of what was published last; 0 when nothing was
 function workers.version(box) end
+
+---Of the processes that are to have loaded the same, the first one that asks reads it, and publishes it as "sources" for
+---those that come later: what has changed on disk since is not for them.
+---@return boolean first
+function workers.claim() end
 
 ---Asks for what SIGHUP asks for: new processes, which load everything anew.
 function workers.reload() end

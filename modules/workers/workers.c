@@ -49,6 +49,17 @@ static int l_ready(lua_State *L) {
   return 0;
 }
 
+// workers.claim() -> whether this process is the one that reads and publishes the sources, of all
+// that are to have the same
+static int l_claim(lua_State *L) {
+  struct kf_slot *slot = check_own(L);
+  _Atomic unsigned *claimed = &kf_shared()->claimed[slot->place];
+  unsigned before = *claimed;
+  lua_pushboolean(L, before != slot->load &&
+                         atomic_compare_exchange_strong(claimed, &before, slot->load));
+  return 1;
+}
+
 // workers.reload(): asks for what SIGHUP asks for
 static int l_reload(lua_State *L) {
   check_own(L);
@@ -119,7 +130,8 @@ static int l_port(lua_State *L) {
 
 // The name of a box, or the number of a slot for its report.
 static struct kf_box *check_box(lua_State *L, int arg) {
-  static const char *const names[] = {"certificate", "cache", "paths", "totals", "report", NULL};
+  static const char *const names[] = {"certificate", "cache", "sources", "paths", "totals",
+                                      "report", NULL};
   struct kf_slot *slot = check_own(L);
   struct kf_shared *shared = kf_shared();
   if (lua_isinteger(L, arg)) {
@@ -127,8 +139,8 @@ static struct kf_box *check_box(lua_State *L, int arg) {
     luaL_argcheck(L, number >= 1 && number <= KF_SLOTS, arg, "number of a slot expected");
     return &shared->slots[number - 1].report;
   }
-  struct kf_box *boxes[] = {&shared->certificate, &shared->cache, &shared->paths, &shared->totals,
-                            &slot->report};
+  struct kf_box *boxes[] = {&shared->certificate, &shared->cache, &shared->sources[slot->place],
+                            &shared->paths, &shared->totals, &slot->report};
   return boxes[luaL_checkoption(L, arg, NULL, names)];
 }
 
@@ -302,7 +314,7 @@ static const luaL_Reg functions[] = {
     {"lock", l_lock},       {"supervise", l_supervise}, {"port", l_port},
     {"reload", l_reload},   {"version", l_version},     {"touch", l_touch},
     {"age", l_age},         {"leaving", l_leaving},     {"ended", l_ended},
-    {"taken", l_taken},     {NULL, NULL}};
+    {"taken", l_taken},     {"claim", l_claim},         {NULL, NULL}};
 
 int luaopen_kf_workers(lua_State *L);
 int luaopen_kf_workers(lua_State *L) {

@@ -209,8 +209,13 @@ test("under load only what a killed worker had is lost, and nothing is answered 
   service:stop()
 end)
 
--- The pid of a process of a service, by what it holds: only workers listen for reviews and are locked.
+-- The pid of a process of a service, once there are just a controller and two workers that are ready: only these are
+-- locked.
 local function process_of(service, role)
+  repeat
+    task.sleep(0.02)
+    local two = service:get("/metrics").body:find "kfhost_policy_workers 2\n"
+  until two and #children(service.process.pid) == 3
   for _, pid in ipairs(children(service.process.pid)) do
     local locked = (fs.try.read(("/proc/%d/status"):format(pid)) or ""):find "NoNewPrivs:%s+1" ~= nil
     if locked == (role == "worker") then return pid end
@@ -234,14 +239,54 @@ test("no count goes back when the controller, then a worker without one, is kill
   kill(process_of(service, "controller"), "KILL")
   service:said "controller %d+ was killed by (signal 9)"
   ask(5)
+  local controller, worker = process_of(service, "controller"), process_of(service, "worker")
   kill(service.process.pid, "STOP") -- so that nobody replaces whom we kill next
-  kill(process_of(service, "controller"), "KILL")
-  kill(process_of(service, "worker"), "KILL")
+  kill(controller, "KILL")
+  kill(worker, "KILL")
   kill(service.process.pid, "CONT")
   service:said "controller %d+ was killed by (signal 9)"
   ask(5)
   test.equal(count '\nkfhost_policy_verdicts_total{policy="label",verdict="patched"} (%d+)', asked)
   test.equal(count '\nkfhost_policy_seconds_count{policy="label"} (%d+)', asked)
+  service:stop()
+end)
+
+test("objects of a policy's tests are not there for reviews, nor what tests leave in its variables", function()
+  local service = start [[
+    local policy = require "policy"
+    policy.grant { reads = { "configmaps" } }
+    local calls = 0
+    policy.mutate { name = "label", match = { resource = "pods" }, apply = function(req)
+      calls = calls + 1
+      local there = req:lookup("configmaps", req.namespace, "only-in-a-test") or calls > 1
+      req.object.metadata.labels = { seen = there and "old" or "new" }
+    end }
+    policy.test { name = "a map is there", operation = "CREATE",
+      object = { apiVersion = "v1", kind = "Pod", metadata = { name = "p", namespace = "team-a" } },
+      objects = { { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "only-in-a-test",
+        namespace = "team-a" } } }, expect = { object = { metadata = { labels = { seen = "old" } } } } }]]
+  test.equal(service:value(), "new")
+  service:stop()
+end)
+
+test("what replaces a process has loaded what that had, also when the files are broken by now", function()
+  local service = start((LABEL:gsub("VALUE", "old")))
+  fs.write(service.file, "error 'broken'")
+  service.process:kill "HUP"
+  service:said "the (reload) failed"
+  for _, role in ipairs { "controller", "worker", "worker" } do
+    proc.run { shell = ("kill -KILL %d"):format(process_of(service, role)) }
+    service:said(role .. " %d+ was killed by (signal 9)")
+    test.equal(service:value(), "old")
+  end
+  fs.write(service.file, (LABEL:gsub("VALUE", "new")))
+  service.process:kill "HUP"
+  service:said "(reloaded)"
+  fs.remove(service.file)
+  proc.run { shell = ("kill -KILL %d"):format(process_of(service, "worker")) }
+  service:said "worker %d+ was killed by (signal 9)"
+  repeat task.sleep(0.02) until service:get("/metrics").body:find "kfhost_policy_workers 2\n"
+  for _ = 1, 4 do test.equal(service:value(), "new") end
   service:stop()
 end)
 

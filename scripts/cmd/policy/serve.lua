@@ -28,9 +28,15 @@ local function check_tests(set)
   require "errors".raise { code = "Policy", message = message }
 end
 
-local function load(args)
+local function load(args, found)
+  found = found or {}
   return require "policy.command".load(args, { bypass_groups = args.bypass_group,
-    own_namespace = args.own_namespace })
+    own_namespace = args.own_namespace, files = found.files, configs = found.configs })
+end
+
+-- What all processes of this host have loaded.
+local function load_shared(args)
+  return require "policy.serve.sources".load(function(found) return load(args, found) end, check_tests)
 end
 
 local function log(message)
@@ -101,7 +107,8 @@ local function store_of(args)
 end
 
 local function run_controller(args)
-  local names, set = names_of(args), load(args)
+  local names, set = names_of(args), load_shared(args)
+  if not set then return 0 end
   local clustered = args.cluster ~= "false" and has_cluster(set)
   local cluster
   local paths = require "policy.serve.paths"
@@ -143,8 +150,8 @@ local function run_controller(args)
 end
 
 local function run_worker(args)
-  local set = load(args)
-  check_tests(set)
+  local set = load_shared(args)
+  if not set then return 0 end
   return require "policy.serve.worker".run(set, { audit = audit_to(io.stdout), log = log, queue = args.queue })
 end
 

@@ -67,12 +67,13 @@ local function check_stems(configs, set, path)
 end
 
 ---@param args {file: string[], config: string?}
----@param options {bypass_groups: string[]?, own_namespace: string?}?
+---@param options {bypass_groups: string[]?, own_namespace: string?, files: table[]?, configs: table?}? files, configs:
+---  what was read before, instead of reading it
 ---@return policy.Set
 function M.load(args, options)
-  local configs = M.configs(args.config)
   options = options or {}
-  local set = policy.load(args.file, { configs = configs, bypass_groups = options.bypass_groups,
+  local configs = options.configs or M.configs(args.config)
+  local set = policy.load(args.file, { configs = configs, files = options.files, bypass_groups = options.bypass_groups,
     own_namespace = options.own_namespace or OWN_NAMESPACE })
   check_stems(configs, set, args.config)
   return set

@@ -80,13 +80,15 @@ end
 
 ---Loads policy files; each sees its own settings.
 ---@param name string|string[] a path or the name of a bundled policy, or several
----@param options {config: table?, configs: table<string, table>?, bypass_groups: string[]?, own_namespace: string?}?
----  config: settings of the file; configs: settings by the file's stem
+---@param options {config: table?, configs: table<string, table>?, bypass_groups: string[]?, own_namespace: string?,
+---  files: table[]?}? config: settings of the file; configs: settings by the file's stem; files: as policy.files finds
+---  them, instead of reading them
 ---@return policy.Set set raises "NotFound", "Syntax", "Config", or what the file raised, with its place
 function M.load(name, options)
   options = options or {}
-  local list = {}
-  for i, one in ipairs(type(name) == "table" and name or { name }) do list[i] = files.find(one) end
+  local list = options.files or {}
+  local names = options.files and {} or type(name) == "table" and name or { name }
+  for i, one in ipairs(names) do list[i] = files.find(one) end
   local box, description = open(list, options, BASE_MEMORY + (16 << 20))
   local memory = memory_for(description)
   if memory > BASE_MEMORY + (16 << 20) then

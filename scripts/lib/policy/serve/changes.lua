@@ -16,10 +16,14 @@ local PAUSE = 2 -- seconds between two looks
 local Changes = {}
 Changes.__index = Changes
 
+local function text_of(configs)
+  return json.encode(json.object(configs), { sort = true })
+end
+
 -- The settings as a text, with what KEY_file names; as they are written where they cannot be read.
 local function settings_of(path)
   if not path then return "" end
-  local ok, text = pcall(function() return json.encode(json.object(command.configs(path)), { sort = true }) end)
+  local ok, text = pcall(function() return text_of(command.configs(path)) end)
   return ok and text or fs.try.read(files.place(path)) or ""
 end
 
@@ -37,6 +41,7 @@ end
 ---@return policy.Changes
 function M.new(args, set)
   local known = now_of(args)
+  if args.config then known[1] = text_of(set.options.configs) end
   for i, file in ipairs(set.list) do known[i + 1] = file.text end
   return setmetatable({ args = args, known = known, next = task.now() + PAUSE }, Changes)
 end
