@@ -19,6 +19,7 @@ local EXPERIMENT_LABEL = "katib.kubeflow.org/experiment="
 local PAUSE = 0.5 -- between looks
 local LOG_PAUSE = 1 -- between looks at logs
 local WAITING_PAUSE = 5 -- between looks at pods that do not start
+local OBSERVED = 3 -- seconds for what trials that were stopped early had come to
 local SETTLING = 10 -- seconds for runs that outlive their experiment
 local GONE = 8 -- seconds to end an experiment that is interrupted
 
@@ -262,13 +263,19 @@ local function in_background(self, pause, work)
   end)
 end
 
+-- What a trial that was stopped early had come to is told a moment after it has been.
+local function lacks_observation(self, trial)
+  return status.state(trial) == "EarlyStopped" and status.objective(self.experiment, trial) == "unavailable"
+end
+
 -- An experiment that has reached its goal leaves its last trials alone: what still runs for them is ended.
 local function settle(self)
-  local deadline, runs = task.now() + SETTLING, errors.try(self.at.kfp.runs)
+  local started, runs = task.now(), errors.try(self.at.kfp.runs)
   repeat
-    local left = 0
+    local left, patient = 0, task.now() - started < OBSERVED
     for _, trial in ipairs(self.list or {}) do
       local active, id, run = ACTIVE[status.state(trial)], nil, nil
+      if patient and lacks_observation(self, trial) then left = left + 1 end
       if active then id, run = self:run_of(trial) end
       if run and UNDER_WAY[run.state] then runs:terminate(id) end
       -- One that has no run yet may ask for it any moment.
@@ -277,7 +284,7 @@ local function settle(self)
     if left == 0 then return end
     task.sleep(PAUSE)
     look(self)
-  until task.now() > deadline
+  until task.now() - started > SETTLING
 end
 
 ---Follows the experiment to its end. Interrupted, it deletes the experiment and ends its runs.
