@@ -1,5 +1,5 @@
 -- lab.scheduler: a node for each pod: selectors, affinity, taints, room, volumes; the least loaded of those that fit.
--- Not for preemption, and not for preferences other than node affinity.
+-- Not for preferences other than node affinity.
 --   require "lab.scheduler".start(cluster, options)
 
 local base = require "lab.controllers.base"
@@ -8,8 +8,10 @@ local image = require "lab.image"
 local inside = require "lab.inside"
 local json = require "json"
 local match = require "lab.match"
-local quantities = require "lab.quantities"
 local pods = require "lab.controllers.pods"
+local preemption = require "lab.scheduling.preemption"
+local room = require "lab.scheduling.room"
+local spread = require "lab.scheduling.spread"
 local store = require "lab.store"
 local subresources = require "lab.subresources"
 
@@ -63,6 +65,15 @@ M.any_term = any_term
 
 local AFFINITY = "node(s) didn't match Pod's node affinity/selector"
 
+-- Whether a pod's selector and affinity allow a node.
+local function chosen_by(pod, node)
+  local selector = pod.spec.nodeSelector
+  if selector and not match.selects({ matchLabels = selector }, node.metadata.labels) then return false end
+  local affinity = pod.spec.affinity and pod.spec.affinity.nodeAffinity
+  local required = affinity and affinity.requiredDuringSchedulingIgnoredDuringExecution
+  return not required or any_term(required, node)
+end
+
 local function check_node(pod, node)
   if node.spec and node.spec.unschedulable
     and not tolerated(pod, { key = "node.kubernetes.io/unschedulable", effect = "NoSchedule" }) then
@@ -73,56 +84,11 @@ local function check_node(pod, node)
       return ("node(s) had untolerated taint {%s: %s}"):format(taint.key, taint.value or "")
     end
   end
-  if pod.spec.nodeSelector and not match.selects({ matchLabels = pod.spec.nodeSelector }, node.metadata.labels) then
-    return AFFINITY
-  end
-  local affinity = pod.spec.affinity and pod.spec.affinity.nodeAffinity
-  local required = affinity and affinity.requiredDuringSchedulingIgnoredDuringExecution
-  if required and not any_term(required, node) then return AFFINITY end
+  if not chosen_by(pod, node) then return AFFINITY end
 end
 
 ---Why a pod may not be on a node, but for its room.
 M.check_node = check_node
-
--- --- room -----------------------------------------------------------------------------------------------
-
-local function requests(pod)
-  local total = { cpu = 0, memory = 0 }
-  for _, container in ipairs(pod.spec.containers or {}) do
-    local map = container.resources and container.resources.requests or {}
-    for name in pairs(total) do
-      if map[name] then total[name] = total[name] + quantities.number(map[name]) end
-    end
-  end
-  return total
-end
-
-local function load_of(cluster)
-  local loads = {}
-  for _, record in ipairs(cluster.store:collection("pods"):records()) do
-    local name = record.fields["spec.nodeName"]
-    if name ~= "" then
-      local phase = record.fields["status.phase"]
-      if phase ~= "Succeeded" and phase ~= "Failed" then
-        local l = loads[name] or { pods = {}, cpu = 0, memory = 0 }
-        loads[name] = l
-        local pod = store.view(record)
-        l.pods[#l.pods + 1] = pod
-        local wants = requests(pod)
-        l.cpu, l.memory = l.cpu + wants.cpu, l.memory + wants.memory
-      end
-    end
-  end
-  return loads
-end
-
-local function check_room(pod, node, load)
-  local room = node.status and node.status.allocatable or {}
-  local wants = requests(pod)
-  if room.cpu and load.cpu + wants.cpu > quantities.number(room.cpu) then return "Insufficient cpu" end
-  if room.memory and load.memory + wants.memory > quantities.number(room.memory) then return "Insufficient memory" end
-  if room.pods and #load.pods + 1 > quantities.number(room.pods) then return "Too many pods" end
-end
 
 -- --- other pods -----------------------------------------------------------------------------------------
 
@@ -132,8 +98,8 @@ local function topology_of(nodes, name, key)
 end
 
 local function term_meets(term, other, namespace)
-  local spaces = term.namespaces
-  local in_space = other.metadata.namespace == namespace
+  local spaces, selector = term.namespaces, term.namespaceSelector
+  local in_space = other.metadata.namespace == namespace or selector and next(selector) == nil
   if spaces and #spaces > 0 then
     in_space = false
     for _, one in ipairs(spaces) do in_space = in_space or one == other.metadata.namespace end
@@ -192,9 +158,20 @@ local function is_avoided(pod, node, nodes, loads)
   return false
 end
 
-local function check_pods(pod, node, nodes, loads)
-  if not has_company(pod, node, nodes, loads) then return "node(s) didn't match pod affinity rules" end
-  if is_avoided(pod, node, nodes, loads) then return "node(s) didn't match pod anti-affinity rules" end
+-- Whether a pod that is there wants this one not near.
+local function avoids(pod, node, nodes, loads)
+  for name, load in pairs(loads) do
+    for _, other in ipairs(load.pods) do
+      for _, term in ipairs(required_terms(other, "podAntiAffinity")) do
+        local here = (node.metadata.labels or {})[term.topologyKey]
+        if here and topology_of(nodes, name, term.topologyKey) == here
+          and term_meets(term, pod, other.metadata.namespace) then
+          return true
+        end
+      end
+    end
+  end
+  return false
 end
 
 -- --- choosing -------------------------------------------------------------------------------------------
@@ -215,41 +192,81 @@ local function ready(node)
   return false
 end
 
-local EMPTY = { pods = {}, cpu = 0, memory = 0 }
+-- Why a pod may not be on a node whatever else is there, or while this is there.
+local function judge(pod, node, nodes, loads, volumes)
+  local load = loads[node.metadata.name] or room.empty()
+  local for_ever = not ready(node) and "node(s) were not ready" or check_node(pod, node)
+    or not has_company(pod, node, nodes, loads) and "node(s) didn't match pod affinity rules" or nil
+  if for_ever then return { for_ever }, false end
+  local reasons = room.refuses(pod, node, load)
+  if reasons then return reasons, true end
+  local why = is_avoided(pod, node, nodes, loads) and "node(s) didn't match pod anti-affinity rules"
+    or avoids(pod, node, nodes, loads) and "node(s) didn't satisfy existing pods anti-affinity rules"
+  if why then return { why }, true end
+  why = spread.refuses(pod, node, nodes, loads, function(other) return chosen_by(pod, other) end)
+  if why then return { why }, not why:find("missing", 1, true) end
+  why = volumes and volumes:refuses(pod, node)
+  if why then return { why }, false end
+end
 
--- The best node for a pod; without one, why each refuses.
-local function choose(cluster, pod)
+local function nodes_of(cluster)
   local nodes, list = {}, {}
   for _, record in ipairs(cluster.store:collection("nodes"):records()) do
-    local node = store.view(record)
-    nodes[record.name] = node
-    list[#list + 1] = node
+    nodes[record.name] = store.view(record)
+    list[#list + 1] = nodes[record.name]
   end
-  local loads = load_of(cluster)
-  local volumes = cluster.volumes
+  return nodes, list
+end
+
+---@class lab.Refusals why a pod fits nowhere
+---@field reasons table<string, integer> how many nodes say what
+---@field count integer nodes
+---@field passing integer of them those where it might fit if others were not there
+
+-- The best node for a pod; without one, why each refuses.
+local function choose(cluster, pod, nodes, list, loads)
   local best, best_score
-  local reasons = {}
+  local refusals = { reasons = {}, count = #list, passing = 0 }
   for _, node in ipairs(list) do
-    local load = loads[node.metadata.name] or EMPTY
-    local why = not ready(node) and "node(s) were not ready" or check_node(pod, node) or check_room(pod, node, load)
-      or check_pods(pod, node, nodes, loads) or volumes and volumes:refuses(pod, node, load)
-    if why then
-      reasons[why] = (reasons[why] or 0) + 1
+    local reasons, passing = judge(pod, node, nodes, loads, cluster.volumes)
+    if reasons then
+      if passing then refusals.passing = refusals.passing + 1 end
+      for _, why in ipairs(reasons) do refusals.reasons[why] = (refusals.reasons[why] or 0) + 1 end
     else
-      local score = preference(pod, node) * 1000 - #load.pods
+      local load = loads[node.metadata.name]
+      local score = preference(pod, node) * 1000 - (load and #load.pods or 0)
       if not best or score > best_score then best, best_score = node, score end
     end
   end
-  return best, reasons, #list
+  return best, refusals
 end
 
-local function why_text(reasons, count)
-  if count == 0 then return "no nodes available to schedule pods" end
+local function counted(reasons)
   local texts = {}
-  for reason, number in pairs(reasons) do texts[#texts + 1] = ("%d %s"):format(number, reason) end
+  for reason, number in pairs(reasons) do texts[#texts + 1] = number > 0 and ("%d %s"):format(number, reason) or nil end
   table.sort(texts)
-  return ("0/%d nodes are available: %s. preemption: 0/%d nodes are available: %d Preemption is not helpful for "
-    .. "scheduling."):format(count, table.concat(texts, ", "), count, count)
+  return table.concat(texts, ", ")
+end
+
+local function why_text(refusals)
+  local count = refusals.count
+  if count == 0 then return "no nodes available to schedule pods" end
+  return ("0/%d nodes are available: %s. preemption: 0/%d nodes are available: %s."):format(count,
+    counted(refusals.reasons), count, counted { ["Preemption is not helpful for scheduling"] = count - refusals.passing,
+      ["No preemption victims found for incoming pod"] = refusals.passing })
+end
+
+-- Whether other pods make room, or are about to.
+local function preempt(cluster, pod, nodes, loads)
+  if preemption.is_under_way(pod, loads) then return true end
+  local name, victims = preemption.find(pod, nodes, loads, function(node, load)
+    local changed = {}
+    for other, one in pairs(loads) do changed[other] = one end
+    changed[node.metadata.name] = load
+    return judge(pod, node, nodes, changed, cluster.volumes)
+  end)
+  if name and #victims > 0 then preemption.run(cluster, pod, name, victims) end
+  return false
 end
 
 local function refuse(cluster, pod, text)
@@ -298,9 +315,11 @@ local function look(cluster, key, self, scale)
     refuse(cluster, pod, ("0/%d nodes are available: %s."):format(cluster.store:collection("nodes").count, waits))
     return self:later(key, 1)
   end
-  local node, reasons, count = choose(cluster, pod)
+  local nodes, list = nodes_of(cluster)
+  local loads = room.loads(cluster)
+  local node, refusals = choose(cluster, pod, nodes, list, loads)
   if not node then
-    refuse(cluster, pod, why_text(reasons, count))
+    if not preempt(cluster, pod, nodes, loads) then refuse(cluster, pod, why_text(refusals)) end
     return self:later(key, 1)
   end
   if cluster.volumes and not cluster.volumes:assume(pod, node) then return self:later(key, 0.05) end

@@ -190,6 +190,8 @@ function M.bindings(ctx)
   return answer.value(ctx, 201, status.success(nil, 201))
 end
 
+local BUDGET = "policy/poddisruptionbudgets"
+
 local function disruption_refused(budget)
   local s = budget.status or {}
   status.raise(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.", {
@@ -199,24 +201,66 @@ local function disruption_refused(budget)
   })
 end
 
-local function check_budgets(ctx, pod)
-  local phase = pod.status and pod.status.phase
-  if phase == "Succeeded" or phase == "Failed" or phase == "Pending" then return end
-  local budgets = ctx.cluster.store:collection "policy/poddisruptionbudgets"
-  for _, record in ipairs(budgets:records(ctx.route.namespace)) do
+local function is_ready(pod)
+  for _, condition in ipairs(pod.status and pod.status.conditions or {}) do
+    if condition.type == "Ready" then return condition.status == "True" end
+  end
+  return false
+end
+
+-- A pod that serves nobody may go when enough others serve, or always, as the budget says.
+local function is_unguarded(budget, pod)
+  if is_ready(pod) then return false end
+  if budget.spec.unhealthyPodEvictionPolicy == "AlwaysAllow" then return true end
+  local s = budget.status or {}
+  return (s.desiredHealthy or 0) > 0 and (s.currentHealthy or 0) >= s.desiredHealthy
+end
+
+local function budget_of(ctx, pod)
+  local found
+  for _, record in ipairs(ctx.cluster.store:collection(BUDGET):records(ctx.route.namespace)) do
     local budget = store.view(record)
     if match.selects(budget.spec.selector, pod.metadata.labels) then
-      local s = budget.status or {}
-      if (s.observedGeneration or 0) < (budget.metadata.generation or 1) then
-        status.raise(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.", {
-          causes = { { reason = "DisruptionBudget", message =
-            ("The disruption budget %s is still being processed by the server."):format(budget.metadata.name) } },
-          retryAfterSeconds = 10,
-        }, { ["Retry-After"] = "10" })
+      if found then
+        status.plain_500("This pod has more than one PodDisruptionBudget, which the eviction subresource does not "
+          .. "support.")
       end
-      if (s.disruptionsAllowed or 0) <= 0 then disruption_refused(budget) end
+      found = budget
     end
   end
+  return found
+end
+
+local function check_budget(budget)
+  local s = budget.status or {}
+  if (s.observedGeneration or 0) < (budget.metadata.generation or 1) then
+    status.raise(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.", {
+      causes = { { reason = "DisruptionBudget", message =
+        ("The disruption budget %s is still being processed by the server."):format(budget.metadata.name) } },
+      retryAfterSeconds = 10,
+    }, { ["Retry-After"] = "10" })
+  end
+  if (s.disruptionsAllowed or 0) <= 0 then disruption_refused(budget) end
+end
+
+-- One disruption fewer is allowed at once, so that another eviction does not count on the same one.
+local function spend(ctx, budget, pod)
+  local c = ctx.cluster:collection(ctx.cluster.registry:any("policy", "poddisruptionbudgets"))
+  local record = c:get(budget.metadata.namespace, budget.metadata.name)
+  local object = store.object(record)
+  object.status.disruptionsAllowed = object.status.disruptionsAllowed - 1
+  object.status.disruptedPods = object.status.disruptedPods or {}
+  object.status.disruptedPods[pod.metadata.name] = ctx.cluster:time()
+  ctx.cluster.store:write(c, record, object, record.fields)
+end
+
+local function guard(ctx, pod)
+  local phase = pod.status and pod.status.phase
+  if phase == "Succeeded" or phase == "Failed" or phase == "Pending" or pod.metadata.deletionTimestamp then return end
+  local budget = budget_of(ctx, pod)
+  if not budget or is_unguarded(budget, pod) then return end
+  check_budget(budget)
+  if not ctx.dry_run then spend(ctx, budget, pod) end
 end
 
 local function eviction(ctx)
@@ -225,7 +269,7 @@ local function eviction(ctx)
   local record = rest.record(ctx)
   local delete = body.deleteOptions or {}
   if delete.dryRun and #delete.dryRun > 0 then ctx.dry_run = true end
-  check_budgets(ctx, store.view(record))
+  guard(ctx, store.view(record))
   if not ctx.dry_run then
     writes.update(ctx, { subresource = "eviction", make = function(old)
       local object = store.copy(old)

@@ -103,41 +103,64 @@ local function source_of(registry, name)
   return registry:any("", "pods")
 end
 
+local SCOPES = {
+  Terminating = function(pod) return pod.spec.activeDeadlineSeconds ~= nil end,
+  NotTerminating = function(pod) return pod.spec.activeDeadlineSeconds == nil end,
+  BestEffort = function(pod) return pod.status and pod.status.qosClass == "BestEffort" end,
+  NotBestEffort = function(pod) return not pod.status or pod.status.qosClass ~= "BestEffort" end,
+  PriorityClass = function(pod) return (pod.spec.priorityClassName or "") ~= "" end,
+}
+
+local function has_class(pod, values)
+  for _, one in ipairs(values or {}) do
+    if one == pod.spec.priorityClassName then return true end
+  end
+  return false
+end
+
+local function meets(expression, pod)
+  local within = SCOPES[expression.scopeName]
+  if expression.operator == "In" then return has_class(pod, expression.values) end
+  if expression.operator == "NotIn" then return not has_class(pod, expression.values) end
+  return within ~= nil and within(pod) == (expression.operator ~= "DoesNotExist")
+end
+
+-- Whether a quota is about an object: scopes are about pods only.
+local function in_scope(quota, resource, object)
+  local spec = quota.spec or {}
+  local scopes = spec.scopes or {}
+  local expressions = spec.scopeSelector and spec.scopeSelector.matchExpressions or {}
+  if #scopes + #expressions > 0 and resource.stored ~= "pods" then return false end
+  for _, scope in ipairs(scopes) do
+    if SCOPES[scope] and not SCOPES[scope](object) then return false end
+  end
+  for _, expression in ipairs(expressions) do
+    if not meets(expression, object) then return false end
+  end
+  return true
+end
+
 ---What a namespace uses of the amounts that a quota names.
 ---@param cluster lab.Cluster
 ---@param namespace string
----@param hard table<string, string>
+---@param quota table
 ---@return table<string, string>
-function M.used(cluster, namespace, hard)
+function M.used(cluster, namespace, quota)
   local used, sources = {}, {}
-  for name in pairs(hard) do
+  for name in pairs(quota.spec and quota.spec.hard or {}) do
     used[name] = "0"
     local resource = source_of(cluster.registry, name)
     if resource then sources[resource.stored] = resource end
   end
   for stored, resource in pairs(sources) do
     for _, record in ipairs(cluster.store:collection(stored):records(namespace)) do
-      for name, value in pairs(M.usage(resource, store.view(record))) do
+      local object = store.view(record)
+      for name, value in pairs(in_scope(quota, resource, object) and M.usage(resource, object) or {}) do
         if used[name] then used[name] = quantities.add(used[name], value) end
       end
     end
   end
   return used
-end
-
-local SCOPES = {
-  Terminating = function(pod) return pod.spec.activeDeadlineSeconds ~= nil end,
-  NotTerminating = function(pod) return pod.spec.activeDeadlineSeconds == nil end,
-  BestEffort = function(pod) return pod.status and pod.status.qosClass == "BestEffort" end,
-  NotBestEffort = function(pod) return not pod.status or pod.status.qosClass ~= "BestEffort" end,
-}
-
-local function in_scope(quota, resource, object)
-  for _, scope in ipairs(quota.spec.scopes or {}) do
-    local test = SCOPES[scope]
-    if resource.stored ~= "pods" or test and not test(object) then return false end
-  end
-  return true
 end
 
 -- --- the check ------------------------------------------------------------------------------------
@@ -175,7 +198,7 @@ local function check_quota(ctx, quota, resource, object, old)
     local amount = wanted[name]
     if amount and before[name] then amount = quantities.subtract(amount, before[name]) end
     if amount and quantities.value(amount) > 0 then
-      used = used or M.used(ctx.cluster, object.metadata.namespace, hard)
+      used = used or M.used(ctx.cluster, object.metadata.namespace, quota)
       if quantities.compare(quantities.add(used[name], amount), hard[name]) > 0 then
         over[#over + 1] = { name, amount, used[name], hard[name] }
       end

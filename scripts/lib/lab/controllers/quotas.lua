@@ -13,8 +13,7 @@ local function look(cluster, namespace)
   for _, record in ipairs(c:records(namespace)) do
     inside.change(cluster, "resourcequotas", namespace, record.name, "status", "kube-controller-manager",
       function(object)
-        local hard = object.spec and object.spec.hard or {}
-        object.status = { hard = hard, used = quota.used(cluster, namespace, hard) }
+        object.status = { hard = object.spec and object.spec.hard or {}, used = quota.used(cluster, namespace, object) }
       end)
   end
 end
