@@ -60,6 +60,7 @@ static void read_note(struct kf_field *field, struct kf_span note) {
   case 's': field->set = true; break;
   case 'A': field->atomic = true; break;
   case 'z': field->written = true; break;
+  case 'o': field->left_out = true; break;
   case 'm': field->keys = value; break;
   case 'p': read_strategy(field, value); break;
   default: field->fallback = value;
@@ -152,6 +153,7 @@ static void push_field(lua_State *L, const struct kf_field *field) {
   set_true(L, "required", field->required);
   set_true(L, "atomic", field->atomic);
   set_true(L, "written", field->written);
+  set_true(L, "left_out", field->left_out);
   set_text(L, "patch_strategy", field->strategy);
   set_text(L, "merge_key", field->merge_key);
   set_text(L, "default", field->fallback);

@@ -5,8 +5,8 @@
 // (map of texts), @NAME (struct): s text, b bool, i int32, l int64, f float, q quantity, t time,
 // u time with microseconds, d duration, x integer or text, y bytes as Base64, a anything.
 // Notes: m=KEYS list of maps with keys, s set, A owned as one value, z written by Go even when empty,
-// p=STRATEGY[:KEY] of strategic patches, d=JSON default. A kind is `apps/v1/Deployment
-// apps.v1.Deployment n`; c: of the cluster.
+// o left out by Go when it is zero, p=STRATEGY[:KEY] of strategic patches, d=JSON default. A kind is
+// `apps/v1/Deployment apps.v1.Deployment n`; c: of the cluster.
 #ifndef KF_KUBE_SCHEMA_H
 #define KF_KUBE_SCHEMA_H
 
@@ -20,7 +20,7 @@ struct kf_span {
 };
 struct kf_field {
   struct kf_span name, type;  // type without its notes
-  bool required, set, atomic, written;
+  bool required, set, atomic, written, left_out;
   struct kf_span keys, strategy, merge_key, fallback;
 };
 

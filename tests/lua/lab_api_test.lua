@@ -510,6 +510,37 @@ test("a typed client's body in Protocol Buffers is read", function()
   test.same({ response.status, made.metadata.name, made.metadata.labels.a }, { 201, "x", "b" })
 end)
 
+test("what is zero is left out where Go leaves it out, and kept behind pointers", function()
+  local _, call = lab()
+  local code, made = call("POST", "/api/v1/namespaces/default/pods", { metadata = { name = "z", generateName = "" },
+    spec = { hostNetwork = false, hostname = "", automountServiceAccountToken = false,
+      terminationGracePeriodSeconds = 0, containers = { { name = "c", image = "x", stdin = false, workingDir = "", securityContext = { runAsUser = 0,
+        privileged = false }, ports = { { containerPort = 80, hostPort = 0 } } } } } })
+  test.equal(code, 201)
+  local c = made.spec.containers[1]
+  test.same({ made.spec.hostNetwork, made.spec.hostname, c.stdin, c.workingDir, c.ports[1].hostPort,
+    made.metadata.generateName }, {})
+  test.same({ made.spec.automountServiceAccountToken, made.spec.terminationGracePeriodSeconds,
+    c.securityContext.runAsUser, c.securityContext.privileged }, { false, 0, 0, false })
+end)
+
+test("what a typed client has not set is not there either", function()
+  local cluster = lab()
+  local function part(number, text) return string.char(number << 3 | 2, #text) .. text end
+  local labels = part(1, "a") .. part(2, "b")
+  -- a template with a time that was never set, generation 0, and a container without stdin
+  local template = part(1, "\56\0" .. part(8, "") .. part(11, labels))
+    .. part(2, part(2, part(1, "c") .. part(2, "x") .. "\128\1\0"))
+  local raw = part(1, part(1, "d")) .. part(2, "\8\0" .. part(2, part(1, labels)) .. part(3, template))
+  local body = "k8s\0" .. part(1, part(1, "apps/v1") .. part(2, "Deployment")) .. part(2, raw)
+  local response = cluster:handle { method = "POST", path = "/apis/apps/v1/namespaces/default/deployments", body = body,
+    headers = { ["content-type"] = "application/vnd.kubernetes.protobuf",
+                authorization = "Bearer " .. cluster.auth.admin_token } }
+  local spec = json.decode(response.body).spec
+  test.same(spec.template.metadata, { labels = { a = "b" } })
+  test.same({ spec.replicas, spec.template.spec.containers[1].stdin }, { 0 })
+end)
+
 test("what says who owns the fields of like objects is kept once", function()
   local cluster, call = lab()
   local data, count = {}, 100

@@ -1,4 +1,5 @@
 -- The lab's stateful and daemon sets, with no kubelet: the test says what becomes of each pod.
+local json = require "json"
 local pods = dofile "tests/lua/support/pods.lua"
 local test = require "test"
 
@@ -77,7 +78,14 @@ case("below the partition a pod that is made anew has the template that it had, 
     test.equal(revisions(call), "1:x:1 2:x:2")
   end)
 
-case("a template that comes back is the last revision again", function(_, call)
+local function revision_cells(cluster)
+  local table_ = json.decode(cluster:handle { method = "GET", path = APPS .. "controllerrevisions", internal = true,
+    query = "includeObject=None", headers = { accept = "application/json;as=Table;g=meta.k8s.io;v=v1" } }.body)
+  local cells = table_.rows[1].cells
+  return { cells[2], cells[3] }
+end
+
+case("a template that comes back is the last revision again", function(cluster, call)
   call("POST", APPS .. "statefulsets", stateful { replicas = 0 })
   pods.eventually("there is one", function() return revisions(call) == "1:x:1" end)
   set_image(call, "statefulsets", "x:2")
@@ -86,6 +94,7 @@ case("a template that comes back is the last revision again", function(_, call)
   pods.eventually("the first is the third", function() return revisions(call) == "2:x:2 3:x:1" end)
   call("PATCH", APPS .. "statefulsets/s", { spec = { revisionHistoryLimit = 0 } })
   pods.eventually("the other is forgotten", function() return revisions(call) == "3:x:1" end)
+  test.same(revision_cells(cluster), { "statefulset.apps/s", 3 })
 end)
 
 case("claims go with the set, and when it gets smaller, where that is asked for", function(_, call)

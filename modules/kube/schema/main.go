@@ -302,6 +302,12 @@ func isWritten(field *ast.Field, options []string, code string) bool {
 	return written
 }
 
+// Whether Go leaves out a plain value that is zero: behind a pointer it is kept.
+func isLeftOut(field *ast.Field, code string) bool {
+	_, isPointer := field.Type.(*ast.StarExpr)
+	return !isPointer && len(code) == 1 && strings.Contains("sbilf", code)
+}
+
 func fields(d *definition, used map[string]bool) []string {
 	list := []string{}
 	for _, field := range d.spec.Type.(*ast.StructType).Fields.List {
@@ -330,6 +336,8 @@ func fields(d *definition, used map[string]bool) []string {
 		letters, written := code(d, field.Type, used), ""
 		if isWritten(field, parts[1:], letters) {
 			written = "/z"
+		} else if isLeftOut(field, letters) {
+			written = "/o"
 		}
 		list = append(list, parts[0]+required+":"+letters+written+notes(d, field, tag))
 	}

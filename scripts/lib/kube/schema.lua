@@ -14,6 +14,7 @@ local types = {}
 ---@field name string? # of a struct
 ---@field required true?
 ---@field written true? # Go writes it even when there is nothing in it
+---@field left_out true? # Go leaves it out when it is zero, false or an empty text
 ---@field list "map"|"set"|"atomic"|nil # how a list is owned and merged
 ---@field keys string[]? # the keys of a list of maps
 ---@field atomic true? # owned and merged as one value

@@ -333,6 +333,17 @@ define("apps/statefulsets", { { "Name" }, { "Ready" }, { "Age" }, { "Containers"
            age(o, now), containers, images }
 end)
 
+define("apps/controllerrevisions", { { "Name" }, { "Controller" }, { "Revision" }, { "Age" } }, function(o, now)
+  local maker = NONE
+  for _, owner in ipairs(o.metadata.ownerReferences or {}) do
+    local group = owner.apiVersion:match "^(.*)/"
+    if owner.controller then
+      maker = ("%s%s/%s"):format(owner.kind:lower(), group and "." .. group or "", owner.name)
+    end
+  end
+  return { o.metadata.name, maker, o.revision, age(o, now) }
+end)
+
 define("apps/daemonsets", with_wide { { "Name" }, { "Desired" }, { "Current" }, { "Ready" }, { "Up-to-date" },
                                       { "Available" }, { "Node Selector" }, { "Age" } }, function(o, now)
   local s = o.status or {}

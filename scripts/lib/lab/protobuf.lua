@@ -92,6 +92,7 @@ local function time_text(bytes, micro)
   each(bytes, function(number, value)
     if number == 1 then seconds = value elseif number == 2 then nanos = value end
   end)
+  if seconds == 0 and nanos == 0 then return nil end -- a time that was never set
   return micro and clock.micro(seconds + nanos / 1e9) or clock.text(seconds)
 end
 
@@ -158,7 +159,7 @@ end
 -- What Go writes even when nothing was set: an absent text is the same to it.
 local function without_empty(value)
   for key, inner in pairs(value) do
-    if inner == "" or type(inner) == "table" and key == "creationTimestamp" then
+    if inner == "" then
       value[key] = nil
     elseif type(inner) == "table" and key ~= "data" and key ~= "labels" and key ~= "annotations" then
       without_empty(inner)
@@ -183,8 +184,6 @@ function M.decode(body)
   end
   local object = without_empty(message(type_name, raw))
   object.apiVersion, object.kind = version, kind
-  -- Times that were never set are sent as the first second.
-  if object.metadata and object.metadata.creationTimestamp then object.metadata.creationTimestamp = nil end
   return object
 end
 

@@ -102,6 +102,8 @@ local check_value
 
 local null = json.null
 
+-- What Go leaves out of plain fields, as it does what is empty.
+local ZERO = { [0] = true, [false] = true, [""] = true }
 local EMPTIES = { list = true, map = true }
 
 -- Nulls go too: to Go a null is the same as an absent field.
@@ -116,6 +118,8 @@ local function check_struct(walk, value, name)
       walk.unknown[#walk.unknown + 1] = path_of(walk, key)
       value[key] = nil
     elseif inner == null then
+      value[key] = nil
+    elseif field.left_out and ZERO[inner] and not walk.as_it_is then
       value[key] = nil
     elseif PLAIN[field.type] ~= type(inner) then
       walk[depth], walk.keys[depth], walk.depth = key, false, depth
