@@ -514,8 +514,9 @@ test("what is zero is left out where Go leaves it out, and kept behind pointers"
   local _, call = lab()
   local code, made = call("POST", "/api/v1/namespaces/default/pods", { metadata = { name = "z", generateName = "" },
     spec = { hostNetwork = false, hostname = "", automountServiceAccountToken = false,
-      terminationGracePeriodSeconds = 0, containers = { { name = "c", image = "x", stdin = false, workingDir = "", securityContext = { runAsUser = 0,
-        privileged = false }, ports = { { containerPort = 80, hostPort = 0 } } } } } })
+      terminationGracePeriodSeconds = 0, containers = { { name = "c", image = "x", stdin = false, workingDir = "",
+        securityContext = { runAsUser = 0, privileged = false }, ports = { { containerPort = 80,
+          hostPort = 0 } } } } } })
   test.equal(code, 201)
   local c = made.spec.containers[1]
   test.same({ made.spec.hostNetwork, made.spec.hostname, c.stdin, c.workingDir, c.ports[1].hostPort,

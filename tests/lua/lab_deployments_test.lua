@@ -117,6 +117,8 @@ case("why pods cannot be made is said by the set and by the deployment", functio
   call("POST", APPS .. "deployments", deployment { replicas = 2 })
   local d = says(call, "ReplicaFailure", "True", "FailedCreate")
   test.equal(condition(d, "ReplicaFailure").message:find("exceeded quota: q", 1, true) ~= nil, true)
+  pods.settled(call, APPS .. "replicasets") -- tries that fail are no changes
+  test.equal(#pods.events(call, "FailedCreate") < 20, true)
   call("PATCH", "/api/v1/namespaces/default/resourcequotas/q", { spec = { hard = { pods = "5" } } })
   wait_live(call, 2)
   pods.eventually("nothing fails", function() return not condition(call("GET", DEPLOYMENT), "ReplicaFailure") end)
