@@ -39,7 +39,8 @@ local function note(graph, collection, event, add)
     local list = graph.dependents[owner.uid] or {}
     graph.dependents[owner.uid] = list
     list[uid] = true
-    if not graph.live[owner.uid] then add("object " .. uid) end
+    local there = graph.live[owner.uid]
+    if not there or there[2] and there[2] ~= record.namespace then add("object " .. uid) end
   end
   if store.mentions(record, '"deletionTimestamp"')
     and (store.mentions(record, '"foregroundDeletion"') or store.mentions(record, '"orphan"')) then
@@ -49,41 +50,60 @@ end
 
 -- --- one object whose owners may be gone ------------------------------------------------------------
 
-local function is_there(cluster, graph, owner, namespace)
-  local where = graph.live[owner.uid]
-  if not where then return false end
-  return where[2] == nil or where[2] == namespace, cluster
-end
-
-local function check_object(cluster, graph, uid)
-  local where = graph.live[uid]
-  if not where then return end
-  local object = inside.view(cluster, where[1], where[2], where[3])
-  if not object or object.metadata.uid ~= uid then return end
-  local left, gone = {}, 0
-  for _, owner in ipairs(object.metadata.ownerReferences or {}) do
-    if is_there(cluster, graph, owner, where[2]) then left[#left + 1] = owner else gone = gone + 1 end
-  end
-  if gone == 0 then return end
-  if #left == 0 then
-    if not object.metadata.deletionTimestamp then
-      inside.delete(cluster, where[1], where[2], where[3], { propagation = "Background", uid = uid })
-    end
-    return
-  end
-  inside.change(cluster, where[1], where[2], where[3], nil, "kube-controller-manager", function(new)
-    new.metadata.ownerReferences = left
-  end)
-end
-
--- --- one owner --------------------------------------------------------------------------------------
-
 local function has(list, wanted)
   for _, one in ipairs(list or {}) do
     if one == wanted then return true end
   end
   return false
 end
+
+-- Whether an owner is there; what cannot be known counts as there: a kind that is not known, and an owner in some
+-- namespace of what belongs to the cluster.
+local function is_there(cluster, graph, owner, namespace)
+  local resource = cluster.registry:of_kind(owner.apiVersion or "", owner.kind or "")
+  if not resource or resource.namespaced and not namespace then return true end
+  local where = graph.live[owner.uid]
+  return where ~= nil and (where[2] == nil or where[2] == namespace)
+end
+
+local function is_leaving(cluster, graph, uid)
+  local where = graph.live[uid]
+  local object = where and inside.view(cluster, where[1], where[2], where[3])
+  return object ~= nil and object.metadata.deletionTimestamp ~= nil
+    and has(object.metadata.finalizers, "foregroundDeletion")
+end
+
+-- The owners of an object that are there, those that wait for it to go first, and those that are gone.
+local function sort_owners(cluster, graph, object, namespace)
+  local there, waiting, gone = {}, {}, {}
+  for _, owner in ipairs(object.metadata.ownerReferences or {}) do
+    local into = not is_there(cluster, graph, owner, namespace) and gone
+      or is_leaving(cluster, graph, owner.uid) and waiting or there
+    into[#into + 1] = owner
+  end
+  return there, waiting, gone
+end
+
+-- An object stays while one of its owners does, and names only these then.
+local function check_object(cluster, graph, uid)
+  local where = graph.live[uid]
+  if not where then return end
+  local object = inside.view(cluster, where[1], where[2], where[3])
+  if not object or object.metadata.uid ~= uid or object.metadata.deletionTimestamp then return end
+  local there, waiting, gone = sort_owners(cluster, graph, object, where[2])
+  if #waiting + #gone == 0 then return end
+  if #there > 0 then
+    inside.change(cluster, where[1], where[2], where[3], nil, "kube-controller-manager", function(new)
+      local left = sort_owners(cluster, graph, new, where[2])
+      new.metadata.ownerReferences = #left > 0 and left or nil
+    end)
+  else
+    local policy = #waiting > 0 and graph.dependents[uid] and "Foreground" or "Background"
+    inside.delete(cluster, where[1], where[2], where[3], { propagation = policy, uid = uid })
+  end
+end
+
+-- --- one owner --------------------------------------------------------------------------------------
 
 local function drop_finalizer(cluster, where, name)
   inside.change(cluster, where[1], where[2], where[3], nil, "kube-controller-manager", function(object)
@@ -121,19 +141,13 @@ local function blocks(object, uid)
 end
 
 local function foreground(cluster, graph, where, uid)
-  local waiting = false
-  local dependents = {}
+  local waiting, dependents = false, {}
   for dependent in pairs(graph.dependents[uid] or {}) do dependents[#dependents + 1] = dependent end
   for _, dependent in ipairs(dependents) do
+    check_object(cluster, graph, dependent)
     local there = graph.live[dependent]
     local object = there and inside.view(cluster, there[1], there[2], there[3])
-    if object then
-      if not object.metadata.deletionTimestamp then
-        local policy = graph.dependents[dependent] and "Foreground" or "Background"
-        inside.delete(cluster, there[1], there[2], there[3], { propagation = policy, uid = dependent })
-      end
-      if graph.live[dependent] and blocks(object, uid) then waiting = true end
-    end
+    if object and blocks(object, uid) then waiting = true end
   end
   if not waiting then drop_finalizer(cluster, where, "foregroundDeletion") end
 end
