@@ -29,6 +29,17 @@ test("a notebook is tuned in the lab", function()
   test.equal(x, 2.0) -- of 0, 1 and 2 the best
 end)
 
+test("hyperband gives the best trial of its first round more, once all of them have ended", function()
+  local path = test.tmpdir() .. "/rounds.py"
+  fs.write(path, NOTEBOOK:gsub("x = 2.0", "x = 2.0\nrounds = 1"):gsub("loss = ", "loss = rounds * 0 + "))
+  local done = proc.run { host.executable(), "kale", "tune", path, "--lab", "--tune", "x=0..6", "--tune", "rounds=1..3",
+    "--minimize", "--objective", "loss", "--algorithm", "hyperband", "--setting", "r_l=3", "--setting",
+    "resource_name=rounds", "--trials", "4", "--parallel", "3", "--json", "--report", test.tmpdir() .. "/report.html" }
+  if done.code ~= 0 then error(done.stderr, 0) end
+  local said = json.decode(done.stdout)
+  test.same({ said.trials, said.succeeded, said.state }, { 4, 4, "Succeeded" })
+end)
+
 local COMPILED = { ir = { root = { inputDefinitions = { parameters = { rate = { parameterType = "NUMBER_DOUBLE" },
   kind = { parameterType = "STRING" }, depth = { parameterType = "NUMBER_INTEGER" },
   loud = { parameterType = "BOOLEAN" } } } } } }

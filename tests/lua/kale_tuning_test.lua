@@ -67,6 +67,18 @@ test("--init asks, checks, and writes the metadata; asked again, it offers what 
   test.equal(tune.settings(compiled, {}).maxTrialCount, 7)
 end)
 
+test("--init asks what hyperband needs, and counts no fewer trials than its first round has", function()
+  local path = write()
+  local code, said = initialise(path, "-\nx\n1..9\nloss\nminimize\nhyperband\nx\n9\n3\n9\n\n")
+  if code ~= 0 then error(said, 0) end
+  test.equal(said:find("'x' is a number, not 'x'", 1, true) ~= nil, true) -- said at once, and asked again
+  test.equal(said:find("at least 9", 1, true) ~= nil, true)
+  local metadata = notebook.read(path).metadata.kubeflow_notebook.katib_metadata
+  test.same(metadata.algorithm, { algorithmName = "hyperband", algorithmSettings = {
+    { name = "resource_name", value = "x" }, { name = "r_l", value = "9" } } })
+  test.same({ metadata.maxTrialCount, metadata.parallelTrialCount }, { 9, 9 })
+end)
+
 test("--init says what is not understood and asks again; what Katib's services refuse is not written", function()
   local path = write()
   local code, said = initialise(path, "-\n0..\n0..6\nloss\nminimize\nmagic\nrandom\n4\n2\n")
@@ -581,6 +593,16 @@ test("the objective is a metric of the notebook, and the other metrics are colle
     tune.settings(compiled, { tune = { "x=0..1" }, objective = "los" })
   end)
   test.equal(problem.message, "the notebook has no metric 'los': it has loss, size")
+end)
+
+test("settings of the algorithm are said by words, which go before the notebook's", function()
+  local compiled = submit.compile(write())
+  compiled.katib = { algorithm = { algorithmName = "hyperband", algorithmSettings = { { name = "r_l", value = "27" },
+    { name = "eta", value = "3" } } } }
+  local settings = settings_of(compiled, { algorithm = "hyperband", settings = { "r_l=9", "resource_name=x" } })
+  test.same(settings.algorithm.algorithmSettings, { { name = "r_l", value = "9" }, { name = "resource_name",
+    value = "x" }, { name = "eta", value = "3" } })
+  test.raises("Usage", function() settings_of(compiled, { settings = { "r_l" } }) end)
 end)
 
 test("metrics whose names Katib's filter does not know bring their own", function()

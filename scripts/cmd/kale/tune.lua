@@ -56,8 +56,8 @@ local PLANNED = { pipeline_id = "planned", version_id = "planned" } -- until it 
 
 local function settings_of(compiled, args)
   return require "kale.tune".settings(compiled, { tune = args.tune, objective = args.objective, goal = args.goal,
-    direction = direction_of(args), algorithm = args.algorithm, trials = args.trials, parallel = args.parallel,
-    median_stop = args.median_stop })
+    direction = direction_of(args), algorithm = args.algorithm, settings = args.setting, trials = args.trials,
+    parallel = args.parallel, median_stop = args.median_stop })
 end
 
 local function build(at, compiled, settings, uploaded, args)
@@ -179,6 +179,8 @@ return cli.main {
     { "--objective NAME", "the metric" }, { "--minimize", "smaller is better" }, { "--maximize", "larger is better" },
     { "--goal X", "stop when it is reached", type = "number" },
     { "--algorithm NAME", "random, grid, tpe, bayesianoptimization, cmaes, sobol, hyperband" },
+    { "--setting NAME=VALUE", "of the algorithm: random_state=7; hyperband needs r_l and resource_name",
+      repeated = true },
     { "--median-stop", "end trials early that are worse than others were" },
     { "--trials N", "how many", type = "int", min = 1 }, { "--parallel N", "at a time", type = "int", min = 1 },
     { "--init", "ask what is tuned, check it and write it into the notebook; nothing is started" },

@@ -32,11 +32,7 @@ local function number_space(word, low, high, step)
   return { min = low, max = high, step = step ~= "" and step or nil }
 end
 
----A parameter and its space: "lr=0.01..0.1", "depth=1..5/2", "kind=a,b,c", by the type that the pipeline declares.
----@param word string
----@param definitions table of the pipeline's parameters
----@return table parameter of an experiment # raises "Usage"
-function M.parse_space(word, definitions)
+local function space_of(word, definitions)
   local name, text = word:match "^([^=]+)=(.*)$"
   if not name then usage("'%s' is not NAME=MIN..MAX or NAME=A,B,C", word) end
   local definition = definitions[name]
@@ -69,6 +65,32 @@ local function check_space(parameter, definitions)
   end
 end
 
+---A parameter and its space: "lr=0.01..0.1", "depth=1..5/2", "kind=a,b,c", by the type that the pipeline declares.
+---@param word string
+---@param definitions table of the pipeline's parameters
+---@return table parameter of an experiment # raises "Usage"
+function M.parse_space(word, definitions)
+  local parameter = space_of(word, definitions)
+  check_space(parameter, definitions)
+  return parameter
+end
+
+-- Settings of the algorithm, as words; they go before those of the same name in the notebook.
+local function add_settings(algorithm, words)
+  local list = json.array {}
+  for i, word in ipairs(words) do
+    local name, value = word:match "^([^=]+)=(.*)$"
+    if not name then usage("'%s' is no setting: NAME=VALUE", word) end
+    list[i] = { name = name, value = value }
+  end
+  for _, known in ipairs(algorithm.algorithmSettings or {}) do
+    local is_given = false
+    for _, one in ipairs(list) do is_given = is_given or one.name == known.name end
+    if not is_given then list[#list + 1] = known end
+  end
+  if #list > 0 then algorithm.algorithmSettings = list end
+end
+
 -- The objective is one of the notebook's metrics; the others are collected besides it.
 local function check_objective(objective, metrics)
   local name, others, known = objective.objectiveMetricName, json.array {}, false
@@ -89,7 +111,7 @@ end
 ---The settings of an experiment: the notebook's katib_metadata, and over it what the command line says.
 ---@param compiled table of kale.submit.compile
 ---@param given {tune: string[]?, objective: string?, direction: string?, goal: number?, algorithm: string?,
----  trials: integer?, parallel: integer?, median_stop: boolean?}
+---  settings: string[]?, trials: integer?, parallel: integer?, median_stop: boolean?}
 ---@return table settings {parameters, objective, algorithm, maxTrialCount, parallelTrialCount, maxFailedTrialCount}
 function M.settings(compiled, given)
   local metadata = compiled.katib or {}
@@ -102,7 +124,7 @@ function M.settings(compiled, given)
   if #parameters == 0 then
     usage "nothing is tuned: say --tune NAME=MIN..MAX, or write katib_metadata in the notebook"
   end
-  for _, parameter in ipairs(parameters) do check_space(parameter, definitions) end
+  for _, parameter in ipairs(parameters) do check_space(parameter, definitions) end -- those of the notebook
   local objective = metadata.objective or {}
   objective.objectiveMetricName = given.objective or objective.objectiveMetricName
   objective.type = given.direction or objective.type or "maximize"
@@ -111,6 +133,7 @@ function M.settings(compiled, given)
   local algorithm = metadata.algorithm or {}
   if given.algorithm and given.algorithm ~= algorithm.algorithmName then algorithm = {} end -- settings of another
   algorithm.algorithmName = given.algorithm or algorithm.algorithmName or "random"
+  add_settings(algorithm, given.settings or {})
   local stopping, most = metadata.earlyStopping, given.trials or metadata.maxTrialCount or 12
   if given.median_stop then stopping = { algorithmName = "medianstop" } end
   return { parameters = parameters, objective = objective, algorithm = algorithm, earlyStopping = stopping,

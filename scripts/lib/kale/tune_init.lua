@@ -41,6 +41,11 @@ local function one_of(list)
   end
 end
 
+local function number(text)
+  if not tonumber(text) then usage "it is a number" end
+  return text
+end
+
 local function count(least)
   return function(text)
     local value = math.tointeger(tonumber(text))
@@ -94,6 +99,28 @@ local function ask_objective(terminal, metrics, known)
   return { objectiveMetricName = name, type = kind, goal = known.goal }
 end
 
+-- Hyperband gives good trials more of a resource: one of the parameters, and how much of it there is at most. Of its
+-- first round, all trials run at once: how many these are, by its factor of three, is what this gives.
+local function ask_hyperband(terminal, metadata)
+  local known = require "katib.settings".by_name(metadata.algorithm.algorithmSettings)
+  local names, most = {}, {}
+  for _, one in ipairs(metadata.parameters) do
+    if one.parameterType == "int" or one.parameterType == "double" then
+      names[#names + 1] = one.name
+      most[one.name] = one.feasibleSpace.max
+    end
+  end
+  if #names == 0 then usage "hyperband needs a number among the parameters, of which good trials get more" end
+  local resource = ask(terminal, ("which of them is what good trials get more of (%s)"):format(
+    table.concat(names, ", ")), known.resource_name or names[1], one_of(names))
+  local limit = ask(terminal, ("the most of %s"):format(resource), known.r_l or most[resource], number)
+  metadata.algorithm.algorithmSettings = json.array { { name = "resource_name", value = resource },
+    { name = "r_l", value = limit } }
+  local round = 1
+  while round * 3 <= tonumber(limit) do round = round * 3 end
+  return round
+end
+
 ---Asks for all of it.
 ---@param compiled table of kale.submit.compile
 ---@param terminal {read: fun(): string?, write: fun(text: string)}
@@ -109,9 +136,11 @@ function M.ask(compiled, terminal)
   local name = ask(terminal, ("algorithm (%s)"):format(table.concat(ALGORITHMS, ", ")),
     algorithm.algorithmName or "random", one_of(ALGORITHMS))
   metadata.algorithm = name == algorithm.algorithmName and algorithm or { algorithmName = name }
-  metadata.maxTrialCount = ask(terminal, "how many trials", tostring(known.maxTrialCount or 12), count(1))
-  local parallel = math.min(known.parallelTrialCount or 3, metadata.maxTrialCount)
-  metadata.parallelTrialCount = ask(terminal, "how many at a time", tostring(parallel), count(1))
+  local least = name == "hyperband" and ask_hyperband(terminal, metadata) or 1
+  local most = name == "hyperband" and least + math.ceil(least / 3) or math.max(least, known.maxTrialCount or 12)
+  metadata.maxTrialCount = ask(terminal, "how many trials", tostring(most), count(least))
+  local parallel = math.max(least, math.min(known.parallelTrialCount or 3, metadata.maxTrialCount))
+  metadata.parallelTrialCount = ask(terminal, "how many at a time", tostring(parallel), count(least))
   metadata.maxFailedTrialCount = math.min(known.maxFailedTrialCount or 3, metadata.maxTrialCount)
   return metadata
 end

@@ -175,12 +175,25 @@ end
 
 local ARCHITECTURE = { enas = true, darts = true }
 
+-- The service answers by rounds: all trials at a time, then the best third of them again with more of the resource. The
+-- controller wants as many as there is room for, and takes an answer of another length for a mistake, again and again.
+local function check_rounds(lint)
+  local spec, given = lint.spec, settings.by_name(lint.spec.algorithm.algorithmSettings)
+  local parallel, eta, limit = spec.parallelTrialCount, tonumber(given.eta) or 3, tonumber(given.r_l) or 0
+  local second = limit >= eta and parallel + math.ceil(parallel / eta) or parallel
+  if spec.maxTrialCount == parallel or spec.maxTrialCount == second then return end
+  lint:error("spec.maxTrialCount", "with %d trials at a time hyperband comes to an end after %s trials; with another "
+    .. "count Katib waits without an end", parallel, second == parallel and parallel or ("%d or %d"):format(parallel,
+    second))
+end
+
 local function check_algorithm(lint)
   local spec = lint.spec
   local name = (spec.algorithm or {}).algorithmName
   if not name then return end
   local problem = settings.problem(lint.experiment)
-  if problem then lint:error("spec.algorithm", "the suggestion service refuses it: %s", problem) end
+  if problem then lint:error("spec.algorithm", "the suggestion service refuses it: %s", problem)
+  elseif name == "hyperband" then check_rounds(lint) end
   if name == "grid" and not spec.maxTrialCount then
     lint:error("spec.maxTrialCount", "a grid without it begins anew for ever")
   end

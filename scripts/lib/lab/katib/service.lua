@@ -122,7 +122,7 @@ function Service.stopping_problem(_, object) return settings.stopping_problem(ob
 ---@return table[] assignments
 function Service:suggest(key, object, trials, count)
   local found, state = katib.suggest(object, trials, count, { state = self.states[key] })
-  self.states[key] = state
+  if #found == count then self.states[key] = state end -- the controller keeps no state of an answer that it refuses
   return found
 end
 

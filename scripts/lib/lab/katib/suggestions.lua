@@ -118,7 +118,12 @@ local function add_values(self, suggestion, experiment)
   local trials = self:trials_of(experiment)
   local rules = suggestion.spec.earlyStopping and self.service:rules(experiment, trials) or {}
   status.suggestions = status.suggestions or json.array {}
-  for _, values in ipairs(self.service:suggest(suggestion.metadata.uid, experiment, trials, more)) do
+  local answer = self.service:suggest(suggestion.metadata.uid, experiment, trials, more)
+  -- An answer of another length is no answer to the real controller; it asks again.
+  if #answer ~= more then
+    return self:later("suggestion", suggestion.metadata.namespace, suggestion.metadata.name, 1)
+  end
+  for _, values in ipairs(answer) do
     table.insert(status.suggestions, { name = ("%s-%s"):format(suggestion.metadata.name, ids.letters(8)),
       parameterAssignments = json.array(values), earlyStoppingRules = #rules > 0 and json.array(rules) or nil })
   end
