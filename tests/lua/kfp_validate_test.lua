@@ -158,6 +158,12 @@ test("settings of a step that are values are no inputs of its own, as the SDK wr
   end)), {})
 end)
 
+test("a workflow of Argo is no more than read", function()
+  local head = "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\n"
+  test.same(kfp.validate(head .. "spec: {entrypoint: a}\n"), {})
+  test.equal(kfp.validate(head .. "spec: 5\n")[1].path, "spec")
+end)
+
 test("a pipeline without a fault has no findings", function()
   test.same(kfp.validate(PIPELINE), {})
   test.same(kfp.validate(yaml.decode(PIPELINE)), {})

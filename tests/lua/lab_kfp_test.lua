@@ -128,6 +128,32 @@ test("a page's token carries sort and filter, and fits no other", function()
     .. page.next_page_token:gsub("=", "%%3D"))), 400)
 end)
 
+test("filters, tokens and bodies of a wrong form are refused, each with its words", function()
+  local state = states.new {}
+  local function filtered(filter)
+    return ("/experiments?filter=%s"):format(filter:gsub("[^%w]", function(c) return ("%%%02X"):format(c:byte()) end))
+  end
+  for _, filter in ipairs { "5", "[]", '{"predicates":{}}', '{"predicates":[5]}', '{"predicates":[[1]]}',
+    '{"predicates":[{"operation":"EQUALS","key":5,"string_value":"x"}]}',
+    '{"predicates":[{"operation":"IN","key":"name","string_values":5}]}',
+    '{"predicates":[{"operation":"IN","key":"name","string_values":{"values":[[1]]}}]}',
+    '{"predicates":[{"operation":"EQUALS","key":"name","string_value":[1]}]}' } do
+    local answer, status = call(state, "GET", filtered(filter))
+    test.same({ filter, status, answer.code }, { filter, 400, 3 })
+  end
+  for token, wanted in pairs { ["eyJzb3J0IjoxfQ%3D%3D"] = 200, ["%25"] = 400, ["WzFd"] = 200 } do
+    test.equal(select(2, call(state, "GET", "/experiments?page_token=" .. token)), wanted)
+  end
+  test.equal(select(2, call(state, "GET", "/experiments?sort_by=%20")), 200)
+  for _, body in ipairs { { pipeline_spec = { parameters = 1 } }, { resource_references = { 1 } },
+    { pipeline_spec = { parameters = { true } } }, { resource_references = "x" } } do
+    body.name = "x"
+    local response = api.handle(state, { method = "POST", path = "/apis/v1beta1/runs", headers = {},
+      body = json.encode(body) })
+    test.equal(response.status, 400)
+  end
+end)
+
 test("names in a path are what they were before they were escaped", function()
   local state = states.new {}
   local names = { ["a b"] = "a%20b", ["\u{fc}ber/x:y"] = "%C3%BCber%2Fx%3Ay", ["50% off"] = "50%25%20off" }

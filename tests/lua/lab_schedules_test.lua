@@ -241,6 +241,27 @@ test("a schedule of a pipeline runs its latest version, one of a version runs th
   end)
 end)
 
+test("an object that was made by hand runs the latest version of its pipeline, if there is such a pipeline", function()
+  with_lab(function(c, k)
+    local up = k:upload(pipeline(), { name = "p" })
+    local function create(name, pipeline_id)
+      return c:create { apiVersion = "kubeflow.org/v1beta1", kind = "ScheduledWorkflow",
+        metadata = { name = name, namespace = "kubeflow" }, spec = { enabled = true, pipelineId = pipeline_id,
+          trigger = { periodicSchedule = { intervalSecond = HOUR, startTime = ago(1.5) } },
+          workflow = { parameters = { { name = "epochs", value = "7" }, { name = "tag", value = '"x"' } } } } }
+    end
+    local known = create("known", up.pipeline_id)
+    local unknown = create("unknown", "11111111-2222-4333-8444-555555555555")
+    settled(c, { recurring_run_id = known.metadata.uid }, "a run", completed(1))
+    local run = k.runs:list()()
+    test.same(run.runtime_config.parameters, { epochs = 7, tag = "x" })
+    test.equal(run.pipeline_version_reference.pipeline_version_id, up.version_id)
+    local left = settled(c, { recurring_run_id = unknown.metadata.uid }, "a status", function() return true end)
+    test.equal(left.status.trigger.lastTriggeredTime, nil)
+    test.equal(#c:list(WORKFLOWS, { namespace = "kubeflow" }), 1)
+  end)
+end)
+
 test("with a recurring run go its object and its workflows, unless they are to be left; its runs stay", function()
   with_lab(function(c, k)
     for i, policy in ipairs { "BACKGROUND", "ORPHAN" } do

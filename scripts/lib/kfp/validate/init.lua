@@ -22,10 +22,22 @@ local NAME = "pipeline's name must contain only lowercase alphanumeric character
 ---@field cell integer? of the notebook, when Kale made the pipeline
 ---@field line integer? in that cell
 
+local UNKNOWN = "unknown template format: "
+
 -- --- documents -------------------------------------------------------------------------------------------------
 
 local function is_argo(document)
   return workflow.is(document) and document.kind == "Workflow"
+end
+
+-- Of Argo's workflows no more is judged than that they are read.
+local function check_argo(document, add)
+  for _, field in ipairs { "metadata", "spec" } do
+    local value = document[field]
+    if value ~= nil and value ~= json.null and (type(value) ~= "table" or json.is_array(value) and next(value)) then
+      add("error", field, "upload", UNKNOWN .. field .. " must be an object")
+    end
+  end
 end
 
 local function is_platform(document)
@@ -36,8 +48,6 @@ end
 local function is_pipeline(document)
   return document.pipelineInfo ~= nil or document.root ~= nil or document.pipeline_info ~= nil
 end
-
-local UNKNOWN = "unknown template format: "
 
 -- The reader of pipelines goes line by line for faults of form; a name that comes twice is no pipeline to it.
 local function yaml_problem(problem)
@@ -192,7 +202,10 @@ function M.validate(ir, options)
   end
   local documents = type(ir) == "string" and read(ir, add) or { ir }
   for _, document in ipairs(documents) do
-    if type(document) == "table" and is_argo(document) then return {} end
+    if type(document) == "table" and is_argo(document) then
+      check_argo(document, add)
+      return findings
+    end
   end
   local pipeline, platform = sort_documents(documents, add)
   if #findings > 0 then return findings end

@@ -19,7 +19,8 @@ local function one_of(group, ...)
   return fields
 end
 
--- Field -> type: string, bool, int64, time, struct (any object), map (of texts), any, enum:…, or a message.
+-- Field -> type: string, bool, int64, time, struct (any object), map (of texts), any, enum:…, a message, or a list of
+-- messages ({ list_of = message }).
 -- A field in `oneof` excludes the others of its group.
 M.EXPERIMENT = { experiment_id = "string", display_name = "string", description = "string", created_at = "time",
   namespace = "string", storage_state = "enum:" .. STORAGE, last_run_created_at = "time" }
@@ -107,8 +108,21 @@ end
 
 local decode_message
 
+local function decode_list(text, key, name, message, value)
+  if not json.is_array(value) and (type(value) ~= "table" or next(value)) then
+    wrong(text, key, camel(name), "list", value)
+  end
+  local list = json.array {}
+  for i, one in ipairs(value) do
+    if type(one) ~= "table" or json.is_array(one) then wrong(text, key, camel(name), "message", one) end
+    list[i] = decode_message(text, one, message)
+  end
+  return list
+end
+
 local function decode_field(text, key, name, kind, value)
   if value == json.null then return nil end
+  if type(kind) == "table" and kind.list_of then return decode_list(text, key, name, kind.list_of, value) end
   if type(kind) == "table" then
     if type(value) ~= "table" or json.is_array(value) then wrong(text, key, camel(name), "message", value) end
     return decode_message(text, value, kind)

@@ -37,7 +37,7 @@ M.RECURRING = { type = "Job", fields = fields [[id=recurring_run_id recurring_ru
 
 local function parse_sort(text, kind)
   text = (text or ""):lower()
-  if text == "" then return { field = "created_at", name = "created_at", descending = false } end
+  if not text:find "%S" then return { field = "created_at", name = "created_at", descending = false } end
   local words = {}
   for word in text:gmatch "%S+" do words[#words + 1] = word end
   if #words > 2 or words[2] and words[2] ~= "asc" and words[2] ~= "desc" then
@@ -140,12 +140,35 @@ end
 
 local PREDICATE = { operation = true, key = true }
 
+local function unexpected(text, value)
+  unparsable(text, "syntax error (line 1:1): unexpected token " .. json.encode(value))
+end
+
+local function is_scalar(value) return value == json.null or type(value) ~= "table" end
+
+local function is_map(value) return type(value) == "table" and not json.is_array(value) end
+
+-- Whether a field of a predicate has the form of its type.
+local function check_form(text, name, value)
+  local fits = is_scalar(value)
+  if name == "key" then fits = type(value) == "string"
+  elseif VALUES[name] == "list" then
+    fits = is_map(value) and (value.values == nil or json.is_array(value.values))
+    for _, one in ipairs(fits and value.values or {}) do fits = fits and is_scalar(one) end
+  end
+  if not fits then unexpected(text, value) end
+end
+
 local function parse_predicate(text, given, kind)
   local predicate = {}
+  if not is_map(given) then unexpected(text, given) end
   for key, value in pairs(given) do
     local name = snake(key)
     if not PREDICATE[name] and not VALUES[name] then unknown(text, key) end
-    predicate[name] = value
+    if value ~= json.null then
+      check_form(text, name, value)
+      predicate[name] = value
+    end
   end
   local operation = OPERATIONS[predicate.operation] or NAMES[predicate.operation]
   if predicate.operation ~= nil and not operation then
@@ -165,6 +188,8 @@ local function parse_filter(text, kind)
   if not text or text == "" then return {} end
   local given, problem = json.try.decode(text)
   if problem then unparsable(text, "unexpected EOF") end
+  if not is_map(given) then unexpected(text, given) end
+  if given.predicates ~= nil and not json.is_array(given.predicates) then unexpected(text, given.predicates) end
   for key in pairs(given) do
     if key ~= "predicates" then unknown(text, key) end
   end
@@ -193,7 +218,9 @@ local function read_token(text)
     failure.raise(3, "Invalid page token", BEFORE .. ": InvalidInputError: Invalid page token: illegal base64 data "
       .. "at input byte " .. ((text:find "[^%w+/=]" or 4) - 1))
   end
-  return token.sort ~= nil and token or nil
+  local whole = type(token.sort) == "string" and type(token.filter or "") == "string"
+    and math.type(token.at or 0) == "integer"
+  return whole and token or nil
 end
 
 local function same_request(token, query)

@@ -135,6 +135,11 @@ local function source_of(row, object)
   return given, pinned and row or nil
 end
 
+-- Whether there is something to run: an object may be of a pipeline that only an earlier lab knew.
+local function is_known(self, object)
+  return self.state.recurring[object.metadata.uid] ~= nil or self.state.pipelines[object.spec.pipelineId or ""] ~= nil
+end
+
 local function run_of(self, object, at, now)
   local row, metadata = self.state.recurring[object.metadata.uid], object.metadata
   local index, name, id = schedule.last_index(object) + 1, schedule.next_name(object), states.uuid()
@@ -186,7 +191,7 @@ local function look(self, object)
     metadata.name) })
   local active, completed = schedule.history(object, list)
   local at = schedule.next(object, now)
-  local due = schedule.is_due(object, at, now, #active)
+  local due = schedule.is_due(object, at, now, #active) and is_known(self, object)
   local submitted = due and submit(self, object, at, now)
   write_status(self, object, { submitted = submitted, at = at, active = active, completed = completed })
   if submitted then return 0 end

@@ -17,12 +17,16 @@ local yaml = require "yaml"
 
 local M = {}
 
+M.PARAMETERS = { list_of = { name = "string", value = "string" } }
+M.REFERENCES = { list_of = { key = { type = "any", id = "string" }, name = "string", relationship = "any" } }
+local METRICS = { list_of = { name = "string", node_id = "string", number_value = "any", format = "any" } }
+
 local EXPERIMENT = { id = "string", name = "string", description = "string", created_at = "time",
-  resource_references = "any", storage_state = "any" }
+  resource_references = M.REFERENCES, storage_state = "any" }
 local SPEC = { pipeline_id = "string", pipeline_name = "string", workflow_manifest = "string",
-  pipeline_manifest = "string", parameters = "any", runtime_config = "struct" }
+  pipeline_manifest = "string", parameters = M.PARAMETERS, runtime_config = "struct" }
 local RUN = { id = "string", name = "string", storage_state = "any", description = "string", pipeline_spec = SPEC,
-  resource_references = "any", service_account = "string", created_at = "time", scheduled_at = "time",
+  resource_references = M.REFERENCES, service_account = "string", created_at = "time", scheduled_at = "time",
   finished_at = "time", status = "string", error = "string", metrics = "any" }
 M.SPEC = SPEC
 local STATUS = { PENDING = "Pending", RUNNING = "Running", SUCCEEDED = "Succeeded", FAILED = "Failed",
@@ -184,7 +188,7 @@ local function source_of(state, given)
   local spec, values = given.pipeline_spec or {}, {}
   local version = M.owner_of(given.resource_references, "PIPELINE_VERSION")
   local manifest = spec.workflow_manifest or spec.pipeline_manifest
-  for _, one in ipairs(spec.parameters or {}) do values[one.name] = one.value end
+  for _, one in ipairs(spec.parameters or {}) do values[one.name or ""] = one.value or "" end
   local source = { pipeline_spec = manifest and yaml.decode(manifest, { plain_booleans = true }),
     runtime_config = spec.runtime_config }
   if not manifest and (spec.pipeline_id or version) then
@@ -266,7 +270,7 @@ function M.report_metrics(state, request)
   local run = runs.find(state, request.id, "Failed to report v1beta1 run metrics")
   run.reported = run.reported or json.array {}
   local results = json.array {}
-  for i, one in ipairs(body.decode(request.body, { metrics = "any", run_id = "string" }).metrics or {}) do
+  for i, one in ipairs(body.decode(request.body, { metrics = METRICS, run_id = "string" }).metrics or {}) do
     results[i] = report(run, one)
   end
   return { results = results }

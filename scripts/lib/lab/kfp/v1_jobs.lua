@@ -10,7 +10,7 @@ local v1 = require "lab.kfp.v1"
 local M = {}
 
 local JOB = { id = "string", name = "string", description = "string", pipeline_spec = v1.SPEC,
-  resource_references = "any", service_account = "string", max_concurrency = "int64", trigger = body.TRIGGER,
+  resource_references = v1.REFERENCES, service_account = "string", max_concurrency = "int64", trigger = body.TRIGGER,
   mode = "any", created_at = "time", updated_at = "time", status = "string", error = "string", enabled = "bool",
   no_catchup = "bool" }
 

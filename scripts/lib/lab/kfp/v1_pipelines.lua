@@ -13,10 +13,11 @@ local yaml = require "yaml"
 
 local M = {}
 
-local PIPELINE = { id = "string", name = "string", description = "string", created_at = "time", parameters = "any",
-  url = body.URL, error = "string", default_version = "any", resource_references = "any" }
-local VERSION = { id = "string", name = "string", created_at = "time", parameters = "any", code_source_url = "string",
-  package_url = body.URL, resource_references = "any", description = "string" }
+local PIPELINE = { id = "string", name = "string", description = "string", created_at = "time",
+  parameters = v1.PARAMETERS, url = body.URL, error = "string", default_version = "any",
+  resource_references = v1.REFERENCES }
+local VERSION = { id = "string", name = "string", created_at = "time", parameters = v1.PARAMETERS,
+  code_source_url = "string", package_url = body.URL, resource_references = v1.REFERENCES, description = "string" }
 
 -- The parameters of a workflow; an IR's are not shown.
 local function parameters_of(version)
