@@ -208,6 +208,28 @@ test("who registers from elsewhere makes the place where it says how it is, and 
   site:close()
 end)
 
+test("register holds back what a replica does not have, and says for whom it waits", function()
+  local site = new_site(BEFORE)
+  local replica = site:start_ready()
+  site:wait_for_paths "goes stays"
+  site:write(AFTER)
+  local function register(seconds)
+    return proc.run { host.executable(), "policy", "register", site.directory .. "/site.lua", "--url",
+      "https://127.0.0.1:" .. site.front.port, "--ca", site.directory .. "/tls.crt", "--timeout", seconds, timeout = 60,
+      env = { KUBECONFIG = site.directory .. "/kubeconfig", KFHOST_PATH = false } }
+  end
+  local result = register "0"
+  test.equal(result.code, 1)
+  test.equal(result.stderr, "not registered: validate/comes waits for replica-1\n")
+  test.equal(site:paths(), "stays")
+  fs.write(replica.file, AFTER)
+  replica.process:kill "HUP"
+  result = register "60"
+  test.equal(result.code, 0)
+  test.equal(site:paths(), "comes stays")
+  site:close()
+end)
+
 test("replicas that load other files at their own times refuse nobody", function()
   local site = new_site(BEFORE)
   local one, two = site:start_ready(), site:start_ready()

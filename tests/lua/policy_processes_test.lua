@@ -209,6 +209,24 @@ test("under load only what a killed worker had is lost, and nothing is answered 
   service:stop()
 end)
 
+test("what is told of some hundred policies has room, and their worker goes on", function()
+  local text = 'local policy = require "policy"\n'
+  for i = 1, 300 do
+    text = text .. ([[policy.validate { name = "rule-%d", match = { resource = "pods" }, check = function() end }
+    ]]):format(i)
+  end
+  local service = start(text)
+  test.equal(service:post "/validate".status, 200)
+  local body
+  repeat
+    task.sleep(0.02)
+    body = service:get("/metrics").body
+  until body:find('kfhost_policy_verdicts_total{policy="rule-300",verdict="allowed"} 1\n', 1, true)
+  test.equal(#body > 1 << 18, true)
+  test.equal(service:post "/validate".status, 200)
+  service:stop()
+end)
+
 -- The pid of a process of a service, once there are just a controller and two workers that are ready: only these are
 -- locked.
 local function process_of(service, role)

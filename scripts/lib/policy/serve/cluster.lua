@@ -223,7 +223,7 @@ local function lead(self)
     run = function(client)
       self.log "leads"
       local rest <close> = setmetatable({}, { __close = function() -- luacheck: ignore
-        self.leads = false
+        self.leads, self.registered, self.waits = false, nil, {} -- who leads meanwhile may register other things
         self.controller:rest()
       end })
       self.leads = true
@@ -293,13 +293,12 @@ end
 
 ---Ends all of it; the lease is given back. What others know of this replica stays for the controller after this one.
 function Cluster:stop()
+  local stays = self.registered and self.options.url
   self.leaving:set()
   if self.leading and self.leads then pcall(self.leading.wait, self.leading, LEAVE) end
   if workers.leaving() then
     pcall(reports.remove, self.client, self.options)
-    if self.registered and self.options.url then
-      self.log "the webhooks stay registered: `kfhost policy uninstall` takes them out"
-    end
+    if stays then self.log "the webhooks stay registered: `kfhost policy uninstall` takes them out" end
   end
   for _, one in ipairs(self.tasks) do one:cancel() end
   if self.controller then self.controller:stop() end
