@@ -118,6 +118,12 @@ local function stop(replica)
   replica.ended, replica.ready = true, false
 end
 
+function Site:kfhost(...)
+  local words = { host.executable(), "policy", ... }
+  words.env, words.timeout = { KUBECONFIG = self.directory .. "/kubeconfig", KFHOST_PATH = false }, 90
+  return proc.run(words)
+end
+
 -- The paths that the configuration names.
 function Site:paths()
   local found = self.client.try:get("validatingwebhookconfigurations", "kfhost-policy")
@@ -182,7 +188,12 @@ test("replicas that are replaced one after another by those of another set refus
   site:ask_more()
   site:write(AFTER)
   for i = 1, 2 do
-    site:start_ready()
+    local new = site:start_ready()
+    if i == 1 then
+      wait("that status says for whom is waited", function()
+        return site:kfhost("status").stdout:find("not registered: validate/goes waits for " .. new.name, 1, true)
+      end)
+    end
     site:ask_more()
     stop(old[i])
     site:ask_more()
@@ -214,9 +225,8 @@ test("register holds back what a replica does not have, and says for whom it wai
   site:wait_for_paths "goes stays"
   site:write(AFTER)
   local function register(seconds)
-    return proc.run { host.executable(), "policy", "register", site.directory .. "/site.lua", "--url",
-      "https://127.0.0.1:" .. site.front.port, "--ca", site.directory .. "/tls.crt", "--timeout", seconds, timeout = 60,
-      env = { KUBECONFIG = site.directory .. "/kubeconfig", KFHOST_PATH = false } }
+    return site:kfhost("register", site.directory .. "/site.lua", "--url", "https://127.0.0.1:" .. site.front.port,
+      "--ca", site.directory .. "/tls.crt", "--timeout", seconds)
   end
   local result = register "0"
   test.equal(result.code, 1)
