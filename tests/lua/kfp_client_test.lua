@@ -364,6 +364,35 @@ test("a session that is over is begun anew, once", function()
   test.raises("Login", function() k.runs:get "x" end)
 end)
 
+-- --- answers of a wrong form --------------------------------------------------------------------------------------
+
+test("an answer that holds something else where a list or an id is due is told as such", function()
+  local body
+  local k = connect(function() return answer(200, body) end, { tries = 1 })
+  local upload = { pipelineInfo = { name = "x" } }
+  for text, ask in pairs {
+    ['{"runs":5}'] = function() k.runs:list()() end, ['{"runs":[null]}'] = function() k.runs:list()() end,
+    ['{"runs":[],"next_page_token":"a"}'] = function() k.runs:list()() end,
+    ['{"run_details":{"task_details":[5]}}'] = function() k.runs:tasks "a" end,
+    ['{"tasks":{"a":1}}'] = function() k.runs:tasks "a" end, ['{"pipeline_id":null}'] = function() k:upload(upload) end,
+    ['{"pipeline_id":"p","pipeline_versions":[{}]}'] = function() k:upload(upload) end,
+  } do
+    body = text
+    test.raises("Protocol", ask)
+  end
+  body = '{"runs":{},"next_page_token":5,"total_size":"many"}'
+  test.equal(k.runs:list()(), nil)
+end)
+
+test("errors whose texts are no texts have a text", function()
+  for _, body in ipairs { '{"error":5}', '{"error_message":{"a":1}}', '{"code":"x","message":null,"details":[null]}',
+    '{"details":[{"message":5}]}' } do
+    local k = connect(function() return answer(400, body) end, { tries = 1 })
+    local err = test.raises("InvalidArgument", function() k.runs:get "a" end)
+    assert(type(err.message) == "string" and err.message ~= "", body)
+  end
+end)
+
 -- --- where the server is ------------------------------------------------------------------------------------------
 
 test("the endpoint comes from the argument, the environment, the cluster", function()

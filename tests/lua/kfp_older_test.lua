@@ -360,6 +360,21 @@ test("a server that has only the older API is found out, and a pipeline goes all
   test.equal(asked, 2) -- the first question, and the one that settled it
 end)
 
+test("an older answer whose parts are something else is told as such", function()
+  local body
+  local k = connect(function() return answer(200, body) end, { tries = 1, api = "v1beta1" })
+  for _, text in ipairs { '{"run":5}', '{"run":{"id":"a","resource_references":5}}',
+    '{"run":{"id":"a"},"pipeline_runtime":5}',
+    [[{"run":{"id":"a"},"pipeline_runtime":{"workflow_manifest":"{\"status\":{\"nodes\":5}}"}}]] } do
+    body = text
+    test.raises("Protocol", function() k.runs:get "a" end)
+  end
+  body = '{"experiments":[{"resource_references":[5]}]}'
+  test.raises("Protocol", function() k.experiments:list()() end)
+  body = '{"experiments":5}'
+  test.raises("Protocol", function() k.experiments:list()() end)
+end)
+
 test("a path that a newer server does not know makes no older one of it", function()
   local asked = {}
   local k = connect(function(request)

@@ -3,6 +3,7 @@
 --   local run = older.request(client, "GET", "/apis/v2beta1/runs/x", {})
 local errors = require "errors"
 local json = require "json"
+local reply = require "kfp.client.reply"
 local shapes = require "kfp.client.older_shapes"
 local workflow = require "kfp.workflow"
 
@@ -60,7 +61,7 @@ local function list(client, path, query, read, keys)
   local answer = ask(client, "GET", path, { query = list_query(query, keys.reference or "resource_reference_key", kind,
     id) })
   local items = json.array {}
-  for i, item in ipairs(answer[keys.from] or {}) do items[i] = read(item) end
+  for i, item in ipairs(reply.list(answer, keys.from)) do items[i] = read(item) end
   return { [keys.to] = items, next_page_token = answer.next_page_token, total_size = answer.total_size }
 end
 

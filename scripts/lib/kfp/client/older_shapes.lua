@@ -1,5 +1,6 @@
 -- The objects of KFP's API v1beta1 and those of v2beta1, each as the other. Not for paths: see older.
 --   local run = shapes.run_detail(answer)
+local errors = require "errors"
 local json = require "json"
 local sorted_keys = require "kfhost.keys".sorted
 local workflow = require "kfp.workflow"
@@ -190,6 +191,17 @@ function M.job_body(object, body)
   body.max_concurrency = most and tostring(most) or nil
   body.enabled = object.mode == "ENABLE" or nil
   return body
+end
+
+-- An answer whose parts are of other types than the API's is nobody's fault here.
+for _, name in ipairs { "experiment", "version", "pipeline", "run", "run_detail", "job" } do
+  local read = M[name]
+  M[name] = function(given)
+    local ok, value = pcall(read, given)
+    if ok then return value end
+    if type(value) == "table" then error(value, 0) end
+    errors.raise { code = "Protocol", message = ("the answer is no %s of the API v1beta1"):format(name:gsub("_", " ")) }
+  end
 end
 
 return M

@@ -32,14 +32,19 @@ local function decoded(body)
   return type(value) == "table" and not json.is_array(value) and value or nil
 end
 
+local function text_of(value)
+  if value == nil or value == json.null or type(value) == "string" then return value ~= json.null and value or nil end
+  return json.encode(value)
+end
+
 -- The message of one of KFP's three error shapes, and the code, and the long form.
 local function said(object)
   if object.error_message then
     local details = type(object.error_details) == "string" and without_stack(object.error_details) or nil
-    return object.error_message, nil, details
+    return text_of(object.error_message), nil, details
   end
   local first = type(object.details) == "table" and object.details[1]
-  local long = type(object.message) == "string" and object.message or object.error
+  local long = type(object.message) == "string" and object.message or text_of(object.error)
   local short = type(first) == "table" and type(first.message) == "string" and first.message ~= "" and first.message
   return short or long, object.code or (type(first) == "table" and first.code) or nil, long
 end
@@ -107,6 +112,32 @@ local function refuse(request, response)
   if text == "" then text = ("the server answered with status %d"):format(response.status) end
   fail(request, response, CODES[number] or BY_STATUS[response.status] or ("HTTP%d"):format(response.status),
     without_stack(text), { details = long and without_stack(long) or nil })
+end
+
+-- --- parts of an answer ----------------------------------------------------------------------------------------
+
+---A list of objects in an answer.
+---@param object table
+---@param name string
+---@return table[] # empty when it is left out; raises "Protocol" when it is something else
+function M.list(object, name)
+  local list = object[name]
+  if list == nil or list == json.null then return {} end
+  local fits = type(list) == "table" and (json.is_array(list) or next(list) == nil)
+  for _, one in ipairs(fits and list or {}) do fits = fits and type(one) == "table" and not json.is_array(one) end
+  if not fits then
+    errors.raise { code = "Protocol", message = ("'%s' of the answer is no list of objects"):format(name) }
+  end
+  return list
+end
+
+---A text in an answer.
+---@param object table
+---@param name string
+---@return string # raises "Protocol" when it is not there
+function M.string(object, name)
+  if type(object[name]) == "string" then return object[name] end
+  return errors.raise { code = "Protocol", message = ("the answer has no '%s'"):format(name) }
 end
 
 -- --- values ------------------------------------------------------------------------------------------------

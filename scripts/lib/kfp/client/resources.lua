@@ -1,6 +1,7 @@
 -- The verbs of each kind of resource. A part of kfp.client.
 local errors = require "errors"
 local query = require "kfp.client.query"
+local reply = require "kfp.client.reply"
 
 local M = {}
 
@@ -55,7 +56,8 @@ function Resource:page(options, token)
   options = options or {}
   local path = self.list_path and self:list_path(options) or self.path
   local answer = self.client:request("GET", BASE .. path, { query = list_query(options, token) })
-  return answer[self.key] or {}, answer.next_page_token, answer.total_size or 0
+  local token_of_next = type(answer.next_page_token) == "string" and answer.next_page_token or nil
+  return reply.list(answer, self.key), token_of_next, math.tointeger(tonumber(answer.total_size)) or 0
 end
 
 ---All items, page by page, as a loop asks for them.
@@ -67,7 +69,11 @@ function Resource:list(options)
     at = at + 1
     while items[at] == nil do
       if begun and (not token or token == "") then return nil end
-      items, token = self:page(options, token)
+      local asked = token
+      items, token = self:page(options, asked)
+      if token and token == asked then
+        errors.raise { code = "Protocol", message = "the answer's next page is the same again" }
+      end
       at, begun = 1, true
     end
     return items[at]

@@ -55,7 +55,7 @@ end
 -- The pod, or node, that ran a task: its own, or that of its executor.
 local function node_of(details)
   if (details.pod_name or "") ~= "" then return details.pod_name end
-  for _, child in ipairs(details.child_tasks or {}) do
+  for _, child in ipairs(reply.list(details, "child_tasks")) do
     if (child.pod_name or "") ~= "" then return child.pod_name end
   end
 end
@@ -67,7 +67,8 @@ end
 function M.tasks(runs, run)
   if type(run) == "string" then run = runs:get(run) end
   local list = {}
-  for i, details in ipairs((run.run_details or {}).task_details or run.tasks or {}) do
+  local within = type(run.run_details) == "table" and run.run_details or {}
+  for i, details in ipairs(within.task_details and reply.list(within, "task_details") or reply.list(run, "tasks")) do
     list[i] = {
       name = details.display_name or details.name, id = details.task_id, state = details.state, node = node_of(details),
       started = details.start_time, ended = details.end_time, details = details,
@@ -144,9 +145,10 @@ function M.artifacts(runs, id)
   local list = {}
   for _, entry in ipairs(M.tasks(runs, id)) do
     for _, direction in ipairs { "inputs", "outputs" } do
-      for name, value in pairs(entry.details[direction] or {}) do
+      local group = entry.details[direction]
+      for name, value in pairs(type(group) == "table" and group or {}) do
         list[#list + 1] = { task = entry.name, direction = direction, name = name,
-          ids = (value or {}).artifact_ids or {} }
+          ids = type(value) == "table" and value.artifact_ids or {} }
       end
     end
   end

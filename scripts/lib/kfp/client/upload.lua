@@ -90,17 +90,16 @@ function M.upload(client, ir, options)
   local text = text_of(ir)
   options = setmetatable({ namespace = options.namespace or client.namespace }, { __index = options })
   local pipeline = ensure_pipeline(client, name_of(ir, options), text, options)
-  local name = "sha256-" .. hash.sha256(text):sub(1, 20)
-  local version, created = find_version(client, pipeline.pipeline_id, name), false
+  local name, id = "sha256-" .. hash.sha256(text):sub(1, 20), reply.string(pipeline, "pipeline_id")
+  local version, created = find_version(client, id, name), false
   if not version then
     local problem
-    version, problem = send_version(client, pipeline.pipeline_id, name, text, options)
+    version, problem = send_version(client, id, name, text, options)
     created = version ~= nil
     if not version and not errors.is(problem, "AlreadyExists") then error(problem, 0) end
-    version = version or find_version(client, pipeline.pipeline_id, name) or error(problem, 0)
+    version = version or find_version(client, id, name) or error(problem, 0)
   end
-  return { pipeline_id = pipeline.pipeline_id, version_id = version.pipeline_version_id, name = name,
-    created = created }
+  return { pipeline_id = id, version_id = reply.string(version, "pipeline_version_id"), name = name, created = created }
 end
 
 return M
