@@ -122,3 +122,21 @@ case("a quota with a scope counts the pods of that scope only", function(cluster
     return q.used and best.used and q.used.pods == "1" and best.used.pods == "2"
   end)
 end)
+
+case("each pod leaves a tainted node when its own patience is over", function(cluster, call)
+  local node = call("POST", "/api/v1/nodes", { metadata = { name = "n1" } })
+  node.status.conditions = { { type = "Ready", status = "True" } }
+  call("PUT", "/api/v1/nodes/n1/status", node)
+  local function make(name, seconds)
+    call("POST", pods.PODS, { metadata = { name = name }, spec = { containers = { { name = "main", image = "x:1" } },
+      tolerations = { { key = "bad", operator = "Exists", effect = "NoExecute", tolerationSeconds = seconds } } } })
+    pods.bind(call, name)
+    pods.set_status(call, name, pods.running())
+  end
+  make("a", 20)
+  make("b", 100000)
+  call("PATCH", "/api/v1/nodes/n1", { spec = { taints = { { key = "bad", effect = "NoExecute" } } } })
+  pods.eventually("the first leaves", function() return call("GET", pods.PODS .. "/a").metadata.deletionTimestamp end)
+  test.equal(call("GET", pods.PODS .. "/b").metadata.deletionTimestamp, nil)
+  cluster:call("DELETE", pods.PODS .. "/a", { body = { gracePeriodSeconds = 0 } })
+end)

@@ -366,6 +366,29 @@ case("a policy for failures ends the job, or passes over a failure", function(_,
     { "FailureTarget:PodFailurePolicy Failed:PodFailurePolicy", text, 1 })
 end)
 
+case("what a job cannot mean is refused", function(cluster)
+  local function refusal(spec, template)
+    local _, _, failure = cluster:call("POST", JOBS, { body = job("j", spec, template) })
+    local texts = {}
+    for i, cause in ipairs(failure and failure.details.causes or {}) do
+      texts[i] = cause.field .. ": " .. cause.message
+    end
+    return table.concat(texts, "; ")
+  end
+  local ignore = { rules = { { action = "Ignore", onPodConditions = { { type = "DisruptionTarget" } } } } }
+  test.equal(refusal { backoffLimitPerIndex = 1 },
+    "spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode")
+  test.equal(refusal { completionMode = "Indexed", completions = 2, maxFailedIndexes = 1 },
+    "spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified")
+  test.equal(refusal { completionMode = "Indexed", completions = 2, maxFailedIndexes = 3, backoffLimitPerIndex = 1 },
+    "spec.maxFailedIndexes: Invalid value: 3: must be less than or equal to completions")
+  test.equal(refusal { podFailurePolicy = ignore, podReplacementPolicy = "TerminatingOrFailed" },
+    'spec.podReplacementPolicy: Unsupported value: "TerminatingOrFailed": supported values: "Failed"')
+  test.equal(refusal({ podFailurePolicy = ignore }, { restartPolicy = "OnFailure" }),
+    "spec.template.spec.restartPolicy: " .. 'Invalid value: "OnFailure": '
+      .. 'only "Never" is supported when podFailurePolicy is specified')
+end)
+
 -- --- whose pods ---------------------------------------------------------------------------------------
 
 case("a pod that no longer matches is let go, and one without an owner that matches is taken", function(_, call)

@@ -83,14 +83,16 @@ function controller:add(key)
   self.wake:set()
 end
 
----Looks at a key after some seconds of the lab's time.
+---Looks at a key after some seconds of the lab's time, at the latest: of two times the earlier one counts.
 ---@param key string
 ---@param seconds number
 function controller:later(key, seconds)
   if self.stopped then return end
-  if self.timers[key] then self.timers[key]:cancel() end
-  local timer
-  timer = task.spawn(function()
+  local at, known = task.now() + math.max(seconds, 0), self.timers[key]
+  if known and known.at <= at then return end
+  if known then known.task:cancel() end
+  local timer = { at = at }
+  timer.task = task.spawn(function()
     local ok = pcall(task.sleep, math.max(seconds, 0))
     if self.timers[key] == timer then self.timers[key] = nil end
     if ok and not self.stopped then self:add(key) end
@@ -101,7 +103,7 @@ end
 function controller:stop()
   self.stopped = true
   self.wake:set()
-  for _, timer in pairs(self.timers) do timer:cancel() end
+  for _, timer in pairs(self.timers) do timer.task:cancel() end
   self.timers = {}
   self.task:cancel()
 end

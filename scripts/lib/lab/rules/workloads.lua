@@ -287,9 +287,34 @@ local function check_numbers(spec, causes)
   end
 end
 
+-- What is only for pods with numbers, and what goes together.
+local function check_policies(spec, causes)
+  if spec.completionMode ~= "Indexed" then
+    for _, name in ipairs { "backoffLimitPerIndex", "successPolicy" } do
+      if spec[name] ~= nil then causes:invalid("spec." .. name, spec[name], "requires indexed completion mode") end
+    end
+  end
+  if spec.maxFailedIndexes and not spec.backoffLimitPerIndex then
+    causes:required("spec.backoffLimitPerIndex", "when maxFailedIndexes is specified")
+  elseif spec.maxFailedIndexes and spec.completions and spec.maxFailedIndexes > spec.completions then
+    causes:invalid("spec.maxFailedIndexes", spec.maxFailedIndexes, "must be less than or equal to completions")
+  end
+  local waits = { Failed = true, TerminatingOrFailed = not spec.podFailurePolicy or nil }
+  if not waits[spec.podReplacementPolicy] then
+    causes:unsupported("spec.podReplacementPolicy", spec.podReplacementPolicy,
+      spec.podFailurePolicy and { "Failed" } or { "Failed", "TerminatingOrFailed" })
+  end
+  local restart = spec.template and spec.template.spec and spec.template.spec.restartPolicy
+  if spec.podFailurePolicy and restart ~= "Never" then
+    causes:invalid("spec.template.spec.restartPolicy", restart,
+      'only "Never" is supported when podFailurePolicy is specified')
+  end
+end
+
 function jobs.validate(object, causes)
   local spec = object.spec
   check_numbers(spec, causes)
+  check_policies(spec, causes)
   if spec.completionMode ~= "NonIndexed" and spec.completionMode ~= "Indexed" then
     causes:unsupported("spec.completionMode", spec.completionMode, { "Indexed", "NonIndexed" })
   elseif spec.completionMode == "Indexed" and not spec.completions then
