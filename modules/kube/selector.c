@@ -148,19 +148,20 @@ static bool to_integer(struct text text, long long *integer) {
   return *end == '\0' && end != digits && errno == 0;
 }
 
-// [-0, +1, e] adds a problem of a value to the text of those before it.
+// [text -> text, e] adds a problem of a value to the text of those before it.
 static void add_value_problem(lua_State *L, int *count, size_t index, const char *key, struct text value,
                               const char *problem) {
   const char *text = string_of(L, value);
   lua_pushfstring(L, "%svalues[%d]%s: Invalid value: \"%s\": %s", *count ? ", " : "", (int)index, key, text, problem);
   lua_remove(L, -2);
-  if ((*count)++ > 0) lua_concat(L, 2);
+  (*count)++;
+  lua_concat(L, 2);
 }
 
 // The values of the newest requirement must be label values, integers for > and <.
 static void check_values(struct parser *p, const struct requirement *r) {
   lua_State *L = p->L;
-  int count = 0;
+  int count = 0, top = lua_gettop(L);
   long long integer;
   const char *key = string_of(L, r->key);
   key = lua_pushfstring(L, "[%s]", key);
@@ -174,9 +175,13 @@ static void check_values(struct parser *p, const struct requirement *r) {
                                          value.length > 63 && !is_name(value) ? "; " : "", is_name(value) ? "" : value_rule);
       lua_insert(L, -2);
       add_value_problem(L, &count, i, key, value, both);
+      lua_remove(L, -2);
     }
   }
-  if (count == 0) return;
+  if (count == 0) {
+    lua_settop(L, top);
+    return;
+  }
   const char *problems = lua_tostring(L, -1);
   fail(L, lua_pushfstring(L, count > 1 ? "unable to parse requirement: [%s]" : "unable to parse requirement: %s",
                           problems));
@@ -237,16 +242,23 @@ static int compare_texts(struct text a, struct text b) {
   return order != 0 ? order : (a.length > b.length) - (a.length < b.length);
 }
 
-// Puts a value among those of the requirement: sorted, each once.
 static void add_value(struct parser *p, struct requirement *r, struct text value) {
+  p->selector->values[r->first + r->count++] = value;
+}
+
+static int compare_values(const void *a, const void *b) {
+  return compare_texts(*(const struct text *)a, *(const struct text *)b);
+}
+
+// The values of a requirement, sorted, each once.
+static void end_values(struct parser *p, struct requirement *r) {
   struct text *values = p->selector->values + r->first;
-  size_t at = r->count;
-  while (at > 0 && compare_texts(values[at - 1], value) > 0) at--;
-  if (at > 0 && compare_texts(values[at - 1], value) == 0) return;
-  memmove(values + at + 1, values + at, (r->count - at) * sizeof *values);
-  values[at] = value;
-  r->count++;
-  p->selector->values_count++;
+  size_t kept = 0;
+  if (r->count > 1) qsort(values, r->count, sizeof *values, compare_values);
+  for (size_t i = 0; i < r->count; i++)
+    if (kept == 0 || compare_texts(values[kept - 1], values[i]) != 0) values[kept++] = values[i];
+  r->count = kept;
+  p->selector->values_count += kept;
 }
 
 static enum operator read_operator(struct parser *p) {
@@ -319,6 +331,7 @@ static void read_requirement(struct parser *p) {
     if (r->op == OP_IN || r->op == OP_NOT_IN) read_list(p, r);
     else read_value(p, r);
   }
+  end_values(p, r);
   check_values(p, r);
   p->selector->count++;
 }
@@ -335,14 +348,15 @@ static void read_all(struct parser *p) {
   }
 }
 
+// Of requirements of one key the first stays first: their keys are pieces of one text.
+static int compare_requirements(const void *one, const void *other) {
+  const struct requirement *a = one, *b = other;
+  int order = compare_texts(a->key, b->key);
+  return order != 0 ? order : (a->key.at > b->key.at) - (a->key.at < b->key.at);
+}
+
 static void sort_by_key(struct selector *selector) {
-  struct requirement *list = selector->requirements;
-  for (size_t i = 1; i < selector->count; i++) {
-    struct requirement moved = list[i];
-    size_t j = i;
-    for (; j > 0 && compare_texts(list[j - 1].key, moved.key) > 0; j--) list[j] = list[j - 1];
-    list[j] = moved;
-  }
+  qsort(selector->requirements, selector->count, sizeof *selector->requirements, compare_requirements);
 }
 
 // kube.selector(text) -> selector

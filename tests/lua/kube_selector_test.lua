@@ -105,6 +105,32 @@ test("requirements can be read", function()
     { key = "a", operator = "!", values = {} }, { key = "b", operator = "in", values = { "1", "2" } } })
 end)
 
+test("selectors of very many requirements and values are read, in order, each value once", function()
+  local many, values = {}, {}
+  for i = 1, 3000 do
+    many[i] = ("k%05d in (b,a,b)"):format(3001 - i)
+    values[i] = ("v%05d"):format(3001 - i)
+  end
+  local requirements = kube.selector(table.concat(many, ",")):requirements()
+  test.equal(#requirements, 3000)
+  test.same({ requirements[1], requirements[3000] }, { { key = "k00001", operator = "in", values = { "a", "b" } },
+    { key = "k03000", operator = "in", values = { "a", "b" } } })
+  local selector = kube.selector(("k notin (%s,,v00001)"):format(table.concat(values, ",")))
+  test.equal(#selector:requirements()[1].values, 3001)
+  test.same({ selector:matches { k = "v02999" }, selector:matches { k = "w" }, selector:matches { k = "" } },
+    { false, true, false })
+  test.equal(tostring(kube.selector "a=2,b,a=1,a"), "a=2,a=1,a,b")
+end)
+
+test("very many values that are none are all said", function()
+  local values = {}
+  for i = 1, 300 do values[i] = "-" .. ("x"):rep(70) .. i end
+  local said = test.raises("Selector", function()
+    kube.selector(("k in (%s)"):format(table.concat(values, ",")))
+  end).message
+  test.equal(select(2, said:gsub("values%[%d+%]%[k%]: Invalid value", "")), 300)
+end)
+
 test("field selectors match objects and flat fields", function()
   local pod = { metadata = { name = "a" }, status = { phase = "Running" }, spec = { hostNetwork = true } }
   for text, matches in pairs {
