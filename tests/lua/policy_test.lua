@@ -295,3 +295,38 @@ test("a file's tests are about its defaults, whatever the site has set", functio
   local set = policy.load(directory .. "/site.lua", { configs = { site = { name = "site" } } })
   test.same(require "policy.trial".tests(set)[1].problems, {})
 end)
+
+-- What policies may use of the libraries, as their authors would.
+local PURE = {
+  ["kube.pod_security"] = [[return #kube.pod_security(object, "restricted") > 0]],
+  ["kube.quantity"] = [[return tostring(kube.quantity "1Gi" + "1Gi") == "2Gi"]],
+  ["kube.selector"] = [[return kube.selector("a in (b),!c"):matches { a = "b" }]],
+  ["kube.jsonpath"] = [[return kube.jsonpath("{.metadata.name}", object) == "p"]],
+  ["kube.patch"] = [[return kube.patch.merge({ a = 1 }, { b = 2 }).b == 2 and #kube.patch.diff({}, { a = 1 }) == 1
+    and kube.patch.strategic({ spec = {} }, { spec = { nodeName = "n" } }, "v1/Pod").spec.nodeName == "n"]],
+  ["kube.time"] = [[local time = require "kube.time" return time.text(time.parse "2020-10-23T08:00:00Z")
+    == "2020-10-23T08:00:00Z"]],
+  ["katib"] = [[local katib = require "katib" return #katib.validate { kind = "Experiment", spec = {} } > 0
+    and katib.metrics("a=1", { "a" })[1].value == "1"]],
+  ["istio"] = [[local istio = require "istio" return istio.allowed({}, { namespace = "x", labels = {}, ports = {} },
+    { source = {}, method = "GET", path = "/", headers = {} }) == true
+    and istio.would_inject({ metadata = { name = "x" } }, object) == false]],
+  ["json, yaml"] = [[return require "yaml".decode("a: [1]").a[1] == 1 and require "json".encode { a = 1 } ~= nil]],
+  ["regex, cel"] = [[return require "regex".compile("a+b"):matches "xaab" and require "cel".compile("1 < 2") ~= nil]],
+}
+
+test("the functions of libraries that need no cluster work in a policy", function()
+  for name, code in pairs(PURE) do
+    local set = load(([[local policy = require "policy"
+      local kube = require "kube"
+      local function tried(object) %s end
+      policy.validate { name = "m", match = { resource = "pods" }, check = function(req)
+        if not tried(req.object) then return req:deny "it is not so" end
+      end }
+      policy.test { name = "it works", expect = { allowed = true }, object = { apiVersion = "v1", kind = "Pod",
+        metadata = { name = "p" }, spec = { containers = { { name = "main", image = "x" } } } } }]]):format(code))
+    local problems = require "policy.trial".tests(set)[1].problems
+    if #problems > 0 then error(name .. ": " .. problems[1], 0) end
+    set:close()
+  end
+end)

@@ -12,7 +12,7 @@ local M = {}
 local INSIDE = "lib/policy/inside/"
 -- What policies may require beside `policy`: libraries of functions that need no cluster, by folder or file.
 local PURE = { "lib/kube/init.lua", "lib/kube/selectors.lua", "lib/kube/pod_security.lua", "lib/kube/schema.lua",
-  "lib/kube/time.lua", "lib/kfhost/", "lib/katib/", "lib/istio/", "lib/vsphere/" }
+  "lib/kube/time.lua", "lib/kube/containers.lua", "lib/kfhost/", "lib/katib/", "lib/istio/", "lib/vsphere/" }
 local PURE_IN_C = { "kube.core", "katib.core", "regex", "cel", "yaml" }
 
 local function is_path(name)
