@@ -1,5 +1,7 @@
 -- What artifacts look like in reports.
 local test = require "test"
+local proc = require "proc"
+local host = require "host"
 local artifacts = require "kale.artifacts"
 local fs = require "fs"
 local hash = require "hash"
@@ -95,6 +97,25 @@ test("artifacts of a pipeline that ran here are found in its outputs", function(
   shows(html, ">7</td>")
   shows(html, '<th class="number">a</th><th class="number">b</th>')
   test.equal(artifacts.section(result.tasks[1].outputs, { rows = true, scores = true }), "")
+end)
+
+test("kale run runs a compiled pipeline, too, and its report shows what its tasks made", function()
+  local folder = test.tmpdir()
+  fs.write(folder .. "/shows.yaml", IR .. "  inputDefinitions:\n    parameters:\n"
+    .. "      list: {parameterType: LIST, defaultValue: []}\n")
+  local function run(...)
+    return proc.run { host.executable(), "kale", "run", folder .. "/shows.yaml", "--json", ... }
+  end
+  local said = run("-p", 'list=[1, "two"]')
+  if said.code ~= 0 then error(said.stderr, 0) end
+  local line = json.decode(said.stdout)
+  test.same({ line.state, #line.steps, line.steps[1].name }, { "succeeded", 1, "a" })
+  local report = fs.read(line.directory .. "/report.html")
+  for _, text in ipairs { "Confusion matrix", ">7</td>", "[1,&quot;two&quot;]", "shows.yaml" } do
+    shows(report, text)
+  end
+  test.equal(run("-p", "list=5").code, 2)
+  test.equal(run("--from", "a").code, 2)
 end)
 
 test("Markdown is shown as it is meant; what it must not do is text", function()

@@ -53,7 +53,10 @@ local function print_summary(result, names, directory)
 end
 
 local function write_report(run, result, names)
-  local ok, problem = pcall(function() return require("kale.report").write(run, result, names) end)
+  local ok, problem = pcall(function()
+    if run.pipeline then return require "kale.pipeline".report(run, result) end
+    return require("kale.report").write(run, result, names)
+  end)
   if not ok then io.stderr:write("the report could not be written: ", require("errors").text(problem), "\n") end
 end
 
@@ -100,17 +103,21 @@ end
 
 -- What it has made so far stands in `made`, for those who tell of a failure.
 local function run_notebook(args, made)
-  local follow, kale_run = require "kale.follow", require "kale.run"
-  local here = require "kale.here"
+  local follow, here = require "kale.follow", require "kale.here"
+  local is_pipeline = require "kale.pipeline".is_one(args.notebook)
+  local kale_run = require(is_pipeline and "kale.pipeline" or "kale.run")
   local images, limits, volumes = read_images(args.image), read_limits(args.rlimit), here.paths(args.volume, cli.usage)
   local secrets = require "kfp.secrets".new(here.paths(args.secret, cli.usage))
+  if is_pipeline and (args.from or args.only or args.infer) then
+    cli.usage "--from, --only and --infer are about steps of a notebook; this is a pipeline"
+  end
   if args.jobs and args.jobs < 1 then cli.usage "--jobs: at least 1" end
   local run = kale_run.prepare(args.notebook, {
     runs = args.runs, python = args.python, from = args.from, only = args.only, infer = args.infer,
   })
   made.run = run
   if run.unchecked then io.stderr:write("syntax was checked by the parser alone: ", run.unchecked, "\n") end
-  tell_before(run.plan, secrets)
+  if not is_pipeline then tell_before(run.plan, secrets) end
   local names = kale_run.step_names(run.plan)
   names.in_order = kale_run.tasks(run.plan)
   local result
@@ -122,7 +129,7 @@ local function run_notebook(args, made)
       images = images, rlimits = limits, volumes = volumes, secrets = secrets,
       on_event = function(event)
         local name = names[event.name] or event.name
-        if event.type == "note" and event.about == "place" then return end  -- told before
+        if event.type == "note" and event.about == "place" and not is_pipeline then return end  -- told before
         if event.type == "line" then failures:line(name, event.text) end
         if event.type == "note" and event.about == "retry" then view.progress:print(failures:again(name, event))
         elseif event.type == "note" then view.progress:print(("%s: %s"):format(name, event.text))
@@ -141,7 +148,8 @@ return cli.main {
   name = "kale run",
   summary = "Runs a notebook as a pipeline on this machine.",
   description = "A step whose code and inputs are those of an earlier run is not run again.",
-  arguments = { { "NOTEBOOK", "an .ipynb file with tagged cells, or a .py file in percent format" } },
+  arguments = { { "NOTEBOOK", "an .ipynb file with tagged cells, a .py file in percent format, or a compiled pipeline "
+    .. "(.yaml)" } },
   options = {
     { "-p, --param K=V", "a parameter's value", repeated = true },
     { "-j, --jobs N", "how many steps at a time; the number of processors without it", type = "int" },

@@ -58,9 +58,9 @@ local function step_section(step)
   local parts = { ('<section id="%s"><h2>%s <span class="%s">%s</span></h2>'):format(escape(step.name),
     escape(step.name), step.state, step.state == "succeeded" and "" or step.state) }
   local cells = {}
-  for i, cell in ipairs(step.cells) do cells[i] = tostring(cell) end
+  for i, cell in ipairs(step.cells or {}) do cells[i] = tostring(cell) end
   local word = #cells == 1 and "cell" or "cells"
-  parts[#parts + 1] = ('<div class="soft">%s %s</div>'):format(word, table.concat(cells, ", "))
+  if #cells > 0 then parts[#parts + 1] = ('<div class="soft">%s %s</div>'):format(word, table.concat(cells, ", ")) end
   if step.state == "failed" and step.log then
     local lines = {}
     for line in step.log:gmatch "[^\n]+" do lines[#lines + 1] = line end
@@ -77,14 +77,15 @@ local function step_section(step)
 end
 
 ---@param run table name, notebook, state, seconds; params and metrics: lists of {name, text}; steps: a list of
----  {name, after, cells, state, seconds, started, log, html}, times in seconds from the run's begin
+---  {name, after, cells, state, seconds, started, log, html}, times in seconds from the run's begin; graph: those
+---  of them that are drawn, all without it
 ---@return string html
 function M.render(run)
   local parts = {
     ('<h1>%s <span class="%s">%s</span></h1><div class="soft">%s · %s</div>'):format(escape(run.name), run.state,
       run.state, escape(run.notebook), seconds_text(run.seconds)),
-    graph_section(run.steps), pairs_section("Metrics", run.metrics), pairs_section("Parameters", run.params),
-    times_section(run.steps),
+    graph_section(run.graph or run.steps), pairs_section("Metrics", run.metrics),
+    pairs_section("Parameters", run.params), times_section(run.steps),
   }
   for _, step in ipairs(run.steps) do parts[#parts + 1] = step_section(step) end
   return page.render(("%s: %s"):format(run.name, run.state), parts)
@@ -111,6 +112,22 @@ local function sorted_pairs(map, format)
   return list
 end
 
+---@param result table of kfp.run
+---@return string[][] names and values
+function M.metrics(result)
+  return sorted_pairs(result.metrics, function(value)
+    return type(value) == "number" and ("%.6g"):format(value) or tostring(value)
+  end)
+end
+
+---@param result table of kfp.run
+---@return string[][] names and values
+function M.parameters(result)
+  return sorted_pairs(result.params or {}, function(value)
+    return type(value) == "table" and require "json".encode(value, { sort = true }) or tostring(value)
+  end)
+end
+
 -- Artifacts of every step that are shown elsewhere.
 local OWN = { metrics = true, report = true }
 
@@ -120,12 +137,11 @@ local OWN = { metrics = true, report = true }
 ---@param names table<string, string> step names by task name
 ---@return string path
 function M.write(run, result, names)
-  local by_step, metrics, total = {}, {}, 0
+  local by_step, total = {}, 0
   for _, t in ipairs(result.tasks) do
     by_step[names[t.name] or t.name] = t
     total = math.max(total, (t.started or 0) + (t.seconds or 0))
   end
-  for name, value in pairs(result.metrics) do metrics[name] = value end
   local steps, edges = {}, require "kale.picture".edges(run.plan)
   for i, step in ipairs(run.plan.steps) do
     local t = by_step[step.name] or { state = "skipped" }
@@ -139,8 +155,7 @@ function M.write(run, result, names)
   fs.write(path, M.render {
     name = run.plan.name, notebook = fs.basename(run.notebook), state = result.state, seconds = total,
     directory = run.directory, steps = steps,
-    metrics = sorted_pairs(metrics, function(value) return ("%.6g"):format(value) end),
-    params = sorted_pairs(result.params or {}, tostring),
+    metrics = M.metrics(result), params = M.parameters(result),
   })
   return path
 end

@@ -32,7 +32,15 @@ local readers = {
   end,
 }
 
+for kind, is_it in pairs { LIST = json.is_array, STRUCT = function(value) return not json.is_array(value) end } do
+  readers[kind] = function(text)
+    local value = json.try.decode(text)
+    return type(value) == "table" and is_it(value) and value or nil
+  end
+end
+
 local WANTED = {
+  LIST = "a list as JSON", STRUCT = "an object as JSON",
   NUMBER_INTEGER = "an integer", NUMBER_DOUBLE = "a number", BOOLEAN = "true or false", STRING = "a text in UTF-8",
 }
 
@@ -69,7 +77,11 @@ end
 
 -- --- the run directory ---------------------------------------------------------------------------------
 
-local function new_directory(runs, name)
+---A new folder for a run.
+---@param runs string where run folders lie
+---@param name string of the pipeline
+---@return string
+function M.directory(runs, name)
   fs.mkdir(runs, { parents = true })
   local stamp = os.date "!%Y%m%dT%H%M%SZ"
   local directory
@@ -93,7 +105,7 @@ function M.prepare(path, options)
   local pipeline, platform = ir.build(made)
   local runs = history.folder(path, options.runs)
   local choose, reused = choice.new(made, ir.task_names(made), history.list(runs, path), options)
-  local directory = fs.realpath(new_directory(runs, pipeline.pipelineInfo.name))
+  local directory = fs.realpath(M.directory(runs, pipeline.pipelineInfo.name))
   fs.write(fs.join(directory, "pipeline.yaml"), ir.pieces(pipeline, platform))
   local known = { notebook = fs.realpath(path), steps = M.step_names(made) }
   fs.write(fs.join(directory, "steps.json"), json.encode(known, { sort = true }))
