@@ -400,3 +400,55 @@ test("metrics of KFP 3.0 are artifacts", function()
     ["/apis/v2beta1/artifacts/a2"] = answer { type = "Model", name = "model" } })
   test.same({ list, source }, { { { task = "t1", name = "loss", value = 0.125 } }, "artifacts" })
 end)
+
+-- --- what the pod was given -------------------------------------------------------------------------------------
+
+local READ = [[
+import json, sys
+program, cases = sys.argv[1], json.loads(sys.argv[2])
+names = {"__name__": "trial"}
+exec(compile(program, "trial.py", "exec"), names)
+said = []
+for case in cases:
+    try: said.append(names["read_trial"](case)["values"])
+    except SystemExit as end: said.append(end.code)
+print(json.dumps(said))
+]]
+
+local function environment(more, text)
+  local object = { trial = "t", pipeline_id = "p", experiment = "e" }
+  for key, value in pairs(more) do object[key] = value end
+  return { KFHOST_TRIAL = json.encode(object), KFHOST_P_1 = text }
+end
+
+local function of_type(kind, text) return environment({ parameters = { { name = "a", type = kind } } }, text) end
+
+-- What each environment gives: the value of a, or that it is a wrong use.
+local GIVEN = {
+  { json.object {} }, { { KFHOST_TRIAL = "x" } }, { { KFHOST_TRIAL = "[]" } }, { { KFHOST_TRIAL = "null" } },
+  { { KFHOST_TRIAL = "5" } }, { environment { trial = 5 } }, { environment { experiment = "" } },
+  { environment { parameters = 5 } }, { environment { parameters = { 5 } } },
+  { environment({ parameters = { json.object {} } }, "1") }, { of_type("NUMBER_INTEGER", nil) },
+  { of_type("NUMBER_INTEGER", "2.5") }, { of_type("NUMBER_INTEGER", "2.0"), 2 },
+  { of_type("NUMBER_INTEGER", "1e3"), 1000 }, { of_type("NUMBER_INTEGER", "9007199254740993"), 9007199254740993 },
+  { of_type("NUMBER_DOUBLE", "nan") }, { of_type("NUMBER_DOUBLE", "1e999") },
+  { of_type("NUMBER_DOUBLE", "0.25"), 0.25 },
+  { of_type("BOOLEAN", "yes") }, { of_type("BOOLEAN", "False"), false }, { of_type("STRING", "it's"), "it's" },
+  { environment({ parameters = { { name = "a", choices = { c0 = 'q"' } } } }, "c0"), 'q"' },
+  { environment({ parameters = { { name = "a", choices = { c0 = "x" } } } }, "c1") },
+}
+
+test("both programs take the same values, and refuse the same as a wrong use", function()
+  local cases = json.array {}
+  for i, one in ipairs(GIVEN) do cases[i] = one[1] end
+  local done = proc.run { "/usr/bin/python3", "-c", READ, require "bundle".text "kale/runtime/trial.py",
+    json.encode(cases) }
+  if done.code ~= 0 then error(done.stderr, 0) end
+  local theirs = json.decode(done.stdout)
+  for i, one in ipairs(GIVEN) do
+    local ok, spec = pcall(trial.read, function(name) return one[1][name] end)
+    if not ok and not errors.is(spec, "Usage") then error(spec, 0) end
+    if one[2] == nil then test.same({ ok, theirs[i] }, { false, 2 })
+    else test.same({ spec.values.a, theirs[i].a }, { one[2], one[2] }) end
+  end
+end)

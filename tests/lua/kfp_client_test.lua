@@ -948,3 +948,10 @@ test("a refusal for good is one at once", function()
   test.raises("InvalidArgument", function() start(s, "a") end)
   test.equal(s.posts, 1)
 end)
+
+test("an address that is none is refused when it is given", function()
+  for _, endpoint in ipairs { "ftp://kfp.example.com", "", "https://", "http:///apis" } do
+    test.raises("InvalidArgument", function() client.connect { endpoint = endpoint } end)
+  end
+  test.equal(client.connect({ endpoint = "kfp.example.com/" }).endpoint, "https://kfp.example.com")
+end)

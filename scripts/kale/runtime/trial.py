@@ -49,16 +49,38 @@ def read_trial(environment):
         fail("KFHOST_TRIAL is not set: this command runs in the pod of a trial", USAGE)
     except ValueError as error:
         fail("KFHOST_TRIAL is no JSON: %s" % error, USAGE)
+    if not isinstance(trial, dict):
+        fail("KFHOST_TRIAL is no JSON object", USAGE)
     for field in ("trial", "pipeline_id", "experiment"):
-        if not trial.get(field):
+        if not isinstance(trial.get(field), str) or not trial[field]:
             fail("KFHOST_TRIAL has no " + field, USAGE)
     trial["values"] = {}
-    for number, parameter in enumerate(trial.get("parameters") or [], 1):
+    for number, parameter in enumerate(parameters_of(trial), 1):
         text = environment.get("KFHOST_P_%d" % number)
         if text is None:
             fail("KFHOST_P_%d (%s) is not set" % (number, parameter["name"]), USAGE)
         trial["values"][parameter["name"]] = value_of(parameter, text)
     return trial
+
+
+def parameters_of(trial):
+    given = trial.get("parameters") or []
+    if not isinstance(given, list):
+        fail("KFHOST_TRIAL: its parameters are no list", USAGE)
+    for parameter in given:
+        if not isinstance(parameter, dict) or not isinstance(parameter.get("name"), str):
+            fail("KFHOST_TRIAL: a parameter has no name", USAGE)
+    return given
+
+
+# Katib writes whole numbers of a double's space as 2.0.
+def number_of(text, is_whole):
+    value = float(text)
+    if not math.isfinite(value) or is_whole and value != int(value):
+        raise ValueError(text)
+    if not is_whole:
+        return value
+    return int(text) if re.fullmatch(r"[+-]?\d+", text) else int(value)
 
 
 def value_of(parameter, text):
@@ -68,10 +90,12 @@ def value_of(parameter, text):
             fail("parameter %s: there is no choice '%s'" % (parameter["name"], text), USAGE)
         return choices[text]
     try:
-        return {"STRING": str, "AUTO": str, "BOOLEAN": lambda word: FLAGS[word.lower()], "NUMBER_INTEGER": int,
-                "NUMBER_DOUBLE": float}[kind](text)
+        return {"STRING": str, "AUTO": str, "BOOLEAN": lambda word: FLAGS[word.lower()],
+                "NUMBER_INTEGER": lambda word: number_of(word, True),
+                "NUMBER_DOUBLE": lambda word: number_of(word, False)}[kind](text)
     except ValueError:
-        fail("parameter %s: '%s' is no number" % (parameter["name"], text), USAGE)
+        whole = "whole " if kind == "NUMBER_INTEGER" else ""
+        fail("parameter %s: '%s' is no %snumber" % (parameter["name"], text, whole), USAGE)
     except KeyError:
         fail("parameter %s: '%s' is neither true nor false" % (parameter["name"], text), USAGE)
 

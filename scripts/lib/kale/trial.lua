@@ -46,8 +46,20 @@ local function value_of(parameter, text)
     return value
   end
   local number = tonumber(text)
-  if not number then usage("parameter %s: '%s' is no number", parameter.name, text) end
-  return kind == "NUMBER_INTEGER" and math.tointeger(number) or number
+  if not number or number - number ~= 0 then usage("parameter %s: '%s' is no number", parameter.name, text) end
+  if kind ~= "NUMBER_INTEGER" then return number end
+  return math.tointeger(number) or usage("parameter %s: '%s' is no whole number", parameter.name, text)
+end
+
+local function parameters_of(trial)
+  local list = trial.parameters or {}
+  if type(list) ~= "table" then usage "KFHOST_TRIAL: its parameters are no list" end
+  for _, parameter in ipairs(list) do
+    if type(parameter) ~= "table" or type(parameter.name) ~= "string" then
+      usage "KFHOST_TRIAL: a parameter has no name"
+    end
+  end
+  return list
 end
 
 ---Reads KFHOST_TRIAL and KFHOST_P_1, KFHOST_P_2, …
@@ -58,12 +70,13 @@ function M.read(environment)
   local text = environment "KFHOST_TRIAL"
   if not text then usage "KFHOST_TRIAL is not set: this command runs in the pod of a trial" end
   local trial, problem = json.try.decode(text)
-  if type(trial) ~= "table" then usage("KFHOST_TRIAL is no JSON: %s", problem and problem.message or text) end
+  if problem then usage("KFHOST_TRIAL is no JSON: %s", problem.message) end
+  if type(trial) ~= "table" or json.is_array(trial) then usage "KFHOST_TRIAL is no JSON object" end
   for _, field in ipairs { "trial", "pipeline_id", "experiment" } do
     if type(trial[field]) ~= "string" or trial[field] == "" then usage("KFHOST_TRIAL has no %s", field) end
   end
   trial.values = json.object {}
-  for i, parameter in ipairs(trial.parameters or {}) do
+  for i, parameter in ipairs(parameters_of(trial)) do
     local value = environment("KFHOST_P_" .. i)
     if not value then usage("KFHOST_P_%d (%s) is not set", i, parameter.name) end
     trial.values[parameter.name] = value_of(parameter, value)

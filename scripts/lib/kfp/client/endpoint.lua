@@ -8,8 +8,12 @@ local M = {}
 local NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 local function normalized(endpoint)
-  if not endpoint:find "^https?://" then endpoint = "https://" .. endpoint end
-  return (endpoint:gsub("/+$", ""))
+  local whole = tostring(endpoint):find "://" and tostring(endpoint) or "https://" .. tostring(endpoint)
+  if not whole:find "^https?://[^/]" then
+    require "errors".raise { code = "InvalidArgument", message = ("'%s' is no address of Pipelines, as "
+      .. "https://kubeflow.example.com/pipeline is"):format(tostring(endpoint)) }
+  end
+  return (whole:gsub("/+$", ""))
 end
 
 ---The context file of the KFP SDK.
