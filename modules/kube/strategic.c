@@ -229,18 +229,25 @@ static long place_in(const struct kf_node *order, const struct kf_node *item, st
   return value ? index_of(order, value, key) : -1;
 }
 
+static void need_keys(struct merger *m, const struct kf_node *list, struct kf_span key) {
+  for (size_t i = 0; key.length > 0 && i < list->count; i++) need_key(m, list->items[i], key);
+}
+
 // Sorts the items by their place in `order`; maps without the key are errors, deletions come last.
 static void sort_by(struct merger *m, struct kf_node *list, const struct kf_node *order, struct kf_span key) {
-  for (size_t i = 0; key.length > 0 && i < list->count; i++) need_key(m, list->items[i], key);
-  for (size_t i = 0; key.length > 0 && i < order->count; i++) need_key(m, order->items[i], key);
-  for (size_t i = 1; i < list->count; i++) {
-    for (size_t j = i; j > 0; j--) {
-      long right = place_in(order, list->items[j], key), left = place_in(order, list->items[j - 1], key);
-      if (right >= 0 && left >= 0 && right >= left) break;
-      struct kf_node *swap = list->items[j];
+  need_keys(m, list, key);
+  need_keys(m, order, key);
+  long *places = kf_tree_alloc(&m->tree, (list->count + 1) * sizeof *places);
+  for (size_t i = 0; i < list->count; i++) {
+    struct kf_node *item = list->items[i];
+    long place = place_in(order, item, key);
+    size_t j = i;
+    for (; j > 0 && (place < 0 || places[j - 1] < 0 || place < places[j - 1]); j--) {
       list->items[j] = list->items[j - 1];
-      list->items[j - 1] = swap;
+      places[j] = places[j - 1];
     }
+    list->items[j] = item;
+    places[j] = place;
   }
 }
 

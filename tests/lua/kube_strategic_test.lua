@@ -149,6 +149,17 @@ test("the schema knows kinds, fields and how lists are kept", function()
   test.equal(schema.type "core.v1.Nothing", nil)
 end)
 
+test("a long list is put in the order that is asked for, in no more time than that takes", function()
+  local count, there, order = 1500, {}, {}
+  for i = 1, count do
+    there[i] = { name = "c" .. i }
+    order[i] = { name = "c" .. count + 1 - i }
+  end
+  local merged = require "kube".patch.strategic({ spec = { containers = there } },
+    { spec = { ["$setElementOrder/containers"] = order, containers = order } }, "v1/Pod")
+  for i = 1, count do test.equal(merged.spec.containers[i].name, order[i].name) end
+end)
+
 test("every type that a field names is there", function()
   local function check(field)
     if field.name then test.equal(schema.type(field.name).name, field.name) end
