@@ -252,6 +252,12 @@ test("what a step has started ends with it, and when its time is over, wherever 
   test.same({ left("sleep 600", 1) }, { "failed", false })
 end)
 
+test("a value that is too long for a command says so", function()
+  local result = run(pipeline_of { { "a", "true", args = { ("x"):rep(200000) } } })
+  test.equal(result.state, "failed")
+  assert(result.error:find("a word of 200000 bytes", 1, true), result.error)
+end)
+
 test("limits hold for the steps", function()
   local _, states = run(pipeline_of { { "a", "ulimit -n > $0; [ $(ulimit -n) = 64 ]" } }, { rlimits = { files = 64 } })
   test.equal(states.a, "succeeded")

@@ -14,6 +14,8 @@ local tree = require "kfp.tree"
 
 local M = {}
 
+local proc_try = errors.try(proc)
+
 -- --- preparing ---------------------------------------------------------------------------------------------
 
 local function output_artifacts(t, directory)
@@ -140,6 +142,17 @@ local function follow(process, stream, log, on_line)
   end
 end
 
+-- A value that is a word of a command has its limit, on a cluster too.
+local function start(options)
+  local process, problem = proc_try.spawn(options)
+  if process then return process end
+  if not errors.is(problem, "E2BIG") then error(problem, 0) end
+  local longest = 0
+  for _, word in ipairs(options) do longest = math.max(longest, #word) end
+  return errors.raise { code = "Pipeline", cause = problem, message = ("its command is too long (a word of %d bytes; "
+    .. "Linux takes 131071, on a cluster too): a value that large is better an artifact"):format(longest) }
+end
+
 ---Runs a prepared step to its end. While it runs, job.process is its process.
 ---@param job table of M.prepare
 ---@param options table cwd, rlimits
@@ -153,7 +166,7 @@ function M.execute(job, options, on_line)
   table.move(job.words, 1, #job.words, 1, started)
   local log <close> = assert(io.open(job.log, job.attempt and job.attempt > 1 and "a" or "w"))
   if job.attempt and job.attempt > 1 then log:write(("--- attempt %d ---\n"):format(job.attempt)) end
-  local process <close> = proc.spawn(started)
+  local process <close> = start(started)
   job.process = process
   local function read_all()
     task.all {
