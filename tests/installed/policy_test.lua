@@ -217,12 +217,22 @@ test("status, the emergency exit, another leader, and an end that restores every
   local gated = pod()
   gated.spec.schedulingGates = { { name = "storage.kfhost.io/co-schedule" }, { name = "other.io/gate" } }
   c:create(gated)
+  -- Another release that lives holds something, too; what a dead one has held goes.
+  c:create { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "other-status", namespace = "default",
+    labels = { ["app.kubernetes.io/part-of"] = "kfhost" } }, data = {
+    one = json.encode { time = os.date("!%Y-%m-%dT%H:%M:%SZ", os.time() + 600),
+      finalizers = { "policy.kfhost.io/theirs" } },
+    two = json.encode { time = "2020-01-01T00:00:00Z", finalizers = { "policy.kfhost.io/dead" } } } }
+  c:create { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "held", namespace = "default",
+    finalizers = { "policy.kfhost.io/theirs", "policy.kfhost.io/dead", "site.io/else" } } }
   test.equal(c:get("namespaces", "next").metadata.finalizers[1], "policy.kfhost.io/mark")
   local ended = site:kfhost("uninstall")
   test.equal(ended.stderr, "")
   test.equal(ended.code, 0)
   test.same(c:get("pods", "p", { namespace = "default" }).spec.schedulingGates, { { name = "other.io/gate" } })
   test.equal(c:get("namespaces", "next").metadata.finalizers, nil)
+  test.same(c:get("configmaps", "held", { namespace = "default" }).metadata.finalizers,
+    { "policy.kfhost.io/theirs", "site.io/else" })
   test.equal(#c:list "mutatingwebhookconfigurations" + #c:list "validatingwebhookconfigurations", 0)
   test.equal(c.try:get("clusterroles", "kfhost-policy"), nil)
   test.equal(c.try:get("clusterrolebindings", "kfhost-policy"), nil)

@@ -16,7 +16,7 @@ local writes = require "policy.writes"
 local M = {}
 
 local STEP_SECONDS = 5 -- for each part of a handler between two writes
-local FINALIZER = "policy.kfhost.io/"
+local FINALIZER = require "policy.serve.report".FINALIZER
 
 ---@class policy.Controller
 local Controller = {}

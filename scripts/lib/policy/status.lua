@@ -17,6 +17,12 @@ local function age_of(text)
   return moment and os.time() - moment or math.huge
 end
 
+---@param status table of a replica
+---@return boolean whether it has written nothing for so long that it is taken for gone
+function M.is_silent(status)
+  return age_of(status.time) > SILENT
+end
+
 -- Whether replicas are pods: then one whose pod is not there has ended, however recently it wrote.
 local function are_pods(client, options)
   return client.try:get("deployments.apps", options.release, { namespace = options.namespace }) ~= nil
@@ -33,7 +39,7 @@ local function replicas_of(client, options, holder)
   local pods = are_pods(client, options)
   for identity, one in pairs(reports.read(client, options)) do
     one.identity = identity
-    one.gone = age_of(one.time) > SILENT or is_gone(client, options, identity, pods)
+    one.gone = M.is_silent(one) or is_gone(client, options, identity, pods)
     one.leads = holder == nil and one.leads or holder == identity
     list[#list + 1] = one
     for _, problem in ipairs(one.errors or {}) do

@@ -4,6 +4,7 @@
 
 local errors = require "errors"
 local json = require "json"
+local reports = require "policy.serve.report"
 local status = require "policy.status"
 local registration = require "policy.serve.registration"
 local webhooks = require "policy.webhooks"
@@ -51,18 +52,24 @@ end
 
 -- --- what objects hold ------------------------------------------------------------------------------------------
 
-local function kept_of(list, pattern, name_of)
+local function is_ours(name)
+  return name:find(OURS) ~= nil
+end
+
+local function kept_of(list, goes)
   local kept = json.array {}
   for _, one in ipairs(list or {}) do
-    if not name_of(one):find(pattern) then kept[#kept + 1] = one end
+    if not goes(one) then kept[#kept + 1] = one end
   end
   return kept
 end
 
 local function restore(run, kind, object)
   local metadata = object.metadata
-  local finalizers = kept_of(metadata.finalizers, OURS, function(one) return one end)
-  local gates = kind == "pods" and kept_of(object.spec.schedulingGates, OURS, function(one) return one.name end)
+  local finalizers = kept_of(metadata.finalizers, function(one) return is_ours(one) and not run.others[one] end)
+  local gates = kind == "pods" and kept_of(object.spec.schedulingGates, function(one)
+    return is_ours(one.name)
+  end)
   local patch = {}
   if #finalizers < #(metadata.finalizers or {}) then patch.finalizers = finalizers end
   local ungated = gates and #gates < #(object.spec.schedulingGates or {})
@@ -91,7 +98,23 @@ local function kinds_of(client)
   return kinds
 end
 
+-- What releases that live hold by watches of their own is theirs.
+local function finalizers_of_others(run)
+  local names = {}
+  local ok, others = pcall(reports.others, run.client, run)
+  if not ok then
+    if not errors.is(others) or others.code == "Cancelled" then error(others, 0) end
+    run.warn("other releases are not known: " .. errors.text(others))
+    return names
+  end
+  for _, other in ipairs(others) do
+    for _, name in ipairs(status.is_silent(other) and {} or other.finalizers or {}) do names[name] = true end
+  end
+  return names
+end
+
 local function restore_all(run)
+  run.others = finalizers_of_others(run)
   for _, kind in ipairs(kinds_of(run.client)) do
     local ok, problem = pcall(function()
       for object in run.client:each(kind, { namespace = "*" }) do restore(run, kind, object) end

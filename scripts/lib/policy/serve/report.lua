@@ -10,12 +10,22 @@ local paths = require "policy.serve.paths"
 local M = {}
 
 local MANAGER = "kfhost-policy"
+M.FINALIZER = "policy.kfhost.io/" -- before the name of a watch
 M.EVERY = 20 -- seconds after which a status is written again although it has not changed
 
 ---@param release string
 ---@return string name of the ConfigMap
 function M.name(release)
   return release .. "-status"
+end
+
+-- What this set holds on objects: an uninstall of another release leaves it there.
+local function finalizers_of(description)
+  local list = json.array {}
+  for _, watch in ipairs(description.watches) do
+    if watch.finalize then list[#list + 1] = M.FINALIZER .. watch.name end
+  end
+  return list
 end
 
 ---@param set policy.Set
@@ -29,8 +39,8 @@ function M.status(set, now)
   return { version = host.version, pid = host.pid(), set = set.hash, files = files, policies = #description.policies,
     watches = #description.watches, schedules = #description.schedules, ready = now.ready, why = now.why,
     leads = now.leads, errors = json.array(now.errors), configurations = json.object(now.configurations),
-    paths = paths.of(description), address = now.address, waits = json.array(now.waits),
-    time = os.date "!%Y-%m-%dT%H:%M:%SZ" }
+    paths = paths.of(description), finalizers = finalizers_of(description), address = now.address,
+    waits = json.array(now.waits), time = os.date "!%Y-%m-%dT%H:%M:%SZ" }
 end
 
 local function patch(client, options, value)
@@ -69,15 +79,35 @@ function M.remove(client, options, identity)
     json.null)
 end
 
+local function statuses_in(map)
+  local statuses = {}
+  for identity, text in pairs(map and map.data or {}) do statuses[identity] = json.try.decode(text) end
+  return statuses
+end
+
 ---@param client table of kube.connect
 ---@param options {release: string, namespace: string}
 ---@return table<string, table> statuses by the identity of the replica
 function M.read(client, options)
   local found, problem = client.try:get("configmaps", M.name(options.release), { namespace = options.namespace })
   if not found and problem.status ~= 404 then error(problem, 0) end
-  local statuses = {}
-  for identity, text in pairs(found and found.data or {}) do statuses[identity] = json.try.decode(text) end
-  return statuses
+  return statuses_in(found)
+end
+
+---What the replicas of other releases have written.
+---@param client table of kube.connect
+---@param options {release: string, namespace: string} of the one that is left out
+---@return table[] statuses
+function M.others(client, options)
+  local list = {}
+  for map in client:each("configmaps", { namespace = "*", labels = "app.kubernetes.io/part-of=kfhost" }) do
+    local metadata = map.metadata
+    local own = metadata.namespace == options.namespace and metadata.name == M.name(options.release)
+    if not own and metadata.name:find "%-status$" then
+      for _, status in pairs(statuses_in(map)) do list[#list + 1] = status end
+    end
+  end
+  return list
 end
 
 return M
