@@ -100,13 +100,15 @@ case("a rollout without progress for its time has failed, until there is progres
 end)
 
 case("pods count as available when they have been ready for as long as is asked", function(_, call)
-  call("POST", APPS .. "deployments", deployment { replicas = 1, minReadySeconds = 200 })
+  call("POST", APPS .. "deployments", deployment { replicas = 1, minReadySeconds = 100000,
+    progressDeadlineSeconds = 200000 })
   make_ready(call, wait_live(call, 1))
   local d = pods.eventually("it is ready", function()
     local object = call("GET", DEPLOYMENT)
     return object.status.readyReplicas == 1 and object
   end)
   test.same({ d.status.availableReplicas, d.status.unavailableReplicas }, { nil, 1 })
+  call("PATCH", DEPLOYMENT, { spec = { minReadySeconds = 100 } })
   d = says(call, "Progressing", "True", "NewReplicaSetAvailable")
   test.equal(d.status.availableReplicas, 1)
 end)

@@ -85,6 +85,21 @@ local function revision_cells(cluster)
   return { cells[2], cells[3] }
 end
 
+case("the next pod comes when the one before has been ready for as long as is asked", function(_, call)
+  call("POST", APPS .. "statefulsets", stateful { replicas = 2, minReadySeconds = 100000 })
+  ready(call, "s-0")
+  local s = pods.eventually("it is ready", function()
+    local status = call("GET", APPS .. "statefulsets/s").status
+    return status.readyReplicas == 1 and status
+  end)
+  test.equal(s.availableReplicas, 0)
+  pods.settled(call, APPS .. "statefulsets")
+  test.equal(get(call, "s-1"), nil)
+  call("PATCH", APPS .. "statefulsets/s", { spec = { minReadySeconds = 100 } })
+  pods.eventually("the second comes", function() return get(call, "s-1") end)
+  test.equal(call("GET", APPS .. "statefulsets/s").status.availableReplicas, 1)
+end)
+
 case("a template that comes back is the last revision again", function(cluster, call)
   call("POST", APPS .. "statefulsets", stateful { replicas = 0 })
   pods.eventually("there is one", function() return revisions(call) == "1:x:1" end)

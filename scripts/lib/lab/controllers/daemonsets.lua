@@ -94,14 +94,17 @@ local function by_node(cluster, set)
   return map
 end
 
-local function report(cluster, set, wanted, revision)
-  local current, ready, updated, misplaced = 0, 0, 0, 0
+local function report(cluster, set, wanted, revision, scale)
+  local current, ready, available, updated, misplaced, wait = 0, 0, 0, 0, 0, nil
   for name, pod in pairs(by_node(cluster, set)) do
     if not wanted[name] then
       misplaced = misplaced + 1
     else
       current = current + 1
+      local long_enough, left = pods.is_available(pod, (set.spec.minReadySeconds or 0) * scale, cluster:now())
       if pods.is_ready(pod) then ready = ready + 1 end
+      if long_enough then available = available + 1 end
+      if left then wait = math.min(wait or left, left) end
       if (pod.metadata.labels or {})[REVISION] == revision then updated = updated + 1 end
     end
   end
@@ -110,10 +113,11 @@ local function report(cluster, set, wanted, revision)
   inside.change(cluster, SET, set.metadata.namespace, set.metadata.name, "status", "kube-controller-manager",
     function(object)
       object.status = { desiredNumberScheduled = count, currentNumberScheduled = current, numberReady = ready,
-        numberAvailable = ready > 0 and ready or nil, updatedNumberScheduled = updated > 0 and updated or nil,
-        numberUnavailable = count > ready and count - ready or nil, numberMisscheduled = misplaced,
+        numberAvailable = available > 0 and available or nil, updatedNumberScheduled = updated > 0 and updated or nil,
+        numberUnavailable = count > available and count - available or nil, numberMisscheduled = misplaced,
         observedGeneration = set.metadata.generation }
     end)
+  return wait
 end
 
 local function bound(value, total)
@@ -153,7 +157,7 @@ local function sync_revisions(cluster, set, map)
   return revisions.mark(latest)
 end
 
-local function look(cluster, key)
+local function look(cluster, key, self, scale)
   local namespace, name = key:match "^(.-)/(.*)$"
   local set = inside.view(cluster, SET, namespace, name)
   if not set or set.metadata.deletionTimestamp then return end
@@ -177,13 +181,16 @@ local function look(cluster, key)
     if not wanted[node] and pods.is_active(pod) then delete(cluster, set, pod) end
   end
   update(cluster, set, by_node(cluster, set), wanted, revision)
-  report(cluster, set, wanted, revision)
+  local wait = report(cluster, set, wanted, revision, scale)
+  if wait then self:later(key, math.max(wait, 0.01)) end
   if problem then error(problem, 0) end
 end
 
 ---@param cluster lab.Cluster
+---@param options {time_scale: number?}
 ---@return lab.Controller
-function M.start(cluster)
+function M.start(cluster, options)
+  local scale = options.time_scale or 1
   local sets = cluster.store:collection(SET)
   local follow = pods.follow(cluster, "DaemonSet", SET, "pods")
   return base.new(cluster, {
@@ -193,7 +200,7 @@ function M.start(cluster)
       if sets.count == 0 then return end
       for _, record in ipairs(sets:records()) do add(record.key) end
     end,
-    look = function(key) look(cluster, key) end,
+    look = function(key, self) look(cluster, key, self, scale) end,
   })
 end
 

@@ -148,8 +148,11 @@ local function revision_for(set, i, update, current)
   return i < first_of(set) + partition and current or update
 end
 
+local function is_in_order(set) return set.spec.podManagementPolicy ~= "Parallel" end
+
 -- One after the other: the first that is missing or not ready stops the rest.
-local function scale_up(cluster, set, by_number, update, current, in_order)
+local function scale_up(cluster, set, by_number, update, current, is_up)
+  local in_order = is_in_order(set)
   local first = first_of(set)
   for i = first, first + (set.spec.replicas or 1) - 1 do
     local pod = by_number[i]
@@ -163,7 +166,7 @@ local function scale_up(cluster, set, by_number, update, current, in_order)
       local problem = make(cluster, set, i, revision_for(set, i, update, current))
       if problem then return false, problem end
       if in_order then return false end
-    elseif in_order and (pod.metadata.deletionTimestamp or not pods.is_ready(pod)) then
+    elseif in_order and not is_up(pod) then
       return false
     end
   end
@@ -184,7 +187,7 @@ local function scale_down(cluster, set, beyond, in_order)
 end
 
 -- From the last number to the partition: an older pod goes, and its successor is waited for.
-local function update(cluster, set, by_number, revision)
+local function update(cluster, set, by_number, revision, is_up)
   local strategy = set.spec.updateStrategy or {}
   if strategy.type == "OnDelete" then return end
   local first = first_of(set)
@@ -196,7 +199,7 @@ local function update(cluster, set, by_number, revision)
       if not pod.metadata.deletionTimestamp then delete(cluster, set, pod) end
       return
     end
-    if not pods.is_ready(pod) or pod.metadata.deletionTimestamp then return end
+    if not is_up(pod) then return end
   end
 end
 
@@ -250,12 +253,16 @@ local function look(cluster, key, self, scale)
   if not set or set.metadata.deletionTimestamp then return end
   pods.claim(cluster, "pods", SET, set)
   local latest, current = sync_revisions(cluster, set)
-  local revision, in_order = latest.metadata.name, set.spec.podManagementPolicy ~= "Parallel"
+  local revision, in_order = latest.metadata.name, is_in_order(set)
+  local function is_up(pod)
+    return not pod.metadata.deletionTimestamp
+      and pods.is_available(pod, (set.spec.minReadySeconds or 0) * scale, cluster:now())
+  end
   local by_number, beyond = sort(cluster, set)
   for i in pairs(by_number) do own_claims(cluster, set, i, owner_of_claims(cluster, set)) end
-  local whole, problem = scale_up(cluster, set, by_number, latest, current, in_order)
+  local whole, problem = scale_up(cluster, set, by_number, latest, current, is_up)
   if (whole or not in_order) and scale_down(cluster, set, beyond, in_order) and whole then
-    update(cluster, set, by_number, revision)
+    update(cluster, set, by_number, revision, is_up)
   end
   local wait = report(cluster, set, revision, scale)
   if wait then self:later(key, math.max(wait, 0.01)) end

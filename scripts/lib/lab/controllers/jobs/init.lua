@@ -270,8 +270,9 @@ function M.start(cluster, options)
     on = function(collection, event, add_key)
       follow(collection, event, add_key)
       if collection == JOB and event.removed then add_key(event.record.key) end
-      if collection == "pods" and store.mentions(event.record, TRACKING) then
-        add_key(event.record.namespace .. "/")
+      local record = event.record
+      if collection == "pods" and not pods.owner_key(record, "Job") and store.mentions(record, TRACKING) then
+        add_key(record.namespace .. "/")
       end
     end,
     look = function(key, self)
