@@ -185,3 +185,54 @@ test("a volume for each pod: each has a disk of its own, on whichever node, and 
     c:wait { kind = "pvc", name = "step-1-own", namespace = "team-a", deleted = true, timeout = "60s" }
   end)
 end)
+
+-- Claims as Pipelines (CreatePVC of kfp-kubernetes), Kale and Katib (population based training) make them, with the
+-- workloads that use them.
+local function claim_of_theirs(metadata, class)
+  metadata.namespace = "team-a"
+  return { apiVersion = "v1", kind = "PersistentVolumeClaim", metadata = metadata, spec = {
+    accessModes = { "ReadWriteMany" }, storageClassName = class, resources = { requests = { storage = "5Gi" } } } }
+end
+
+local function template(claim_name, labels)
+  local spec = vsphere.pod("x", nil, { claim_name }).spec
+  spec.restartPolicy = nil
+  return { metadata = { labels = labels }, spec = spec }
+end
+
+local function job(name, claim_name)
+  local pods = template(claim_name, { claim = claim_name })
+  pods.spec.restartPolicy = "Never"
+  return { apiVersion = "batch/v1", kind = "Job", metadata = { name = name, namespace = "team-a" },
+    spec = { template = pods } }
+end
+
+test("the claims that Pipelines, Kale and Katib make for many are bound, and the pods of each share a node", function()
+  with_policy(SETTINGS, function(c)
+    local run = c:create(claim_of_theirs({ generateName = "run-x7k2p-data-" }, vsphere.BLOCK)).metadata.name
+    local marshal = c:create(claim_of_theirs { name = "wf-x7k2p-kale-marshal-pvc" }).metadata.name
+    local of_katib = { name = "tune-pbt", labels = { ["katib.kubeflow.org/experiment"] = "tune" } }
+    local tune = c:create(claim_of_theirs(of_katib)).metadata.name
+    for i, name in ipairs { run, marshal } do
+      for _, step in ipairs { "a", "b" } do -- pods of Argo: made by their names
+        local pod = vsphere.pod(("wf-%d-%s"):format(i, step), nil, { name })
+        pod.metadata.labels = { claim = name, ["workflows.argoproj.io/workflow"] = "wf-" .. i }
+        c:create(pod)
+      end
+    end
+    local labels = { claim = tune, ["katib.kubeflow.org/suggestion"] = "tune" }
+    c:create { apiVersion = "apps/v1", kind = "Deployment", metadata = { name = "tune-pbt", namespace = "team-a" },
+      spec = { replicas = 1, selector = { matchLabels = labels }, template = template(tune, labels) } }
+    for i = 1, 2 do c:create(job("tune-trial-" .. i, tune)) end
+    for name, count in pairs { [run] = 2, [marshal] = 2, [tune] = 3 } do
+      local pods = eventually("the pods of " .. name .. " run", function()
+        local list = c:list("pods", { namespace = "team-a", labels = "claim=" .. name,
+          fields = "status.phase=Running" })
+        return #list == count and list
+      end)
+      for _, pod in ipairs(pods) do test.equal(pod.spec.nodeName, pods[1].spec.nodeName) end
+      local claim_now = c:get("pvc", name, { namespace = "team-a" })
+      test.same({ claim_now.spec.accessModes, claim_now.status.phase }, { { "ReadWriteOnce" }, "Bound" })
+    end
+  end)
+end)
