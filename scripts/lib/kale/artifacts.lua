@@ -173,8 +173,7 @@ local BY_TYPE = {
   ["system.SlicedClassificationMetrics"] = sliced,
   ["system.HTML"] = function(artifact)
     local text = read(artifact, LARGEST_IMAGE)
-    return text and ('<iframe sandbox style="width:100%%;height:420px;border:0" srcdoc="%s"></iframe>'):format(
-      escape(text))
+    return text and ('<iframe sandbox class="page" srcdoc="%s"></iframe>'):format(escape(text))
   end,
   ["system.Markdown"] = function(artifact)
     local text = read(artifact, LARGEST_TEXT)

@@ -44,6 +44,7 @@ details { margin-top: 8px; }
 summary { cursor: pointer; color: var(--soft); }
 .output { margin-top: 10px; }
 .output img, .output svg { max-width: 100%; background: #fff; border-radius: 6px; }
+.page { width: 100%; height: 420px; border: 0; border-radius: 6px; background: #fff; }
 .error { border-left: 3px solid var(--bad); padding-left: 12px; }
 svg { display: block; margin: 0 auto; max-width: 100%; height: auto; }
 ]]
