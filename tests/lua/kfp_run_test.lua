@@ -258,6 +258,20 @@ test("a value that is too long for a command says so", function()
   assert(result.error:find("a word of 200000 bytes", 1, true), result.error)
 end)
 
+test("what steps ask of a cluster and do not get here is told, once", function()
+  local ir = pipeline_of { { "a", "true" }, { "b", "true" } }
+  ir.deploymentSpec.executors["exec-a"].container.resources = { resourceCpuLimit = "2" }
+  local executor = { nodeSelector = { labels = { disk = "ssd" } }, tolerations = { { key = "k" } } }
+  local platform = { platforms = { kubernetes = { deploymentSpec = { executors = { ["exec-a"] = executor,
+    ["exec-b"] = executor } } } } }
+  local told = {}
+  run(ir, { on_event = function(event)
+    if event.type == "note" then told[#told + 1] = ("%s %s: %s"):format(event.about, event.name, event.text) end
+  end }, platform)
+  test.same(told, { "place shell: limits and requests, node selection, tolerations are a cluster's: here every step "
+    .. "takes what this machine has" })
+end)
+
 test("limits hold for the steps", function()
   local _, states = run(pipeline_of { { "a", "ulimit -n > $0; [ $(ulimit -n) = 64 ]" } }, { rlimits = { files = 64 } })
   test.equal(states.a, "succeeded")

@@ -201,6 +201,19 @@ local function read_iterator(entry, path)
   }
 end
 
+-- What a step asks of its pod and node, and a process of this machine does not get.
+local LEFT_OUT = { nodeSelector = "node selection", tolerations = "tolerations", nodeAffinity = "affinity",
+  podAffinity = "affinity", securityContext = "security contexts", initContainers = "init containers",
+  enabledSharedMemory = "sizes of shared memory", podResourceClaims = "resource claims" }
+
+function Compiler:note_left_out(t)
+  for field, what in pairs(LEFT_OUT) do
+    if type(t.platform[field]) == "table" and next(t.platform[field]) then self.left_out[what] = true end
+  end
+  local resources = t.container.resources
+  if type(resources) == "table" and next(resources) then self.left_out["limits and requests"] = true end
+end
+
 local VOLUMES = { ["argostub/createpvc"] = "create", ["argostub/deletepvc"] = "delete" }
 
 function Compiler:read_executor(t, path)
@@ -219,6 +232,7 @@ function Compiler:read_executor(t, path)
   local image = t.container.image
   if type(image) ~= "string" then fail(path, "the container has no image") end
   t.kind, t.volume = VOLUMES[image] and "volume" or "container", VOLUMES[image]
+  if t.kind == "container" then self:note_left_out(t) end
   if t.kind == "container" and not image:find("{{", 1, true) then
     self.containers[#self.containers + 1] = { path = path, image = image }
   end
@@ -291,13 +305,14 @@ end
 ---@return table dag {tasks, outputs, definitions}; a task has key, kind ("container", "importer", "volume", "dag"),
 ---  after, condition, iterator, retry, always
 ---@return {path: string, image: string}[] containers # raises "Pipeline" or "Unsupported" with a path
+---@return string[] left_out what steps ask of a cluster, and do not get here
 function M.compile(ir, platform)
   local kubernetes = ((platform or {}).platforms or {}).kubernetes or {}
   local compiler = setmetatable({
-    ir = ir, dags = {}, containers = {}, platforms = (kubernetes.deploymentSpec or {}).executors or {},
+    ir = ir, dags = {}, containers = {}, left_out = {}, platforms = (kubernetes.deploymentSpec or {}).executors or {},
   }, Compiler)
   if not (ir.root or {}).dag then fail("$.root.dag", "the pipeline has no tasks") end
-  return compiler:dag(ir.root, "$.root"), compiler.containers
+  return compiler:dag(ir.root, "$.root"), compiler.containers, sorted_keys(compiler.left_out)
 end
 
 return M

@@ -464,7 +464,7 @@ function M.run(ir, options, platform)
   check.types(ir, platform)
   platform = platform and spec.normal_platform(platform)
   local params = check.parameters(ir, options.params or {})
-  local dag, containers = check.compile(ir, platform)
+  local dag, containers, left_out = check.compile(ir, platform)
   images.check(containers, options)
   local context = new_context(ir, options, params)
   local run = setmetatable({
@@ -476,6 +476,10 @@ function M.run(ir, options, platform)
   local pipeline_config = (((platform or {}).platforms or {}).kubernetes or {}).pipelineConfig or {}
   if pipeline_config.workspace then
     fs.mkdir(context.names.workspace_path, { parents = true })
+  end
+  if #left_out > 0 then
+    run:tell { type = "note", about = "place", name = context.name, text = table.concat(left_out, ", ")
+      .. " are a cluster's: here every step takes what this machine has" }
   end
   local scope = { parameters = params, artifacts = {}, results = {}, jobs = {} }
   local watch = run:watch(tonumber(pipeline_config.activeDeadlineSeconds))

@@ -153,7 +153,7 @@ local function check_platform(state, platform)
   for _, name in ipairs { "platforms", "kubernetes", "deploymentSpec", "executors" } do
     executors = is_map(executors) and executors[name] or nil
   end
-  for _, label in ipairs(sorted_keys(executors)) do
+  for _, label in ipairs(is_map(executors) and sorted_keys(executors) or {}) do
     local path = "platforms.kubernetes.deploymentSpec.executors." .. label
     for _, problem in ipairs(spec.check("KubernetesExecutor", executors[label], path)) do
       state.add("error", problem.path, "create", problem.message)

@@ -56,7 +56,10 @@ Retry maxRetryCount:i backoffDuration:d backoffFactor:f backoffMaxDuration:d
 local LENIENT = [[
 Deployment executors:{Executor}
 Executor container:Container importer:Importer
-Container image:s command:[s] args:[s] env:[Variable] resources:v
+Container image:s command:[s] args:[s] env:[Variable] resources:Resources
+Resources cpuLimit:v memoryLimit:v cpuRequest:v memoryRequest:v resourceCpuLimit:v resourceMemoryLimit:v
+  resourceCpuRequest:v resourceMemoryRequest:v accelerator:Accelerator
+Accelerator type:s count:v resourceType:s resourceCount:v
 Variable name:s value:s
 Importer artifactUri:RuntimeValue typeSchema:ArtifactType reimport:b metadata:v downloadToWorkspace:b
 ]]
