@@ -76,7 +76,11 @@ policy.mutate {
   verify = true,
   apply = function(req)
     local claim = req.object
-    if not claims.has_mode(claim, "ReadWriteMany") or not can_be_changed(req) then return end
+    if not claims.has_mode(claim, "ReadWriteMany") then return end
+    if req.operation == "UPDATE" and claims.keep(req.old, claim, req.config) then
+      return req:warn("what became of this claim when it was made cannot be changed, and stays")
+    end
+    if not can_be_changed(req) then return end
     local opted_in = req.matched == OPTS_IN
     if not opted_in and not req:lookup("namespaces", nil, req.namespace) then opted_in = nil end -- not known (yet)
     local verdict = claims.decide(claim, { config = req.config, opted_in = opted_in,
@@ -362,6 +366,19 @@ policy.test { name = "what else was asked for is left out: a disk cannot be read
   objects = { OPTED_IN }, object = claim { accessModes = { "ReadOnlyMany", "ReadWriteMany" } }, expect = { object = {
     metadata = { annotations = { ["storage.kfhost.io/original-access-modes"] = "ReadOnlyMany,ReadWriteMany" } },
     spec = { accessModes = { "ReadWriteOnce" } } } } }
+
+local AS_MADE = claim { accessModes = { "ReadWriteOnce" }, storageClassName = "block" }
+AS_MADE.metadata.annotations = { ["storage.kfhost.io/original-access-modes"] = "ReadWriteMany" }
+policy.test { name = "a claim whose source is applied again stays ReadWriteOnce", objects = { OPTED_IN }, old = AS_MADE,
+  object = claim { storageClassName = "block" }, expect = { allowed = true, warnings = "cannot be changed", object = {
+    spec = { accessModes = { "ReadWriteOnce" } }, metadata = AS_MADE.metadata } } }
+policy.test { name = "but one that asks for something else is the API server's to refuse", objects = { OPTED_IN },
+  old = AS_MADE, object = claim { storageClassName = "block", accessModes = { "ReadWriteMany", "ReadOnlyMany" } },
+  expect = { allowed = true, patch = {} } }
+policy.test { name = "a claim that was moved stays so, when its source is applied again", objects = { PROFILE },
+  config = { rwx_class = "nfs" }, old = claim { storageClassName = "nfs" },
+  object = claim { storageClassName = "block" },
+  expect = { warnings = "cannot be changed", object = { spec = { storageClassName = "nfs" } } } }
 
 local function pod()
   return { apiVersion = "v1", kind = "Pod", metadata = { name = "step", namespace = "team-a" }, spec = {

@@ -67,6 +67,9 @@ local function order_of_2_9(c)
   test.same({ class_of(moved), moved.spec.accessModes, warnings },
     { "nfs", { "ReadWriteMany" }, { "ReadWriteMany is served by class nfs" } })
   is_bound(c, "moved")
+  local again = c:patch("pvc", "moved", { spec = { storageClassName = BLOCK } }, { namespace = "team-a",
+    type = "merge" }) -- as its source says; its spec cannot be changed
+  test.equal(class_of(again), "nfs")
   local _, problem = c.try:create(claim("raw", { volumeMode = "Block" }))
   test.same({ problem.status, problem.message:find("cannot move to another class", 1, true) ~= nil }, { 403, true })
 end
@@ -197,6 +200,9 @@ test("where no class serves it: refused with the fix; in a namespace that opts i
     c:patch("namespaces", "team-a", { metadata = { labels = { ["storage.kfhost.io/co-schedule"] = "true" } } })
     local made = pod "after" -- the API server knows the label, and that is what counts
     test.same(c:create(claim "data").spec.accessModes, { "ReadWriteOnce" })
+    local again = c:patch("pvc", "data", { spec = { accessModes = { "ReadWriteMany" } } }, { namespace = "team-a",
+      type = "merge" })
+    test.same(again.spec.accessModes, { "ReadWriteOnce" })
     test.same(made.spec.schedulingGates, { { name = "storage.kfhost.io/co-schedule" } })
     -- (g) a label of ours that is removed or edited comes back
     local label = "claim.storage.kfhost.io/single"

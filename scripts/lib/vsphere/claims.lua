@@ -181,6 +181,21 @@ function M.mend(claim, verdict)
   claim.spec.accessModes = { "ReadWriteOnce" } -- what else was asked for, for many nodes to read, no disk gives either
 end
 
+---What an update asks for that was decided otherwise when the claim was made, it cannot have any more: its source is
+---applied again. The modes that are noted, and the class to which it was moved, stay.
+---@param old table
+---@param claim table
+---@param config table
+---@return boolean kept whether there was such a thing
+function M.keep(old, claim, config)
+  local asked, class = M.annotations(old)[M.ORIGINAL_MODES], M.class(old)
+  local was_single = asked ~= nil and table.concat(claim.spec.accessModes, ",") == asked
+  local was_moved = config.rwx_class ~= nil and class == config.rwx_class and M.class(claim) ~= class
+  if was_single then M.mend(claim, { action = "single" }) end
+  if was_moved then M.mend(claim, { action = "move", class = class }) end
+  return was_single or was_moved
+end
+
 -- What controllers have written on a claim that a new one must not bring along.
 local CONTROLLERS = { "^pv%.kubernetes%.io/", "^volume%.kubernetes%.io/",
   "^volume%.beta%.kubernetes%.io/storage%-provisioner" }
