@@ -17,8 +17,10 @@ print(loss)
 test("a notebook is tuned in the lab", function()
   local path = test.tmpdir() .. "/square.py"
   fs.write(path, NOTEBOOK)
+  local rooms = test.tmpdir() -- where the command and its lab make folders of their own
   local result = proc.run { host.executable(), "kale", "tune", path, "--lab", "--tune", "x=0..6/1", "--minimize",
-    "--objective", "loss", "--algorithm", "grid", "--trials", "3", "--parallel", "2", "--json" }
+    "--objective", "loss", "--algorithm", "grid", "--trials", "3", "--parallel", "2", "--json",
+    env = { TMPDIR = rooms } }
   if result.code ~= 0 then error(result.stderr, 0) end
   local said = json.decode(result.stdout)
   test.equal(said.state, "Succeeded")
@@ -27,6 +29,7 @@ test("a notebook is tuned in the lab", function()
   local x = tonumber(said.best.values.x)
   test.equal(tonumber(said.best.metrics.loss), (x - 3) * (x - 3))
   test.equal(x, 2.0) -- of 0, 1 and 2 the best
+  test.same(fs.list(rooms), {})
 end)
 
 test("hyperband gives the best trial of its first round more, once all of them have ended", function()

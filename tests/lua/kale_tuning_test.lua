@@ -484,7 +484,7 @@ test("Python's trial runs the pipeline, prints metrics for the collector, and ad
   with_pipelines(function(server, spec)
     local done = run_python(server, spec, { KFHOST_P_1 = "5.0" })
     if done.code ~= 0 then error(done.stderr, 0) end
-    test.equal(done.stdout:match "^%d%d%d%d%-%d%d%-%d%dT[%d:.]+[Z+%-%d:]* loss=(.*)\n$", "4.0")
+    test.equal(done.stdout:match "^%d%d%d%d%-%d%d%-%d%dT[%d:.]+[Z+%-%d:]* loss=(.*)\n$", "4")
     test.equal(run_python(server, spec, { KFHOST_P_1 = "5.0" }).code, 0)
     local count = 0
     for id in pairs(server.state.runs) do

@@ -20,11 +20,15 @@ end
 local function place(args)
   if args.lab then
     local fs = require "fs" -- steps find the files beside the notebook, as in kale run
-    local kubeflow = require "lab.kubeflow".start { root = fs.tmpdir "kfhost-lab",
+    local folder = require "kfhost.folder".new "kfhost-lab"
+    local kubeflow = require "lab.kubeflow".start { root = folder.path,
       cwd = fs.dirname(fs.join(fs.cwd(), args.notebook)) }
     local k = require "kfp".connect { endpoint = kubeflow.pipelines.url }
     return { client = kubeflow.client, kfp = k, endpoint = kubeflow.endpoint, lab = kubeflow,
-      namespace = args.namespace or "team-a", close = function() kubeflow:close() end }
+      namespace = args.namespace or "team-a", close = function()
+        kubeflow:close()
+        folder:close()
+      end }
   end
   -- The table of trials says what happens: each write need not be told beside it.
   local client = require "kube".connect { namespace = args.namespace, log = function() end }

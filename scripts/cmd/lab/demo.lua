@@ -21,8 +21,9 @@ local function run(args)
   local show = require "lab.demo.show"
   local numbers = numbers_of(args.scene or {})
   local out = args.json and io.stderr or io.stdout
+  local folder <close> = require "kfhost.folder".new "kfhost-demo"
   local results = require("lab.demo").play(numbers, {
-    root = require("fs").tmpdir "kfhost-demo",
+    root = folder.path,
     say = show.teller(function(text)
       out:write(text)
       out:flush()

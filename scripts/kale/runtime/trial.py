@@ -347,7 +347,9 @@ def relay(k, run, seen):
     for metric in metrics[seen["count"]:]:
         value = metric.get("value")
         if isinstance(value, (int, float)) and math.isfinite(value):
-            print("%s %s=%s" % (time_of(metric, seen), metric["name"], json.dumps(value)), flush=True)
+            is_whole = value == int(value) and abs(value) < 2 ** 53
+            text = json.dumps(int(value) if is_whole else value)
+            print("%s %s=%s" % (time_of(metric, seen), metric["name"], text), flush=True)
             seen["names"].add(metric["name"])
     seen["count"] = max(seen["count"], len(metrics))
 

@@ -65,7 +65,8 @@ M.MORE = {
 function M.prepare(on, namespace, seconds)
   on.client:create { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "older-kale", namespace = namespace },
     data = { ["kfputils.py"] = PROGRAM } }
-  local path = fs.join(fs.tmpdir "kfhost-demo", "train.py")
+  local folder <close> = require "kfhost.folder".new "kfhost-demo"
+  local path = fs.join(folder.path, "train.py")
   fs.write(path, NOTEBOOK:format(seconds))
   local k = require("kfp").connect { endpoint = on.kubeflow.pipelines.url }
   local uploaded = k:upload(require("kale.submit").compile(path).text, { name = "train" })

@@ -152,7 +152,8 @@ end
 -- Serves policies to the lab until `use` has returned.
 local function with_policies(self, scene, use)
   if #scene.policies == 0 then return use() end
-  local folder = fs.tmpdir "kfhost-demo"
+  local room <close> = require "kfhost.folder".new "kfhost-demo"
+  local folder = room.path
   self.lab:write_kubeconfig(folder .. "/config")
   fs.write(folder .. "/settings.yaml", scene.settings or "{}\n")
   local words = { host.executable(), "policy", "serve", "--port", "0", "--ops-port", "0", "--workers", "1",
