@@ -59,7 +59,7 @@ function Service:said(pattern)
 end
 
 function Service:get(path)
-  return http.request { url = ("http://127.0.0.1:%s%s"):format(self.operations, path), timeout = 20 }
+  return http.request { url = ("http://%s:%s%s"):format(self.host or "127.0.0.1", self.operations, path), timeout = 20 }
 end
 
 function Service:wait_until_ready()
@@ -86,7 +86,7 @@ local function start(text, ...)
     self.ca, ... }
   words.stderr, words.stdout, words.env = "pipe", "null", NO_LEAK_CHECK
   self.process = proc.spawn(words)
-  self.webhook, self.operations = self:said "webhooks on https://127.0.0.1:(%d+), health on http://127.0.0.1:(%d+)"
+  self.webhook, self.host, self.operations = self:said "webhooks on https://.-:(%d+), health on http://(.*):(%d+)"
   self:wait_until_ready()
   return self
 end
@@ -305,6 +305,14 @@ test("what replaces a process has loaded what that had, also when the files are 
   service:said "worker %d+ was killed by (signal 9)"
   repeat task.sleep(0.02) until service:get("/metrics").body:find "kfhost_policy_workers 2\n"
   for _ = 1, 4 do test.equal(service:value(), "new") end
+  service:stop()
+end)
+
+test("an address of IPv6 is written as a URL has it", function()
+  local there = fs.try.read "/proc/net/if_inet6" or ""
+  if not there:find(("0"):rep(31) .. "1 ", 1, true) then return end -- a machine without ::1
+  local service = start((LABEL:gsub("VALUE", "yes")), "--address", "::1")
+  test.equal(service:get("/readyz").status, 200)
   service:stop()
 end)
 

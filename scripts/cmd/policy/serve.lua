@@ -119,8 +119,8 @@ local function run_controller(args)
     names = names, days = args.certificate_days, store = clustered and store_of(args) or nil, log = log,
     read_files = args.cert and function() return pem(args.cert), pem(args.key) end or nil,
     on_start = function(service, ports)
-      log(("webhooks on https://%s:%d, health on http://%s:%d"):format(args.address, ports.webhook, args.address,
-        ports.operations))
+      local place = args.address:find ":" and ("[%s]"):format(args.address) or args.address
+      log(("webhooks on https://%s:%d, health on http://%s:%d"):format(place, ports.webhook, place, ports.operations))
       if not clustered then return end
       cluster = start_cluster(args, set, service, ports, names[1], first, recorded)
       if service.bundle.authorities then cluster:authorities(service.bundle.authorities) end
