@@ -272,6 +272,21 @@ function Site:refusal(wrong)
   return problem and problem.message
 end
 
+test("with webhooks that are registered at once a replica says what it does not have yet", function()
+  local site = install(checks "stays")
+  fs.write(site.directory .. "/next.lua", checks("stays", "comes"))
+  local written = site:kfhost("manifests", site.directory .. "/next.lua", "--image", "kfhost")
+  for _, object in ipairs(yaml.decode_all(written.stdout)) do -- the webhooks arrive before the files do
+    if object.kind == "ValidatingWebhookConfiguration" then site.client:apply(object, { manager = "test" }) end
+  end
+  wait_until("that both are named", function()
+    local said = site:kfhost("status").stdout
+    local _, count = said:gsub("validate/comes is registered, and kfhost%-policy%-%S+ does not have it", "")
+    return count == 2
+  end)
+  site:close()
+end)
+
 test("a Deployment that rolls to another set refuses nobody, and no policy of both sets is skipped", function()
   local site = install(checks("stays", "goes"), { "--webhooks", "when-served" })
   local wrong, asked, enough = nil, 0, false

@@ -13,7 +13,7 @@ local function print_status(status)
   rows = { { "CONFIGURATION", "WEBHOOKS", "STATE" } }
   for _, one in ipairs(status.configurations) do rows[#rows + 1] = { one.name, tostring(one.webhooks), one.state } end
   if #rows > 1 then io.write("\n", term.table(rows), "\n") end
-  for _, text in ipairs(status.waits) do print("not registered: " .. text) end
+  for _, text in ipairs(status.waits) do print(text) end
   for _, one in ipairs(status.errors) do print(("%s %s: %s"):format(one.time, one.identity, one.message)) end
 end
 

@@ -109,11 +109,11 @@ function M.configurations(client, options)
   return list
 end
 
--- What the one that registers waits for.
+-- What the one that registers waits for, or what replicas lack that others have registered.
 local function waits_of(replicas)
   local list = json.array {}
   for _, one in ipairs(replicas) do
-    for _, text in ipairs(not one.gone and one.leads and one.waits or {}) do list[#list + 1] = text end
+    for _, text in ipairs(not one.gone and one.waits or {}) do list[#list + 1] = text end
   end
   return list
 end

@@ -25,6 +25,7 @@ local JOIN = 45 -- seconds after which a replica takes reviews although some are
 local PUBLISH_BYTES = 20e6 -- in a second: a large cache is published less often
 local LEAVE = 5 -- seconds to give the lease back
 local KEPT_ERRORS = 5
+local MOST_WAITS = 20 -- that are told one by one
 
 ---@class policy.Cluster
 local Cluster = {}
@@ -107,14 +108,25 @@ local function same_list(one, other)
   return table.concat(one, "\n") == table.concat(other, "\n")
 end
 
+-- What stands between the files and the configurations, when it has changed.
+local function tell_waits(self, waits)
+  if #waits > MOST_WAITS then
+    local more = ("and %d more"):format(#waits - MOST_WAITS)
+    waits = table.move(waits, 1, MOST_WAITS, 1, {})
+    waits[MOST_WAITS + 1] = more
+  end
+  if same_list(waits, self.waits) then return end
+  for _, text in ipairs(waits) do self.log(text) end
+  if #waits == 0 then self.log "every replica has what is registered" end
+  self.waits = waits
+end
+
 -- Registers what all replicas can answer, and takes out what one of them cannot, whenever that has changed.
 local function follow_replicas(self, there)
   local plan = self.registration:plan(self.pem, there, function(path) return self.rollout:lacking(path) end)
-  if not same_list(plan.waits, self.waits) then
-    for _, text in ipairs(plan.waits) do self.log(text) end
-    if #plan.waits == 0 then self.log "every replica has what is to be registered" end
-    self.waits = plan.waits
-  end
+  local waits = {}
+  for i, text in ipairs(plan.waits) do waits[i] = "not registered: " .. text end
+  tell_waits(self, waits)
   if plan.key == self.registered then return plan, there end
   register(self, plan, there)
   self.registered = plan.key
@@ -132,9 +144,8 @@ end
 
 -- Until the API server asks for nothing that these files do not have, reviews are for the others: they are told that we
 -- are there, and the one that leads takes out of the configurations what we lack. It is not waited for for ever.
-local function join(self, there)
+local function join(self, foreign)
   if self.joined then return end
-  local foreign = self.registration:foreign(there, self.own_paths)
   if #foreign == 0 then
     self.joined = true
     return
@@ -142,6 +153,15 @@ local function join(self, there)
   self.why = ("%s is still registered, and not in these files"):format(table.concat(foreign, ", "))
   if self.why ~= self.said_why then self.log(self.why) end
   self.said_why = self.why
+end
+
+-- Others have registered what this replica does not have: it cannot but refuse such reviews.
+local function tell_foreign(self, foreign)
+  local waits = {}
+  for i, path in ipairs(foreign) do
+    waits[i] = ("%s is registered, and %s does not have it"):format(path:sub(2), self.options.identity)
+  end
+  tell_waits(self, waits)
 end
 
 -- The leader's plan; else what should be there, where that is not for a leader to decide.
@@ -155,7 +175,9 @@ local function attend(self)
     plan, there = follow_replicas(self, there)
     expected = plan.configurations
   end
-  join(self, there)
+  local foreign = self.registration:foreign(there, self.own_paths)
+  if not self.options.register then tell_foreign(self, foreign) end
+  join(self, foreign)
   self.states = self.registration:look(self.pem, there, expected, function(text)
     self.log(text)
     if not text:find "is right again$" then self:note(text) end
