@@ -161,4 +161,24 @@ case("pods of lower priority give way, the least important ones, and say why", f
   call("DELETE", pods.PODS .. "/waits")
   call("DELETE", pods.PODS .. "/a", { gracePeriodSeconds = 0 })
   test.equal(scheduled(call, "c"), "n1")
+  test.equal(get(call, "c").status.nominatedNodeName, nil)
+end)
+
+case("a pod goes where it would rather be, though more is there", function(call)
+  add_node(call, "n1", {}, { host = "n1" })
+  add_node(call, "n2", {}, { host = "n2" })
+  make(call, "a", nil, { nodeSelector = { host = "n1" } }, { app = "x" })
+  for _, name in ipairs { "b", "c", "d" } do make(call, name, nil, { nodeSelector = { host = "n2" } }) end
+  for _, name in ipairs { "a", "b", "c", "d" } do scheduled(call, name) end
+  local function rather(kind)
+    return { affinity = { [kind] = { preferredDuringSchedulingIgnoredDuringExecution = { { weight = 10,
+      podAffinityTerm = { topologyKey = "host", labelSelector = { matchLabels = { app = "x" } } } } } } } }
+  end
+  make(call, "apart", nil, rather "podAntiAffinity")
+  test.equal(scheduled(call, "apart"), "n2")
+  make(call, "together", nil, rather "podAffinity")
+  test.equal(scheduled(call, "together"), "n1")
+  call("PATCH", "/api/v1/nodes/n1", { spec = { taints = { { key = "old", effect = "PreferNoSchedule" } } } })
+  make(call, "new", nil)
+  test.equal(scheduled(call, "new"), "n2")
 end)

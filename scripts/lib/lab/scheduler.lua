@@ -1,5 +1,5 @@
 -- lab.scheduler: a node for each pod: selectors, affinity, taints, room, volumes; the least loaded of those that fit.
--- Not for preferences other than node affinity.
+-- Not for the weights by which several preferences are made one.
 --   require "lab.scheduler".start(cluster, options)
 
 local base = require "lab.controllers.base"
@@ -176,11 +176,37 @@ end
 
 -- --- choosing -------------------------------------------------------------------------------------------
 
-local function preference(pod, node)
-  local affinity = pod.spec.affinity and pod.spec.affinity.nodeAffinity
+local function preferred(pod, kind)
+  local affinity = pod.spec.affinity and pod.spec.affinity[kind]
+  return affinity and affinity.preferredDuringSchedulingIgnoredDuringExecution or {}
+end
+
+-- How many pods that meet a term are near a node.
+local function count_near(term, pod, node, nodes, loads)
+  local here, count = (node.metadata.labels or {})[term.topologyKey], 0
+  for name, load in pairs(here and loads or {}) do
+    if topology_of(nodes, name, term.topologyKey) == here then
+      for _, other in ipairs(load.pods) do
+        if term_meets(term, other, pod.metadata.namespace) then count = count + 1 end
+      end
+    end
+  end
+  return count
+end
+
+-- What a pod would rather have: weights of its affinities, and no taint that only asks to stay away.
+local function preference(pod, node, nodes, loads)
   local score = 0
-  for _, one in ipairs(affinity and affinity.preferredDuringSchedulingIgnoredDuringExecution or {}) do
+  for _, one in ipairs(preferred(pod, "nodeAffinity")) do
     if term_fits(one.preference, node) then score = score + one.weight end
+  end
+  for kind, sign in pairs { podAffinity = 1, podAntiAffinity = -1 } do
+    for _, one in ipairs(preferred(pod, kind)) do
+      score = score + sign * one.weight * count_near(one.podAffinityTerm, pod, node, nodes, loads)
+    end
+  end
+  for _, taint in ipairs(node.spec and node.spec.taints or {}) do
+    if taint.effect == "PreferNoSchedule" and not tolerated(pod, taint) then score = score - 100 end
   end
   return score
 end
@@ -234,7 +260,7 @@ local function choose(cluster, pod, nodes, list, loads)
       for _, why in ipairs(reasons) do refusals.reasons[why] = (refusals.reasons[why] or 0) + 1 end
     else
       local load = loads[node.metadata.name]
-      local score = preference(pod, node) * 1000 - (load and #load.pods or 0)
+      local score = preference(pod, node, nodes, loads) * 1000 - (load and #load.pods or 0)
       if not best or score > best_score then best, best_score = node, score end
     end
   end

@@ -164,6 +164,7 @@ local function bind(ctx, name, target, metadata)
           object.metadata[field][key] = value
         end
       end
+      object.status.nominatedNodeName = nil
       object.status.conditions = set_condition(object.status.conditions or json.array {}, {
         type = "PodScheduled", status = "True", lastProbeTime = json.null, lastTransitionTime = ctx.cluster:time(),
       })
