@@ -118,3 +118,24 @@ case("a deployment deleted in the foreground goes after its sets and pods", func
     return #sets == 0 and not pcall(call, "GET", path .. "/d")
   end)
 end)
+
+case("a namespace's pods go first, and what they may need when they are gone", function(_, call)
+  call("POST", "/api/v1/namespaces", { metadata = { name = "n" } })
+  pods.eventually("it has its account", function()
+    return pcall(call, "GET", "/api/v1/namespaces/n/serviceaccounts/default")
+  end)
+  local path = "/api/v1/namespaces/n/"
+  call("POST", path .. "configmaps", { metadata = { name = "needed" } })
+  call("POST", path .. "pods", { metadata = { name = "p" }, spec = { containers = { { name = "m", image = "x:1" } } } })
+  call("POST", path .. "pods/p/binding", { metadata = { name = "p" }, target = { kind = "Node", name = "n1" } })
+  call("DELETE", "/api/v1/namespaces/n")
+  local text = pods.eventually("it says what remains", function()
+    for _, one in ipairs(call("GET", "/api/v1/namespaces/n").status.conditions or {}) do
+      if one.type == "NamespaceContentRemaining" and one.status == "True" then return one.message end
+    end
+  end)
+  test.equal(text, "Some resources are remaining: pods. has 1 resource instances")
+  test.equal(call("GET", path .. "configmaps/needed").metadata.deletionTimestamp, nil)
+  call("DELETE", path .. "pods/p", { gracePeriodSeconds = 0 })
+  pods.eventually("it is gone", function() return not pcall(call, "GET", "/api/v1/namespaces/n") end)
+end)

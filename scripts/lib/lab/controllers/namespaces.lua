@@ -29,7 +29,7 @@ end
 
 -- --- emptying -------------------------------------------------------------------------------------
 
--- All namespaced kinds that keep something.
+-- All namespaced kinds that keep something, pods first.
 local function kinds_of(cluster)
   local list, seen = {}, {}
   for _, group in ipairs(cluster.registry.order) do
@@ -38,7 +38,7 @@ local function kinds_of(cluster)
       local resource = version.resources[plural]
       if resource.namespaced and resource.may.deletecollection and not seen[resource.stored] then
         seen[resource.stored] = true
-        list[#list + 1] = resource
+        table.insert(list, resource.stored == "pods" and 1 or #list + 1, resource)
       end
     end
   end
@@ -51,7 +51,7 @@ local function path_of(resource, namespace)
   return ("%s/namespaces/%s/%s"):format(head, namespace, resource.plural)
 end
 
--- Deletes what is there; what is left, by kind and by finalizer.
+-- Deletes what is there: pods first, and what they may need when they are gone. What is left, by kind and by finalizer.
 local function empty(cluster, name)
   local kinds, finalizers, left = {}, {}, 0
   for _, resource in ipairs(kinds_of(cluster)) do
@@ -73,6 +73,7 @@ local function empty(cluster, name)
         end
       end
     end
+    if resource.stored == "pods" and left > 0 then break end
   end
   return left, kinds, finalizers
 end
