@@ -116,6 +116,17 @@ test("a schedule makes a recurring run; five fields are refused with the reason 
   end)
 end)
 
+test("an empty name is refused before anything is sent", function()
+  with_server(function(state, submit)
+    for _, option in ipairs { "--name", "--experiment" } do
+      local code, _, err = outcome(submit(SHORT, option, " "))
+      test.equal(code, 2)
+      assert(err:find(option .. " is empty", 1, true), err)
+    end
+    test.equal(next(state.pipelines), nil)
+  end)
+end)
+
 local REFUSED = { ["@nonsense"] = "is none of @yearly", ["@hourly x"] = "is none of", ["@every 5"] = "no time span",
   ["@every"] = "is none of", ["@every 0s"] = "no time span", ["@every 5d"] = "no time span",
   ["a b c d e f"] = "the second cannot be 'a'", ["60 * * * * *"] = "the second cannot be '60'",

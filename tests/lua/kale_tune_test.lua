@@ -32,6 +32,24 @@ test("a notebook is tuned in the lab", function()
   test.same(fs.list(rooms), {})
 end)
 
+test("what was found is told where no report can be written; a folder that is not there is known before", function()
+  local folder = test.tmpdir()
+  fs.write(folder .. "/square.py", NOTEBOOK)
+  fs.write(folder .. "/.kfhost", "no folder")
+  local function tuned(...)
+    return proc.run { host.executable(), "kale", "tune", folder .. "/square.py", "--lab", "--tune", "x=2..3/1",
+      "--minimize", "--objective", "loss", "--algorithm", "grid", "--trials", "1", "--parallel", "1", "--json", ... }
+  end
+  local done = tuned("--report", folder .. "/none/report.html")
+  test.same({ done.code, done.stdout }, { 2, "" })
+  assert(done.stderr:find("there is no folder", 1, true), done.stderr)
+  done = tuned()
+  test.equal(done.code, 1)
+  assert(done.stderr:find("the report is not written", 1, true), done.stderr)
+  local said = json.decode(done.stdout)
+  test.same({ said.best.values.x ~= nil, said.report }, { true, json.null })
+end)
+
 test("hyperband gives the best trial of its first round more, once all of them have ended", function()
   local path = test.tmpdir() .. "/rounds.py"
   fs.write(path, NOTEBOOK:gsub("x = 2.0", "x = 2.0\nrounds = 1"):gsub("loss = ", "loss = rounds * 0 + "))

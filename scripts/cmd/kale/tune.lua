@@ -127,6 +127,24 @@ local function write_report(at, view, args, choices)
   return path
 end
 
+-- What was found out is told even where no report can be written.
+local function try_report(...)
+  local ok, path = pcall(write_report, ...)
+  if ok then return path end
+  local errors = require "errors"
+  if not errors.is(path) or path.code == "Cancelled" then error(path, 0) end
+  say("the report is not written: %s", errors.text(path))
+  return nil
+end
+
+-- A folder that is not there is better known before the trials than after them.
+local function check_report(path)
+  local fs = require "fs"
+  if path and not fs.exists(fs.dirname(path)) then
+    cli.usage(("--report: there is no folder %s"):format(fs.dirname(path)))
+  end
+end
+
 local function tune(at, compiled, args)
   local made, settings = begin(at, compiled, args)
   local choices = require "kale.tune".choices(settings)
@@ -134,7 +152,7 @@ local function tune(at, compiled, args)
     { kfp_experiment = args.name or compiled.name, logs = args.logs, choices = choices })
   local done = view:follow()
   view:close()
-  return done, view, choices, write_report(at, view, args, choices)
+  return done, view, choices, try_report(at, view, args, choices)
 end
 
 local REASONS = { ExperimentGoalReached = "the goal is reached", ExperimentMaxTrialsReached = "all trials were made" }
@@ -153,7 +171,7 @@ local function print_plain(experiment, view, best, state, path)
       for _, name in ipairs(names) do print(list[2]:format(name, list[1][name])) end
     end
   end
-  print(("report: %s"):format(path))
+  if path then print(("report: %s"):format(path)) end
 end
 
 local function report(experiment, view, choices, path, args)
@@ -164,11 +182,12 @@ local function report(experiment, view, choices, path, args)
     local json = require "json"
     print(json.encode({ experiment = experiment.metadata.name, state = state, trials = status.trials,
       succeeded = status.trialsSucceeded or 0, failed = status.trialsFailed or 0,
-      early_stopped = status.trialsEarlyStopped or 0, best = best or json.null, report = path }, { sort = true }))
+      early_stopped = status.trialsEarlyStopped or 0, best = best or json.null, report = path or json.null },
+      { sort = true }))
   else
     print_plain(experiment, view, best, state, path)
   end
-  return state == "Succeeded" and 0 or 1
+  return state == "Succeeded" and path and 0 or 1
 end
 
 return cli.main {
@@ -206,6 +225,7 @@ return cli.main {
     local compiled = require "kale.submit".compile(args.notebook)
     if not compiled then return 1 end
     if args.init then return initialise(compiled, args) end
+    check_report(args.report)
     local at = place(args)
     at.image = image
     local ok, experiment, view, choices, path = pcall(tune, at, compiled, args)

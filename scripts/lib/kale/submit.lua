@@ -31,9 +31,18 @@ local function random_uuid()
   return hash.uuid5("6ba7b811-9dad-11d1-80b4-00c04fd430c8", hash.random_hex(16))
 end
 
+-- Servers call an empty name an error of their own.
+local function check_name(what, name)
+  if name and not name:find "%S" then
+    require "errors".raise { code = "Usage", message = ("--%s is empty"):format(what) }
+  end
+end
+
 -- Uploads the pipeline when it is not there yet, and makes the experiment when it is missing.
 local function prepare(k, compiled, options)
   local definitions = compiled.ir.root.inputDefinitions and compiled.ir.root.inputDefinitions.parameters or {}
+  check_name("name", options.name)
+  check_name("experiment", options.experiment)
   local params = require "kale.run".parameters(options.params or {}, definitions)
   local uploaded = k:upload(compiled.text, { name = compiled.name })
   local experiment = k.experiments:ensure(options.experiment or compiled.experiment)
