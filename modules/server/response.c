@@ -403,20 +403,22 @@ static void tell_error(lua_State *L) {
   if (lua_pcall(L, 2, 0, 0) != LUA_OK) lua_pop(L, 1);
 }
 
-static bool was_cancelled(lua_State *L) {
+// [-0, +0, -] whether the error on top has that code
+static bool has_code(lua_State *L, const char *wanted) {
   if (!lua_istable(L, -1)) return false;
   lua_getfield(L, -1, "code");
   const char *code = lua_tostring(L, -1);
-  bool was = code && (strcmp(code, "Cancelled") == 0 || strcmp(code, "Closed") == 0);
+  bool has = code && strcmp(code, wanted) == 0;
   lua_pop(L, 1);
-  return was;
+  return has;
 }
 
 // [.. error] the handler or the response was wrong: 500, or a cut when the answer has begun.
 static int failed(lua_State *L, struct exchange *exchange) {
   struct connection *connection = exchange->connection;
-  if (!connection && was_cancelled(L)) return 0;
-  tell_error(L);
+  bool is_end = has_code(L, "Cancelled");  // of the program: nothing is wrong with the handler
+  if (!connection && (is_end || has_code(L, "Closed"))) return 0;
+  if (!is_end) tell_error(L);
   if (!connection) return 0;
   if (exchange->answer != ANSWER_NONE) {
     exchange->connection = NULL;

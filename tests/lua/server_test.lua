@@ -177,6 +177,16 @@ test("what a handler raises is answered 500 and told", function()
   test.equal(told, "Oops/x")
 end)
 
+test("a handler that an interruption ends is no fault to tell of", function()
+  local told
+  local s <close> = listen {
+    handler = function() require("errors").raise { code = "Cancelled", message = "interrupted" } end,
+    on_error = function(err) told = err end,
+  }
+  test.equal(http.request { url = url(s, "/x") }.status, 500)
+  test.equal(told, nil)
+end)
+
 local WRONG = {
   ["no table"] = 7, ["a status that is none"] = { status = 9 },
   ["a header with a line end"] = { headers = { A = "b\r\nC: d" } },

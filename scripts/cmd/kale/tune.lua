@@ -229,8 +229,11 @@ return cli.main {
     local at = place(args)
     at.image = image
     local ok, experiment, view, choices, path = pcall(tune, at, compiled, args)
+    if not ok then
+      require "task".last(at.close) -- nothing can wait any more in here, once it was interrupted
+      error(experiment, 0)
+    end
     at.close()
-    if not ok then error(experiment, 0) end
     return report(experiment, view, choices, path, args)
   end,
 }(...)
