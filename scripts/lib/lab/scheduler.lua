@@ -328,9 +328,26 @@ local function is_ours(pod)
   return s.phase == "Pending" and not s.containerStatuses
 end
 
-local function look(cluster, key, self, scale)
+local AT_ONCE = 16 -- waiting pods that are looked at again when there is room; the others' second comes
+
+-- Those that found no node are looked at again when a node has changed or a pod has ended.
+local function wake(waiting, collection, event, add)
+  local phase = collection == "pods" and event.record.fields["status.phase"]
+  local makes_room = collection == "nodes" or collection == "pods" and (event.removed or phase == "Succeeded"
+    or phase == "Failed")
+  if not makes_room then return end
+  local count = 0
+  for key in pairs(waiting) do
+    if count == AT_ONCE then return end
+    count = count + 1
+    add(key)
+  end
+end
+
+local function look(cluster, key, self, scale, waiting)
   local namespace, name = key:match "^(.-)/(.*)$"
   local pod = inside.view(cluster, "pods", namespace, name)
+  waiting[key] = nil
   if not pod or not is_ours(pod) then return end
   if unknown_image(pod) then
     local left = clock.parse(pod.metadata.creationTimestamp) + PATIENCE * scale - cluster:now()
@@ -345,6 +362,7 @@ local function look(cluster, key, self, scale)
   local loads = room.loads(cluster)
   local node, refusals = choose(cluster, pod, nodes, list, loads)
   if not node then
+    waiting[key] = true
     if not preempt(cluster, pod, nodes, loads) then refuse(cluster, pod, why_text(refusals)) end
     return self:later(key, 1)
   end
@@ -364,15 +382,16 @@ end
 ---@param options {time_scale: number?}
 ---@return lab.Controller
 function M.start(cluster, options)
-  local scale = options.time_scale or 1
+  local scale, waiting = options.time_scale or 1, {}
   return base.new(cluster, {
     name = "scheduler",
     on = function(collection, event, add)
+      wake(waiting, collection, event, add)
       if collection == "pods" and not event.removed and event.record.fields["spec.nodeName"] == "" then
         add(event.record.key)
       end
     end,
-    look = function(key, self) look(cluster, key, self, scale) end,
+    look = function(key, self) look(cluster, key, self, scale, waiting) end,
   })
 end
 
