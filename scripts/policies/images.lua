@@ -212,6 +212,10 @@ end
 policy.test { name = "a volume that is an image is pulled from the site's registry as well", config = SITE,
   object = with_volume "kubeflow/model:1", expect = { object = { spec = { volumes = {
     { image = { reference = "registry.site/hub/kubeflow/model:1", pullPolicy = "IfNotPresent" } }, {} } } } } }
+policy.test { name = "no role's default is meant for it", config = { defaults = { step = "site/step:1" } },
+  object = { apiVersion = "v1", kind = "Pod", metadata = { name = "p", labels = { ["pipeline/runid"] = "x" } },
+    spec = { containers = {}, volumes = { { name = "model", image = { reference = "default" } } } } },
+  expect = { patch = {} } }
 policy.test { name = "and has to be allowed", config = { allowed = { "registry.site/" } },
   object = with_volume "quay.io/x/model:1",
   expect = { allowed = false, message = "volume model: images come from registry.site/ here, not from quay.io/x/m" } }
@@ -250,7 +254,16 @@ local STEPS = { allowed_for = { step = { "registry.site/steps/" } } }
 local STEP = { ["pipeline/runid"] = "x" }
 
 policy.test { name = "a pod that runs keeps its images, whoever changes what else", config = { allowed = { "site/" },
-  mapping = SITE.mapping }, old = pod "busybox", object = pod("busybox", { note = "x" }), expect = { patch = {} } }
+  mapping = SITE.mapping }, old = pod "busybox", object = pod("busybox", { note = "x" }),
+  expect = { allowed = true, patch = {} } }
+policy.test { name = "nor does a pod that runs get secrets, which it cannot have any more", old = pod "busybox",
+  object = pod("busybox", { note = "x" }), config = { pull_secrets = { "site" } }, expect = { patch = {} } }
+local looked_into = pod "busybox"
+looked_into.spec.ephemeralContainers = { { name = "look", image = "alpine" } }
+policy.test { name = "a container for a look into a pod is judged", config = SITE, old = pod "busybox",
+  object = looked_into, resource = "pods/ephemeralcontainers", expect = { object = { spec = {
+    containers = { { image = "busybox" } },
+    ephemeralContainers = { { image = "registry.site/official/alpine" } } } } } }
 policy.test { name = "another image for it is judged", config = { allowed = { "site/" } }, old = pod "busybox",
   object = pod "alpine", expect = { allowed = false, message = "not from alpine" } }
 policy.test { name = "and mapped", config = SITE, old = pod "busybox", object = pod "alpine",

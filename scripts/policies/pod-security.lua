@@ -207,6 +207,15 @@ policy.test { name = "a label of ours that was edited to less is put right", wat
   expect = { writes = { ASKED, { verb = "patch", patch = { metadata = { labels = {
     [PREFIX .. "enforce"] = "baseline" } } } }, { verb = "event" } } } }
 
+policy.test { name = "so is a version of ours that was edited", watch = "profile-pod-security",
+  object = namespace(labelled { ["warn-version"] = "v1.20" }, ALL), expect = { writes = { { verb = "patch", patch = {
+    metadata = { labels = { [PREFIX .. "warn-version"] = "latest" } } } }, { verb = "event" } } } }
+
+policy.test { name = "what the audit log is to note is labelled where the site says so", watch = "profile-pod-security",
+  config = { audit = "restricted", version = "v1.37" }, object = namespace {}, expect = { writes = { ASKED,
+    { verb = "patch", patch = { metadata = { labels = { [PREFIX .. "audit"] = "restricted",
+      [PREFIX .. "audit-version"] = "v1.37", [PREFIX .. "enforce-version"] = "v1.37" } } } }, { verb = "event" } } } }
+
 policy.test { name = "a label of ours that was removed comes back alone", watch = "profile-pod-security",
   object = namespace(labelled { warn = false }, ALL),
   expect = { writes = { { verb = "patch", patch = { metadata = { labels = { [PREFIX .. "warn"] = "restricted",
@@ -219,6 +228,8 @@ policy.test { name = "when the site changes its mind, labels of ours follow", wa
 
 policy.test { name = "a namespace may be left out", watch = "profile-pod-security", object = namespace({}, "off"),
   expect = { writes = {} } }
+
+policy.test { name = "a new one as well", object = namespace({}, "off"), expect = { allowed = true, patch = {} } }
 
 policy.test { name = "a new profile namespace is labelled at once", object = namespace {},
   config = { enforce = "privileged" },
