@@ -159,12 +159,12 @@ local FINDINGS = {
     function() end, "metadata.name", "namespace other has an experiment of this name",
     { others = { { metadata = { name = "demo", namespace = "other" } } } },
   },
-  ["hyperband with more trials than two rounds have"] = {
+  ["hyperband with more trials than its rounds have"] = {
     function(spec)
       spec.algorithm = { algorithmName = "hyperband", algorithmSettings = { { name = "r_l", value = "9" },
         { name = "resource_name", value = "layers" } } }
-      spec.parallelTrialCount, spec.maxTrialCount = 9, 13
-    end, "spec.maxTrialCount", "after 9 or 12 trials",
+      spec.parallelTrialCount, spec.maxTrialCount = 9, 12
+    end, "spec.maxTrialCount", "after 9 or 10 trials",
   },
   ["a namespace without collectors"] = {
     function() end, "metadata.namespace", "no collector", { namespace = { metadata = { name = "team" } } },

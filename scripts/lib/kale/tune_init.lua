@@ -137,7 +137,7 @@ function M.ask(compiled, terminal)
     algorithm.algorithmName or "random", one_of(ALGORITHMS))
   metadata.algorithm = name == algorithm.algorithmName and algorithm or { algorithmName = name }
   local least = name == "hyperband" and ask_hyperband(terminal, metadata) or 1
-  local most = name == "hyperband" and least + math.ceil(least / 3) or math.max(least, known.maxTrialCount or 12)
+  local most = name == "hyperband" and least or math.max(least, known.maxTrialCount or 12)
   metadata.maxTrialCount = ask(terminal, "how many trials", tostring(most), count(least))
   local parallel = math.max(least, math.min(known.parallelTrialCount or 3, metadata.maxTrialCount))
   metadata.parallelTrialCount = ask(terminal, "how many at a time", tostring(parallel), count(least))

@@ -175,16 +175,17 @@ end
 
 local ARCHITECTURE = { enas = true, darts = true }
 
--- The service answers by rounds: all trials at a time, then the best third of them again with more of the resource. The
--- controller wants as many as there is room for, and takes an answer of another length for a mistake, again and again.
+-- The service answers by rounds: all trials at a time, then the best part of as many as are asked for, with more of the
+-- resource. The controller asks for as many as there is room for, and takes an answer of another length for a mistake,
+-- again and again: with the usual factor of three only one more trial can follow the first round.
 local function check_rounds(lint)
   local spec, given = lint.spec, settings.by_name(lint.spec.algorithm.algorithmSettings)
   local parallel, eta, limit = spec.parallelTrialCount, tonumber(given.eta) or 3, tonumber(given.r_l) or 0
-  local second = limit >= eta and parallel + math.ceil(parallel / eta) or parallel
-  if spec.maxTrialCount == parallel or spec.maxTrialCount == second then return end
+  local more = (spec.maxTrialCount or math.huge) - parallel
+  if more == 0 or limit >= eta and more <= parallel and math.ceil(more / eta) == more then return end
   lint:error("spec.maxTrialCount", "with %d trials at a time hyperband comes to an end after %s trials; with another "
-    .. "count Katib waits without an end", parallel, second == parallel and parallel or ("%d or %d"):format(parallel,
-    second))
+    .. "count Katib waits without an end", parallel, limit >= eta and ("%d or %d"):format(parallel, parallel + 1)
+    or parallel)
 end
 
 local function check_algorithm(lint)

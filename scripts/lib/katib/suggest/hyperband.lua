@@ -86,13 +86,13 @@ local function promoted(context, p)
 end
 
 ---@param context katib.Context
----@param n integer the size of a bracket's first round, as the real service takes it
+---@param n integer as the real service takes it: the size of a bracket's first round, of which later ones get a part
 function M.suggest(context, n)
   local p = read(context)
   if p.current_s < 0 then return {}, p end
   local suggestions
+  p.n = n
   if p.evaluating_trials == 0 then
-    p.n = n
     suggestions = fresh(context, p, n)
   else
     suggestions = promoted(context, p)
