@@ -268,8 +268,11 @@ M.more = {
     lab:ago(3600, function()
       lab:create(deployment("katib-ui", "registry.example/none:1", { replicas = 1 }))
       lab:until_("it is said to be down", function()
-        local conditions = lab.client:get("deployments", "katib-ui", { namespace = "kubeflow" }).status.conditions
-        return conditions and conditions[1] and conditions[1].type == "Available"
+        local status = lab.client:get("deployments", "katib-ui", { namespace = "kubeflow" }).status
+        for _, condition in ipairs(status.conditions or {}) do
+          if condition.type == "Available" then return true end
+        end
+        return false
       end)
     end)
   end },
