@@ -1,5 +1,6 @@
-// Memory for many small blocks that come and go: those of a Lua state. A block's size is known to who gives it back,
-// so that none carries a head. What a pool has it keeps until it ends.
+// Memory for many small blocks that come and go: those of a sandbox. A block's size is known to who gives it back, so
+// that none carries a head. What a pool has it keeps until it ends. Not for a heap of many megabytes: blocks are given
+// out again in the order in which they came back, and what lies apart is slow to walk through.
 #ifndef KF_POOL_H
 #define KF_POOL_H
 

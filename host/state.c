@@ -8,7 +8,6 @@
 
 #include <lualib.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 
 struct host *kf_host(lua_State *L) {
@@ -136,6 +135,7 @@ static int open_libraries(lua_State *L) {
   wrap_global(L, "loadfile", l_loadfile);
   lua_register(L, "dofile", l_dofile);
   wrap_exit(L);
+  lua_warning(L, "@on", 0);  // an error in __gc can only be told as a warning
   luaL_requiref(L, "errors", luaopen_kf_errors, 0);
   kf_values_prepare(L);
   kf_task_prepare(L);
@@ -144,28 +144,9 @@ static int open_libraries(lua_State *L) {
   return 0;
 }
 
-static void *allocate(void *data, void *block, size_t old_size, size_t size) {
-  struct host *host = data;
-  return kf_pool_resize(&host->pool, block, block ? old_size : 0, size);
-}
-
-// A warning comes in pieces; one of a single piece that begins with "@" says whether the next are shown.
-static void warn(void *data, const char *piece, int to_continue) {
-  struct host *host = data;
-  bool begins = !host->warning.goes_on;
-  host->warning.goes_on = to_continue;
-  if (begins && !to_continue && piece[0] == '@') {
-    if (strcmp(piece, "@off") == 0 || strcmp(piece, "@on") == 0) host->warning.off = piece[2] == 'f';
-    return;
-  }
-  if (host->warning.off) return;
-  fprintf(stderr, "%s%s%s", begins ? "Lua warning: " : "", piece, to_continue ? "" : "\n");
-}
-
 lua_State *kf_state_new(struct host *host) {
-  lua_State *L = lua_newstate(allocate, host);
+  lua_State *L = luaL_newstate();
   if (!L) return NULL;
-  lua_setwarnf(L, warn, host);
   *(struct host **)lua_getextraspace(L) = host;
   host->running = L;
   host->loop = kf_loop_new();
@@ -184,7 +165,6 @@ void kf_state_close(lua_State *L) {
   struct host *host = kf_host(L);
   if (host->loop) kf_loop_forget(host->loop);  // what is started lies in memory that goes now
   lua_close(L);
-  kf_pool_end(&host->pool);
   kf_scheduler_free(host->scheduler);
   kf_loop_free(host->loop);
 }

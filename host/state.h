@@ -4,8 +4,6 @@
 #ifndef KF_STATE_H
 #define KF_STATE_H
 
-#include "pool.h"
-
 #include <lua.h>
 #include <lauxlib.h>
 #include <setjmp.h>
@@ -24,8 +22,6 @@ struct host {
   lua_State *volatile running;  // the coroutine that runs now, or NULL; signal handlers read it
   bool orphaned_failure;  // a task failed, and nobody can wait for it any more
   jmp_buf *ending;  // where kf_state_end goes on once the last thing is closed
-  struct kf_pool pool;  // the state's memory
-  struct { bool goes_on, off; } warning;  // more pieces of one come; none is shown
   bool gc_stress;  // collect garbage all the time (kfhost --gc-stress)
 };
 
