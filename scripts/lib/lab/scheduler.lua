@@ -4,6 +4,7 @@
 
 local base = require "lab.controllers.base"
 local clock = require "lab.clock"
+local conditions = require "lab.conditions"
 local image = require "lab.image"
 local inside = require "lab.inside"
 local json = require "json"
@@ -211,12 +212,7 @@ local function preference(pod, node, nodes, loads)
   return score
 end
 
-local function ready(node)
-  for _, condition in ipairs(node.status and node.status.conditions or {}) do
-    if condition.type == "Ready" then return condition.status == "True" end
-  end
-  return false
-end
+local function ready(node) return conditions.holds(node.status, "Ready") end
 
 -- Why a pod may not be on a node whatever else is there, or while this is there.
 local function judge(pod, node, nodes, loads, volumes)

@@ -4,6 +4,7 @@
 
 local answer = require "lab.answer"
 local clock = require "lab.clock"
+local conditions = require "lab.conditions"
 local containers = require "kube.containers"
 local decode = require "lab.decode"
 local json = require "json"
@@ -202,16 +203,9 @@ local function disruption_refused(budget)
   })
 end
 
-local function is_ready(pod)
-  for _, condition in ipairs(pod.status and pod.status.conditions or {}) do
-    if condition.type == "Ready" then return condition.status == "True" end
-  end
-  return false
-end
-
 -- A pod that serves nobody may go when enough others serve, or always, as the budget says.
 local function is_unguarded(budget, pod)
-  if is_ready(pod) then return false end
+  if conditions.holds(pod.status, "Ready") then return false end
   if budget.spec.unhealthyPodEvictionPolicy == "AlwaysAllow" then return true end
   local s = budget.status or {}
   return (s.desiredHealthy or 0) > 0 and (s.currentHealthy or 0) >= s.desiredHealthy

@@ -3,6 +3,7 @@
 --   pods.owned(cluster, namespace, uid) -> pods
 
 local clock = require "lab.clock"
+local conditions = require "lab.conditions"
 local inside = require "lab.inside"
 local json = require "json"
 local match = require "lab.match"
@@ -151,10 +152,7 @@ end
 function M.is_active(pod) return not M.is_finished(pod) and not pod.metadata.deletionTimestamp end
 
 function M.is_ready(pod)
-  for _, condition in ipairs(pod.status and pod.status.conditions or {}) do
-    if condition.type == "Ready" then return condition.status == "True" end
-  end
-  return false
+  return conditions.holds(pod.status, "Ready")
 end
 
 ---Makes a pod of a template.
@@ -186,9 +184,8 @@ local function cost(pod)
 end
 
 local function ready_since(pod)
-  for _, condition in ipairs(pod.status and pod.status.conditions or {}) do
-    if condition.type == "Ready" and condition.status == "True" then return condition.lastTransitionTime end
-  end
+  local ready = conditions.find(pod.status, "Ready")
+  return ready and ready.status == "True" and ready.lastTransitionTime or nil
 end
 
 local function restarts(pod)

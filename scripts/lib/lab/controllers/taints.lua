@@ -3,6 +3,7 @@
 --   require "lab.controllers.taints".start(cluster, { time_scale = 0.01 })
 
 local base = require "lab.controllers.base"
+local conditions = require "lab.conditions"
 local inside = require "lab.inside"
 local json = require "json"
 local pods = require "lab.controllers.pods"
@@ -17,9 +18,8 @@ local OWN = { [PREFIX .. "not-ready"] = true, [PREFIX .. "unreachable"] = true, 
 -- --- what a node has ----------------------------------------------------------------------------------
 
 local function ready_status(node)
-  for _, condition in ipairs(node.status and node.status.conditions or {}) do
-    if condition.type == "Ready" then return condition.status end
-  end
+  local ready = conditions.find(node.status, "Ready")
+  return ready and ready.status
 end
 
 local function wanted(node)

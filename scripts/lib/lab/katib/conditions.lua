@@ -15,12 +15,7 @@ end
 ---@param status table
 ---@param kind string
 ---@return table? condition
-function M.get(status, kind)
-  for _, one in ipairs(status.conditions or {}) do
-    if one.type == kind then return one end
-  end
-  return nil
-end
+M.get = require "lab.conditions".find
 
 ---@param status table
 ---@param kind string

@@ -8,6 +8,7 @@ local config = require "lab.katib.config"
 local ids = require "lab.ids"
 local json = require "json"
 local names = require "lab.katib.names"
+local said = require "lab.conditions"
 
 local M = {}
 
@@ -95,12 +96,7 @@ local function make_parts(self, suggestion)
   return self:ensure(deployment_of(suggestion))
 end
 
-local function is_ready(deployment)
-  for _, one in ipairs(deployment.status and deployment.status.conditions or {}) do
-    if one.type == "Available" and one.status == "True" then return true end
-  end
-  return false
-end
+local function is_ready(deployment) return said.holds(deployment.status, "Available") end
 
 -- --- values -------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 --   local seconds = status.report(cluster, deployment, new, all, scale)
 
 local clock = require "lab.clock"
+local conditions = require "lab.conditions"
 local inside = require "lab.inside"
 local json = require "json"
 local sets = require "lab.controllers.deployments.sets"
@@ -11,26 +12,20 @@ local M = {}
 
 -- --- conditions ---------------------------------------------------------------------------------------
 
-local function find(status, kind)
-  for i, one in ipairs(status.conditions or {}) do
-    if one.type == kind then return one, i end
-  end
-end
-
 -- What is said again with the same reason stays as it is, unless there is progress to be noted.
 local function set(cluster, status, kind, value, reason, message, again)
-  local one = find(status, kind)
+  local one = conditions.find(status, kind)
   if one and one.status == value and one.reason == reason and not again then return end
   local now = cluster:time()
   local new = { type = kind, status = value, reason = reason, message = message, lastUpdateTime = now,
                 lastTransitionTime = one and one.status == value and one.lastTransitionTime or now }
   status.conditions = status.conditions or json.array {}
-  local _, at = find(status, kind)
+  local _, at = conditions.find(status, kind)
   status.conditions[at or #status.conditions + 1] = new
 end
 
 local function drop(status, kind)
-  local _, at = find(status, kind)
+  local _, at = conditions.find(status, kind)
   if at then table.remove(status.conditions, at) end
 end
 
@@ -46,11 +41,11 @@ function M.begin(cluster, deployment, value, reason, message)
 end
 
 ---@return boolean
-function M.has_begun(deployment) return find(deployment.status or {}, "Progressing") ~= nil end
+function M.has_begun(deployment) return conditions.find(deployment.status, "Progressing") ~= nil end
 
 ---Says that a deployment is paused, or goes on.
 function M.pause(cluster, deployment)
-  local known = find(deployment.status or {}, "Progressing")
+  local known = conditions.find(deployment.status, "Progressing")
   local said = known and known.reason == "DeploymentPaused"
   if known and known.reason == "ProgressDeadlineExceeded" then return end
   if deployment.spec.paused and not said then
@@ -78,7 +73,7 @@ end
 
 -- Seconds until a rollout has been without progress for too long.
 local function patience(cluster, deployment, s, scale)
-  local known = find(s, "Progressing")
+  local known = conditions.find(s, "Progressing")
   if not known or known.reason == "NewReplicaSetAvailable" or known.reason == "ProgressDeadlineExceeded" then
     return nil
   end
@@ -87,7 +82,7 @@ end
 
 local function judge(cluster, deployment, new, before, s, scale)
   if not deployment.spec.progressDeadlineSeconds then return drop(s, "Progressing") end
-  local known = find(s, "Progressing")
+  local known = conditions.find(s, "Progressing")
   local was_complete = known and known.reason == "NewReplicaSetAvailable"
   if was_complete and value(s.replicas) == value(s.updatedReplicas) then return end
   local what = new and ('ReplicaSet "%s"'):format(new.metadata.name)
@@ -108,7 +103,7 @@ end
 local function failure_of(new, all)
   local found
   for _, one in ipairs(all) do
-    local failure = find(one.status or {}, "ReplicaFailure")
+    local failure = conditions.find(one.status or {}, "ReplicaFailure")
     if failure and (one == new or not found) then found = failure end
   end
   return found

@@ -2,6 +2,7 @@
 -- Not for whether it is over.
 --   track.run(cluster, round, over)
 
+local conditions = require "lab.conditions"
 local indexes = require "lab.controllers.jobs.indexes"
 local inside = require "lab.inside"
 local json = require "json"
@@ -13,21 +14,15 @@ local M = {}
 
 -- --- conditions -------------------------------------------------------------------------------------
 
-local function condition_of(status, kind)
-  for _, condition in ipairs(status and status.conditions or {}) do
-    if condition.type == kind then return condition end
-  end
-end
-
 ---@return table? condition that holds
 function M.holds(status, kind)
-  local condition = condition_of(status, kind)
+  local condition = conditions.find(status, kind)
   return condition and condition.status == "True" and condition or nil
 end
 
 -- Says that something holds, or no longer does; whether that is new.
 local function set_condition(cluster, status, kind, value, reason, message)
-  local one = condition_of(status, kind)
+  local one = conditions.find(status, kind)
   if not one and value == "False" then return false end
   if one and one.status == value and one.reason == reason and one.message == message then return false end
   if not one then
