@@ -180,6 +180,15 @@ end
 
 -- --- what is to hold ------------------------------------------------------------------------------------------------
 
+-- In the end the new policy is asked, and the one that is gone is not.
+local function ends_changed(site)
+  site:wait_for_paths "comes stays"
+  site:ask_more()
+  test.equal(site:refusal "comes":find "policy comes: wrong" ~= nil, true)
+  test.equal(site:refusal "goes", nil)
+  site:close()
+end
+
 test("replicas that are replaced one after another by those of another set refuse nobody", function()
   local site = new_site(BEFORE)
   local old = { site:start_ready(), site:start_ready() }
@@ -198,11 +207,7 @@ test("replicas that are replaced one after another by those of another set refus
     stop(old[i])
     site:ask_more()
   end
-  site:wait_for_paths "comes stays"
-  site:ask_more()
-  test.equal(site:refusal "comes":find "policy comes: wrong" ~= nil, true)
-  test.equal(site:refusal "goes", nil)
-  site:close()
+  ends_changed(site)
 end)
 
 test("who registers from elsewhere makes the place where it says how it is, and says what stays", function()
@@ -252,9 +257,5 @@ test("replicas that load other files at their own times refuse nobody", function
     wait("a reload", function() return table.concat(replica.log, "\n"):find "reloaded" end)
     site:ask_more()
   end
-  site:wait_for_paths "comes stays"
-  site:ask_more()
-  test.equal(site:refusal "comes":find "policy comes: wrong" ~= nil, true)
-  test.equal(site:refusal "goes", nil)
-  site:close()
+  ends_changed(site)
 end)

@@ -1,9 +1,7 @@
 -- The ScheduledWorkflow object of each recurring run: as the real server makes it, and what its controller does.
-local client = require "kfp.client"
 local clock = require "lab.clock"
 local fs = require "fs"
 local json = require "json"
-local kubeflow = require "lab.kubeflow"
 local macros = require "lab.kfp.macros"
 local schedule = require "lab.kfp.schedule"
 local test = require "test"
@@ -12,7 +10,8 @@ local wait_until = dofile "tests/lua/support/wait.lua"
 local KIND, WORKFLOWS = "scheduledworkflows.kubeflow.org", "workflows.argoproj.io"
 local HOUR = 3600
 
-local one_step = dofile("tests/lua/support/kfp.lua").pipeline
+local support = dofile "tests/lua/support/kfp.lua"
+local one_step, with_lab = support.pipeline, support.with_lab
 
 -- A pipeline with parameters: a number and a text.
 local function pipeline(command)
@@ -20,16 +19,6 @@ local function pipeline(command)
   spec.root.inputDefinitions = { parameters = { epochs = { parameterType = "NUMBER_INTEGER", defaultValue = 1 },
     tag = { parameterType = "STRING", defaultValue = "" } } }
   return spec
-end
-
--- use(kube client, KFP client): a Kubeflow of one user.
-local function with_lab(use, engine)
-  local cluster = kubeflow.start { root = test.tmpdir(), nodes = 0, profiles = {}, engine = engine,
-    images = { ["alpine:*"] = { command = {} } } }
-  local k = client.connect { endpoint = cluster.pipelines.url, environment = function() end }
-  local ok, problem = pcall(use, cluster.client, k)
-  cluster:close()
-  if not ok then error(problem, 0) end
 end
 
 local function ago(hours) return clock.text(os.time() - math.floor(hours * HOUR)) end

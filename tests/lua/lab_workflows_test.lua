@@ -1,24 +1,13 @@
 -- The Workflow object that each run has in the lab's cluster, and what ends with a run: its object, its processes.
-local client = require "kfp.client"
 local errors = require "errors"
 local fs = require "fs"
-local kubeflow = require "lab.kubeflow"
 local test = require "test"
 local wait_until = dofile "tests/lua/support/wait.lua"
 
 local KIND = "workflows.argoproj.io"
 
-local pipeline = dofile("tests/lua/support/kfp.lua").pipeline
-
--- use(kube client, KFP client): a Kubeflow of one user.
-local function with_lab(use, engine)
-  local cluster = kubeflow.start { root = test.tmpdir(), nodes = 0, profiles = {}, engine = engine,
-    images = { ["alpine:*"] = { command = {} } } }
-  local k = client.connect { endpoint = cluster.pipelines.url, environment = function() end }
-  local ok, problem = pcall(use, cluster.client, k)
-  cluster:close()
-  if not ok then error(problem, 0) end
-end
+local support = dofile "tests/lua/support/kfp.lua"
+local pipeline, with_lab = support.pipeline, support.with_lab
 
 local function of_run(c, id)
   return c:list(KIND, { namespace = "kubeflow", labels = "pipeline/runid=" .. id })

@@ -3,6 +3,7 @@
 --   local k = support.connect(function(request) return support.answer(200, { run_id = "x" }) end)
 local client = require "kfp.client"
 local json = require "json"
+local test = require "test"
 
 local M = {}
 
@@ -18,6 +19,18 @@ function M.connect(transport, options)
   local given = { endpoint = M.ENDPOINT, transport = transport, environment = nothing }
   for key, value in pairs(options or {}) do given[key] = value end
   return client.connect(given)
+end
+
+---A lab with a Kubeflow of one user, for as long as a function goes on.
+---@param use fun(kube: table, kfp: kfp.Client)
+---@param engine string? of the lab's Pipelines
+function M.with_lab(use, engine)
+  local cluster = require "lab.kubeflow".start { root = test.tmpdir(), nodes = 0, profiles = {}, engine = engine,
+    images = { ["alpine:*"] = { command = {} } } }
+  local k = client.connect { endpoint = cluster.pipelines.url, environment = nothing }
+  local ok, problem = pcall(use, cluster.client, k)
+  cluster:close()
+  if not ok then error(problem, 0) end
 end
 
 ---An answer as a transport gives it.
